@@ -1,0 +1,1 @@
+"""Validated, frozen configuration. Imports no JAX, so that Dagster loads it cheaply."""

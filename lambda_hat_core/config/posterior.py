@@ -1,0 +1,40 @@
+"""The localised tempered posterior's constants."""
+
+import math
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.training import LossName
+
+
+class PosteriorSpec(Frozen):
+    """log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 (Lau et al. 2023, arXiv:2308.12108)."""
+
+    loss: LossName | Literal["own"] | None = Field(
+        None, description="null: cross_entropy for class labels, own for potentials, else mse"
+    )
+    beta_mode: Literal["1_over_log_n", "fixed"] = Field(
+        "1_over_log_n", description="beta = beta0 / log n (Watanabe 2013), or beta = beta0"
+    )
+    beta0: PositiveFloat = 1.0
+    nbeta: PositiveFloat | None = Field(None, description="n beta itself; overrides beta_mode")
+    gamma: NonNegativeFloat = Field(1.0, description="localisation strength")
+    prior_radius: PositiveFloat | None = Field(
+        None, description="r > 0 sets gamma = d / r^2 and overrides gamma"
+    )
+    sigma: PositiveFloat | None = Field(
+        None, description="gaussian, student_t: noise scale; null: data.noise_scale"
+    )
+
+    def resolved_nbeta(self, n: int) -> float:
+        """Return n beta for n examples; log n is taken at n >= 3."""
+        if self.nbeta is not None:
+            return self.nbeta
+        beta = self.beta0 / math.log(max(3, n)) if self.beta_mode == "1_over_log_n" else self.beta0
+        return n * beta
+
+    def resolved_gamma(self, d: int) -> float:
+        """Return gamma for d parameters."""
+        return self.gamma if self.prior_radius is None else d / self.prior_radius**2
