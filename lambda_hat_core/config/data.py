@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.model import Activation
@@ -57,8 +57,8 @@ DataSpec = Annotated[Synthetic | Digits | Diabetes | NoData, Field(discriminator
 class Teacher(Frozen):
     """The network that labels synthetic inputs, with weights independent of the student's.
 
-    A field left null is the student's. Dropout is a mask on the teacher's outputs, drawn once
-    when the data are made.
+    At most one of `widths`, `target_params`, `hidden` sizes it; a field left null is the
+    student's. Dropout is a mask on the teacher's outputs, drawn once when the data are made.
     """
 
     depth: PositiveInt | None = None
@@ -67,3 +67,18 @@ class Teacher(Frozen):
     hidden: PositiveInt | None = None
     activation: Activation | None = None
     dropout_rate: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_size(self):
+        sizes = ("widths", "target_params", "hidden")
+        given = [name for name in sizes if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"{' and '.join(given)} are given, but only one of {', '.join(sizes)} can size "
+                "the network: set the others to null"
+            )
+        if self.widths is not None and self.depth not in (None, len(self.widths)):
+            raise ValueError(
+                f"depth is {self.depth}, but widths has {len(self.widths)} entries: remove depth"
+            )
+        return self

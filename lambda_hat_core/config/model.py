@@ -1,12 +1,42 @@
 """What function the parameters parametrise, or which potential they see."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+import rfc8785
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from lambda_hat_core.config.base import Frozen
 
 Activation = Literal["relu", "tanh", "gelu", "identity"]
+
+
+def infer_width(
+    in_dim: int, out_dim: int, depth: int, target_params: int, *, bias: bool = True
+) -> int:
+    """Return the constant hidden width h whose parameter count is nearest to `target_params`.
+
+    P(h) = (in + 1) h + (depth - 1)(h + 1) h + (h + 1) out with biases, the 1's being 0 without;
+    a layer norm's parameters are not counted. h >= 1, and a tie goes to the smaller h.
+    """
+    b = int(bias)
+    square, linear = depth - 1, in_dim + b + (depth - 1) * b + out_dim
+
+    def count(h: int) -> int:
+        return square * h * h + linear * h + b * out_dim
+
+    wanted = target_params - b * out_dim
+    # The root of the quadratic in its form without cancellation, which also covers depth = 1.
+    root = 2 * wanted / (linear + math.sqrt(max(0, linear**2 + 4 * square * wanted)))
+    below = max(1, math.floor(root))
+    return min((below, below + 1), key=lambda h: abs(count(h) - target_params))
 
 
 class Mlp(Frozen):
@@ -33,6 +63,15 @@ class Mlp(Frozen):
     )
     residual_period: PositiveInt = 2
 
+    @model_validator(mode="after")
+    def _one_size(self):
+        if self.widths is not None and self.target_params is not None:
+            raise ValueError(
+                f"widths is {list(self.widths)} and target_params is {self.target_params}, but "
+                "only one of them can size the network: set one to null"
+            )
+        return self
+
 
 class DeepLinear(Frozen):
     """f(x) = W_L ... W_1 x without biases; the truth is a product of the given rank."""
@@ -43,6 +82,15 @@ class DeepLinear(Frozen):
     )
     rank: NonNegativeInt = Field(description="rank of the true product, <= min(widths)")
 
+    @model_validator(mode="after")
+    def _rank_is_possible(self):
+        if self.rank > min(self.widths):
+            raise ValueError(
+                f"rank is {self.rank}, but the smallest of widths {list(self.widths)} is "
+                f"{min(self.widths)}: choose rank <= {min(self.widths)}"
+            )
+        return self
+
 
 class QuadraticActivation(Frozen):
     """f(x) = sum_h (u_h . x)^2 with U of shape (in_dim, width) and a truth of the given rank."""
@@ -52,6 +100,16 @@ class QuadraticActivation(Frozen):
     width: PositiveInt
     rank: NonNegativeInt = Field(description="rank of the true U, <= min(in_dim, width)")
 
+    @model_validator(mode="after")
+    def _rank_is_possible(self):
+        most = min(self.in_dim, self.width)
+        if self.rank > most:
+            raise ValueError(
+                f"rank is {self.rank}, but in_dim is {self.in_dim} and width is {self.width}: "
+                f"choose rank <= {most}"
+            )
+        return self
+
 
 class DiagonalLinear(Frozen):
     """f(x) = sum_i theta_i x_i, theta_i = prod_l w_{l,i}; `n_zero` of the true theta_i are 0."""
@@ -60,6 +118,14 @@ class DiagonalLinear(Frozen):
     in_dim: PositiveInt = Field(description="p, the number of inputs")
     depth: PositiveInt = Field(2, description="factors a coordinate")
     n_zero: NonNegativeInt = Field(0, description="true coordinates that are zero, <= in_dim")
+
+    @model_validator(mode="after")
+    def _zeros_are_coordinates(self):
+        if self.n_zero > self.in_dim:
+            raise ValueError(
+                f"n_zero is {self.n_zero}, but in_dim is {self.in_dim}: choose n_zero <= in_dim"
+            )
+        return self
 
 
 class Quadratic(Frozen):
@@ -75,6 +141,15 @@ class Quadratic(Frozen):
     rank: PositiveInt | None = Field(None, description="eigenvalues that are not 0; null: all")
     rotate: bool = Field(True, description="rotate by a random orthogonal Q (Householder product)")
 
+    @model_validator(mode="after")
+    def _spectrum_is_a_spectrum(self):
+        if self.spectrum is not None and not any(self.spectrum):
+            raise ValueError("spectrum is all zeros, a loss without curvature: give one h_i > 0")
+        d = self.d if self.spectrum is None else len(self.spectrum)
+        if self.rank is not None and self.rank > d:
+            raise ValueError(f"rank is {self.rank}, but d is {d}: choose rank <= d")
+        return self
+
 
 class NormalCrossing(Frozen):
     """L(w) = prod_i w_i^(2 k_i), started at `point` of the zero set."""
@@ -82,6 +157,24 @@ class NormalCrossing(Frozen):
     kind: Literal["normal_crossing"] = "normal_crossing"
     powers: tuple[NonNegativeInt, ...] = Field(min_length=1, description="k_i, at least one > 0")
     point: tuple[float, ...] | None = Field(None, description="w*; null: the origin")
+
+    @model_validator(mode="after")
+    def _point_is_a_zero(self):
+        if not any(self.powers):
+            raise ValueError("powers are all zero, so L(w) = 1 everywhere: give one power > 0")
+        if self.point is None:
+            return self
+        if len(self.point) != len(self.powers):
+            raise ValueError(
+                f"point has {len(self.point)} entries, but powers has {len(self.powers)}: "
+                "give one coordinate a power"
+            )
+        if all(p != 0 for p, k in zip(self.point, self.powers, strict=True) if k > 0):
+            raise ValueError(
+                f"point {list(self.point)} is not on the zero set of L: set a coordinate whose "
+                "power is > 0 to 0"
+            )
+        return self
 
 
 class Custom(Frozen):
@@ -96,14 +189,19 @@ class Custom(Frozen):
         None, description="hash of the module's source; filled in by the plan, part of the id"
     )
 
+    @model_validator(mode="after")
+    def _kwargs_are_json(self):
+        try:
+            rfc8785.dumps(self.kwargs)
+        except rfc8785.CanonicalizationError as error:
+            raise ValueError(
+                f"kwargs cannot be written as JSON ({error}): use finite numbers, strings, lists "
+                "and mappings with string keys"
+            ) from None
+        return self
+
 
 ModelSpec = Annotated[
-    Mlp
-    | DeepLinear
-    | QuadraticActivation
-    | DiagonalLinear
-    | Quadratic
-    | NormalCrossing
-    | Custom,
+    Mlp | DeepLinear | QuadraticActivation | DiagonalLinear | Quadratic | NormalCrossing | Custom,
     Field(discriminator="kind"),
 ]
