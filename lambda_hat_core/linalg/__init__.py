@@ -1,0 +1,1 @@
+"""Matrix-free linear algebra on the Hessian at w*."""

@@ -1,0 +1,110 @@
+r"""The localised tempered posterior and what its mean loss estimates.
+
+log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 + const,
+llc = nbeta (E_p[L_n(w)] - L_n(w*)), the estimator of Lau et al. 2023 (arXiv:2308.12108).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.target import Loss, Target
+from lambda_hat_core.types import Batch, Weights
+
+
+class Posterior(eqx.Module):
+    """Density around w0 in R^d. Everything numeric is data, so one compilation serves a shape.
+
+    Attributes:
+        nbeta: n beta, in nats per unit of mean loss.
+        gamma: localisation strength, always in the original coordinates.
+    """
+
+    w0: Weights
+    data: Batch
+    nbeta: Scalar
+    gamma: Scalar
+    loss: Loss = eqx.field(static=True)
+    n: int = eqx.field(static=True)
+
+    def loss_mean(self, w: Weights) -> Scalar:
+        """L_n(w) over all examples, in the process's dtype."""
+        return self.loss.mean(w, self.data)
+
+    def potential(self, w: Weights) -> Scalar:
+        """U(w) = -log p(w) up to a constant."""
+        return self.nbeta * self.loss_mean(w) + 0.5 * self.gamma * jnp.sum((w - self.w0) ** 2)
+
+    def log_density(self, w: Weights) -> Scalar:
+        """Log p(w) up to a constant."""
+        return -self.potential(w)
+
+    def minibatch(self, key: PRNGKeyArray, size: int | None) -> Batch:
+        """Draw `size` examples with replacement; all of them for None or for a potential."""
+        if size is None or self.data is None:
+            return self.data
+        index = jr.randint(key, (size,), 0, self.n)
+        return tuple(array[index] for array in self.data)
+
+    def batch_work(self, size: int | None) -> float:
+        """Cost of one gradient on `size` examples, in full-gradient evaluations."""
+        return 1.0 if size is None or self.data is None else size / self.n
+
+    def loss_grad(self, w: Weights, batch: Batch) -> Weights:
+        """Gradient of the mean loss over `batch`."""
+        return jax.grad(self.loss.mean)(w, batch)
+
+    def potential_grad(self, w: Weights, batch: Batch) -> Weights:
+        """Estimate grad U(w) from `batch`."""
+        return self.nbeta * self.loss_grad(w, batch) + self.gamma * (w - self.w0)
+
+    def full_loss(self, w: Weights) -> tuple[Scalar, Scalar]:
+        """L_n(w) over the full data with float64 sums, as a pair whose sum is the value.
+
+        In a float32 process the pair carries the digits that float32 would round away. A loss
+        without per-example values is evaluated in float64 altogether.
+        """
+        if self.loss.has_per_example:
+            examples = self.loss.per_example(w, self.data)
+            with jax.enable_x64(True):
+                value = jnp.mean(examples.astype(jnp.float64))
+                return _split(value, w)
+        with jax.enable_x64(True):
+            data = None if self.data is None else tuple(_widen(array) for array in self.data)
+            return _split(self.loss.mean(_widen(w), data), w)
+
+
+def _widen(array: Array) -> Array:
+    return array.astype(jnp.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+def _split(value: Float[Array, ""], like: Weights) -> tuple[Scalar, Scalar]:
+    high = value.astype(like.dtype)
+    return high, (value - high.astype(value.dtype)).astype(like.dtype)
+
+
+def localised(target: Target, spec: PosteriorSpec) -> Posterior:
+    """Return the posterior of `spec` around the target's w*, in the dtype of `target.w0`."""
+    dtype = target.w0.dtype
+    return Posterior(
+        w0=target.w0,
+        data=target.data,
+        nbeta=jnp.asarray(spec.resolved_nbeta(target.n), dtype),
+        gamma=jnp.asarray(spec.resolved_gamma(target.w0.size), dtype),
+        loss=target.loss,
+        n=target.n,
+    )
+
+
+@eqx.filter_jit
+def _full_loss(posterior: Posterior, w: Weights) -> tuple[Scalar, Scalar]:
+    return posterior.full_loss(w)
+
+
+def loss_at_minimum(posterior: Posterior) -> float:
+    """L_n(w*) over the full data, float64 sums."""
+    high, low = _full_loss(posterior, posterior.w0)
+    return float(high) + float(low)

@@ -1,0 +1,109 @@
+"""Every sampler: one file each, `build(key, posterior, spec, *, start, spectrum) -> Tuned`."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lambda_hat_core.config.samplers import Hmc, Nuts, Sgld
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
+from lambda_hat_core.posterior import Posterior, loss_at_minimum
+from lambda_hat_core.samplers import drive, hmc, nuts, sgld
+from lambda_hat_core.samplers.kernel import Tuned
+from lambda_hat_core.samplers.start import laplace_start
+from lambda_hat_core.streams import stream
+from lambda_hat_core.trace import Trace
+
+N_PROJECTIONS = 4
+
+
+def build(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Any,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Tuned:
+    """Build the kernel that `spec` names."""
+    match spec:
+        case Nuts():
+            return nuts.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case Hmc():
+            return hmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case Sgld():
+            return sgld.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case _:
+            raise ValueError(f"no Markov chain sampler for {type(spec).__name__}")
+
+
+def _silent(progress: drive.Progress) -> None:
+    del progress
+
+
+def sample(
+    posterior: Posterior,
+    run: RunSpec,
+    *,
+    progress: Callable[[drive.Progress], None] = _silent,
+    checkpoint: drive.Checkpoint | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Trace:
+    """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read."""
+    spec: Any = run.sampler
+    began = clock()
+    seed = run.seed
+    spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
+    loss0 = loss_at_minimum(posterior)
+    start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
+    tuned = build(stream(seed, "build"), posterior, spec, start=start, spectrum=spectrum)
+    weights = spectrum.shrinkage(posterior.nbeta, posterior.gamma)
+    monitor = drive.Monitor(
+        drive.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
+        spectrum.vectors,
+        weights,
+    )
+    setup = {"spectrum": spectrum_work, "loss0": 1 / 3, "adaptation": tuned.work}
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    draws = drive.run_chains(
+        stream(seed, "sampling"),
+        tuned.kernel,
+        monitor,
+        tuned.positions,
+        n_draws=spec.n_draws,
+        n_burn=spec.n_burn,
+        thin=spec.thin,
+        llc_of=lambda loss: nbeta * (loss - loss0),
+        setup_work=sum(setup.values()),
+        setup_seconds=clock() - began,
+        progress=progress,
+        checkpoint=checkpoint,
+        clock=clock,
+    )
+    values = dict(draws.values)
+    sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
+    virial_m = values.pop("virial_m")
+    has_curvature = bool(np.sum(weights) > 0)
+    return Trace(
+        loss=values.pop("loss"),
+        dist2=values.pop("dist2"),
+        projections=values.pop("projections"),
+        virial=values.pop("virial"),
+        virial_m=virial_m if has_curvature else None,
+        cumulative_fge=draws.cumulative_work,
+        seconds=draws.seconds,
+        stats=values,
+        loss0=loss0,
+        nbeta=nbeta,
+        gamma=gamma,
+        n=posterior.n,
+        d=posterior.w0.size,
+        work={**setup, "sampling": sampling},
+        seconds_total=clock() - began,
+        info={"sampler": spec.kind, **tuned.info, "h_max": float(spectrum.h_max)},
+        failure=draws.failure,
+    )

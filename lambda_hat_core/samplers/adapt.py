@@ -1,0 +1,111 @@
+"""Warm-up over all chains at once: pooled dual averaging, then optionally a diagonal metric.
+
+Every chain takes every warm-up step with the one shared step size, and the acceptance that drives
+it is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
+"""
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.samplers import coordinates
+from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
+from lambda_hat_core.samplers.kernel import Tuned
+
+# Hoffman & Gelman 2014, section 3.2.1.
+_SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
+
+K = TypeVar("K", bound=HamiltonianKernel)
+Positions = Float[Array, "chain d"]
+
+
+def _with_step(kernel: K, step_size: Scalar) -> K:
+    return eqx.tree_at(lambda k: k.step_size, kernel, step_size)
+
+
+@eqx.filter_jit
+def _dual_averaging(
+    key: PRNGKeyArray, kernel: K, positions: Positions, n_steps: int, target: Scalar
+) -> tuple[Scalar, Positions, Positions, Scalar, Scalar]:
+    """Return step size, last positions, mean and variance (pooled, of w), and work."""
+    n_chains, dtype = positions.shape[0], positions.dtype
+    init_key, scan_key = jr.split(key)
+    states = jax.vmap(kernel.init)(jr.split(init_key, n_chains), positions)
+    centre = jnp.log(10 * kernel.step_size)
+
+    def advance(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, None]:
+        states, t, log_step, log_average, error, work, total, squares = carry
+        moving = _with_step(kernel, jnp.exp(log_step))
+        states, stats = jax.vmap(moving.step)(jr.split(key, n_chains), states)
+        accepted = jnp.nan_to_num(stats["acceptance_rate"], nan=0.0)
+        t = t + 1
+        rate = 1 / (t + _STABILITY)
+        error = (1 - rate) * error + rate * (target - jnp.mean(accepted))
+        log_step = centre - jnp.sqrt(t) / _SHRINKAGE * error
+        weight = t**-_DECAY
+        log_average = weight * log_step + (1 - weight) * log_average
+        delta = jax.vmap(moving.position)(states) - kernel.posterior.w0
+        late = (t > n_steps // 2).astype(dtype)
+        total = total + late * jnp.sum(delta, 0)
+        squares = squares + late * jnp.sum(delta**2, 0)
+        work = work + jnp.sum(stats["work"])
+        return (states, t, log_step, log_average, error, work, total, squares), None
+
+    zero, zeros = jnp.zeros((), dtype), jnp.zeros_like(kernel.posterior.w0)
+    start = (states, zero, jnp.log(kernel.step_size), zero, zero, zero, zeros, zeros)
+    final, _ = jax.lax.scan(advance, start, jr.split(scan_key, n_steps))
+    states, t, _, log_average, _, work, total, squares = final
+    count = n_chains * (t - n_steps // 2)
+    mean = total / count
+    variance = (squares - count * mean**2) / (count - 1)
+    last = jax.vmap(kernel.position)(states)
+    return jnp.exp(log_average), last, variance, count, work
+
+
+def warm_up(
+    key: PRNGKeyArray,
+    kernel: K,
+    positions: Positions,
+    *,
+    n_warmup: int,
+    target: float,
+    metric: str,
+    spectrum: Spectrum,
+) -> Tuned:
+    """Adapt step size and metric, and return the kernel that stays fixed.
+
+    `lanczos` and `identity` adapt the step size only. `diagonal` spends half of the warm-up under
+    the identity, takes the pooled variances of its second half as the metric, and adapts the step
+    size to that in the rest.
+    """
+    posterior = kernel.posterior
+    goal = jnp.asarray(target, positions.dtype)
+    work = 0.0
+    if metric == "lanczos":
+        start_coordinates = coordinates.laplace(posterior, spectrum)
+    elif metric == "identity":
+        start_coordinates = coordinates.identity(posterior)
+    else:
+        stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
+        common = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
+        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, common))
+        kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
+        first = n_warmup // 2
+        key, first_key = jr.split(key)
+        step, positions, variance, count, spent = _dual_averaging(
+            first_key, kernel, positions, first, goal
+        )
+        work += float(spent)
+        kernel, n_warmup = _with_step(kernel, step), n_warmup - first
+        # Stan's regularisation towards a small multiple of the identity.
+        shrunk = (count * variance + 5e-3) / (count + 5)
+        start_coordinates = coordinates.diagonal(posterior, jnp.sqrt(shrunk))
+    kernel = eqx.tree_at(lambda k: k.coordinates, kernel, start_coordinates)
+    step, positions, _, _, spent = _dual_averaging(key, kernel, positions, n_warmup, goal)
+    info: dict[str, Any] = {"step_size": float(step), "metric": metric}
+    return Tuned(_with_step(kernel, step), positions, work + float(spent), info)

@@ -1,0 +1,73 @@
+"""Linear coordinates in which the posterior is rounder: w = w0 + A u.
+
+Only coordinates change; the target and its localiser stay what they are. `lanczos` takes
+A = (nbeta H + gamma)^(-1/2) from the Ritz pairs at w*, O(k d) an application.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.types import Weights
+
+
+class Coordinates(eqx.Module):
+    """A = diag(scale) + V^T diag(extra) V, symmetric; V is empty for a diagonal metric.
+
+    `vectors` and a scale that is not constant are never combined.
+    """
+
+    origin: Weights
+    scale: Weights
+    vectors: Float[Array, "k d"]
+    extra: Float[Array, " k"]
+    inverse_extra: Float[Array, " k"]
+
+    def to_w(self, u: Weights) -> Weights:
+        """w = w0 + A u."""
+        return self.origin + self.scale * u + (self.extra * (self.vectors @ u)) @ self.vectors
+
+    def to_u(self, w: Weights) -> Weights:
+        """u = A^(-1) (w - w0)."""
+        return self._inverse(w - self.origin)
+
+    def gradient_to_w(self, gradient: Weights) -> Weights:
+        """grad_w f from grad_u f."""
+        return self._inverse(gradient)
+
+    def _inverse(self, v: Weights) -> Weights:
+        return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
+
+
+def diagonal(posterior: Posterior, scale: Weights) -> Coordinates:
+    """A = diag(scale)."""
+    w0 = posterior.w0
+    empty = jnp.zeros((0,), w0.dtype)
+    return Coordinates(w0, scale, jnp.zeros((0, w0.size), w0.dtype), empty, empty)
+
+
+def identity(posterior: Posterior) -> Coordinates:
+    """A = I."""
+    return diagonal(posterior, jnp.ones_like(posterior.w0))
+
+
+def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
+    """A = (nbeta H + gamma)^(-1/2), low rank plus a constant.
+
+    Flat directions without localisation get the width of the softest curved one.
+    """
+    precision = posterior.nbeta * jnp.maximum(spectrum.theta, 0.0) + posterior.gamma
+    rest = posterior.nbeta * spectrum.rest + posterior.gamma
+    stiffest = jnp.maximum(jnp.max(precision), rest)
+    floor = jnp.where(stiffest > 0, 1e-8 * stiffest, 1.0)
+    width = 1 / jnp.sqrt(jnp.maximum(precision, floor))
+    common = 1 / jnp.sqrt(jnp.maximum(rest, floor))
+    return Coordinates(
+        posterior.w0,
+        jnp.full_like(posterior.w0, common),
+        spectrum.vectors,
+        width - common,
+        1 / width - 1 / common,
+    )

@@ -1,0 +1,262 @@
+"""The one loop: chains by vmap, sharded over devices, draws by scan, chunks on the host.
+
+A draw is `thin` kernel steps, then the full-data loss and a few scalars of the point. Its key
+depends on the chain and the draw alone, so the chunk length changes no number.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from lambda_hat_core.samplers.kernel import Kernel
+from lambda_hat_core.types import Weights
+
+_CHUNKS = 20
+"""Host visits a run: progress, the check for finite values, checkpoints."""
+_LOSS_WORK = 1 / 3
+
+
+class Progress(NamedTuple):
+    """What a progress callback is told at the end of every chunk."""
+
+    done: int
+    total: int
+    draws_per_second: float
+    eta_seconds: float
+    llc: float
+
+
+class Monitor(eqx.Module):
+    """The fixed directions along which every draw is watched.
+
+    Attributes:
+        projections: unit vectors, random.
+        vectors: orthonormal Lanczos vectors of the Hessian at w*.
+        weights: shrinkage s_i of each; M = V^T diag(s) V is the virial certificate's matrix.
+    """
+
+    projections: Float[Array, "p d"]
+    vectors: Float[Array, "k d"]
+    weights: Float[Array, " k"]
+
+
+class Checkpoint:
+    """What the driver asks of a place that keeps chains between processes."""
+
+    def resume(self, states: Any) -> tuple[Any, list[dict[str, np.ndarray]], list[float]]:
+        """Return stored states, chunks and chunk ends, or `states` and nothing."""
+        return states, [], []
+
+    def save(self, states: Any, parts: list[dict[str, np.ndarray]], ends: list[float]) -> None:
+        """Store the state after the last of `parts`."""
+
+
+class Draws(NamedTuple):
+    """Burn-in dropped; `failure` names the first draw that is not finite."""
+
+    values: dict[str, np.ndarray]
+    cumulative_work: Float[np.ndarray, " draw"]
+    seconds: Float[np.ndarray, " draw"]
+    failure: str | None
+
+
+def _record(kernel: Kernel, monitor: Monitor, key: PRNGKeyArray, state: Any) -> dict[str, Array]:
+    w = kernel.position(state)
+    high, low = kernel.posterior.full_loss(w)
+    delta = w - kernel.posterior.w0
+    gradient, cost = kernel.gradient(key, state)
+    trace = jnp.sum(monitor.weights)
+    virial_m = jnp.sum(monitor.weights * (monitor.vectors @ delta) * (monitor.vectors @ gradient))
+    return {
+        "loss_high": high,
+        "loss_low": low,
+        "dist2": jnp.sum(delta**2),
+        "projections": monitor.projections @ delta,
+        "virial": delta @ gradient / delta.size,
+        "virial_m": virial_m / jnp.where(trace > 0, trace, 1.0),
+        "recording_work": jnp.asarray(cost + _LOSS_WORK, w.dtype),
+    }
+
+
+def _draw(
+    kernel: Kernel, monitor: Monitor, thin: int, chain_key: PRNGKeyArray, state: Any, index: Array
+) -> tuple[Any, dict[str, Array]]:
+    step_key, record_key = jr.split(jr.fold_in(chain_key, index))
+    _, shapes = jax.eval_shape(kernel.step, step_key, state)
+    totals = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def advance(i: Array, carry: tuple) -> tuple:
+        state, totals = carry
+        state, stats = kernel.step(jr.fold_in(step_key, i), state)
+        totals = {name: totals[name] + value for name, value in stats.items()}
+        if "energy" in stats:
+            totals["energy"] = stats["energy"]
+        return state, totals
+
+    state, stats = jax.lax.fori_loop(0, thin, advance, (state, totals))
+    if "acceptance_rate" in stats:
+        stats["acceptance_rate"] = stats["acceptance_rate"] / thin
+    return state, {**stats, **_record(kernel, monitor, record_key, state)}
+
+
+def _mesh(n_chains: int) -> Mesh:
+    count = max(k for k in range(1, jax.device_count() + 1) if n_chains % k == 0)
+    return Mesh(np.array(jax.devices()[:count]), ("chain",))
+
+
+@eqx.filter_jit
+def _advance(
+    kernel: Kernel,
+    monitor: Monitor,
+    keys: PRNGKeyArray,
+    states: Any,
+    indices: Int[Array, " chunk"],
+    thin: int,
+    mesh: Mesh,
+) -> tuple[Any, dict[str, Array]]:
+    arrays, static = eqx.partition((kernel, monitor), eqx.is_array)
+
+    def shard(arrays: Any, keys: PRNGKeyArray, states: Any, indices: Array) -> Any:
+        kernel, monitor = eqx.combine(arrays, static)
+
+        def chain(key: PRNGKeyArray, state: Any) -> Any:
+            return jax.lax.scan(
+                lambda s, i: _draw(kernel, monitor, thin, key, s, i), state, indices
+            )
+
+        return jax.vmap(chain)(keys, states)
+
+    split, whole = PartitionSpec("chain"), PartitionSpec()
+    return jax.shard_map(
+        shard,
+        mesh=mesh,
+        in_specs=(whole, split, split, whole),
+        out_specs=(split, split),
+        check_vma=False,
+    )(arrays, keys, states, indices)
+
+
+@eqx.filter_jit
+def _init(kernel: Kernel, keys: PRNGKeyArray, start: Float[Array, "chain d"]) -> Any:
+    return jax.vmap(kernel.init)(keys, start)
+
+
+def _chunk_length(n_draws: int) -> int:
+    return -(-n_draws // min(_CHUNKS, n_draws))
+
+
+def _not_finite(values: dict[str, np.ndarray], first: int) -> str | None:
+    bad = ~np.isfinite(values["loss"])
+    if not bad.any():
+        return None
+    draw = int(np.flatnonzero(bad.any(axis=0))[0])
+    chains = np.flatnonzero(bad[:, draw]).tolist()
+    return f"the loss is not finite at draw {first + draw} of chain {', '.join(map(str, chains))}"
+
+
+def run_chains(
+    key: PRNGKeyArray,
+    kernel: Kernel,
+    monitor: Monitor,
+    start: Float[Array, "chain d"],
+    *,
+    n_draws: int,
+    n_burn: int,
+    thin: int,
+    llc_of: Callable[[np.ndarray], np.ndarray],
+    setup_work: float,
+    setup_seconds: float,
+    progress: Callable[[Progress], None],
+    checkpoint: Checkpoint | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Draws:
+    """Advance all chains by `n_draws` draws and drop the first `n_burn`.
+
+    Stops at the end of the first chunk that holds a loss that is not finite. The start is never
+    recorded. `llc_of` maps losses to llc draws, for the progress line.
+    """
+    n_chains = start.shape[0]
+    init_key, chain_key = jr.split(key)
+    mesh = _mesh(n_chains)
+    indices = jnp.arange(n_chains)
+    keys = jax.vmap(lambda i: jr.fold_in(chain_key, i))(indices)
+    states = _init(kernel, jax.vmap(lambda i: jr.fold_in(init_key, i))(indices), start)
+    length = _chunk_length(n_draws)
+    parts: list[dict[str, np.ndarray]] = []
+    ends: list[float] = []
+    if checkpoint is not None:
+        states, parts, ends = checkpoint.resume(states)
+    began = clock() - (ends[-1] if ends else 0.0)
+    failure = None
+    while len(parts) * length < n_draws and failure is None:
+        first = len(parts) * length
+        span = jnp.arange(first, first + length)
+        states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
+        part = _to_host(out)
+        failure = _not_finite(part, first)
+        parts.append(part)
+        ends.append(clock() - began)
+        if checkpoint is not None and failure is None:
+            checkpoint.save(states, parts, ends)
+        done = min(first + length, n_draws)
+        rate = done / max(ends[-1], 1e-9)
+        recent = part["loss"][:, -1] if done <= n_burn else _kept_losses(parts, n_burn)
+        progress(
+            Progress(
+                done,
+                n_draws,
+                n_chains * rate,
+                (n_draws - done) / rate,
+                float(llc_of(recent).mean()),
+            )
+        )
+    return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
+
+
+def _kept_losses(parts: list[dict[str, np.ndarray]], n_burn: int) -> np.ndarray:
+    return np.concatenate([part["loss"] for part in parts], axis=1)[:, n_burn:]
+
+
+def _to_host(out: dict[str, Array]) -> dict[str, np.ndarray]:
+    part = {name: np.asarray(value, np.float64) for name, value in jax.device_get(out).items()}
+    part["loss"] = part.pop("loss_high") + part.pop("loss_low")
+    return part
+
+
+def _collect(
+    parts: list[dict[str, np.ndarray]],
+    ends: list[float],
+    n_draws: int,
+    n_burn: int,
+    setup_work: float,
+    setup_seconds: float,
+    failure: str | None,
+) -> Draws:
+    """Join the chunks, cut the surplus of the last and the burn-in."""
+    length = parts[0]["loss"].shape[1]
+    values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    work = values.pop("work") + values.pop("recording_work")
+    cumulative = setup_work + np.cumsum(np.nan_to_num(work.sum(axis=0)))
+    knots = length * np.arange(len(ends) + 1)
+    seconds = setup_seconds + np.interp(1 + np.arange(cumulative.size), knots, [0.0, *ends])
+    kept = slice(0 if failure else n_burn, n_draws)
+    return Draws(
+        {name: value[:, kept] for name, value in values.items()},
+        cumulative[kept],
+        seconds[kept],
+        failure,
+    )
+
+
+def random_projections(key: PRNGKeyArray, like: Weights, count: int) -> Float[Array, "p d"]:
+    """Return `count` random unit vectors."""
+    vectors = jr.normal(key, (count, like.size), like.dtype)
+    return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,0 +1,65 @@
+"""HMC with a jittered trajectory length (Neal 2011, section 3.2).
+
+The number of leapfrogs is uniform on 1 .. 2 n_leapfrog - 1 for every draw, so that no mode of a
+nearly Gaussian posterior resonates.
+"""
+
+from typing import Any
+
+import blackjax.mcmc.hmc
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.config.samplers import Hmc
+from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.adapt import warm_up
+from lambda_hat_core.samplers.coordinates import Coordinates, identity
+from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
+from lambda_hat_core.samplers.kernel import Stats, Tuned
+
+_step = blackjax.mcmc.hmc.build_kernel()
+
+
+class HmcKernel(HamiltonianKernel):
+    """One step is one trajectory of random length."""
+
+    posterior: Posterior
+    coordinates: Coordinates
+    step_size: Scalar
+    n_leapfrog: int = eqx.field(static=True)
+
+    def step(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Stats]:
+        """Draw a length, integrate, accept or reject."""
+        length_key, move_key = jr.split(key)
+        length = jr.randint(length_key, (), 1, 2 * self.n_leapfrog)
+        state, info = _step(
+            move_key, state, self.log_density, self.step_size, self.unit_mass(), length
+        )
+        return state, stats_of(info, self.posterior.w0.dtype)
+
+
+def build(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Hmc,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Tuned:
+    """Adapt from `start`, then return the fixed kernel."""
+    d = posterior.w0.size
+    kernel = HmcKernel(
+        posterior, identity(posterior), jnp.asarray(d**-0.25, start.dtype), spec.n_leapfrog
+    )
+    return warm_up(
+        key,
+        kernel,
+        start,
+        n_warmup=spec.n_warmup,
+        target=spec.target_acceptance,
+        metric=spec.metric,
+        spectrum=spectrum,
+    )

@@ -1,0 +1,56 @@
+"""The protocol of every Markov chain sampler."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.types import Weights
+
+Stats = dict[str, Scalar]
+"""What a step reports: `work` (full-gradient evaluations) always; `n_steps`, `diverging`,
+`acceptance_rate`, `energy` where the sampler has them."""
+
+
+class Kernel(eqx.Module):
+    """A tuned Markov kernel: arrays are data, everything else is static and equal by value."""
+
+    posterior: eqx.AbstractVar[Posterior]
+
+    @abstractmethod
+    def init(self, key: PRNGKeyArray, w: Weights) -> Any:
+        """Return the state of a chain that starts at w."""
+        ...
+
+    @abstractmethod
+    def step(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Stats]:
+        """Advance one step."""
+        ...
+
+    @abstractmethod
+    def position(self, state: Any) -> Weights:
+        """Return w."""
+        ...
+
+    @abstractmethod
+    def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
+        """Return an unbiased estimate of grad U(w) at the position, and what it cost."""
+        ...
+
+
+class Tuned(NamedTuple):
+    """What `build` returns.
+
+    Attributes:
+        kernel: fixed from here on.
+        positions: where the chains stand after adaptation.
+        work: full-gradient evaluations spent on adaptation, all chains.
+        info: step size and the like, plain Python values.
+    """
+
+    kernel: Kernel
+    positions: Float[Array, "chain d"]
+    work: float
+    info: dict[str, Any]

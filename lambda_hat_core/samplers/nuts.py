@@ -1,0 +1,62 @@
+"""NUTS (Hoffman & Gelman 2014) with a pooled warm-up.
+
+Preferred to HMC as the reference: on a whitened, nearly Gaussian posterior a fixed trajectory
+length resonates and the loss mixes up to 30 times slower a gradient.
+"""
+
+from typing import Any
+
+import blackjax.mcmc.nuts
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.config.samplers import Nuts
+from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.adapt import warm_up
+from lambda_hat_core.samplers.coordinates import Coordinates, identity
+from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
+from lambda_hat_core.samplers.kernel import Stats, Tuned
+
+_step = blackjax.mcmc.nuts.build_kernel()
+
+
+class NutsKernel(HamiltonianKernel):
+    """One step is one tree."""
+
+    posterior: Posterior
+    coordinates: Coordinates
+    step_size: Scalar
+    max_doublings: int = eqx.field(static=True)
+
+    def step(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Stats]:
+        """Grow a tree and draw from it."""
+        state, info = _step(
+            key, state, self.log_density, self.step_size, self.unit_mass(), self.max_doublings
+        )
+        return state, stats_of(info, self.posterior.w0.dtype)
+
+
+def build(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Nuts,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Tuned:
+    """Adapt from `start`, then return the fixed kernel."""
+    d = posterior.w0.size
+    kernel = NutsKernel(
+        posterior, identity(posterior), jnp.asarray(d**-0.25, start.dtype), spec.max_doublings
+    )
+    return warm_up(
+        key,
+        kernel,
+        start,
+        n_warmup=spec.n_warmup,
+        target=spec.target_acceptance,
+        metric=spec.metric,
+        spectrum=spectrum,
+    )

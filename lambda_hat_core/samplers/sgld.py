@@ -1,0 +1,135 @@
+"""SGLD, plain or preconditioned (Welling & Teh 2011; Li et al. 2016).
+
+w <- w - (eps/2) P (gamma (w - w*) + nbeta g) + sqrt(eps P) xi
+
+with g the gradient of the mean loss on a minibatch. P = 1 / (sqrt(v_hat) + eps_P) from the second
+moment of the LOSS gradient alone, v_{-1} = 1, m_{-1} = 0, bias-corrected (Hitchcock & Hoogland
+2025, arXiv:2507.21449, appendix D.3); `adam` also drifts along the first moment. There is no
+Gamma(w) term, so P stays fixed after burn-in: from there on this is pSGLD with a constant P.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.config.samplers import Sgld
+from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
+from lambda_hat_core.samplers.noise import standard_normal
+from lambda_hat_core.samplers.stepsize import automatic_step
+from lambda_hat_core.types import Weights
+
+
+class SgldState(NamedTuple):
+    """Point, second and first moment of the loss gradient, steps taken."""
+
+    w: Weights
+    v: Weights
+    m: Weights
+    t: Scalar
+
+
+class SgldKernel(Kernel):
+    """One step is one minibatch gradient."""
+
+    posterior: Posterior
+    step_size: Scalar
+    burn_steps: Scalar
+    spec: Sgld = eqx.field(static=True)
+
+    def init(self, key: PRNGKeyArray, w: Weights) -> SgldState:
+        """Start with unit second moment and no momentum."""
+        del key
+        unused = jnp.zeros((0,), w.dtype)
+        v = unused if self.spec.precond == "none" else jnp.ones_like(w)
+        m = jnp.zeros_like(w) if self.spec.precond == "adam" else unused
+        return SgldState(w, v, m, jnp.zeros((), w.dtype))
+
+    def step(self, key: PRNGKeyArray, state: SgldState) -> tuple[SgldState, Stats]:
+        """Move along one minibatch gradient and add noise."""
+        posterior, spec = self.posterior, self.spec
+        batch_key, noise_key = jr.split(key)
+        w, v, m, t = state
+        g = posterior.loss_grad(w, posterior.minibatch(batch_key, spec.batch_size))
+        t = t + 1
+        preconditioner = jnp.ones((), w.dtype)
+        drift = g
+        if spec.precond != "none":
+            moving = (t <= self.burn_steps) | (not spec.freeze_preconditioner)
+            v = jnp.where(moving, spec.beta2 * v + (1 - spec.beta2) * g**2, v)
+            counted = t if not spec.freeze_preconditioner else jnp.minimum(t, self.burn_steps)
+            preconditioner = preconditioner_of(v, jnp.maximum(counted, 1), spec)
+        if spec.precond == "adam":
+            m = spec.beta1 * m + (1 - spec.beta1) * g
+            drift = m / (1 - spec.beta1**t) if spec.bias_correction else m
+        noise = standard_normal(noise_key, w, spec.noise)
+        force = posterior.gamma * (w - posterior.w0) + posterior.nbeta * drift
+        step = self.step_size * preconditioner
+        w = w - 0.5 * step * force + jnp.sqrt(step) * noise
+        return SgldState(w, v, m, t), {
+            "work": jnp.asarray(posterior.batch_work(spec.batch_size), w.dtype)
+        }
+
+    def position(self, state: SgldState) -> Weights:
+        """Return w."""
+        return state.w
+
+    def gradient(self, key: PRNGKeyArray, state: SgldState) -> tuple[Weights, float]:
+        """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
+        size = self.spec.batch_size
+        batch = self.posterior.minibatch(key, size)
+        return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
+
+
+def preconditioner_of(v: Weights, t: Scalar, spec: Sgld) -> Weights:
+    """P from the second moment after t steps."""
+    v_hat = v / (1 - spec.beta2**t) if spec.bias_correction else v
+    return 1 / (jnp.sqrt(v_hat) + spec.eps)
+
+
+def build(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Sgld,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Tuned:
+    """Choose the step size where it is `auto`; nothing else is adapted.
+
+    Raises:
+        ValueError: if the minibatch is larger than the data set.
+    """
+    if posterior.data is not None and spec.batch_size and spec.batch_size > posterior.n:
+        raise ValueError(
+            f"sgld.batch_size is {spec.batch_size}, but the target has n = {posterior.n}; "
+            "choose batch_size <= n, or null for the full batch"
+        )
+
+    def preconditioner(second_moment: Weights) -> Weights:
+        return 1 / (jnp.sqrt(second_moment) + spec.eps)
+
+    step_size, work, info = automatic_step(
+        key,
+        posterior,
+        start=start,
+        spectrum=spectrum,
+        batch_size=spec.batch_size,
+        fraction=spec.step_fraction,
+        preconditioner=None if spec.precond == "none" else preconditioner,
+    )
+    if spec.step_size != "auto":
+        step_size = spec.step_size
+        info["step_limited_by"] = "the config"
+    burn_steps = spec.n_burn * spec.thin
+    kernel = SgldKernel(
+        posterior,
+        jnp.asarray(step_size, start.dtype),
+        jnp.asarray(burn_steps, start.dtype),
+        spec,
+    )
+    return Tuned(kernel, start, work, {**info, "step_size": float(step_size)})
