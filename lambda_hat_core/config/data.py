@@ -12,21 +12,27 @@ class Synthetic(Frozen):
     """Inputs from `x_dist`, labels from a teacher plus noise of `noise_model`."""
 
     kind: Literal["synthetic"] = "synthetic"
-    n_data: PositiveInt = Field(1000, description="n, training examples")
-    n_test: PositiveInt = Field(1000, description="held-out examples, for figures only")
+    n_data: PositiveInt = Field(default=1000, description="n, training examples")
+    n_test: PositiveInt = Field(default=1000, description="held-out examples, for figures only")
     x_dist: Literal["gauss_iso", "gauss_aniso", "mixture", "lowdim_manifold", "heavy_tail"] = (
         "gauss_iso"
     )
-    cov_decay: float = Field(0.95, gt=0, le=1, description="gauss_aniso: var_i = cov_decay^i")
-    mixture_k: PositiveInt = Field(4, description="mixture: number of centres")
-    mixture_spread: PositiveFloat = Field(2.0, description="mixture: radius of the centres")
-    x_dim_latent: PositiveInt = Field(2, description="lowdim_manifold: latent dimension")
+    cov_decay: float = Field(
+        default=0.95, gt=0, le=1, description="gauss_aniso: var_i = cov_decay^i"
+    )
+    mixture_k: PositiveInt = Field(default=4, description="mixture: number of centres")
+    mixture_spread: PositiveFloat = Field(default=2.0, description="mixture: radius of the centres")
+    x_dim_latent: PositiveInt = Field(default=2, description="lowdim_manifold: latent dimension")
     noise_model: Literal["gauss", "hetero", "student_t", "outliers"] = "gauss"
-    noise_scale: NonNegativeFloat = Field(0.1, description="sd of the label noise")
-    hetero_scale: NonNegativeFloat = Field(0.1, description="hetero: sd = noise_scale (1 + s |x|)")
-    student_df: PositiveFloat = Field(4.0, description="degrees of freedom, noise and loss")
-    heavy_tail_df: PositiveFloat = Field(4.0, description="heavy_tail: degrees of freedom of x")
-    outlier_frac: float = Field(0.05, ge=0, le=1)
+    noise_scale: NonNegativeFloat = Field(default=0.1, description="sd of the label noise")
+    hetero_scale: NonNegativeFloat = Field(
+        default=0.1, description="hetero: sd = noise_scale (1 + s |x|)"
+    )
+    student_df: PositiveFloat = Field(default=4.0, description="degrees of freedom, noise and loss")
+    heavy_tail_df: PositiveFloat = Field(
+        default=4.0, description="heavy_tail: degrees of freedom of x"
+    )
+    outlier_frac: float = Field(default=0.05, ge=0, le=1)
     outlier_scale: NonNegativeFloat = 2.0
 
 
@@ -34,21 +40,25 @@ class Digits(Frozen):
     """scikit-learn's 8 x 8 digits: 1797 images, 64 pixels scaled to [0, 1], 10 classes."""
 
     kind: Literal["digits"] = "digits"
-    n_data: PositiveInt = Field(1500, le=1697, description="training images; the rest are the test")
+    n_data: PositiveInt = Field(
+        default=1500, le=1697, description="training images; the rest are the test"
+    )
 
 
 class Diabetes(Frozen):
     """scikit-learn's diabetes: 442 patients, 10 inputs; inputs and response standardised."""
 
     kind: Literal["diabetes"] = "diabetes"
-    n_data: PositiveInt = Field(400, le=432, description="training rows; the rest are the test")
+    n_data: PositiveInt = Field(
+        default=400, le=432, description="training rows; the rest are the test"
+    )
 
 
 class NoData(Frozen):
     """For potentials: no examples, only the n that sets nbeta."""
 
     kind: Literal["none"] = "none"
-    n_data: PositiveInt = Field(1000, description="n of the posterior's n beta")
+    n_data: PositiveInt = Field(default=1000, description="n of the posterior's n beta")
 
 
 DataSpec = Annotated[Synthetic | Digits | Diabetes | NoData, Field(discriminator="kind")]
@@ -66,7 +76,7 @@ class Teacher(Frozen):
     target_params: PositiveInt | None = None
     hidden: PositiveInt | None = None
     activation: Activation | None = None
-    dropout_rate: float = Field(0.0, ge=0, lt=1)
+    dropout_rate: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _one_size(self):

@@ -43,23 +43,26 @@ class Mlp(Frozen):
     """Multilayer perceptron. At most one of `widths`, `target_params` sizes it, else `hidden`."""
 
     kind: Literal["mlp"] = "mlp"
-    in_dim: PositiveInt | None = Field(None, description="inputs; null: the data's (synthetic: 4)")
-    out_dim: PositiveInt | None = Field(
-        None, description="outputs; null: the data's (synthetic: 1)"
+    in_dim: PositiveInt | None = Field(
+        default=None, description="inputs; null: the data's (synthetic: 4)"
     )
-    depth: PositiveInt = Field(2, description="hidden layers")
+    out_dim: PositiveInt | None = Field(
+        default=None, description="outputs; null: the data's (synthetic: 1)"
+    )
+    depth: PositiveInt = Field(default=2, description="hidden layers")
     widths: tuple[PositiveInt, ...] | None = Field(
-        None, description="hidden widths; overrides depth, hidden and target_params"
+        default=None, description="hidden widths; overrides depth, hidden and target_params"
     )
     target_params: PositiveInt | None = Field(
-        None, description="number of parameters wanted; the constant hidden width is inferred"
+        default=None, description="parameters wanted; the constant hidden width is inferred"
     )
-    hidden: PositiveInt = Field(32, description="hidden width where nothing else sets it")
+    hidden: PositiveInt = Field(default=32, description="hidden width where nothing else sets it")
     activation: Activation = "relu"
     bias: bool = True
-    layernorm: bool = Field(False, description="layer norm before each activation")
+    layernorm: bool = Field(default=False, description="layer norm before each activation")
     skip_connections: bool = Field(
-        False, description="add the input of every `residual_period` hidden layers of equal width"
+        default=False,
+        description="add the input of every `residual_period` hidden layers of equal width",
     )
     residual_period: PositiveInt = 2
 
@@ -116,8 +119,10 @@ class DiagonalLinear(Frozen):
 
     kind: Literal["diagonal_linear"] = "diagonal_linear"
     in_dim: PositiveInt = Field(description="p, the number of inputs")
-    depth: PositiveInt = Field(2, description="factors a coordinate")
-    n_zero: NonNegativeInt = Field(0, description="true coordinates that are zero, <= in_dim")
+    depth: PositiveInt = Field(default=2, description="factors a coordinate")
+    n_zero: NonNegativeInt = Field(
+        default=0, description="true coordinates that are zero, <= in_dim"
+    )
 
     @model_validator(mode="after")
     def _zeros_are_coordinates(self):
@@ -133,13 +138,19 @@ class Quadratic(Frozen):
 
     kind: Literal["quadratic"] = "quadratic"
     spectrum: tuple[NonNegativeFloat, ...] | None = Field(
-        None, min_length=1, description="h_i; null: from d, condition, h_max and rank"
+        default=None, min_length=1, description="h_i; null: from d, condition, h_max and rank"
     )
-    d: PositiveInt = Field(10, description="dimension, where no spectrum is given")
-    condition: float = Field(1.0, ge=1, description="h_max / h_min of a log-spaced spectrum")
+    d: PositiveInt = Field(default=10, description="dimension, where no spectrum is given")
+    condition: float = Field(
+        default=1.0, ge=1, description="h_max / h_min of a log-spaced spectrum"
+    )
     h_max: PositiveFloat = 1.0
-    rank: PositiveInt | None = Field(None, description="eigenvalues that are not 0; null: all")
-    rotate: bool = Field(True, description="rotate by a random orthogonal Q (Householder product)")
+    rank: PositiveInt | None = Field(
+        default=None, description="eigenvalues that are not 0; null: all"
+    )
+    rotate: bool = Field(
+        default=True, description="rotate by a random orthogonal Q (Householder product)"
+    )
 
     @model_validator(mode="after")
     def _spectrum_is_a_spectrum(self):
@@ -156,7 +167,7 @@ class NormalCrossing(Frozen):
 
     kind: Literal["normal_crossing"] = "normal_crossing"
     powers: tuple[NonNegativeInt, ...] = Field(min_length=1, description="k_i, at least one > 0")
-    point: tuple[float, ...] | None = Field(None, description="w*; null: the origin")
+    point: tuple[float, ...] | None = Field(default=None, description="w*; null: the origin")
 
     @model_validator(mode="after")
     def _point_is_a_zero(self):
@@ -186,7 +197,8 @@ class Custom(Frozen):
     )
     kwargs: dict[str, Any] = Field(default_factory=dict)
     source_sha256: str | None = Field(
-        None, description="hash of the module's source; filled in by the plan, part of the id"
+        default=None,
+        description="hash of the module's source; the plan fills it in, the id holds it",
     )
 
     @model_validator(mode="after")

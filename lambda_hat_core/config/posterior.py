@@ -13,19 +13,22 @@ class PosteriorSpec(Frozen):
     """log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 (Lau et al. 2023, arXiv:2308.12108)."""
 
     loss: LossName | Literal["own"] | None = Field(
-        None, description="null: cross_entropy for class labels, own for potentials, else mse"
+        default=None,
+        description="null: cross_entropy for class labels, own for potentials, else mse",
     )
     beta_mode: Literal["1_over_log_n", "fixed"] = Field(
-        "1_over_log_n", description="beta = beta0 / log n (Watanabe 2013), or beta = beta0"
+        default="1_over_log_n", description="beta = beta0 / log n (Watanabe 2013), or beta = beta0"
     )
     beta0: PositiveFloat = 1.0
-    nbeta: PositiveFloat | None = Field(None, description="n beta itself; overrides beta_mode")
-    gamma: NonNegativeFloat = Field(1.0, description="localisation strength")
+    nbeta: PositiveFloat | None = Field(
+        default=None, description="n beta itself; overrides beta_mode"
+    )
+    gamma: NonNegativeFloat = Field(default=1.0, description="localisation strength")
     prior_radius: PositiveFloat | None = Field(
-        None, description="r > 0 sets gamma = d / r^2 and overrides gamma"
+        default=None, description="r > 0 sets gamma = d / r^2 and overrides gamma"
     )
     sigma: PositiveFloat | None = Field(
-        None, description="gaussian, student_t: noise scale; null: data.noise_scale"
+        default=None, description="gaussian, student_t: noise scale; null: data.noise_scale"
     )
 
     def resolved_nbeta(self, n: int) -> float:

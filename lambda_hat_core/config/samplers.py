@@ -20,10 +20,12 @@ Dtype = Literal["float32", "float64"]
 class _Chains(Frozen):
     """What the driver needs to know of every Markov chain sampler."""
 
-    n_chains: PositiveInt = Field(4, description="independent chains; R-hat needs two")
-    n_draws: PositiveInt = Field(1000, description="draws a chain, burn-in included")
-    n_burn: NonNegativeInt = Field(200, description="first draws of each chain that are dropped")
-    thin: PositiveInt = Field(1, description="kernel steps a draw")
+    n_chains: PositiveInt = Field(default=4, description="independent chains; R-hat needs two")
+    n_draws: PositiveInt = Field(default=1000, description="draws a chain, burn-in included")
+    n_burn: NonNegativeInt = Field(
+        default=200, description="first draws of each chain that are dropped"
+    )
+    thin: PositiveInt = Field(default=1, description="kernel steps a draw")
 
     @model_validator(mode="after")
     def _some_draws_are_kept(self):
@@ -39,11 +41,17 @@ class Nuts(_Chains):
     """No-U-turn sampler (Hoffman & Gelman 2014)."""
 
     kind: Literal["nuts"] = "nuts"
-    n_draws: PositiveInt = Field(700, description="draws a chain, burn-in included")
-    n_burn: NonNegativeInt = Field(100, description="first draws of each chain that are dropped")
-    n_warmup: PositiveInt = Field(300, description="adaptation steps a chain, before any draw")
-    target_acceptance: float = Field(0.8, gt=0, lt=1)
-    max_doublings: PositiveInt = Field(10, le=14, description="trees have <= 2^this leapfrogs")
+    n_draws: PositiveInt = Field(default=700, description="draws a chain, burn-in included")
+    n_burn: NonNegativeInt = Field(
+        default=100, description="first draws of each chain that are dropped"
+    )
+    n_warmup: PositiveInt = Field(
+        default=300, description="adaptation steps a chain, before any draw"
+    )
+    target_acceptance: float = Field(default=0.8, gt=0, lt=1)
+    max_doublings: PositiveInt = Field(
+        default=10, le=14, description="trees have <= 2^this leapfrogs"
+    )
     metric: Metric = "lanczos"
 
 
@@ -51,11 +59,14 @@ class Hmc(_Chains):
     """Hamiltonian Monte Carlo with a jittered trajectory length."""
 
     kind: Literal["hmc"] = "hmc"
-    n_warmup: PositiveInt = Field(300, description="adaptation steps a chain, before any draw")
-    n_leapfrog: PositiveInt = Field(
-        16, description="mean leapfrog steps a draw; each draw uses uniform 1 .. 2 n_leapfrog - 1"
+    n_warmup: PositiveInt = Field(
+        default=300, description="adaptation steps a chain, before any draw"
     )
-    target_acceptance: float = Field(0.8, gt=0, lt=1)
+    n_leapfrog: PositiveInt = Field(
+        default=16,
+        description="mean leapfrog steps a draw; each draw uses uniform 1 .. 2 n_leapfrog - 1",
+    )
+    target_acceptance: float = Field(default=0.8, gt=0, lt=1)
     metric: Metric = "lanczos"
 
 
@@ -63,14 +74,18 @@ class Mala(_Chains):
     """Metropolis-adjusted Langevin (Roberts & Tweedie 1996)."""
 
     kind: Literal["mala"] = "mala"
-    n_draws: PositiveInt = Field(2000, description="draws a chain, burn-in included")
-    thin: PositiveInt = Field(8, description="kernel steps a draw")
-    n_warmup: PositiveInt = Field(500, description="adaptation steps a chain, before any draw")
+    n_draws: PositiveInt = Field(default=2000, description="draws a chain, burn-in included")
+    thin: PositiveInt = Field(default=8, description="kernel steps a draw")
+    n_warmup: PositiveInt = Field(
+        default=500, description="adaptation steps a chain, before any draw"
+    )
     step_size: PositiveFloat | Literal["auto"] = Field(
-        "auto",
+        default="auto",
         description="eps in w += -(eps/2) grad U + sqrt(eps) xi; auto: adapted to the target",
     )
-    target_acceptance: float = Field(0.574, gt=0, lt=1, description="Roberts & Rosenthal 1998")
+    target_acceptance: float = Field(
+        default=0.574, gt=0, lt=1, description="Roberts & Rosenthal 1998"
+    )
     metric: Metric = "lanczos"
 
 
@@ -78,12 +93,16 @@ class Mclmc(_Chains):
     """Microcanonical Langevin Monte Carlo (Robnik et al. 2023), not Metropolised."""
 
     kind: Literal["mclmc"] = "mclmc"
-    n_draws: PositiveInt = Field(2000, description="draws a chain, burn-in included")
-    n_burn: NonNegativeInt = Field(400, description="first draws of each chain that are dropped")
-    thin: PositiveInt = Field(4, description="kernel steps a draw")
-    n_tune: PositiveInt = Field(2000, ge=100, description="steps that find L and the step size")
+    n_draws: PositiveInt = Field(default=2000, description="draws a chain, burn-in included")
+    n_burn: NonNegativeInt = Field(
+        default=400, description="first draws of each chain that are dropped"
+    )
+    thin: PositiveInt = Field(default=4, description="kernel steps a draw")
+    n_tune: PositiveInt = Field(
+        default=2000, ge=100, description="steps that find L and the step size"
+    )
     desired_energy_var: PositiveFloat = Field(
-        5e-6, description="energy error variance a dimension; at 5e-4 the loss is 1-3 % low"
+        default=5e-6, description="energy error variance a dimension; at 5e-4 the loss is 1-3 % low"
     )
     integrator: Literal["isokinetic_mclachlan", "isokinetic_velocity_verlet"] = (
         "isokinetic_mclachlan"
@@ -97,19 +116,23 @@ class AdjustedMclmc(_Chains):
     """Metropolised microcanonical Langevin Monte Carlo: exact."""
 
     kind: Literal["adjusted_mclmc"] = "adjusted_mclmc"
-    n_tune: PositiveInt = Field(1000, ge=100, description="steps that find L and the step size")
-    target_acceptance: float = Field(0.9, gt=0, lt=1)
+    n_tune: PositiveInt = Field(
+        default=1000, ge=100, description="steps that find L and the step size"
+    )
+    target_acceptance: float = Field(default=0.9, gt=0, lt=1)
     metric: Metric = "lanczos"
 
 
 class _Stochastic(_Chains):
     """Samplers that follow minibatch gradients."""
 
-    n_draws: PositiveInt = Field(1200, description="draws a chain, burn-in included")
-    n_burn: NonNegativeInt = Field(400, description="first draws of each chain that are dropped")
-    thin: PositiveInt = Field(25, description="kernel steps a draw")
+    n_draws: PositiveInt = Field(default=1200, description="draws a chain, burn-in included")
+    n_burn: NonNegativeInt = Field(
+        default=400, description="first draws of each chain that are dropped"
+    )
+    thin: PositiveInt = Field(default=25, description="kernel steps a draw")
     batch_size: PositiveInt | None = Field(
-        256, description="examples a gradient, with replacement; null: full batch"
+        default=256, description="examples a gradient, with replacement; null: full batch"
     )
 
 
@@ -118,22 +141,23 @@ class Sgld(_Stochastic):
 
     kind: Literal["sgld"] = "sgld"
     step_size: PositiveFloat | Literal["auto"] = Field(
-        "auto",
+        default="auto",
         description="eps (Welling & Teh 2011); auto: step_fraction / (nbeta h_max + gamma)",
     )
     step_fraction: float = Field(
-        0.2, gt=0, lt=4, description="auto: 0.2 keeps the stiffest direction within 5 %"
+        default=0.2, gt=0, lt=4, description="auto: 0.2 keeps the stiffest direction within 5 %"
     )
     precond: Literal["none", "rmsprop", "adam"] = "none"
-    beta1: float = Field(0.9, ge=0, lt=1, description="adam: decay of the first moment")
-    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment")
-    eps: PositiveFloat = Field(1e-8, description="P = 1 / (sqrt(v_hat) + eps)")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
+    eps: PositiveFloat = Field(default=1e-8, description="P = 1 / (sqrt(v_hat) + eps)")
     bias_correction: bool = True
     freeze_preconditioner: bool = Field(
-        True, description="keep P fixed after burn-in: without a Gamma(w) term a moving P is biased"
+        default=True,
+        description="keep P fixed after burn-in: without a Gamma(w) term a moving P is biased",
     )
     noise: Literal["threefry", "philox"] = Field(
-        "threefry", description="generator of the injected noise"
+        default="threefry", description="generator of the injected noise"
     )
 
 
@@ -142,18 +166,19 @@ class Sghmc(_Stochastic):
 
     kind: Literal["sghmc"] = "sghmc"
     step_size: PositiveFloat | Literal["auto"] = Field(
-        "auto", description="eps of p += eps grad log p - alpha p + N(0, 2 alpha), w += p eps"
+        default="auto",
+        description="eps of p += eps grad log p - alpha p + N(0, 2 alpha), w += p eps",
     )
-    n_leapfrog: PositiveInt = Field(10, description="steps a momentum refreshment")
-    alpha: PositiveFloat = Field(0.01, description="friction")
+    n_leapfrog: PositiveInt = Field(default=10, description="steps a momentum refreshment")
+    alpha: PositiveFloat = Field(default=0.01, description="friction")
 
 
 class Sgnht(_Stochastic):
     """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014), blackjax's conventions."""
 
     kind: Literal["sgnht"] = "sgnht"
-    step_size: PositiveFloat | Literal["auto"] = Field("auto", description="eps")
-    alpha: PositiveFloat = Field(1.0, description="injected noise and initial thermostat")
+    step_size: PositiveFloat | Literal["auto"] = Field(default="auto", description="eps")
+    alpha: PositiveFloat = Field(default=1.0, description="injected noise and initial thermostat")
 
 
 class Vi(Frozen):
@@ -161,28 +186,30 @@ class Vi(Frozen):
 
     kind: Literal["vi"] = "vi"
     algo: Literal["mfa", "flow"] = "mfa"
-    n_chains: PositiveInt = Field(4, description="independent restarts")
-    n_draws: PositiveInt = Field(1000, description="independent draws a restart, at evaluation")
-    steps: NonNegativeInt = Field(2000, description="optimiser steps")
-    batch_size: PositiveInt | None = Field(256, description="null: full batch")
-    n_samples: PositiveInt = Field(4, description="Monte Carlo draws an ELBO gradient")
+    n_chains: PositiveInt = Field(default=4, description="independent restarts")
+    n_draws: PositiveInt = Field(
+        default=1000, description="independent draws a restart, at evaluation"
+    )
+    steps: NonNegativeInt = Field(default=2000, description="optimiser steps")
+    batch_size: PositiveInt | None = Field(default=256, description="null: full batch")
+    n_samples: PositiveInt = Field(default=4, description="Monte Carlo draws an ELBO gradient")
     lr: PositiveFloat = 1e-2
     lr_schedule: Literal["constant", "cosine", "linear_decay"] = "cosine"
-    lr_warmup_frac: float = Field(0.05, ge=0, lt=1)
+    lr_warmup_frac: float = Field(default=0.05, ge=0, lt=1)
     clip_global_norm: PositiveFloat | None = 5.0
     whitening: Literal["none", "rmsprop", "adam"] = Field(
-        "none", description="coordinates of the family only; the target does not change"
+        default="none", description="coordinates of the family only; the target does not change"
     )
-    whitening_decay: float = Field(0.99, ge=0, lt=1)
-    M: PositiveInt = Field(4, description="mfa: components")
-    r: NonNegativeInt = Field(4, description="mfa: rank of a component")
+    whitening_decay: float = Field(default=0.99, ge=0, lt=1)
+    M: PositiveInt = Field(default=4, description="mfa: components")
+    r: NonNegativeInt = Field(default=4, description="mfa: rank of a component")
     r_per_component: tuple[NonNegativeInt, ...] | None = None
-    tie_means: bool = Field(False, description="mfa: every mean is w*")
+    tie_means: bool = Field(default=False, description="mfa: every mean is w*")
     alpha_dirichlet_prior: PositiveFloat | None = None
     entropy_bonus: NonNegativeFloat = 0.0
     alpha_temperature: PositiveFloat = 1.0
     hvp_control_variate: bool = True
-    d_latent: PositiveInt = Field(8, description="flow: directions the flow bends")
+    d_latent: PositiveInt = Field(default=8, description="flow: directions the flow bends")
     flow_type: Literal["realnvp", "maf", "nsf_ar"] = "realnvp"
     flow_depth: PositiveInt = 4
     flow_hidden: PositiveInt = 32

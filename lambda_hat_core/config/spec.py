@@ -21,7 +21,7 @@ class TargetSpec(Frozen):
     data: DataSpec
     teacher: Teacher | None = None
     training: Training = Training()
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     numerics_version: int = NUMERICS_VERSION
 
     @property
@@ -36,7 +36,7 @@ class RunSpec(Frozen):
     target: str = Field(pattern=r"^tgt_[0-9a-f]{12}$")
     sampler: SamplerSpec
     posterior: PosteriorSpec
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     dtype: Dtype
     numerics_version: int = NUMERICS_VERSION
 

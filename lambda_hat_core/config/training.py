@@ -13,18 +13,20 @@ class Training(Frozen):
     """First-order training, then a full-batch float64 polish to a minimum."""
 
     loss: LossName | Literal["own"] | None = Field(
-        None, description="null: the experiment's loss, or the data's; own: a potential's"
+        default=None, description="null: the experiment's loss, or the data's; own: a potential's"
     )
     start: Literal["random", "truth"] = Field(
-        "random", description="truth: start the polish at the known generating parameters"
+        default="random", description="truth: start the polish at the known generating parameters"
     )
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: PositiveFloat = Field(1e-3, description="peak learning rate, cosine decay to 0")
-    steps: NonNegativeInt = Field(5000, description="optimiser steps before the polish")
-    batch_size: PositiveInt | None = Field(None, description="null: full batch")
-    weight_decay: NonNegativeFloat = Field(0.0, description="adamw only, decoupled")
+    lr: PositiveFloat = Field(default=1e-3, description="peak learning rate, cosine decay to 0")
+    steps: NonNegativeInt = Field(default=5000, description="optimiser steps before the polish")
+    batch_size: PositiveInt | None = Field(default=None, description="null: full batch")
+    weight_decay: NonNegativeFloat = Field(default=0.0, description="adamw only, decoupled")
     polish: Literal["lbfgs", "newton_cg", "none"] = "newton_cg"
-    polish_steps: NonNegativeInt = Field(200, description="most outer iterations of the polish")
+    polish_steps: NonNegativeInt = Field(
+        default=200, description="most outer iterations of the polish"
+    )
     grad_tol: PositiveFloat = Field(
-        1e-9, description="polish stops at |grad L_n(w)| <= grad_tol max(1, L_n)"
+        default=1e-9, description="polish stops at |grad L_n(w)| <= grad_tol max(1, L_n)"
     )
