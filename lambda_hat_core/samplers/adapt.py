@@ -4,7 +4,7 @@ Every chain takes every warm-up step with the one shared step size, and the acce
 it is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,17 +20,16 @@ from lambda_hat_core.samplers.kernel import Tuned
 # Hoffman & Gelman 2014, section 3.2.1.
 _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
 
-K = TypeVar("K", bound=HamiltonianKernel)
 Positions = Float[Array, "chain d"]
 
 
-def _with_step(kernel: K, step_size: Scalar) -> K:
+def _with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
     return eqx.tree_at(lambda k: k.step_size, kernel, step_size)
 
 
 @eqx.filter_jit
 def _dual_averaging(
-    key: PRNGKeyArray, kernel: K, positions: Positions, n_steps: int, target: Scalar
+    key: PRNGKeyArray, kernel: HamiltonianKernel, positions: Positions, n_steps: int, target: Scalar
 ) -> tuple[Scalar, Positions, Positions, Scalar, Scalar]:
     """Return step size, last positions, mean and variance (pooled, of w), and work."""
     n_chains, dtype = positions.shape[0], positions.dtype
@@ -69,7 +68,7 @@ def _dual_averaging(
 
 def warm_up(
     key: PRNGKeyArray,
-    kernel: K,
+    kernel: HamiltonianKernel,
     positions: Positions,
     *,
     n_warmup: int,

@@ -20,7 +20,7 @@ from lambda_hat_core.samplers.coordinates import Coordinates, identity
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 
-_step = blackjax.mcmc.hmc.build_kernel()
+_step: Any = blackjax.mcmc.hmc.build_kernel()
 
 
 class HmcKernel(HamiltonianKernel):

@@ -19,7 +19,7 @@ from lambda_hat_core.samplers.coordinates import Coordinates, identity
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 
-_step = blackjax.mcmc.nuts.build_kernel()
+_step: Any = blackjax.mcmc.nuts.build_kernel()
 
 
 class NutsKernel(HamiltonianKernel):

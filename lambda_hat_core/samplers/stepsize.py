@@ -25,7 +25,7 @@ from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.types import Weights
 
 NOISE_BUDGET = 0.05
-"""Largest relative inflation of the llc by minibatch noise: as much as the curvature rule allows."""
+"""Largest relative inflation of the llc by minibatch noise: what the curvature rule allows."""
 _BATCHES = 16
 """Minibatch gradients a start point: with 4 chains, 60 degrees of freedom a direction."""
 _PRECONDITIONED_RANK = 32
