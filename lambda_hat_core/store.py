@@ -146,6 +146,10 @@ def _names(canonical: bytes, id: str) -> bool:
     return hashlib.sha256(canonical).hexdigest()[:12] == id.rpartition("_")[2]
 
 
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body).encode()).hexdigest()
+
+
 def _seal(folder: Path) -> None:
     """Sync every file, then write and sync the manifest."""
     listed = {}
@@ -157,9 +161,9 @@ def _seal(folder: Path) -> None:
             "size": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
         }
-    made = datetime.now(UTC).isoformat(timespec="seconds")
+    body = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "files": listed}
     manifest = folder / MANIFEST
-    manifest.write_text(json.dumps({"created_at": made, "files": listed}, indent=1))
+    manifest.write_text(json.dumps({**body, "sha256": _digest(body)}, indent=1))
     files.sync(manifest)
     for path in folder.rglob("*"):
         if path.is_dir():
@@ -191,8 +195,10 @@ def _place(tmp: Path, final: Path, kind: Kind, replace: bool) -> None:
 
 def _problem(folder: Path, kind: Kind, *, deep: bool, name: str | None = None) -> str | None:
     try:
-        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
-        for part, expected in listed.items():
+        body = json.loads((folder / MANIFEST).read_bytes())
+        if body.pop("sha256") != _digest(body):
+            return f"{MANIFEST} does not have the content that was written"
+        for part, expected in body["files"].items():
             path = folder / part
             stat = path.stat()
             if stat.st_size != expected["size"]:
@@ -204,6 +210,6 @@ def _problem(folder: Path, kind: Kind, *, deep: bool, name: str | None = None) -
             return f"{SPEC} does not hash to the folder's name"
     except FileNotFoundError as error:
         return f"{Path(error.filename).relative_to(folder)} is missing"
-    except (json.JSONDecodeError, KeyError, TypeError, NotADirectoryError):
+    except (ValueError, KeyError, TypeError, AttributeError, NotADirectoryError):
         return f"{MANIFEST} cannot be read"
     return None

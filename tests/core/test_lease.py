@@ -1,0 +1,167 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lambda_hat_core import lease
+from lambda_hat_core.store import Store
+
+HOLDER = """
+import sys, time
+from lambda_hat_core.store import Store
+with Store(sys.argv[1]).lease("runs", "run_x"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+COUNTER = """
+import sys, time
+from pathlib import Path
+from lambda_hat_core.store import Store
+store, done = Store(sys.argv[1]), Path(sys.argv[1]) / "done"
+sys.stdin.readline()
+for key in range(20):
+    with store.lease("runs", f"run_{key}"):
+        if not (done / str(key)).exists():
+            done.mkdir(exist_ok=True)
+            with open(done / "log", "a") as log:
+                log.write(f"{key}\\n")
+            time.sleep(0.02)
+            (done / str(key)).touch()
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "home")
+
+
+@pytest.fixture
+def holder(store):
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(store.root)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    yield child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+def test_lease_is_given_back(store):
+    with store.lease("runs", "run_x"):
+        assert store.is_leased("runs", "run_x")
+    assert not store.is_leased("runs", "run_x")
+    assert list((store.root / "leases" / "runs").iterdir()) == []
+
+
+def test_lease_is_given_back_after_an_exception(store):
+    with pytest.raises(RuntimeError), store.lease("runs", "run_x"):
+        raise RuntimeError
+    assert not store.is_leased("runs", "run_x")
+
+
+def test_two_processes_compute_every_key_once(store):
+    store.root.mkdir()
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", COUNTER, str(store.root)], stdin=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        child.communicate(timeout=60)
+        assert child.returncode == 0
+    made = (store.root / "done" / "log").read_text().split()
+    assert sorted(made, key=int) == [str(key) for key in range(20)]
+
+
+def test_living_owner_is_waited_for_and_named(store, holder):
+    said, held = [], threading.Event()
+
+    def wait():
+        with store.lease("runs", "run_x", said.append):
+            held.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert not held.wait(0.7)
+    assert said == [f"waiting for process {holder.pid}, which is at work on run_x"]
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert held.wait(5)
+    waiter.join()
+
+
+def test_lease_of_a_killed_owner_is_taken_over_at_once(store, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert not store.is_leased("runs", "run_x")
+    began = time.monotonic()
+    with store.lease("runs", "run_x"):
+        pass
+    assert time.monotonic() - began < 2
+
+
+def test_reused_pid_is_not_the_owner(store):
+    path = store.lease_path("runs", "run_x")
+    path.parent.mkdir(parents=True)
+    me = lease.Owner(lease.process.host(), os.getpid(), "1", "token")
+    assert lease._create(path, me)
+    with store.lease("runs", "run_x"):
+        pass
+
+
+def test_silent_owner_of_another_host_is_taken_over_after_the_limit(store):
+    path = store.lease_path("runs", "run_x")
+    path.parent.mkdir(parents=True)
+    lease._create(path, lease.Owner("elsewhere", 1, "", "token"))
+    assert store.is_leased("runs", "run_x")
+    os.utime(path, (time.time() - 61, time.time() - 61))
+    assert not store.is_leased("runs", "run_x")
+    with store.lease("runs", "run_x"):
+        assert lease.read(path) != lease.Owner("elsewhere", 1, "", "token")
+
+
+def test_heartbeat_keeps_a_slow_owner(tmp_path):
+    path, order = tmp_path / "x.lease", []
+
+    def second():
+        with lease.hold(path, stale=0.6, beat=0.1, poll=0.05):
+            order.append("second")
+
+    with lease.hold(path, stale=0.6, beat=0.1):
+        waiter = threading.Thread(target=second)
+        waiter.start()
+        time.sleep(1.5)
+        order.append("first")
+    waiter.join()
+    assert order == ["first", "second"]
+
+
+def test_half_written_lease_counts_as_alive_until_the_limit(store):
+    path = store.lease_path("runs", "run_x")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert store.is_leased("runs", "run_x")
+    os.utime(path, (0, 0))
+    with store.lease("runs", "run_x"):
+        pass
+
+
+def test_store_deleted_under_a_lease_does_not_hurt(store):
+    import shutil
+
+    with store.lease("runs", "run_x"):
+        shutil.rmtree(store.root)
+    assert not Path(store.root).exists()
