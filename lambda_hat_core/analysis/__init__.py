@@ -1,0 +1,1 @@
+"""From a trace to a number that may be believed: estimate, verdict, files and figures."""

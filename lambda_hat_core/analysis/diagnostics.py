@@ -1,0 +1,139 @@
+"""Means with errors, effective sample sizes and R-hat of scalar series.
+
+ESS and R-hat are ArviZ's rank-normalised, split-chain ones (Vehtari et al. 2021,
+arXiv:1903.08008). `arviz_stats` is imported inside functions: it costs seconds.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import stdtrit
+
+Series = Float[np.ndarray, "chain draw"]
+
+COVERAGE = 0.90
+"""Probability content of every interval, central."""
+
+MIN_DRAWS = 4
+"""Fewest draws a chain for which ArviZ defines ESS and R-hat."""
+
+R_HAT_CAP = 1000.0
+"""The largest R-hat reported, so that it stays a number in JSON and SQL."""
+
+
+class Mean(NamedTuple):
+    """A mean with its standard error and the half width of its 90 % interval; None: unknown."""
+
+    mean: float
+    se: float | None
+    half_width: float | None
+
+
+def _arviz() -> Any:
+    from arviz_stats.base.array import array_stats
+
+    return array_stats
+
+
+def number(value: float | np.floating | None) -> float | None:
+    """Return a plain float, or None where it is missing or not finite."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def t_quantile(dof: float) -> float:
+    """Return the quantile of Student's t that bounds the central 90 %."""
+    return float(stdtrit(max(dof, 1.0), 0.5 + COVERAGE / 2))
+
+
+def moves(series: Series) -> bool:
+    """Return whether the series varies by more than its own rounding."""
+    return bool(np.ptp(series) > 8 * np.finfo(series.dtype).eps * np.max(np.abs(series)))
+
+
+def _standardised(series: Series) -> Series | None:
+    """Shift and scale, because ArviZ takes a range below 1e-15 for a constant; None: too short."""
+    if series.shape[1] < MIN_DRAWS or not moves(series):
+        return None
+    return (series - series.mean()) / series.std()
+
+
+def ess_bulk(series: Series) -> float | None:
+    """Return the rank-normalised effective number of draws, all chains together."""
+    scaled = _standardised(series)
+    return None if scaled is None else number(_arviz().ess(scaled, method="bulk"))
+
+
+def ess_tail(series: Series) -> float | None:
+    """Return the smaller effective number of draws of the 5 % and the 95 % quantile."""
+    scaled = _standardised(series)
+    return None if scaled is None else number(_arviz().ess(scaled, method="tail", prob=0.05))
+
+
+def r_hat(series: Series) -> float | None:
+    """Return the rank-normalised split R-hat; None for one chain or a constant series.
+
+    Chains that stand still at different values give infinity, reported as `R_HAT_CAP`.
+    """
+    scaled = _standardised(series)
+    if scaled is None or len(scaled) < 2:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return min(float(_arviz().rhat(scaled)), R_HAT_CAP)
+
+
+def bfmi(energy: Series) -> float | None:
+    """Return the lowest Bayesian fraction of missing information over the chains."""
+    if energy.shape[1] < MIN_DRAWS or not all(moves(chain[None]) for chain in energy):
+        return None
+    return number(np.min(_arviz().bfmi(energy)))
+
+
+def mcmc_mean(series: Series) -> Mean:
+    """Return the mean of Markov chains.
+
+    The standard error is the larger of sd / sqrt(ESS), with the smaller of ArviZ's rank-normalised
+    ESS and its ESS for the mean, and the standard error of the chain means. The interval is the
+    wider of the two taken with t quantiles of ESS - 1 and of C - 1 degrees of freedom: the second
+    is calibrated however badly the first is estimated, the first is steadier, and the wider one
+    covers at least as often as either.
+    """
+    n_chains = len(series)
+    errors: list[tuple[float, float]] = []
+    scaled = _standardised(series)
+    if scaled is not None:
+        ess = min(float(_arviz().ess(scaled, method=kind)) for kind in ("bulk", "mean"))
+        errors.append((float(series.std(ddof=1)) / math.sqrt(ess), ess - 1))
+    if n_chains > 1 and moves(series):
+        spread = float(series.mean(axis=1).std(ddof=1))
+        errors.append((spread / math.sqrt(n_chains), n_chains - 1))
+    mean = float(series.mean())
+    if not errors:
+        return Mean(mean, None, None)
+    return Mean(mean, max(se for se, _ in errors), max(se * t_quantile(dof) for se, dof in errors))
+
+
+def restart_mean(means: Float[np.ndarray, " chain"], ses: Float[np.ndarray, " chain"]) -> Mean:
+    """Return the mean over independent restarts whose own Monte Carlo errors are known.
+
+    The draws' error averages out over restarts. What the restarts differ by beyond it is a bias of
+    each fit, so that part is not divided by sqrt(C): se^2 = mean(se_r^2) / C + s^2 with
+    s^2 = max(0, var(means) - mean(se_r^2)).
+    """
+    n_restarts = len(means)
+    noise = float(np.mean(ses**2))
+    mc = math.sqrt(noise / n_restarts)
+    if n_restarts == 1:
+        return Mean(float(means[0]), mc, mc * t_quantile(math.inf))
+    spread = math.sqrt(max(0.0, float(means.var(ddof=1)) - noise))
+    half_width = math.hypot(mc * t_quantile(math.inf), spread * t_quantile(n_restarts - 1))
+    return Mean(float(means.mean()), math.hypot(mc, spread), half_width)
+
+
+def iid_mean(series: Series) -> Mean:
+    """Return the mean of independent draws from each of several restarts (`restart_mean`)."""
+    n_draws = series.shape[1]
+    if n_draws < 2 or not moves(series):
+        return Mean(float(series.mean()), None, None)
+    return restart_mean(series.mean(axis=1), series.std(axis=1, ddof=1) / math.sqrt(n_draws))

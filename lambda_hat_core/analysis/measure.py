@@ -1,0 +1,190 @@
+"""Every number of a run's estimate, before it is judged."""
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from lambda_hat_core.analysis.diagnostics import (
+    Mean,
+    Series,
+    iid_mean,
+    mcmc_mean,
+    number,
+    restart_mean,
+)
+from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
+from lambda_hat_core.trace import Trace
+
+Verdict = Literal["ok", "suspect", "failed"]
+
+
+class Estimate(NamedTuple):
+    """Everything known of one run's LLC, in plain Python values; None where not computable.
+
+    A run that met a non-finite number, or stopped early, has no estimate at all: its numbers are
+    None, its `failure` and `reasons` say why.
+
+    Attributes:
+        llc: mean of nbeta (L_n(w) - L_n(w*)) over all draws kept.
+        llc_se: its standard error (`mcmc_mean`; for independent draws `iid_mean`).
+        llc_lo: lower end of the central 90 % interval.
+        llc_hi: upper end.
+        ess_bulk: effective draws of the loss, all chains together; of independent draws, all.
+        ess_tail: the same for the loss's 5 % and 95 % quantiles.
+        ess_min: smallest of those two and the bulk ESS of |w - w*|^2; the one that gates.
+        ess_min_of: which of them that is.
+        r_hat: largest R-hat over the loss, |w - w*|^2 and the projections; the one that gates.
+        r_hat_of: which of them that is.
+        r_hat_loss_dist2: largest R-hat over the loss and |w - w*|^2 alone.
+        v: virial certificate, 1 at equilibrium.
+        v_se: its standard error.
+        v_m: virial certificate in the metric M = nbeta H (nbeta H + gamma)^-1; the one that gates.
+        v_m_se: its standard error.
+        bfmi: lowest fraction of missing information of a chain, where there is an energy.
+        khat: largest Pareto k-hat over the restarts of a variational fit.
+        acceptance: mean acceptance rate.
+        n_divergent: divergent draws.
+        n_stuck: chains whose loss never changed.
+        llc_min: nbeta (min L_n - L_n(w*)), the lowest draw.
+        llc_rounding: what rounding can do to one draw of the LLC.
+        wnv: work-normalised variance llc_se^2 x work_fge; lower is better, flat once converged.
+        wnv_seconds: llc_se^2 x wall_s.
+        efficiency: effective draws per full-gradient evaluation.
+        work_fge: full-gradient evaluations, all chains and all purposes.
+        wall_s: wall seconds.
+        loss0: L_n(w*).
+        nbeta: n beta.
+        gamma: localiser.
+        n: examples.
+        d: parameters.
+        n_chains: chains, or restarts.
+        n_draws: draws a chain after burn-in.
+        iid: independent draws of a fitted family, not a Markov chain.
+        failure: why the run stopped early.
+        verdict: ok, suspect or failed (`verdict.judge`).
+        reasons: one sentence each.
+    """
+
+    llc: float | None
+    llc_se: float | None
+    llc_lo: float | None
+    llc_hi: float | None
+    ess_bulk: float | None
+    ess_tail: float | None
+    ess_min: float | None
+    ess_min_of: str | None
+    r_hat: float | None
+    r_hat_of: str | None
+    r_hat_loss_dist2: float | None
+    v: float | None
+    v_se: float | None
+    v_m: float | None
+    v_m_se: float | None
+    bfmi: float | None
+    khat: float | None
+    acceptance: float | None
+    n_divergent: int | None
+    n_stuck: int
+    llc_min: float | None
+    llc_rounding: float | None
+    wnv: float | None
+    wnv_seconds: float | None
+    efficiency: float | None
+    work_fge: float
+    wall_s: float
+    loss0: float | None
+    nbeta: float
+    gamma: float
+    n: int
+    d: int
+    n_chains: int
+    n_draws: int
+    iid: bool
+    failure: str | None
+    verdict: Verdict
+    reasons: list[str]
+
+
+_UNKNOWN = Mean(math.nan, None, None)
+
+_ROUNDING = 16 * float(np.finfo(np.float32).eps)
+"""Relative rounding allowed to a mean loss: its terms may be float32, its sum never is."""
+
+
+def is_finite(trace: Trace) -> bool:
+    """Return whether there are draws and every recorded scalar of them is finite."""
+    series = (trace.loss, trace.dist2, trace.projections, trace.virial, trace.virial_m)
+    return (
+        trace.loss.size > 0
+        and math.isfinite(trace.loss0)
+        and all(np.isfinite(values).all() for values in series if values is not None)
+    )
+
+
+def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
+    """Return the mean LLC, with its error, of the first `n_draws` draws of every chain.
+
+    A variational fit may carry `extras["restart_loss"]` and `extras["restart_loss_se"]`: a mean
+    loss of each restart and its error, from a control variate. Over the whole run they replace
+    the plain mean of its draws.
+    """
+    if n_draws is None and trace.iid and "restart_loss" in trace.extras:
+        means = trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
+        return restart_mean(means, trace.nbeta * trace.extras["restart_loss_se"])
+    return _mean(trace, trace.llc[:, :n_draws])
+
+
+def measure(trace: Trace) -> Estimate:
+    """Compute every number of an `Estimate`; it says `suspect` until it is judged."""
+    complete = trace.failure is None and is_finite(trace)
+    llc = mean_llc(trace) if complete else _UNKNOWN
+    mixed = mixing(trace) if complete else NOT_MEASURED
+    v, v_m = (
+        _mean(trace, series) if complete and series is not None else _UNKNOWN
+        for series in (trace.virial, trace.virial_m)
+    )
+    n_chains, n_draws = trace.loss.shape
+    work, wall = trace.work_fge, float(trace.seconds_total)
+    variance = None if llc.se is None else llc.se**2
+    diverging = trace.stats.get("diverging")
+    return Estimate(
+        llc=number(llc.mean),
+        llc_se=number(llc.se),
+        llc_lo=number(llc.mean - llc.half_width) if llc.half_width is not None else None,
+        llc_hi=number(llc.mean + llc.half_width) if llc.half_width is not None else None,
+        **mixed._asdict(),
+        v=number(v.mean),
+        v_se=number(v.se),
+        v_m=number(v_m.mean),
+        v_m_se=number(v_m.se),
+        acceptance=_mean_stat(trace, "acceptance_rate"),
+        n_divergent=None if diverging is None else int(np.sum(diverging)),
+        llc_min=number(np.min(trace.llc)) if complete else None,
+        llc_rounding=number(_ROUNDING * trace.nbeta * abs(trace.loss0)),
+        wnv=None if variance is None else variance * work,
+        wnv_seconds=None if variance is None else variance * wall,
+        efficiency=mixed.ess_bulk / work if mixed.ess_bulk is not None and work > 0 else None,
+        work_fge=work,
+        wall_s=wall,
+        loss0=number(trace.loss0),
+        nbeta=float(trace.nbeta),
+        gamma=float(trace.gamma),
+        n=int(trace.n),
+        d=int(trace.d),
+        n_chains=n_chains,
+        n_draws=n_draws,
+        iid=trace.iid,
+        failure=trace.failure,
+        verdict="suspect",
+        reasons=[],
+    )
+
+
+def _mean(trace: Trace, series: Series) -> Mean:
+    return iid_mean(series) if trace.iid else mcmc_mean(series)
+
+
+def _mean_stat(trace: Trace, name: str) -> float | None:
+    values = trace.stats.get(name)
+    return None if values is None or values.size == 0 else number(np.mean(values))

@@ -1,0 +1,85 @@
+"""How well the chains mixed: effective sizes, R-hat, stuck chains, energy, k-hat."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lambda_hat_core.analysis.diagnostics import (
+    bfmi,
+    ess_bulk,
+    ess_tail,
+    moves,
+    number,
+    r_hat,
+)
+from lambda_hat_core.trace import Trace
+
+
+class Mixing(NamedTuple):
+    """The part of an `Estimate` that says how well the chains mixed."""
+
+    ess_bulk: float | None = None
+    ess_tail: float | None = None
+    ess_min: float | None = None
+    ess_min_of: str | None = None
+    r_hat: float | None = None
+    r_hat_of: str | None = None
+    r_hat_loss_dist2: float | None = None
+    n_stuck: int = 0
+    bfmi: float | None = None
+    khat: float | None = None
+
+
+NOT_MEASURED = Mixing()
+
+
+def mixing(trace: Trace) -> Mixing:
+    """Measure a complete, finite trace.
+
+    Independent draws all count, and R-hat does not exist for them. A series that never changes
+    has neither; its chains are counted as stuck.
+    """
+    stuck = sum(not moves(chain[None]) for chain in trace.llc)
+    if trace.iid:
+        count, khat = float(trace.loss.size), trace.extras.get("khat")
+        return Mixing(
+            ess_bulk=count,
+            ess_tail=count,
+            ess_min=count,
+            ess_min_of="the loss",
+            n_stuck=stuck,
+            khat=None if khat is None else number(np.max(khat)),
+        )
+    sizes = {
+        "the loss": ess_bulk(trace.llc),
+        "the tails of the loss": ess_tail(trace.llc),
+        "|w - w*|^2": ess_bulk(trace.dist2),
+    }
+    ratios = {"the loss": r_hat(trace.llc), "|w - w*|^2": r_hat(trace.dist2)}
+    _, r_hat_loss_dist2 = _extreme(ratios, largest=True)
+    for k in range(trace.projections.shape[2]):
+        ratios[f"projection {k + 1}"] = r_hat(trace.projections[:, :, k])
+    ess_min_of, ess_min = _extreme(sizes, largest=False)
+    r_hat_of, r_hat_max = _extreme(ratios, largest=True)
+    return Mixing(
+        ess_bulk=sizes["the loss"],
+        ess_tail=sizes["the tails of the loss"],
+        ess_min=ess_min,
+        ess_min_of=ess_min_of,
+        r_hat=r_hat_max,
+        r_hat_of=r_hat_of,
+        r_hat_loss_dist2=r_hat_loss_dist2,
+        n_stuck=stuck,
+        bfmi=bfmi(trace.stats["energy"]) if "energy" in trace.stats else None,
+    )
+
+
+def _extreme(
+    values: dict[str, float | None], *, largest: bool
+) -> tuple[str, float] | tuple[None, None]:
+    """Return the name and value of the largest or smallest entry that is known."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return None, None
+    name = (max if largest else min)(known, key=lambda key: known[key])
+    return name, known[name]

@@ -1,0 +1,187 @@
+"""Whether a number may be believed: the findings that make a run suspect or failed.
+
+This is the only place with thresholds; `checks` shows the same findings as named checks.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from lambda_hat_core.analysis.measure import Estimate, Verdict
+from lambda_hat_core.config.posterior import PosteriorSpec
+
+R_HAT_MAX = 1.01
+"""Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
+
+ESS_MIN = 100.0
+"""Effective draws a run: the relative error of the standard error is then below 10 %."""
+
+V_M_TOLERANCE = 0.1
+"""On a small deep linear net the estimate was off by 5 % at V_M = 0.86 and by 105 % at 1.74."""
+
+V_M_SES = 2.0
+"""Standard errors by which V_M must differ from 1 before it is evidence."""
+
+NEGATIVE_SES = 2.0
+"""Standard errors below zero at which an estimate is no learning coefficient."""
+
+OFF_CENTRE_MAX = 0.05
+"""nats, nbeta/2 g^T H^+ g: by so much a gradient left at w* lowers the LLC."""
+
+OFF_CENTRE_SHARE = 0.5
+"""Share of the estimate at which that bias leaves nothing to interpret."""
+
+KHAT_MAX = 0.7
+"""Vehtari et al. 2024 (arXiv:1507.02646): above it importance ratios have no usable mean."""
+
+CheckName = Literal["finite", "converged", "certificate", "minimum"]
+
+
+class Finding(NamedTuple):
+    """One reason against a run.
+
+    Attributes:
+        check: the check it fails.
+        verdict: what it makes of the run.
+        value: what was measured.
+        threshold: the limit.
+        text: a sentence with both.
+    """
+
+    check: CheckName
+    verdict: Verdict
+    value: float | None
+    threshold: float | None
+    text: str
+
+
+def judge(estimate: Estimate, meta: Mapping[str, Any] | None) -> tuple[Verdict, list[str]]:
+    """Return the verdict and its reasons.
+
+    `failed`: there is no number (non-finite, stopped early, no draws), or it cannot be a learning
+    coefficient (negative beyond 2 se; at least half of it is the offset of w*). `suspect`: there
+    is a number, and one of the other findings says why not to rely on it. Agreement with a known
+    value plays no part: a verdict must mean the same where nothing is known.
+    """
+    found = findings(estimate, meta)
+    if not found:
+        return "ok", []
+    verdict = "failed" if any(finding.verdict == "failed" for finding in found) else "suspect"
+    return verdict, [finding.text for finding in found]
+
+
+def findings(estimate: Estimate, meta: Mapping[str, Any] | None) -> list[Finding]:
+    """Return every reason against a run, the ones that fail it first."""
+    found = list(_finite(estimate))
+    if not found:
+        found = [*_converged(estimate), *_certificate(estimate)]
+    found.extend(_minimum(estimate, meta or {}))
+    return sorted(found, key=lambda finding: finding.verdict != "failed")
+
+
+def _finite(estimate: Estimate) -> Iterator[Finding]:
+    if estimate.failure is not None:
+        yield Finding("finite", "failed", None, None, f"the run stopped early: {estimate.failure}")
+    elif estimate.n_draws == 0:
+        yield Finding("finite", "failed", 0.0, 1.0, "no draws were kept")
+    elif estimate.llc is None:
+        yield Finding("finite", "failed", None, None, "a recorded scalar is not finite")
+
+
+def _converged(estimate: Estimate) -> Iterator[Finding]:
+    def suspect(value: float | None, threshold: float | None, text: str) -> Finding:
+        return Finding("converged", "suspect", value, threshold, text)
+
+    many = "restarts" if estimate.iid else "chains"
+    if estimate.n_stuck:
+        count = f"{estimate.n_stuck} of {estimate.n_chains} {many}"
+        yield suspect(estimate.n_stuck, 0.0, f"{count} never moved: every draw has one loss")
+    if estimate.n_chains < 2:
+        text = f"a single one of the {many} cannot show that they agree: run at least 2"
+        yield suspect(estimate.n_chains, 2.0, text)
+    elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
+        text = f"R-hat needs at least 4 draws a chain, the run has {estimate.n_draws}"
+        yield suspect(None, R_HAT_MAX, text)
+    if estimate.r_hat is not None and estimate.r_hat > R_HAT_MAX:
+        text = (
+            f"the chains have not mixed: R-hat of {estimate.r_hat_of} is {estimate.r_hat:.3f}, "
+            f"above {R_HAT_MAX}"
+        )
+        yield suspect(estimate.r_hat, R_HAT_MAX, text)
+    if estimate.ess_min is not None and estimate.ess_min < ESS_MIN:
+        text = (
+            f"too few effective draws: {estimate.ess_min:.0f} of {estimate.ess_min_of}, "
+            f"fewer than {ESS_MIN:.0f}"
+        )
+        yield suspect(estimate.ess_min, ESS_MIN, text)
+    if estimate.n_divergent:
+        text = f"{estimate.n_divergent} draws diverged: the step is too long where it curves most"
+        yield suspect(estimate.n_divergent, 0.0, text)
+    if estimate.khat is not None and estimate.khat > KHAT_MAX:
+        text = (
+            f"the fitted family does not cover the posterior: k-hat is {estimate.khat:.2f}, "
+            f"above {KHAT_MAX}"
+        )
+        yield suspect(estimate.khat, KHAT_MAX, text)
+
+
+def _certificate(estimate: Estimate) -> Iterator[Finding]:
+    """V_M further from 1 than the tolerance, and by more than its own error explains."""
+    if estimate.v_m is None:
+        return
+    off, error = abs(estimate.v_m - 1), estimate.v_m_se or 0.0
+    if off > V_M_TOLERANCE and off > V_M_SES * error:
+        meaning = "not equilibrated" if estimate.v_m < 1 else "heated by step size or noise"
+        text = (
+            f"the virial certificate V_M is {estimate.v_m:.3f} +- {error:.3f}, more than "
+            f"{V_M_TOLERANCE} from 1: {meaning}"
+        )
+        yield Finding("certificate", "suspect", estimate.v_m, V_M_TOLERANCE, text)
+
+
+def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
+    """What says that w* is not the minimum its LLC is defined at.
+
+    A draw may lie below w* by the off-centre bias that is tolerated (on a quadratic exactly the
+    depth of its true minimum) plus rounding.
+    """
+    llc, bias, rounding = (
+        estimate.llc,
+        off_centre_bias(estimate, meta),
+        estimate.llc_rounding or 0.0,
+    )
+    if llc is not None:
+        floor = -(NEGATIVE_SES * (estimate.llc_se or 0.0) + rounding)
+        if llc < floor:
+            text = f"the estimate {llc:.4g} is negative, below {floor:.2g}: w* is not a minimum"
+            yield Finding("minimum", "failed", llc, floor, text)
+        limit = max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc)
+        if bias is not None and bias > limit:
+            text = (
+                f"w* is far off its minimum: the gradient there lowers the LLC by {bias:.3g}, more "
+                f"than {limit:.3g}, half of what is left"
+            )
+            yield Finding("minimum", "failed", bias, limit, text)
+    if not meta.get("is_minimum", True):
+        why = "; ".join(meta.get("audit_reasons", [])) or "no reason given"
+        yield Finding("minimum", "suspect", None, None, f"w* failed its audit: {why}")
+    elif bias is not None and bias > OFF_CENTRE_MAX:
+        text = (
+            f"w* is off its minimum: the gradient there lowers the LLC by {bias:.3g}, more than "
+            f"{OFF_CENTRE_MAX}"
+        )
+        yield Finding("minimum", "suspect", bias, OFF_CENTRE_MAX, text)
+    floor = -(OFF_CENTRE_MAX + rounding)
+    if estimate.llc_min is not None and estimate.llc_min < floor:
+        text = (
+            f"a draw lies below w*: nbeta (L_n - L_n(w*)) reached {estimate.llc_min:.3g}, "
+            f"under {floor:.3g}, so w* is not the minimum"
+        )
+        yield Finding("minimum", "suspect", estimate.llc_min, floor, text)
+
+
+def off_centre_bias(estimate: Estimate, meta: Mapping[str, Any]) -> float | None:
+    """Return nbeta/2 g^T H^+ g at this run's nbeta; meta has it at the default nbeta."""
+    bias = meta.get("off_centre_bias")
+    if bias is None:
+        return None
+    return float(bias) * estimate.nbeta / PosteriorSpec().resolved_nbeta(estimate.n)
