@@ -1,6 +1,6 @@
 """What every sampler sees: a flat point, data, and a mean loss."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Float, Scalar
@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Scalar
 from lambda_hat_core.types import Batch, Weights
 
 
+@runtime_checkable
 class Loss(Protocol):
     """A loss surface without its data.
 

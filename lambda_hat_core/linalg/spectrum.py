@@ -32,7 +32,7 @@ class Spectrum(eqx.Module):
         """Largest Ritz value, at least 0."""
         return jnp.maximum(self.theta[-1], 0.0)
 
-    def shrinkage(self, nbeta: Scalar, gamma: Scalar) -> Float[Array, " k"]:
+    def shrinkage(self, nbeta: Scalar | float, gamma: Scalar | float) -> Float[Array, " k"]:
         """s_i = nbeta theta_i / (nbeta theta_i + gamma), 0 where theta_i <= 0."""
         stiff = nbeta * jnp.maximum(self.theta, 0.0)
         return stiff / jnp.where(stiff > 0, stiff + gamma, 1.0)

@@ -1,0 +1,48 @@
+# Every target does the set-up it needs: uv (with pip, where it is missing), then the locked environment.
+SHELL := bash
+PYTHON ?= $(shell python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3)
+UV ?= $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
+RUN := .venv/bin
+
+export DAGSTER_MODULE_NAME := lambda_hat_assets
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: llc test lint format ui docs bench clean
+.DEFAULT_GOAL := llc
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet uv
+
+.venv/.synced: uv.lock pyproject.toml | $(if $(filter .tools/%,$(UV)),.tools/bin/uv)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries, SQL
+	$(RUN)/dagster job execute -j llc
+
+test: lint  ## every test that needs nothing but this machine
+	$(RUN)/pytest
+
+lint: .venv/.synced  ## format, lint and types
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/pyright
+
+format: .venv/.synced
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+ui: .venv/.synced  ## the Dagster UI on loopback
+	$(RUN)/dagster dev
+
+docs: .venv/.synced  ## the generated pages
+	$(RUN)/python -m lambda_hat_core.plan.reference > docs/config.md
+
+bench: .venv/.synced  ## accuracy and speed against their bars
+	$(RUN)/python bench/truth.py
+	$(RUN)/python bench/speed.py
+
+clean:
+	rm -rf .venv .tools .pytest_cache .ruff_cache

@@ -1,0 +1,70 @@
+"""Lanczos against spectra that are known because they were prescribed."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+
+def rotated(d, eigenvalues):
+    q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))
+    return jnp.asarray(q * eigenvalues @ q.T), q
+
+
+@pytest.mark.parametrize("eigenvalues", [np.logspace(-6, 0, 12), np.r_[np.zeros(7), np.ones(5)]])
+def test_full_rank_gives_the_eigenpairs(x64, eigenvalues):
+    from lambda_hat_core.linalg.lanczos import lanczos
+
+    matrix, _ = rotated(12, eigenvalues)
+    theta, vectors = lanczos(jr.key(0), lambda v: matrix @ v, 12, 12)
+    np.testing.assert_allclose(theta, np.sort(eigenvalues), atol=1e-12)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(12), atol=1e-12)
+    np.testing.assert_allclose(vectors @ matrix, theta[:, None] * vectors, atol=1e-10)
+
+
+def test_both_ends_converge_long_before_full_rank(x64):
+    from lambda_hat_core.linalg.lanczos import lanczos
+
+    eigenvalues = np.r_[-0.5, np.linspace(0.1, 1, 398), 3.0]
+    matrix, q = rotated(400, eigenvalues)
+    theta, vectors = lanczos(jr.key(1), lambda v: matrix @ v, 400, 40)
+    assert abs(theta[-1] - 3.0) < 1e-10
+    assert abs(theta[0] + 0.5) < 1e-8
+    assert abs(abs(vectors[-1] @ q[:, -1]) - 1) < 1e-8
+
+
+def test_identity_breaks_down_and_restarts(dtype):
+    from lambda_hat_core.linalg.lanczos import lanczos
+
+    theta, vectors = lanczos(jr.key(2), lambda v: v, 30, 10)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(theta, 1.0, atol=tolerance)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(10), atol=tolerance)
+
+
+def test_more_pairs_than_dimensions_are_refused(x64):
+    from lambda_hat_core.linalg.lanczos import lanczos
+
+    with pytest.raises(ValueError, match="k is 4, but the operator has d = 3"):
+        lanczos(jr.key(0), lambda v: v, 3, 4)
+
+
+def test_spectrum_rest_is_the_mean_of_what_is_left(x64):
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.posterior import Posterior
+    from tests.core.surfaces import DiagonalQuadratic
+
+    h = tuple([5.0, 4.0, 3.0] + [0.25] * 197)
+    posterior = Posterior(
+        w0=jnp.zeros(200),
+        data=None,
+        nbeta=jnp.asarray(10.0),
+        gamma=jnp.asarray(1.0),
+        loss=DiagonalQuadratic(h),
+        n=100,
+    )
+    spectrum, work = hessian_spectrum(jr.key(0), posterior, rank=8)
+    np.testing.assert_allclose(spectrum.theta[-3:], [3.0, 4.0, 5.0], atol=1e-10)
+    assert abs(spectrum.rest - 0.25) < 1e-10
+    assert work == 2 * (8 + 4)
+    np.testing.assert_allclose(spectrum.shrinkage(10.0, 1.0)[-1], 50 / 51)
