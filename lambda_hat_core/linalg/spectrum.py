@@ -54,7 +54,7 @@ def _compute(key: PRNGKeyArray, posterior: Posterior, k: int) -> Spectrum:
     probes = jr.rademacher(probe_key, (_PROBES, d), dtype=w0.dtype)
     probes = probes - (probes @ vectors.T) @ vectors
     products = jax.lax.map(hvp, probes)
-    rest = jnp.sum(probes * products) / (_PROBES * (d - k))
+    rest = jnp.sum(probes * products) / jnp.sum(probes**2)
     return Spectrum(theta, vectors, jnp.maximum(rest, 0.0))
 
 
