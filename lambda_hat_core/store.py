@@ -21,6 +21,9 @@ from lambda_hat_core import files, lease
 Kind = Literal["targets", "runs", "analyses", "galleries", "tuning"]
 KINDS: tuple[Kind, ...] = ("targets", "runs", "analyses", "galleries", "tuning")
 MANIFEST, SPEC = "manifest.json", "spec.json"
+SCHEMA = "_schema"
+"""Folder of every kind that holds empty tables for SQL, and is nobody's id."""
+
 _HASHED: tuple[Kind, ...] = ("targets", "runs", "analyses")
 
 
@@ -55,7 +58,8 @@ class Store:
         if not folder.is_dir():
             return ()
         with os.scandir(folder) as entries:
-            return tuple(sorted(e.name for e in entries if e.is_dir() and e.name[0] != "."))
+            names = [e.name for e in entries if e.is_dir() and e.name[0] != "."]
+        return tuple(sorted(name for name in names if name != SCHEMA))
 
     def is_complete(self, kind: Kind, id: str) -> bool:
         """Whether a folder is whole, as `problem` sees it."""

@@ -1,0 +1,190 @@
+"""llc.duckdb: views over parquet globs, and nothing else, so that writers never meet.
+
+Every glob is joined by an empty file of the table's schema: a store without results gives empty
+views. Imports DuckDB inside functions.
+"""
+
+import hashlib
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lambda_hat_core import files, records
+from lambda_hat_core.store import SCHEMA, Store
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+DATABASE = "llc.duckdb"
+
+_GLOBS: dict[str, tuple[records.Table, str]] = {
+    "llc": ("llc", "analyses/[_r]*/estimate.parquet"),
+    "failures": ("llc", "failures/[_r]*.parquet"),
+    "targets": ("targets", "targets/[_t]*/target.parquet"),
+    "draws": ("draws", "analyses/[_r]*/draws.parquet"),
+    "experiments": ("experiments", "experiments/[!.]*.parquet"),
+    "trials": ("trials", "tuning/[!.]*/trials.parquet"),
+}
+"""Schema and files of every source. A folder under a private name starts with a dot."""
+
+
+def refresh(store: Store) -> Path:
+    """Write llc.duckdb anew and put it in place; readers of the old one are not disturbed."""
+    path = store.root / DATABASE
+    views = _views(store)
+    files.write_atomic(path, lambda tmp: _build(views, tmp))
+    return path
+
+
+def is_fresh(store: Store) -> bool:
+    """Whether llc.duckdb exists and looks at this very folder."""
+    import duckdb
+
+    path = store.root / DATABASE
+    if not path.exists() or not all(_seed(store, source).exists() for source in _GLOBS):
+        return False
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            found = connection.execute(
+                "SELECT comment FROM duckdb_views() WHERE view_name = 'llc'"
+            ).fetchall()
+    except duckdb.Error:
+        return False
+    return found == [(_fingerprint(_views(store)),)]
+
+
+def connect(store: Store) -> "DuckDBPyConnection":
+    """Return a connection that sees the views, without opening or needing llc.duckdb."""
+    import duckdb
+
+    connection = duckdb.connect()
+    for statement in _views(store).values():
+        connection.execute(statement)
+    return connection
+
+
+class Table(NamedTuple):
+    """What a query gives."""
+
+    names: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query(store: Store, statement: str) -> Table:
+    """Run one SQL statement on the views.
+
+    Raises:
+        ValueError: if DuckDB refuses it.
+    """
+    import duckdb
+
+    with connect(store) as connection:
+        try:
+            cursor = connection.execute(statement)
+            return Table([column[0] for column in cursor.description or ()], cursor.fetchall())
+        except duckdb.Error as error:
+            message = " ".join(str(error).split("\n\nLINE")[0].split())
+            raise ValueError(f"this SQL cannot be run: {message}") from error
+
+
+def show(table: Table, longest: int | None = 60) -> str:
+    """Return a table as aligned text, numbers to the right, absent values as null.
+
+    Args:
+        table: what a query gave.
+        longest: a longer cell is cut and ends in dots; None: nothing is cut.
+    """
+    cells = [[_cell(value, longest) for value in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(table.names, *cells, strict=True)]
+    right = [
+        any(isinstance(row[i], int | float | Decimal) for row in table.rows)
+        for i in range(len(table.names))
+    ]
+
+    def line(row: list[str]) -> str:
+        parts = (
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, right, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    return "\n".join(
+        [line(table.names), line(["-" * width for width in widths]), *map(line, cells)]
+    )
+
+
+def _cell(value: Any, longest: int | None) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:.6g}"
+        case list():
+            text = f"[{', '.join(_cell(item, None) for item in value)}]"
+        case _:
+            text = " ".join(str(value).split())
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _build(views: dict[records.Table, str], path: Path) -> None:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {_quoted(path)} AS built (STORAGE_VERSION 'v1.0.0')")
+        connection.execute("USE built")
+        for statement in views.values():
+            connection.execute(statement)
+        connection.execute(f"COMMENT ON VIEW llc IS '{_fingerprint(views)}'")
+        connection.execute("USE memory")
+        connection.execute("DETACH built")
+
+
+def _fingerprint(views: dict[records.Table, str]) -> str:
+    return hashlib.sha256("\n".join(views.values()).encode()).hexdigest()
+
+
+def _views(store: Store) -> dict[records.Table, str]:
+    """Return the statement that creates each view, with absolute paths; seeds are made."""
+    for source, (table, _) in _GLOBS.items():
+        if not _seed(store, source).exists():
+            records.write(table, [], _seed(store, source))
+    return {
+        table: f"CREATE VIEW {table} AS {_llc(store) if table == 'llc' else _plain(store, table)}"
+        for table in records.SCHEMAS
+    }
+
+
+def _plain(store: Store, table: records.Table) -> str:
+    return f"SELECT {', '.join(records.SCHEMAS[table])} FROM {_read(store, table)}"
+
+
+def _llc(store: Store) -> str:
+    """Analyses and the failures of runs that have none, with the experiments that name them."""
+    columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
+    columns.insert(2, "members.experiment")
+    return f"""SELECT {", ".join(columns)} FROM (
+        SELECT *, 0 AS rank FROM {_read(store, "llc")}
+        UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures")}
+    ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
+    ON members.run_id = runs.run_id
+    QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
+
+
+def _read(store: Store, source: str) -> str:
+    root = re.sub(r"([*?[])", r"[\1]", str(store.root))
+    return f"read_parquet({_quoted(f'{root}/{_GLOBS[source][1]}')})"
+
+
+def _seed(store: Store, source: str) -> Path:
+    """Return the empty file that a source's glob always finds."""
+    glob = store.root / _GLOBS[source][1]
+    if "*" in glob.name:
+        return glob.with_name(f"{SCHEMA}.parquet")
+    return glob.parent.with_name(SCHEMA) / glob.name
+
+
+def _quoted(path: Path | str) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,200 @@
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import duckdb
+import pytest
+
+from lambda_hat_core import records, sql
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import Sgld
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.store import Store
+
+LLC = (
+    "run_id target_id experiment sampler flavour dtype seed loss n d nbeta gamma n_chains n_draws "
+    "n_burn llc llc_se llc_lo llc_hi llc_known llc_oracle loss0 ess_bulk ess_tail r_hat v_m "
+    "work_fge wall_s verdict reasons created_at"
+).split()
+
+COLUMNS = {
+    "llc": LLC,
+    "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
+    "seed spec created_at".split(),
+    "draws": "run_id chain draw loss llc dist2 cumulative_fge".split(),
+    "experiments": "experiment target_id run_id".split(),
+    "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
+    "wall_s run_id reason".split(),
+}
+
+WRITER = """
+import sys
+from lambda_hat_core import records
+from lambda_hat_core.store import Store
+store = Store(sys.argv[1])
+print("go", flush=True)
+i = 0
+while True:
+    folder = store.path("analyses", f"run_sgld_{i:012x}")
+    row = {"run_id": folder.name, "verdict": "ok", "llc": 1.0}
+    records.write("llc", [row], folder / "estimate.parquet")
+    records.write_experiment(store, "e", [("t", folder.name)])
+    i += 1
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "a [home]'s")
+
+
+def spec(seed=0):
+    return RunSpec(
+        target=f"tgt_{'0' * 12}",
+        sampler=Sgld(precond="adam"),
+        posterior=PosteriorSpec(loss="mse"),
+        seed=seed,
+        dtype="float32",
+    )
+
+
+def add_run(store, run, **values):
+    row = records.run_row(run) | {"verdict": "ok", "reasons": [], **values}
+    records.write("llc", [row], store.path("analyses", run.id) / "estimate.parquet")
+
+
+@pytest.mark.parametrize("view", COLUMNS)
+def test_empty_store_gives_an_empty_view_with_every_column(store, view):
+    with duckdb.connect(str(sql.refresh(store)), read_only=True) as connection:
+        cursor = connection.execute(f"SELECT * FROM {view}")
+        assert [column[0] for column in cursor.description or ()] == COLUMNS[view]
+        assert cursor.fetchall() == []
+
+
+def test_types_of_an_empty_view_are_those_of_a_full_one(store):
+    describe = "DESCRIBE llc"
+    empty = sql.query(store, describe)
+    add_run(store, spec(), llc=1.0, reasons=["a", "b"])
+    assert sql.query(store, describe) == empty
+    types = {row[0]: row[1] for row in empty.rows}
+    assert types["reasons"] == "VARCHAR[]" and types["created_at"] == "TIMESTAMP"
+    assert types["n"] == "BIGINT" and types["llc"] == "DOUBLE" and types["experiment"] == "VARCHAR"
+
+
+def test_run_is_one_row_and_its_experiment_comes_from_the_membership(store):
+    run = spec()
+    add_run(store, run, llc=2.5, reasons=["because"])
+    assert sql.query(store, "SELECT experiment, llc FROM llc").rows == [(None, 2.5)]
+    records.write_experiment(store, "e", [(run.target, run.id)])
+    rows = sql.query(store, "SELECT experiment, flavour, loss, n_burn, reasons FROM llc").rows
+    assert rows == [("e", "adam", "mse", 400, ["because"])]
+
+
+def test_failure_is_a_row_until_there_is_an_analysis(store):
+    run = spec()
+    records.write_experiment(store, "e", [(run.target, run.id)])
+    records.write_failure(store, run, "killed by\nsignal 9")
+    found = "SELECT run_id, experiment, sampler, verdict, reasons, llc FROM llc"
+    assert sql.query(store, found).rows == [
+        (run.id, "e", "sgld", "failed", ["killed by signal 9"], None)
+    ]
+    assert records.read_failure(store, run.id) == "killed by signal 9"
+    add_run(store, run, llc=1.0)
+    assert sql.query(store, "SELECT verdict, llc FROM llc").rows == [("ok", 1.0)]
+    records.clear_failure(store, run.id)
+    assert records.read_failure(store, run.id) is None
+    assert sql.query(store, "SELECT verdict, llc FROM llc").rows == [("ok", 1.0)]
+
+
+def test_half_written_folder_is_not_read(store):
+    add_run(store, spec(), llc=1.0)
+    shutil.copytree(
+        store.path("analyses", spec().id), store.root / "analyses" / f".tmp-{spec().id}-x-1-y"
+    )
+    assert len(sql.query(store, "SELECT * FROM llc").rows) == 1
+
+
+def test_database_is_read_while_another_process_writes(store):
+    database = sql.refresh(store)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(store.root)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert writer.stdout is not None and writer.stdout.readline() == "go\n"
+        counts = []
+        with duckdb.connect(str(database), read_only=True) as connection:
+            for _ in range(20):
+                counts += connection.execute("SELECT count(DISTINCT run_id) FROM llc").fetchall()
+                sql.refresh(store)
+                time.sleep(0.02)
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+        assert writer.stdout is not None
+        writer.stdout.close()
+    assert counts == sorted(counts) and counts[-1] > counts[0]
+
+
+def test_database_holds_views_only_and_is_small(store):
+    database = sql.refresh(store)
+    assert database.stat().st_size < 1_000_000
+    with duckdb.connect(str(database), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
+        tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal")
+        assert "v1.0.0" in str(tags.fetchall())
+
+
+def test_moved_store_is_not_fresh_and_is_written_anew(store, tmp_path):
+    add_run(store, spec(), llc=1.0)
+    sql.refresh(store)
+    assert sql.is_fresh(store)
+    os.rename(store.root, tmp_path / "moved")
+    moved = Store(tmp_path / "moved")
+    assert not sql.is_fresh(moved)
+    with duckdb.connect(str(sql.refresh(moved)), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM llc").fetchall() == [(1,)]
+    assert sql.is_fresh(moved)
+
+
+def test_database_that_is_not_one_is_written_anew(store):
+    store.root.mkdir()
+    (store.root / "llc.duckdb").write_text("garbage")
+    assert not sql.is_fresh(store)
+    sql.refresh(store)
+    assert sql.is_fresh(store)
+
+
+def test_table_as_text():
+    table = sql.Table(["name", "x", "ok"], [("ab", 1.23456789, True), (None, 10.0, False)])
+    assert sql.show(table).splitlines() == [
+        "name        x     ok",
+        "----  -------  -----",
+        "ab    1.23457   true",
+        "null       10  false",
+    ]
+    long = sql.Table(["t"], [("y" * 100,), (["a", "b"],)])
+    assert sql.show(long).splitlines()[2:] == ["y" * 57 + "...", "[a, b]"]
+    assert "y" * 100 in sql.show(long, longest=None)
+    assert sql.show(sql.Table(["a"], [])) == "a\n-"
+
+
+def test_wrong_sql_is_one_line(store):
+    with pytest.raises(ValueError, match=r"this SQL cannot be run: .*lcc") as info:
+        sql.query(store, "select * from lcc")
+    assert "\n" not in str(info.value)
+
+
+def test_five_thousand_runs_are_queried_in_two_seconds(store):
+    first = store.path("analyses", "run_sgld_000000000000") / "estimate.parquet"
+    records.write("llc", [{"run_id": "run_sgld", "llc": 1.0, "verdict": "ok"}], first)
+    content = first.read_bytes()
+    for i in range(1, 5000):
+        folder = store.path("analyses", f"run_sgld_{i:012x}")
+        folder.mkdir()
+        (folder / "estimate.parquet").write_bytes(content)
+    began = time.process_time()
+    assert sql.query(store, "SELECT count(*), avg(llc) FROM llc").rows == [(5000, 1.0)]
+    assert time.process_time() - began < 2 * (os.cpu_count() or 1)
