@@ -19,11 +19,12 @@ Operator = Callable[[Weights], Weights]
 
 
 def lanczos(
-    key: PRNGKeyArray, hvp: Operator, d: int, k: int
+    key: PRNGKeyArray, hvp: Operator, d: int, k: int, *, start: Weights | None = None
 ) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
     """Return k Ritz values in ascending order and their orthonormal Ritz vectors.
 
-    At k = d the pairs are the eigenpairs. Costs k products.
+    At k = d the pairs are the eigenpairs. Costs k products. The Krylov space is that of `start`, or
+    of a random vector where there is none or it is 0.
 
     Raises:
         ValueError: unless 1 <= k <= d.
@@ -52,9 +53,12 @@ def lanczos(
         following = fresh(basis, following / jnp.linalg.norm(following))
         return basis, images, following / jnp.linalg.norm(following)
 
-    start = noise[0] / jnp.linalg.norm(noise[0])
+    begin = noise[0]
+    if start is not None:
+        begin = jnp.where(jnp.linalg.norm(start) > 0, start, begin)
+    begin = begin / jnp.linalg.norm(begin)
     empty = jnp.zeros((k, d), dtype)
-    basis, images, _ = jax.lax.fori_loop(0, k, advance, (empty, empty, start))
+    basis, images, _ = jax.lax.fori_loop(0, k, advance, (empty, empty, begin))
     projected = basis @ images.T
     theta, rotation = jnp.linalg.eigh((projected + projected.T) / 2)
     return theta, rotation.T @ basis
