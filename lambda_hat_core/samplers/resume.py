@@ -1,0 +1,75 @@
+"""The driver's checkpoint on disk: chain states and recorded chunks as one file of arrays."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from lambda_hat_core import checkpoint
+from lambda_hat_core.samplers import drive
+
+Parts = list[dict[str, np.ndarray]]
+
+
+class DiskCheckpoint(drive.Checkpoint):
+    """Keeps the chains of one run between processes.
+
+    Args:
+        file: where; bound to the chunk layout already.
+        every: seconds between two writes, so that short runs write nothing.
+        clock: in seconds.
+    """
+
+    def __init__(
+        self,
+        file: checkpoint.Checkpoint,
+        every: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._file, self._every, self._clock = file, every, clock
+        self._last = clock()
+
+    def resume(self, states: Any) -> tuple[Any, Parts, list[float]]:
+        """Return stored states, chunks and chunk ends, or `states` and nothing."""
+        stored = self._file.load()
+        if stored is None:
+            return states, [], []
+        index, arrays = stored
+        leaves, shape = jax.tree.flatten(states)
+        restored = [_like(leaf, arrays[f"state/{i}"]) for i, leaf in enumerate(leaves)]
+        parts: Parts = [{} for _ in range(index)]
+        for name, value in arrays.items():
+            kind, _, rest = name.partition("/")
+            if kind == "part":
+                number, _, column = rest.partition("/")
+                parts[int(number)][column] = value
+        return jax.tree.unflatten(shape, restored), parts, arrays["ends"].tolist()
+
+    def save(self, states: Any, parts: Parts, ends: list[float]) -> None:
+        """Store the state after the last of `parts`, unless that was done a moment ago."""
+        if self._clock() - self._last < self._every:
+            return
+        arrays = {f"state/{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
+        for number, part in enumerate(parts):
+            arrays |= {f"part/{number}/{column}": value for column, value in part.items()}
+        self._file.save(len(parts), {**arrays, "ends": np.asarray(ends)})
+        self._last = self._clock()
+
+
+def _is_key(leaf: Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf: Array) -> np.ndarray:
+    return np.asarray(jr.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _like(leaf: Array, stored: np.ndarray) -> Array:
+    if _is_key(leaf):
+        return jr.wrap_key_data(jnp.asarray(stored), impl=jr.key_impl(leaf))
+    return jnp.asarray(stored, leaf.dtype)

@@ -1,0 +1,68 @@
+import json
+
+import numpy as np
+import pytest
+
+from lambda_hat_core.checkpoint import Checkpoint
+
+ARRAYS = {"w": np.arange(6.0).reshape(2, 3), "key": np.array([1, 2], np.uint32)}
+
+
+@pytest.fixture
+def point(tmp_path):
+    return Checkpoint(tmp_path / "run_x", {"spec": "abc", "numerics_version": 1}).bind(chunk=50)
+
+
+def test_nothing_stored_is_none(point):
+    assert point.load() is None
+
+
+def test_arrays_come_back_bit_for_bit_and_the_newest_wins(point):
+    point.save(0, {"w": np.zeros(1)})
+    point.save(1, ARRAYS)
+    index, arrays = point.load()
+    assert index == 1 and set(arrays) == set(ARRAYS)
+    for name, value in ARRAYS.items():
+        assert arrays[name].dtype == value.dtype
+        np.testing.assert_array_equal(arrays[name], value)
+    assert [path.name for path in point.path.parent.iterdir()] == ["state.npz"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"spec": "other", "numerics_version": 1}, {"spec": "abc", "numerics_version": 2}],
+)
+def test_another_computation_does_not_read_it(point, other):
+    point.save(0, ARRAYS)
+    assert Checkpoint(point.path.parent, other).bind(chunk=50).load() is None
+    assert point.bind(chunk=25).load() is None
+    assert point.bind(chunk=50).load() is not None
+
+
+@pytest.mark.parametrize("damage", [slice(0, 0), slice(0, 100), slice(50, None)])
+def test_torn_file_is_nothing(point, damage):
+    point.save(0, ARRAYS)
+    point.path.write_bytes(point.path.read_bytes()[damage])
+    assert point.load() is None
+
+
+def test_flipped_byte_is_nothing(point):
+    point.save(0, ARRAYS)
+    content = bytearray(point.path.read_bytes())
+    content[content.index(ARRAYS["w"].tobytes()) + 20] ^= 1
+    point.path.write_bytes(content)
+    assert point.load() is None
+
+
+def test_objects_are_refused_never_unpickled(point):
+    point.path.parent.mkdir()
+    key = json.dumps("x")
+    np.savez(point.path, w=np.array([{"a": 1}], dtype=object), __key__=key, __chunk__=0)
+    assert point.load() is None
+
+
+def test_clear_leaves_nothing(point):
+    point.save(0, ARRAYS)
+    point.clear()
+    assert not point.path.parent.exists()
+    point.clear()
