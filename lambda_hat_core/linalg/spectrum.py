@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.linalg.lanczos import lanczos
+from lambda_hat_core.linalg.lanczos import Operator, lanczos
 from lambda_hat_core.posterior import Posterior
 
 RANK = 64
@@ -38,24 +38,29 @@ class Spectrum(eqx.Module):
         return stiff / jnp.where(stiff > 0, stiff + gamma, 1.0)
 
 
+def operator_spectrum(key: PRNGKeyArray, product: Operator, d: int, k: int) -> Spectrum:
+    """Return k Ritz pairs of a symmetric operator on R^d, and the mean of its complement."""
+    lanczos_key, probe_key = jr.split(key)
+    theta, vectors = lanczos(lanczos_key, product, d, k)
+    if k == d:
+        return Spectrum(theta, vectors, jnp.zeros((), theta.dtype))
+    probes = jr.rademacher(probe_key, (_PROBES, d), dtype=theta.dtype)
+    probes = probes - (probes @ vectors.T) @ vectors
+    products = jax.lax.map(product, probes)
+    rest = jnp.sum(probes * products) / jnp.sum(probes**2)
+    return Spectrum(theta, vectors, jnp.maximum(rest, 0.0))
+
+
+def spectrum_work(d: int, k: int) -> float:
+    """Full-gradient evaluations that `operator_spectrum` costs, 2 a Hessian-vector product."""
+    return 2.0 * (k + (_PROBES if k < d else 0))
+
+
 @eqx.filter_jit
 def _compute(key: PRNGKeyArray, posterior: Posterior, k: int) -> Spectrum:
     w0 = posterior.w0
-    d = w0.size
     grad = jax.grad(posterior.loss_mean)
-
-    def hvp(v: Float[Array, " d"]) -> Float[Array, " d"]:
-        return jax.jvp(grad, (w0,), (v,))[1]
-
-    lanczos_key, probe_key = jr.split(key)
-    theta, vectors = lanczos(lanczos_key, hvp, d, k)
-    if k == d:
-        return Spectrum(theta, vectors, jnp.zeros((), w0.dtype))
-    probes = jr.rademacher(probe_key, (_PROBES, d), dtype=w0.dtype)
-    probes = probes - (probes @ vectors.T) @ vectors
-    products = jax.lax.map(hvp, probes)
-    rest = jnp.sum(probes * products) / jnp.sum(probes**2)
-    return Spectrum(theta, vectors, jnp.maximum(rest, 0.0))
+    return operator_spectrum(key, lambda v: jax.jvp(grad, (w0,), (v,))[1], w0.size, k)
 
 
 def hessian_spectrum(
@@ -64,4 +69,4 @@ def hessian_spectrum(
     """Return the spectrum at w* and its work in full-gradient evaluations (2 a product)."""
     d = posterior.w0.size
     k = min(rank, d)
-    return _compute(key, posterior, k), 2.0 * (k + (_PROBES if k < d else 0))
+    return _compute(key, posterior, k), spectrum_work(d, k)

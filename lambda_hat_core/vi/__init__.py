@@ -1,0 +1,1 @@
+"""Variational inference: families fitted to the posterior, and draws from them."""

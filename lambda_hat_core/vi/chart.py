@@ -1,0 +1,60 @@
+"""The coordinates in which a family lives: w = w* + S A u.
+
+S is the diagonal whitening and A = K^(-1/2), K = S (nbeta H + gamma) S at w*, low rank plus a
+constant from Lanczos. There the Laplace Gaussian N(w*, (nbeta H + gamma)^-1) is N(0, I). Only
+coordinates change: the target and its localiser |w - w*|^2 stay what they are.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Scalar
+
+from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.types import Weights
+
+
+class Chart(eqx.Module):
+    """u -> w.
+
+    Attributes:
+        coordinates: A around the origin 0; its vectors in ascending order of curvature.
+        scale: diagonal of S.
+        origin: w*.
+    """
+
+    coordinates: Coordinates
+    scale: Weights
+    origin: Weights
+
+    def displacement(self, u: Weights) -> Weights:
+        """w - w*."""
+        return self.scale * self.coordinates.to_w(u)
+
+    def to_w(self, u: Weights) -> Weights:
+        """The point w."""
+        return self.origin + self.displacement(u)
+
+    @property
+    def log_det(self) -> Scalar:
+        """log |dw/du|."""
+        common = self.coordinates.scale
+        widths = 1 + self.coordinates.extra / common[0]
+        return jnp.sum(jnp.log(self.scale * common)) + jnp.sum(jnp.log(widths))
+
+    def flattest(self, count: int) -> Float[Array, "k d"]:
+        """The `count` known directions of least curvature, as orthonormal rows."""
+        return self.coordinates.vectors[:count]
+
+    def column_norms(self, latent: int) -> tuple[Weights, Weights]:
+        """|P e_j|^2 and |S A P e_j|^2 for every axis j.
+
+        P projects out the first `latent` of the chart's vectors.
+        """
+        vectors, common = self.coordinates.vectors, self.coordinates.scale[0]
+        projected = 1 - jnp.sum(vectors[:latent] ** 2, axis=0)
+        extra = self.coordinates.extra.at[:latent].set(-common)
+        gram = (vectors * self.scale**2) @ vectors.T
+        weighted = extra[:, None] * vectors
+        square = jnp.sum(weighted * (gram @ weighted), axis=0)
+        cross = 2 * common * jnp.sum(weighted * vectors, axis=0)
+        return projected, self.scale**2 * (common**2 + cross) + square

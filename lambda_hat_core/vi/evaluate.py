@@ -1,0 +1,105 @@
+"""Independent draws from fitted families, with everything a trace holds of each."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
+
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.drive import Monitor
+from lambda_hat_core.vi.chart import Chart
+from lambda_hat_core.vi.control import quadratic, quadratic_mean
+from lambda_hat_core.vi.family import join
+
+_AT_ONCE = 8
+"""Draws evaluated together: bounds the memory of the full-data passes."""
+
+DRAW_WORK = 1 + 1 / 3
+"""Full-gradient evaluations a draw: its loss and the gradient of the virial certificate."""
+
+
+class Evaluated(NamedTuple):
+    """float64 on the host, axes (restart, draw) unless said otherwise.
+
+    Attributes:
+        loss: L_n(w), full data, float64 sums.
+        dist2: |w - w*|^2.
+        projections: along the monitor's directions, a third axis.
+        virial: (w - w*) . grad U / d.
+        virial_m: the same in the metric M, over tr M.
+        log_q: log q(w).
+        control: nbeta h(u), `control.quadratic`.
+        control_mean: its exact mean (restart,).
+    """
+
+    loss: np.ndarray
+    dist2: np.ndarray
+    projections: np.ndarray
+    virial: np.ndarray
+    virial_m: np.ndarray
+    log_q: np.ndarray
+    control: np.ndarray
+    control_mean: np.ndarray
+
+
+@eqx.filter_jit
+def _evaluate(
+    keys: PRNGKeyArray,
+    params: PyTree,
+    static: PyTree,
+    posterior: Posterior,
+    chart: Chart,
+    monitor: Monitor,
+    n_draws: int,
+) -> tuple[dict[str, Array], Float[Array, " restart"]]:
+    trace = jnp.sum(monitor.weights)
+    trace = jnp.where(trace > 0, trace, 1.0)
+
+    def restart(inputs: tuple) -> tuple[dict[str, Array], Scalar]:
+        key, params = inputs
+        family = join(params, static)
+
+        def one(index: Array) -> dict[str, Array]:
+            u = family.draw(jr.fold_in(key, index), 1)[0]
+            delta = chart.displacement(u)
+            w = posterior.w0 + delta
+            high, low = posterior.full_loss(w)
+            gradient = posterior.potential_grad(w, posterior.data)
+            along = (monitor.vectors @ delta) * (monitor.vectors @ gradient)
+            return {
+                "high": high,
+                "low": low,
+                "dist2": jnp.sum(delta**2),
+                "projections": monitor.projections @ delta,
+                "virial": delta @ gradient / delta.size,
+                "virial_m": jnp.sum(monitor.weights * along) / trace,
+                "log_q": family.log_density(u) - chart.log_det,
+                "control": quadratic(family, posterior, chart, u),
+            }
+
+        draws = jax.lax.map(one, jnp.arange(n_draws), batch_size=min(_AT_ONCE, n_draws))
+        return draws, quadratic_mean(family, posterior, chart)
+
+    return jax.lax.map(restart, (keys, params))
+
+
+def evaluate(
+    keys: PRNGKeyArray,
+    params: PyTree,
+    static: PyTree,
+    posterior: Posterior,
+    chart: Chart,
+    monitor: Monitor,
+    n_draws: int,
+) -> Evaluated:
+    """Draw `n_draws` points from every restart's family and evaluate them on the full data."""
+    out, mean = jax.device_get(
+        _evaluate(keys, params, static, posterior, chart, monitor, n_draws)
+    )
+    values = {name: np.asarray(value, np.float64) for name, value in out.items()}
+    loss = values.pop("high") + values.pop("low")
+    return Evaluated(loss=loss, control_mean=np.asarray(mean, np.float64), **values)

@@ -1,0 +1,137 @@
+"""Mixture of factor analysers: q(u) = sum_k pi_k N(mu_k, D + U_k U_k^T), D diagonal and shared.
+
+Starts at the Laplace Gaussian: D = 1, means and factors of length 0.02 in random directions, just
+enough to break the components' symmetry. Densities by Woodbury, O(M r d).
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import paramax
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.types import Weights
+from lambda_hat_core.vi.family import Family
+
+_START = 0.02
+"""Adds at most (r + 1) 4e-4 / 2 to the estimate before the first step."""
+
+
+class Mfa(Family):
+    """Ghahramani & Hinton (1996) in d dimensions.
+
+    Attributes:
+        logits: pi = softmax(logits / temperature).
+        means: mu_k; not fitted where they are tied to w*.
+        factors: rows of U_k^T.
+        mask: 1 for the first r_k rows of component k, else 0.
+        log_scale: log sqrt(D).
+        temperature: of the softmax.
+        dirichlet: concentration of the prior on pi; 1 is none.
+        entropy_bonus: weight of the entropy of pi.
+    """
+
+    logits: Float[Array, " m"]
+    means: Float[Array, "m d"] | paramax.NonTrainable
+    factors: Float[Array, "m r d"]
+    mask: Float[Array, "m r"] | paramax.NonTrainable
+    log_scale: Weights
+    temperature: float = eqx.field(static=True)
+    dirichlet: float = eqx.field(static=True)
+    entropy_bonus: float = eqx.field(static=True)
+
+    @property
+    def log_weights(self) -> Float[Array, " m"]:
+        """Log pi."""
+        return jax.nn.log_softmax(self.logits / self.temperature)
+
+    @property
+    def _rows(self) -> Float[Array, "m r d"]:
+        return self.factors * self.mask[..., None]
+
+    def draw(self, key: PRNGKeyArray, count: int) -> Float[Array, "{count} d"]:
+        """Draw components systematically, so that `count` draws share them out evenly."""
+        choice_key, wide_key, factor_key = jr.split(key, 3)
+        dtype, (m, r, d) = self.log_scale.dtype, self.factors.shape
+        grid = (jr.uniform(choice_key, dtype=dtype) + jnp.arange(count, dtype=dtype)) / count
+        cumulative = jnp.cumsum(jnp.exp(self.log_weights))
+        k = jnp.minimum(jnp.searchsorted(cumulative, grid * cumulative[-1]), m - 1)
+        wide = jnp.exp(self.log_scale) * jr.normal(wide_key, (count, d), dtype)
+        along = jr.normal(factor_key, (count, r), dtype)
+        return self.means[k] + wide + jnp.einsum("sr,srd->sd", along, self._rows[k])
+
+    def component_log_density(self, u: Weights) -> Float[Array, " m"]:
+        """Log N(u; mu_k, D + U_k U_k^T) of every component."""
+        whiten = jnp.exp(-self.log_scale)
+        white = (u - self.means) * whiten
+        rows = self._rows * whiten
+        inner = rows @ rows.mT + jnp.eye(rows.shape[1], dtype=u.dtype)
+        lower = jnp.linalg.cholesky(inner)
+        along = jnp.einsum("mrd,md->mr", rows, white)
+        solved = jax.scipy.linalg.solve_triangular(lower, along[..., None], lower=True)
+        square = jnp.sum(white**2, axis=1) - jnp.sum(solved[..., 0] ** 2, axis=1)
+        diagonal = jnp.diagonal(lower, axis1=1, axis2=2)
+        log_det = 2 * jnp.sum(self.log_scale) + 2 * jnp.sum(jnp.log(diagonal), axis=1)
+        return -0.5 * (square + log_det + u.size * math.log(2 * math.pi))
+
+    def log_density(self, u: Weights) -> Scalar:
+        """Log q(u)."""
+        return jax.nn.logsumexp(self.log_weights + self.component_log_density(u))
+
+    def score_log_density(self, u: Weights) -> Scalar:
+        """Log q(u) with live weights only: its gradient is (responsibility - pi) / temperature.
+
+        So the choice of component is integrated out (Rao-Blackwell).
+        """
+        components = jax.lax.stop_gradient(self.component_log_density(u))
+        return jax.nn.logsumexp(self.log_weights + components)
+
+    def regulariser(self) -> Scalar:
+        """Log Dirichlet prior up to a constant, plus the entropy bonus."""
+        prior = (self.dirichlet - 1) * jnp.sum(self.log_weights)
+        return prior + self.entropy_bonus * self.weights_entropy()
+
+    def weights_entropy(self) -> Scalar:
+        """-sum pi log pi."""
+        return -jnp.sum(jnp.exp(self.log_weights) * self.log_weights)
+
+    def known_part(self, u: Weights) -> Weights:
+        """All of u."""
+        return u
+
+    def known_moment(self) -> tuple[Weights, Float[Array, "m d"], int]:
+        """E[u u^T] = D + sum_k pi_k (U_k U_k^T + mu_k mu_k^T)."""
+        weight = jnp.exp(0.5 * self.log_weights)
+        low_rank = (self._rows * weight[:, None, None]).reshape(-1, self.log_scale.size)
+        return (
+            jnp.exp(2 * self.log_scale),
+            jnp.concatenate([low_rank, self.means * weight[:, None]]),
+            0,
+        )
+
+
+def build(key: PRNGKeyArray, spec: Vi, like: Weights) -> Mfa:
+    """Return the family at its start."""
+    mean_key, factor_key = jr.split(key)
+    d, dtype = like.size, like.dtype
+    ranks = spec.r_per_component or (spec.r,) * spec.M
+    width = max(ranks)
+    mask = jnp.asarray([[j < rank for j in range(width)] for rank in ranks], dtype)
+    step = _START / math.sqrt(d)
+    means = step * jr.normal(mean_key, (spec.M, d), dtype)
+    return Mfa(
+        logits=jnp.zeros(spec.M, dtype),
+        means=paramax.NonTrainable(jnp.zeros_like(means)) if spec.tie_means else means,
+        factors=step * jr.normal(factor_key, (spec.M, width, d), dtype),
+        mask=paramax.NonTrainable(mask.reshape(spec.M, width)),
+        log_scale=jnp.zeros(d, dtype),
+        temperature=spec.alpha_temperature,
+        dirichlet=1.0 if spec.alpha_dirichlet_prior is None else spec.alpha_dirichlet_prior,
+        entropy_bonus=spec.entropy_bonus,
+    )
+
+

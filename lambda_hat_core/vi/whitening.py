@@ -1,0 +1,110 @@
+"""Diagonal whitening from minibatch gradients at w*, and the chart built on it.
+
+v is a moving average of the squared gradient of the mean loss; S = v^(-1/4), because
+preconditioned Langevin dynamics with P = v^(-1/2) injects noise of width P^(1/2). `rmsprop`
+starts v at 1, `adam` starts it at 0 and removes the bias.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PRNGKeyArray
+
+from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.linalg.spectrum import (
+    RANK,
+    Spectrum,
+    hessian_spectrum,
+    operator_spectrum,
+    spectrum_work,
+)
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.coordinates import laplace
+from lambda_hat_core.types import Weights
+from lambda_hat_core.vi.chart import Chart
+
+_MEMORIES = 4
+"""Gradients seen, in memory lengths 1 / (1 - decay): the start then weighs e^-4."""
+_FLOOR = 1e-6
+"""Least v, as a share of the largest: widths then differ by 32 at most."""
+
+
+@eqx.filter_jit
+def _second_moment(
+    key: PRNGKeyArray, posterior: Posterior, decay: Array, size: int | None, steps: int
+) -> Weights:
+    w0 = posterior.w0
+
+    def advance(v: Weights, key: PRNGKeyArray) -> tuple[Weights, None]:
+        g = posterior.loss_grad(w0, posterior.minibatch(key, size))
+        return decay * v + (1 - decay) * g**2, None
+
+    return jax.lax.scan(advance, jnp.zeros_like(w0), jr.split(key, steps))[0]
+
+
+def _scale(key: PRNGKeyArray, posterior: Posterior, spec: Vi) -> tuple[Weights, float]:
+    """Return the diagonal of S and its work."""
+    if spec.whitening == "none":
+        return jnp.ones_like(posterior.w0), 0.0
+    steps = math.ceil(_MEMORIES / (1 - spec.whitening_decay))
+    decay = jnp.asarray(spec.whitening_decay, posterior.w0.dtype)
+    v = _second_moment(key, posterior, decay, spec.batch_size, steps)
+    left = spec.whitening_decay**steps
+    v = v + left if spec.whitening == "rmsprop" else v / (1 - left)
+    largest = jnp.max(v)
+    v = jnp.where(largest > 0, jnp.maximum(v, _FLOOR * largest), 1.0)
+    return v**-0.25, steps * posterior.batch_work(spec.batch_size)
+
+
+@eqx.filter_jit
+def _whitened_spectrum(
+    key: PRNGKeyArray, posterior: Posterior, scale: Weights, k: int
+) -> Spectrum:
+    """Spectrum of K, its curvature nbeta S H S clipped at 0 so that K >= gamma S^2."""
+    w0 = posterior.w0
+    grad = jax.grad(posterior.loss_mean)
+    floor = posterior.gamma * scale**2
+
+    def product(v: Weights) -> Weights:
+        curvature = scale * jax.jvp(grad, (w0,), (scale * v,))[1]
+        return posterior.nbeta * curvature + floor * v
+
+    spectrum = operator_spectrum(key, product, w0.size, k)
+    inside = jnp.sum(spectrum.vectors**2 * floor, axis=1)
+    outside = (jnp.sum(floor) - jnp.sum(inside)) / max(w0.size - k, 1)
+    return Spectrum(
+        jnp.maximum(spectrum.theta, inside),
+        spectrum.vectors,
+        jnp.where(k < w0.size, jnp.maximum(spectrum.rest, outside), 0.0),
+    )
+
+
+def build_chart(
+    key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum, spec: Vi
+) -> tuple[Chart, dict[str, float]]:
+    """Return the chart and its work by purpose.
+
+    Args:
+        key: for the minibatches and for Lanczos.
+        posterior: around w*.
+        spectrum: of H at w*, which suffices without whitening unless `d_latent` exceeds it.
+        spec: whitening, minibatch size, latent directions.
+    """
+    moment_key, spectrum_key = jr.split(key)
+    scale, work = _scale(moment_key, posterior, spec)
+    d = posterior.w0.size
+    k = min(d, max(RANK, spec.d_latent if spec.algo == "flow" else 0))
+    curvature, products = posterior, 0.0
+    if spec.whitening != "none":
+        spectrum = _whitened_spectrum(spectrum_key, posterior, scale, k)
+        products = spectrum_work(d, k)
+        one, zero = jnp.ones_like(posterior.nbeta), jnp.zeros_like(posterior.gamma)
+        curvature = eqx.tree_at(lambda p: (p.nbeta, p.gamma), posterior, (one, zero))
+    elif k > spectrum.theta.size:
+        spectrum, products = hessian_spectrum(spectrum_key, posterior, rank=k)
+    inner = laplace(curvature, spectrum)
+    inner = eqx.tree_at(lambda c: c.origin, inner, jnp.zeros_like(posterior.w0))
+    return Chart(inner, scale, posterior.w0), {"whitening": work + products}
