@@ -1,0 +1,110 @@
+"""One line a mistake: file, key, value, rule, and the way out."""
+
+import difflib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MISSING = object()
+"""Stands for a value that was not written, since null is a value."""
+
+_LONGEST_VALUE = 60
+_MOST_LINES = 20
+
+
+class ConfigError(ValueError):
+    """What is wrong with a configuration, one line a mistake."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Every mistake on a line of its own."""
+        return tuple(str(self).splitlines())
+
+
+class Place(NamedTuple):
+    """A file, and a key path in it."""
+
+    file: str
+    path: str = ""
+
+    def key(self, name: object) -> "Place":
+        """Return the place of the entry `name` of this mapping."""
+        return Place(self.file, f"{self.path}.{name}" if self.path else str(name))
+
+    def item(self, index: int) -> "Place":
+        """Return the place of entry `index` of this list."""
+        return Place(self.file, f"{self.path}[{index}]")
+
+    def problem(self, rule: str, way_out: str, value: object = MISSING) -> str:
+        """Return the line 'file: path is value: rule; way out'."""
+        where = f"{self.file}: {self.path}" if self.path else self.file
+        if value is not MISSING:
+            where += f" is {show(value)}"
+        return one_line(f"{where}: {rule}" + (f"; {way_out}" if way_out else ""))
+
+    def error(self, rule: str, way_out: str, value: object = MISSING) -> ConfigError:
+        """Return a ConfigError of one line."""
+        return ConfigError(self.problem(rule, way_out, value))
+
+
+class Problems:
+    """Collects ConfigErrors, so that one reading names every mistake of a file."""
+
+    def __init__(self):
+        self.lines: list[str] = []
+
+    def __enter__(self) -> "Problems":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> bool:
+        if isinstance(error, ConfigError):
+            self.lines += [line for line in error.lines if line not in self.lines]
+            return True
+        return False
+
+    def add(self, line: str) -> None:
+        """Note one mistake."""
+        self.lines.append(line)
+
+    def raise_any(self) -> None:
+        """Raise what was collected.
+
+        Raises:
+            ConfigError: if anything was.
+        """
+        if len(self.lines) > _MOST_LINES:
+            rest = len(self.lines) - _MOST_LINES
+            self.lines[_MOST_LINES:] = [f"(and {rest} more mistakes like these)"]
+        if self.lines:
+            raise ConfigError("\n".join(self.lines))
+
+
+def one_line(text: str) -> str:
+    """Return `text` with every run of white space as one blank."""
+    return " ".join(text.split())
+
+
+def show(value: object) -> str:
+    """Return a value as YAML would hold it, cut to a readable length."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def display(file: Path) -> str:
+    """Return a path as a person would write it: relative where it lies below the working folder."""
+    absolute = os.path.abspath(file)
+    relative = os.path.relpath(absolute)
+    return absolute if relative.startswith("..") else relative
+
+
+def suggest(name: object, known: Iterable[str]) -> str:
+    """Return 'did you mean x?' where a known name is close, with the list of known ones."""
+    known = sorted(known)
+    lowered = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(str(name).lower(), lowered, n=2, cutoff=0.6)
+    listed = f"known: {', '.join(known) or 'none'}"
+    if not close:
+        return listed
+    return f"did you mean {' or '.join(lowered[word] for word in close)}? ({listed})"

@@ -1,0 +1,90 @@
+"""What a target or a run is called in words."""
+
+from lambda_hat_core.config.data import Digits, NoData, Synthetic
+from lambda_hat_core.config.model import (
+    Custom,
+    DeepLinear,
+    DiagonalLinear,
+    Mlp,
+    ModelSpec,
+    NormalCrossing,
+    Quadratic,
+    QuadraticActivation,
+)
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import flavour
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+
+
+def target_label(spec: TargetSpec, presets: dict[str, str | None]) -> str:
+    """Return presets, sizes or factory, data and seed in words."""
+    words = [_model(spec.model, presets.get("model")), _data(spec, presets.get("data"))]
+    teacher = presets.get("teacher")
+    if spec.teacher is not None and teacher not in (None, "_null"):
+        words.append(f"teacher {teacher}")
+    elif spec.teacher is not None and isinstance(spec.model, Mlp):
+        same = spec.teacher.widths == spec.model.widths
+        words.append(
+            "teacher of its own shape" if same else "teacher " + _sizes(spec.teacher.widths)
+        )
+    if presets.get("training") not in (None, "default"):
+        words.append(f"training {presets['training']}")
+    return ", ".join([*filter(None, words), f"seed {spec.seed}"])
+
+
+def run_label(spec: RunSpec, target: str) -> str:
+    """Return the sampler, what is particular to it, and the target's label."""
+    sampler = spec.sampler.kind
+    kind = flavour(spec.sampler)
+    words = sampler if kind in (None, "none") else f"{sampler} {kind}"
+    at = [_posterior(spec.posterior), spec.dtype, f"seed {spec.seed}"]
+    return f"{words} ({', '.join(at)}) on {target}"
+
+
+def _sizes(widths: tuple[int, ...] | None) -> str:
+    return "-".join(str(width) for width in widths or ())
+
+
+def _model(model: ModelSpec, preset: str | None) -> str:
+    match model:
+        case Mlp():
+            shape = f"{model.in_dim}-{_sizes(model.widths)}-{model.out_dim}"
+            words = f"{model.activation} mlp {shape}"
+        case DeepLinear():
+            words = f"deep linear {_sizes(model.widths)} of rank {model.rank}"
+        case QuadraticActivation():
+            words = f"quadratic activation {model.in_dim}-{model.width} of rank {model.rank}"
+        case DiagonalLinear():
+            words = f"diagonal linear p = {model.in_dim}, {model.n_zero} zero"
+        case Quadratic():
+            given = model.spectrum is None
+            shape = f"condition {model.condition:g}" if given else "given spectrum"
+            words = f"quadratic d = {model.d}, {shape}"
+        case NormalCrossing():
+            words = f"normal crossing of powers {_sizes(model.powers)}"
+        case Custom():
+            words = model.factory
+    return words if preset is None else f"{words} ({preset})"
+
+
+def _data(spec: TargetSpec, preset: str | None) -> str:
+    data = spec.data
+    name = "" if preset is None else f" ({preset})"
+    match data:
+        case NoData():
+            return "" if isinstance(spec.model, Custom) else f"n = {data.n_data}"
+        case Synthetic():
+            return f"{data.x_dist} data{name} n = {data.n_data}"
+        case Digits():
+            return f"digits{name} n = {data.n_data}"
+        case _:
+            return f"diabetes{name} n = {data.n_data}"
+
+
+def _posterior(posterior: PosteriorSpec) -> str:
+    words = f"{posterior.loss}, "
+    if posterior.nbeta is not None:
+        words += f"nbeta {posterior.nbeta:g}, "
+    if posterior.prior_radius is not None:
+        return f"{words}radius {posterior.prior_radius:g}"
+    return f"{words}gamma {posterior.gamma:g}"

@@ -1,0 +1,160 @@
+"""The plan: every target and run of an experiment, by id."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+
+from lambda_hat_core.config.experiment import ExperimentFile
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.plan.errors import Place, Problems, display
+from lambda_hat_core.plan.labels import run_label, target_label
+from lambda_hat_core.plan.losses import run_posterior
+from lambda_hat_core.plan.posteriors import experiment_posterior
+from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
+from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
+from lambda_hat_core.plan.sections import Section, inline, validate
+from lambda_hat_core.plan.targets import Draft, read_target
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Targets and runs by id.
+
+    Attributes:
+        experiment: the name of the experiment; of the selected one in a union.
+        targets: by target id.
+        runs: by run id; `run.target` is a key of `targets`.
+        labels: what each target and run is called in words.
+        membership: the run ids of each experiment, in the order of its file.
+    """
+
+    experiment: str
+    targets: dict[str, TargetSpec] = field(default_factory=dict)
+    runs: dict[str, RunSpec] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    membership: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def load_plan(experiment: str | Path, config_dir: Path) -> Plan:
+    """Return the plan of one experiment, given by name or by path.
+
+    Raises:
+        ConfigError: naming every mistake of its file.
+    """
+    return _plan(resolve_experiment(experiment, config_dir), Presets(config_dir))
+
+
+def load_union(config_dir: Path, selected: str | Path) -> Plan:
+    """Return the union of all experiments under `config_dir` and the selected one.
+
+    A selected file from elsewhere takes the place of one in the folder that has its name.
+
+    Raises:
+        ConfigError: naming every mistake of every file, or two files of one name.
+    """
+    presets = Presets(config_dir)
+    chosen = resolve_experiment(selected, config_dir)
+    files = sorted((config_dir / "experiment").glob("*.yaml"))
+    others = [file for file in files if not file.samefile(chosen)]
+    problems = Problems()
+    plans: dict[Path, Plan] = {}
+    for file in [chosen, *others]:
+        with problems:
+            plans[file] = _plan(file, presets)
+    named: dict[str, Path] = {}
+    for file in others:
+        name = plans[file].experiment if file in plans else file.stem
+        if name in named:
+            place = Place(display(file), "experiment")
+            rule = f"{display(named[name])} has this name too"
+            problems.add(place.problem(rule, "rename one", name))
+        named[name] = file
+    problems.raise_any()
+    return _union(plans.values())
+
+
+def _union(plans: Iterable[Plan]) -> Plan:
+    """Return the union; where two plans have a name or id in common the first one's stays."""
+    plans = list(plans)
+    out = Plan(plans[0].experiment)
+    for plan in reversed(plans):
+        out.targets.update(plan.targets)
+        out.runs.update(plan.runs)
+        out.labels.update(plan.labels)
+        out.membership.update(plan.membership)
+    return out
+
+
+def _plan(file: Path, presets: Presets) -> Plan:
+    place = Place(display(file))
+    content = read_mapping(file)
+    problems = Problems()
+    with problems:
+        validate(inline("experiment", content, place), ExperimentFile)
+    posterior = Section("posterior", {}, {}, place.key("posterior"))
+    if isinstance(values := content.get("posterior"), dict):
+        with problems:
+            posterior = experiment_posterior(values, place.key("posterior"))
+    drafts: list[Draft] = []
+    for index, raw in _mappings(content.get("targets")):
+        with problems:
+            drafts.append(read_target(raw, place.key("targets").item(index), presets, posterior))
+    chosen: list[SamplerDraft] = []
+    for index, raw in _mappings(content.get("samplers")):
+        with problems:
+            at = place.key("samplers").item(index)
+            chosen.append(read_sampler(raw, at, presets, posterior))
+    problems.raise_any()
+    return _product(content.get("experiment") or file.stem, drafts, chosen)
+
+
+def _mappings(entries: Any) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the well-formed entries of a list; the file's own validation names the others."""
+    listed = entries if isinstance(entries, list) else []
+    return [(index, entry) for index, entry in enumerate(listed) if isinstance(entry, dict)]
+
+
+def _product(name: str, drafts: list[Draft], samplers: list[SamplerDraft]) -> Plan:
+    plan = Plan(name)
+    ids: dict[str, None] = {}
+    problems = Problems()
+    for draft in drafts:
+        with problems:
+            target_id = _id(draft.spec, draft.place)
+            plan.targets.setdefault(target_id, draft.spec)
+            plan.labels.setdefault(target_id, target_label(draft.spec, draft.presets))
+            for sampler in samplers:
+                with problems:
+                    for run in _runs(sampler, draft, target_id):
+                        run_id = _id(run, sampler.part.place)
+                        plan.runs.setdefault(run_id, run)
+                        plan.labels.setdefault(run_id, run_label(run, plan.labels[target_id]))
+                        ids[run_id] = None
+    problems.raise_any()
+    plan.membership[name] = tuple(ids)
+    return plan
+
+
+def _runs(sampler: SamplerDraft, draft: Draft, target_id: str) -> Iterator[RunSpec]:
+    spec = sampler_on(sampler, draft.spec, draft.place)
+    for variant in sampler.variants:
+        posterior = run_posterior(variant.spec, variant.part, draft.spec, draft.place)
+        yield RunSpec.model_validate(
+            {
+                "target": target_id,
+                "sampler": spec,
+                "posterior": posterior,
+                "seed": sampler.seed,
+                "dtype": sampler.dtype,
+            }
+        )
+
+
+def _id(spec: TargetSpec | RunSpec, place: Place) -> str:
+    try:
+        return spec.id
+    except rfc8785.CanonicalizationError as error:
+        raise place.error(f"cannot be hashed ({error})", "use integers below 2^53") from None

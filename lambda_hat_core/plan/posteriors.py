@@ -1,0 +1,83 @@
+"""The experiment's posterior, a sampler's changes to it, and one spec a value of a list."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.plan.errors import Place, Problems
+from lambda_hat_core.plan.sections import Section, inline, overridden, validate
+
+_LISTED = ("gamma", "nbeta")
+
+
+class Variant(NamedTuple):
+    """One posterior of a sampler entry, as written: its loss may still be the target's to say."""
+
+    spec: PosteriorSpec
+    part: Section
+
+
+def experiment_posterior(values: Mapping[str, Any] | None, place: Place) -> Section:
+    """Return the experiment's posterior section, validated.
+
+    Raises:
+        ConfigError: naming every impossible value.
+    """
+    part = inline("posterior", values or {}, place)
+    variants(part)
+    return part
+
+
+def sampler_variants(
+    experiment: Section, changes: Mapping[str, Any] | None, place: Place
+) -> list[Variant]:
+    """Return the posteriors of one sampler entry: the experiment's with `changes` on top."""
+    wanted = inline("posterior", changes or {}, place)
+    _, whole = overridden(experiment, wanted, lambda part: [item.spec for item in variants(part)])
+    return variants(whole)
+
+
+def variants(part: Section) -> list[Variant]:
+    """Return one posterior for every value under gamma and nbeta.
+
+    Raises:
+        ConfigError: naming every impossible value.
+    """
+    expanded = [part]
+    for key in _LISTED:
+        expanded = [single for item in expanded for single in _each(item, key)]
+    problems = Problems()
+    out: list[Variant] = []
+    for item in expanded:
+        with problems:
+            spec = validate(item, PosteriorSpec)
+            _consistent(spec, part)
+            out.append(Variant(spec, item))
+    problems.raise_any()
+    return out
+
+
+def _each(part: Section, key: str) -> list[Section]:
+    values = part.values.get(key)
+    if not isinstance(values, list):
+        return [part]
+    if not values:
+        raise part.error(key, "an empty list makes no run", "give values, or remove it")
+    return [
+        part._replace(
+            values=part.values | {key: value},
+            places=part.places | {key: part.at(key).item(index)},
+        )
+        for index, value in enumerate(values)
+    ]
+
+
+def _consistent(spec: PosteriorSpec, part: Section) -> None:
+    if spec.prior_radius is not None and isinstance(part.values.get("gamma"), list):
+        raise part.error("gamma", "prior_radius sets gamma, so a list has no effect", "remove one")
+    if spec.sigma is not None and spec.loss not in ("gaussian", "student_t"):
+        raise part.error(
+            "sigma",
+            "only the losses gaussian and student_t have a noise scale",
+            "write posterior.loss: gaussian, or remove sigma",
+        )

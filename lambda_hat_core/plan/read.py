@@ -1,0 +1,137 @@
+"""Read YAML as plain data: safe tags only, 1e-4 a float, and no interpolation of any kind."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lambda_hat_core.plan.errors import ConfigError, Place, Problems, display, one_line, suggest
+
+_MOST_NODES = 1_000_000
+"""Nodes of one file after its aliases are expanded: 10^5 targets, far below an alias bomb."""
+
+
+def read_mapping(file: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: if the file cannot be read, is not YAML, holds anything but a mapping with
+            string keys, or holds an interpolation.
+    """
+    place = Place(display(file))
+    content = _parse(_text(file, place), place)
+    if not isinstance(content, dict):
+        raise place.error(f"holds a {type(content).__name__}", "write 'key: value' lines")
+    problems = Problems()
+    for line in _odd_entries(content, place):
+        problems.add(line)
+    problems.raise_any()
+    return content
+
+
+def _text(file: Path, place: Place) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise place.error("no such file", "check the path and the working directory") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise place.error(f"cannot be read ({error})", "give a readable UTF-8 file") from None
+
+
+def _parse(text: str, place: Place) -> Any:
+    try:
+        loaded = OmegaConf.load(io.StringIO(text), max_yaml_expanded_nodes=_MOST_NODES)
+        content = OmegaConf.to_container(loaded, resolve=False)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f":{mark.line + 1}" if mark else ""
+        reason = error.problem or error.context or "unreadable"
+        raise Place(f"{place.file}{at}").error(
+            f"not valid YAML ({reason})", "mend that line or the one before it"
+        ) from None
+    except yaml.YAMLError as error:
+        raise place.error(f"not valid YAML ({error})", "mend or remove that character") from None
+    except OmegaConfBaseException as error:
+        raise place.error(
+            f"holds an interpolation or key that is not plain YAML ({one_line(str(error))})",
+            "write the value itself",
+        ) from None
+    if isinstance(content, dict) and list(content.values()) == [None] and text.strip() in content:
+        return text.strip()
+    return content
+
+
+def _odd_entries(value: Any, place: Place) -> Iterator[str]:
+    """Yield a line for every interpolation and every key that is not a string."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            if not isinstance(key, str):
+                yield place.key(key).problem("keys are strings", f"write '{key}' in quotes", entry)
+            yield from _odd_entries(entry, place.key(key))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _odd_entries(entry, place.item(index))
+    elif isinstance(value, str) and "${" in value:
+        yield place.problem("interpolations are not read", "write the value itself", value)
+    elif isinstance(value, bytes | Path):
+        yield place.problem("neither number, text, list nor mapping", "write it as text", value)
+
+
+class Presets:
+    """The folder of presets, each file read once."""
+
+    def __init__(self, config_dir: Path):
+        self.folder = config_dir
+        self._read: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def names(self, group: str) -> list[str]:
+        """Return the presets of a group such as `model`."""
+        return sorted(file.stem for file in (self.folder / group).glob("*.yaml"))
+
+    def file(self, group: str, name: str) -> Path:
+        """Return where a preset lies."""
+        return self.folder / group / f"{name}.yaml"
+
+    def get(self, group: str, name: str, place: Place) -> dict[str, Any]:
+        """Return a preset's mapping.
+
+        Raises:
+            ConfigError: if there is no such preset; `place` is where it was asked for.
+        """
+        if (group, name) not in self._read:
+            if name not in self.names(group):
+                raise place.error(
+                    f"no such preset in {display(self.folder / group)}",
+                    suggest(name, self.names(group)),
+                    name,
+                )
+            self._read[group, name] = read_mapping(self.file(group, name))
+        return self._read[group, name]
+
+
+def resolve_experiment(experiment: str | Path, config_dir: Path) -> Path:
+    """Return the YAML file of an experiment, given its name or a path.
+
+    Raises:
+        ConfigError: if there is no such file.
+    """
+    text = str(experiment)
+    folder = config_dir / "experiment"
+    is_path = text.endswith((".yaml", ".yml")) or "/" in text or "\\" in text
+    file = Path(text).expanduser() if is_path else folder / f"{text}.yaml"
+    if file.is_file():
+        return file
+    if is_path:
+        raise ConfigError(
+            Place(display(file)).problem(
+                "no such experiment file", "check LAMBDA_HAT_EXPERIMENT and the working directory"
+            )
+        )
+    known = [path.stem for path in folder.glob("*.yaml")]
+    raise Place(display(folder), "LAMBDA_HAT_EXPERIMENT").error(
+        "no such experiment", f"{suggest(text, known)}, or give a path to a YAML file", text
+    )

@@ -1,0 +1,84 @@
+"""One entry of `samplers`, and what it means for one target."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.experiment import SamplerEntry
+from lambda_hat_core.config.model import Custom
+from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype
+from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.plan.errors import Place, Problems, suggest
+from lambda_hat_core.plan.posteriors import Variant, sampler_variants
+from lambda_hat_core.plan.read import Presets
+from lambda_hat_core.plan.sections import Section, inline, overridden, pick, section, validate
+
+
+class SamplerDraft(NamedTuple):
+    """A sampler as written, its posteriors, and the seed and dtype of its runs."""
+
+    spec: Frozen
+    part: Section
+    variants: list[Variant]
+    seed: int
+    dtype: Dtype
+
+
+def read_sampler(
+    raw: Mapping[str, Any], place: Place, presets: Presets, experiment: Section
+) -> SamplerDraft:
+    """Return what an entry of `samplers` asks for; `experiment` is the experiment's posterior.
+
+    Raises:
+        ConfigError: naming every mistake of the entry.
+    """
+    entry = validate(inline("sampler entry", raw, place), SamplerEntry)
+    named = entry.name in presets.names("sampler")
+    if not named and entry.name not in SAMPLERS:
+        way_out = suggest(entry.name, {*presets.names("sampler"), *SAMPLERS})
+        raise place.key("name").error("no such sampler or preset", way_out, entry.name)
+    at = place.key("overrides")
+    preset = entry.name if named else None
+    problems = Problems()
+    built: list[tuple[Frozen, Section]] = []
+    variants: list[Variant] = []
+    with problems:
+        base = section("sampler", preset, at, presets)
+        changes = inline("sampler", entry.overrides or {}, at)
+        built.append(overridden(base, changes, lambda part: _build(part, entry.name)))
+    with problems:
+        variants = sampler_variants(experiment, entry.posterior, place.key("posterior"))
+    problems.raise_any()
+    spec, part = built[0]
+    kind = str(spec.model_dump()["kind"])
+    return SamplerDraft(spec, part, variants, entry.seed, entry.dtype or DEFAULT_DTYPE[kind])
+
+
+def _build(part: Section, default: str) -> Frozen:
+    filled, model = pick(part, SAMPLERS, default)
+    return validate(filled, model, group=str(filled.values["kind"]))
+
+
+def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> Frozen:
+    """Return the sampler with the batch size that it has on `target`.
+
+    A batch size that nobody wrote becomes the full batch where it is not below n, and a
+    potential, which has no examples, is always taken whole.
+
+    Raises:
+        ConfigError: if a batch size that somebody wrote is larger than n.
+    """
+    size = getattr(draft.spec, "batch_size", None)
+    if size is None or isinstance(target.model, Custom):
+        return draft.spec
+    if target.data.kind != "none":
+        n = target.data.n_data
+        if size < n or (size == n and "batch_size" in draft.part.values):
+            return draft.spec
+        if "batch_size" in draft.part.values:
+            raise draft.part.error(
+                "batch_size",
+                f"{target_place.path} has n_data = {n}",
+                "choose batch_size <= n_data, or null for the full batch",
+            )
+    return draft.spec.model_copy(update={"batch_size": None})
