@@ -2,6 +2,8 @@
 
 import errno
 import hashlib
+import json
+import math
 import os
 import secrets
 import shutil
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lambda_hat_core import process
 
@@ -64,6 +67,25 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) ->
             sync(path.parent)
         finally:
             tmp.unlink(missing_ok=True)
+
+
+def to_json(content: Any, indent: int | None = None) -> str:
+    """Return strict JSON: numpy scalars as numbers, what is not finite as null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {str(key): _finite(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_finite(entry) for entry in value]
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case None | str() | int():
+            return value
+        case _:
+            return _finite(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def remove(path: Path) -> None:

@@ -92,34 +92,59 @@ def run_row(spec: RunSpec) -> Row:
     }
 
 
+def write_draws(run_id: str, trace: Any, path: Path) -> None:
+    """Write every draw kept of a run's `trace.Trace`."""
+    import numpy as np
+
+    n_chains, n_draws = trace.loss.shape
+    columns = {
+        "run_id": [run_id] * trace.loss.size,
+        "chain": np.repeat(np.arange(n_chains), n_draws),
+        "draw": np.tile(np.arange(n_draws), n_chains),
+        "loss": trace.loss.ravel(),
+        "llc": trace.llc.ravel(),
+        "dist2": trace.dist2.ravel(),
+        "cumulative_fge": np.tile(trace.cumulative_fge, n_chains),
+    }
+    write("draws", columns, path)
+
+
 def failure_path(store: Store, id: str) -> Path:
     """Return where the failure of a run or target is noted."""
     return store.root / "failures" / f"{id}.parquet"
 
 
-def write_failure(store: Store, spec: RunSpec | TargetSpec, reason: str) -> Row:
+def write_failure(
+    store: Store, spec: RunSpec | TargetSpec, reason: str, details: str | None = None
+) -> Row:
     """Note that a run or a target could not be made; a run becomes a row of `llc`.
 
     Args:
         store: where.
         spec: what failed.
         reason: one line.
+        details: a traceback, kept beside the row.
 
     Returns:
         The row.
     """
     if isinstance(spec, TargetSpec):
-        row = {"target_id": spec.id, "seed": spec.seed, "created_at": now()}
+        row: Row = {"target_id": spec.id, "seed": spec.seed, "created_at": now()}
     else:
         row = run_row(spec)
     row |= {"verdict": "failed", "reasons": [" ".join(reason.split())]}
-    write("llc", [row], failure_path(store, spec.id))
+    path = failure_path(store, spec.id)
+    write("llc", [row], path)
+    if details is not None:
+        files.write_atomic(path.with_suffix(".txt"), details)
     return row
 
 
 def clear_failure(store: Store, id: str) -> None:
     """Forget an earlier failure of `id`."""
-    failure_path(store, id).unlink(missing_ok=True)
+    path = failure_path(store, id)
+    path.unlink(missing_ok=True)
+    path.with_suffix(".txt").unlink(missing_ok=True)
 
 
 def read_failure(store: Store, id: str) -> str | None:

@@ -8,13 +8,10 @@ import hashlib
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from lambda_hat_core import files, records
 from lambda_hat_core.store import SCHEMA, Store
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 DATABASE = "llc.duckdb"
 
@@ -54,8 +51,8 @@ def is_fresh(store: Store) -> bool:
     return found == [(_fingerprint(_views(store)),)]
 
 
-def connect(store: Store) -> "DuckDBPyConnection":
-    """Return a connection that sees the views, without opening or needing llc.duckdb."""
+def connect(store: Store) -> Any:
+    """Return a DuckDB connection that sees the views, without opening or needing llc.duckdb."""
     import duckdb
 
     connection = duckdb.connect()
