@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import stdtrit
+from scipy.special import chdtri, stdtrit
 
 Series = Float[np.ndarray, "chain draw"]
 
@@ -42,7 +42,7 @@ def number(value: float | np.floating | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def t_quantile(dof: float) -> float:
+def t_quantile(dof: float | int) -> float:
     """Return the quantile of Student's t that bounds the central 90 %."""
     return float(stdtrit(max(dof, 1.0), 0.5 + COVERAGE / 2))
 
@@ -62,13 +62,13 @@ def _standardised(series: Series) -> Series | None:
 def ess_bulk(series: Series) -> float | None:
     """Return the rank-normalised effective number of draws, all chains together."""
     scaled = _standardised(series)
-    return None if scaled is None else number(_arviz().ess(scaled, method="bulk"))
+    return None if scaled is None else number(float(_arviz().ess(scaled, method="bulk")))
 
 
 def ess_tail(series: Series) -> float | None:
     """Return the smaller effective number of draws of the 5 % and the 95 % quantile."""
     scaled = _standardised(series)
-    return None if scaled is None else number(_arviz().ess(scaled, method="tail", prob=0.05))
+    return None if scaled is None else number(float(_arviz().ess(scaled, method="tail", prob=0.05)))
 
 
 def r_hat(series: Series) -> float | None:
@@ -117,18 +117,21 @@ def mcmc_mean(series: Series) -> Mean:
 def restart_mean(means: Float[np.ndarray, " chain"], ses: Float[np.ndarray, " chain"]) -> Mean:
     """Return the mean over independent restarts whose own Monte Carlo errors are known.
 
-    The draws' error averages out over restarts. What the restarts differ by beyond it is a bias of
-    each fit, so that part is not divided by sqrt(C): se^2 = mean(se_r^2) / C + s^2 with
-    s^2 = max(0, var(means) - mean(se_r^2)).
+    Two errors as for chains: of the draws, and of the restarts' means by their scatter. Where a
+    chi-squared test at 5 % says that the restarts differ by more than their draws' errors, that
+    excess is a bias of each fit and does not average out: it enters undivided by sqrt(C).
     """
-    n_restarts = len(means)
-    noise = float(np.mean(ses**2))
+    n_restarts, noise = len(means), float(np.mean(ses**2))
     mc = math.sqrt(noise / n_restarts)
-    if n_restarts == 1:
-        return Mean(float(means[0]), mc, mc * t_quantile(math.inf))
-    spread = math.sqrt(max(0.0, float(means.var(ddof=1)) - noise))
-    half_width = math.hypot(mc * t_quantile(math.inf), spread * t_quantile(n_restarts - 1))
-    return Mean(float(means.mean()), math.hypot(mc, spread), half_width)
+    errors = [(mc, mc * t_quantile(math.inf))]
+    if n_restarts > 1:
+        variance, t = float(means.var(ddof=1)), t_quantile(n_restarts - 1)
+        scatter = math.sqrt(variance / n_restarts)
+        errors.append((scatter, scatter * t))
+        if (n_restarts - 1) * variance > noise * chdtri(n_restarts - 1, 0.05):
+            excess = math.sqrt(variance - noise)
+            errors.append((math.hypot(mc, excess), math.hypot(errors[0][1], excess * t)))
+    return Mean(float(means.mean()), max(se for se, _ in errors), max(width for _, width in errors))
 
 
 def iid_mean(series: Series) -> Mean:

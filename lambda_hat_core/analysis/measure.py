@@ -44,7 +44,7 @@ class Estimate(NamedTuple):
         bfmi: lowest fraction of missing information of a chain, where there is an energy.
         khat: largest Pareto k-hat over the restarts of a variational fit.
         acceptance: mean acceptance rate.
-        n_divergent: divergent draws.
+        n_divergent: divergent kernel steps among the draws kept.
         n_stuck: chains whose loss never changed.
         llc_min: nbeta (min L_n - L_n(w*)), the lowest draw.
         llc_rounding: what rounding can do to one draw of the LLC.
@@ -159,7 +159,7 @@ def measure(trace: Trace) -> Estimate:
         v_m=number(v_m.mean),
         v_m_se=number(v_m.se),
         acceptance=_mean_stat(trace, "acceptance_rate"),
-        n_divergent=None if diverging is None else int(np.sum(diverging)),
+        n_divergent=None if diverging is None else int(np.nansum(diverging)),
         llc_min=number(np.min(trace.llc)) if complete else None,
         llc_rounding=number(_ROUNDING * trace.nbeta * abs(trace.loss0)),
         wnv=None if variance is None else variance * work,

@@ -3,6 +3,7 @@
 This is the only place with thresholds; `checks` shows the same findings as named checks.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -94,10 +95,10 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
     many = "restarts" if estimate.iid else "chains"
     if estimate.n_stuck:
         count = f"{estimate.n_stuck} of {estimate.n_chains} {many}"
-        yield suspect(estimate.n_stuck, 0.0, f"{count} never moved: every draw has one loss")
+        yield suspect(float(estimate.n_stuck), 0.0, f"{count} never moved: every draw has one loss")
     if estimate.n_chains < 2:
         text = f"a single one of the {many} cannot show that they agree: run at least 2"
-        yield suspect(estimate.n_chains, 2.0, text)
+        yield suspect(float(estimate.n_chains), 2.0, text)
     elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
         text = f"R-hat needs at least 4 draws a chain, the run has {estimate.n_draws}"
         yield suspect(None, R_HAT_MAX, text)
@@ -114,8 +115,8 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
         )
         yield suspect(estimate.ess_min, ESS_MIN, text)
     if estimate.n_divergent:
-        text = f"{estimate.n_divergent} draws diverged: the step is too long where it curves most"
-        yield suspect(estimate.n_divergent, 0.0, text)
+        text = f"{estimate.n_divergent} steps diverged: the step size is too large"
+        yield suspect(float(estimate.n_divergent), 0.0, text)
     if estimate.khat is not None and estimate.khat > KHAT_MAX:
         text = (
             f"the fitted family does not cover the posterior: k-hat is {estimate.khat:.2f}, "
@@ -144,24 +145,21 @@ def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
     A draw may lie below w* by the off-centre bias that is tolerated (on a quadratic exactly the
     depth of its true minimum) plus rounding.
     """
-    llc, bias, rounding = (
-        estimate.llc,
-        off_centre_bias(estimate, meta),
-        estimate.llc_rounding or 0.0,
-    )
+    llc, rounding = estimate.llc, estimate.llc_rounding or 0.0
+    bias = off_centre_bias(estimate, meta)
     if llc is not None:
         floor = -(NEGATIVE_SES * (estimate.llc_se or 0.0) + rounding)
         if llc < floor:
             text = f"the estimate {llc:.4g} is negative, below {floor:.2g}: w* is not a minimum"
             yield Finding("minimum", "failed", llc, floor, text)
-        limit = max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc)
-        if bias is not None and bias > limit:
-            text = (
-                f"w* is far off its minimum: the gradient there lowers the LLC by {bias:.3g}, more "
-                f"than {limit:.3g}, half of what is left"
-            )
-            yield Finding("minimum", "failed", bias, limit, text)
-    if not meta.get("is_minimum", True):
+    share = math.inf if llc is None else max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc)
+    if bias is not None and bias > share:
+        text = (
+            f"w* is far off its minimum: the gradient there lowers the LLC by {bias:.3g}, more "
+            f"than {share:.3g}, half of what is left"
+        )
+        yield Finding("minimum", "failed", bias, share, text)
+    elif not meta.get("is_minimum", True):
         why = "; ".join(meta.get("audit_reasons", [])) or "no reason given"
         yield Finding("minimum", "suspect", None, None, f"w* failed its audit: {why}")
     elif bias is not None and bias > OFF_CENTRE_MAX:

@@ -1,0 +1,159 @@
+"""Each reason against a run triggers at its threshold, and its neighbour does not."""
+
+import pytest
+
+from tests.core import traces
+
+META = {
+    "is_minimum": True,
+    "audit_reasons": [],
+    "off_centre_bias": 0.0,
+    "llc_known": None,
+    "llc_known_reason": "no theorem",
+    "multiplicity": None,
+}
+DEFAULT_NBETA = 1000 / 6.907755278982137
+
+REASONS = {
+    "stopped early": ({"llc": None, "failure": "NaN at draw 3"}, {}, "failed", "NaN at draw 3"),
+    "not finite": ({"llc": None}, {}, "failed", "not finite"),
+    "no draws": ({"llc": None, "n_draws": 0}, {}, "failed", "no draws"),
+    "negative": ({"llc": -0.21}, {}, "failed", "negative"),
+    "negative within 2 se": ({"llc": -0.19}, {}, "ok", ""),
+    "r_hat": (
+        {"r_hat": 1.0101, "r_hat_of": "projection 2"},
+        {},
+        "suspect",
+        "R-hat of projection 2",
+    ),
+    "r_hat at the limit": ({"r_hat": 1.01}, {}, "ok", ""),
+    "no r_hat": ({"r_hat": None, "n_draws": 3}, {}, "suspect", "at least 4 draws a chain"),
+    "one chain": ({"n_chains": 1, "r_hat": None}, {}, "suspect", "at least 2"),
+    "ess": ({"ess_min": 99.0, "ess_min_of": "|w - w*|^2"}, {}, "suspect", "99 of |w - w*|^2"),
+    "ess at the limit": ({"ess_min": 100.0}, {}, "ok", ""),
+    "stuck": ({"n_stuck": 1}, {}, "suspect", "1 of 4 chains never moved"),
+    "divergences": ({"n_divergent": 1}, {}, "suspect", "diverged"),
+    "no divergence statistic": ({"n_divergent": None}, {}, "ok", ""),
+    "v_m low": ({"v_m": 0.89}, {}, "suspect", "not equilibrated"),
+    "v_m high": ({"v_m": 1.11}, {}, "suspect", "heated"),
+    "v_m within the limit": ({"v_m": 1.099}, {}, "ok", ""),
+    "v_m far but noisy": ({"v_m": 1.3, "v_m_se": 0.16}, {}, "ok", ""),
+    "v_m far and sure": ({"v_m": 1.3, "v_m_se": 0.14}, {}, "suspect", "heated"),
+    "no v_m": ({"v_m": None, "v_m_se": None}, {}, "ok", ""),
+    "khat": ({"khat": 0.71, "iid": True, "r_hat": None}, {}, "suspect", "k-hat is 0.71"),
+    "khat at the limit": ({"khat": 0.7, "iid": True, "r_hat": None}, {}, "ok", ""),
+    "below w*": ({"llc_min": -0.061, "llc_rounding": 0.01}, {}, "suspect", "below w*"),
+    "below w* by rounding": ({"llc_min": -0.059, "llc_rounding": 0.01}, {}, "ok", ""),
+    "audit": ({}, {"is_minimum": False, "audit_reasons": ["h_min -0.2"]}, "suspect", "h_min -0.2"),
+    "off centre": ({}, {"off_centre_bias": 0.051}, "suspect", "lowers the LLC by 0.051"),
+    "off centre at the limit": ({}, {"off_centre_bias": 0.05}, "ok", ""),
+    "off centre by half": ({"llc": 0.2}, {"off_centre_bias": 0.11}, "failed", "far off"),
+    "off centre, hotter": (
+        {"nbeta": 2 * DEFAULT_NBETA},
+        {"off_centre_bias": 0.03},
+        "suspect",
+        "lowers the LLC by 0.06",
+    ),
+}
+
+
+def good(**changes):
+    from lambda_hat_core.analysis.measure import measure
+
+    plain = {
+        "llc": 5.0,
+        "llc_se": 0.1,
+        "llc_lo": 4.8,
+        "llc_hi": 5.2,
+        "r_hat": 1.002,
+        "r_hat_of": "the loss",
+        "ess_min": 900.0,
+        "ess_min_of": "the loss",
+        "v_m": 1.01,
+        "v_m_se": 0.01,
+        "llc_min": 0.5,
+        "llc_rounding": 0.001,
+        "nbeta": DEFAULT_NBETA,
+    }
+    return measure(traces.trace(n_draws=50))._replace(**{**plain, **changes})
+
+
+@pytest.mark.parametrize("name", list(REASONS))
+def test_every_reason_and_its_neighbour(name):
+    from lambda_hat_core.analysis.verdict import judge
+
+    changes, meta, expected, text = REASONS[name]
+    verdict, reasons = judge(good(**changes), {**META, **meta})
+    assert verdict == expected, reasons
+    assert len(reasons) == (expected != "ok")
+    assert text in " ".join(reasons)
+
+
+def test_a_failure_comes_first_and_wins():
+    from lambda_hat_core.analysis.verdict import judge
+
+    verdict, reasons = judge(good(llc=-3.0, r_hat=1.5), META)
+    assert verdict == "failed"
+    assert "negative" in reasons[0]
+    assert "R-hat" in reasons[1]
+
+
+def test_the_estimate_carries_its_verdict():
+    from lambda_hat_core.analysis.estimate import estimate
+
+    assert estimate(traces.trace(), META)[-2:] == ("ok", [])
+    bad = estimate(traces.trace(failure="NaN at draw 3"), META)
+    assert (bad.verdict, bad.llc) == ("failed", None)
+    assert bad.reasons == ["the run stopped early: NaN at draw 3"]
+    assert estimate(traces.trace(rho=0.999), None).verdict == "suspect"
+
+
+CHECKS = {
+    "all pass": ({}, {}, {}, set()),
+    "finite": ({"llc": None, "llc_lo": None, "v_m": None}, {}, {}, {"finite"}),
+    "converged": ({"r_hat": 1.2}, {}, {}, {"converged"}),
+    "certificate": ({"v_m": 1.5}, {}, {}, {"certificate"}),
+    "minimum": ({}, {"is_minimum": False}, {}, {"minimum"}),
+    "oracle inside": ({}, {"llc_known": 9.0}, {"llc_oracle": 5.19}, set()),
+    "oracle outside": ({}, {"llc_known": 5.0}, {"llc_oracle": 5.21}, {"interval_covers_known"}),
+    "known outside": ({}, {"llc_known": 5.3, "multiplicity": 1}, {}, {"interval_covers_known"}),
+    "known less its term": ({}, {"llc_known": 5.3, "multiplicity": 2}, {}, set()),
+    "known below": ({}, {"llc_known": 4.7, "multiplicity": 2}, {}, {"interval_covers_known"}),
+    "no interval": (
+        {"llc_lo": None, "llc_hi": None},
+        {"llc_known": 5.0},
+        {},
+        {"interval_covers_known"},
+    ),
+    "over budget": ({"work_fge": 11.0}, {}, {"budget_fge": 10.0}, {"work_within_budget"}),
+    "within budget": ({"work_fge": 10.0}, {}, {"budget_fge": 10.0}, set()),
+}
+
+
+@pytest.mark.parametrize("name", list(CHECKS))
+def test_checks_fail_one_at_a_time(name):
+    from lambda_hat_core.analysis.checks import CHECK_NAMES, checks
+
+    changes, meta, options, failing = CHECKS[name]
+    made = checks(good(**changes), {**META, **meta}, **options)
+    assert tuple(check.name for check in made) == CHECK_NAMES
+    assert {check.name for check in made if not check.passed} == failing
+    assert all(check.text for check in made)
+
+
+def test_severity_says_whether_a_number_is_left():
+    from lambda_hat_core.analysis.checks import checks
+
+    def severity(estimate, name):
+        return next(check.severity for check in checks(estimate, META) if check.name == name)
+
+    assert severity(good(llc=None), "finite") == "error"
+    assert severity(good(llc=-1.0), "minimum") == "error"
+    assert severity(good(llc_min=-1.0), "minimum") == "warn"
+    assert severity(good(r_hat=1.2), "converged") == "warn"
+
+
+def test_a_known_value_never_enters_the_verdict():
+    from lambda_hat_core.analysis.verdict import judge
+
+    assert judge(good(), {**META, "llc_known": 50.0}) == ("ok", [])
