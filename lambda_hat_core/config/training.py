@@ -2,7 +2,14 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from lambda_hat_core.config.base import Frozen
 
@@ -30,3 +37,12 @@ class Training(Frozen):
     grad_tol: PositiveFloat = Field(
         default=1e-9, description="polish stops at |grad L_n(w)| <= grad_tol max(1, L_n)"
     )
+
+    @model_validator(mode="after")
+    def _decay_has_an_optimizer(self):
+        if self.weight_decay > 0 and self.optimizer != "adamw":
+            raise ValueError(
+                f"weight_decay is {self.weight_decay}, but optimizer is {self.optimizer}, which "
+                "has none: write optimizer: adamw"
+            )
+        return self

@@ -1,11 +1,19 @@
 """What to write instead of a key that other tools, or the forerunner of this one, use."""
 
+from pydantic import BaseModel
+
+from lambda_hat_core.config.data import Synthetic, Teacher
+from lambda_hat_core.config.model import Mlp
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.training import Training
+
 _BUDGET = "write n_draws (draws a chain) and thin (kernel steps a draw): steps = n_draws * thin"
 _BURN = "write n_burn, the first draws of each chain that are dropped, counted in draws"
 _WARMUP = "write n_warmup, adaptation steps before any draw"
 _CHAINS = "write n_chains"
 _DRAWS = "write n_draws"
-_THIN = "write thin, kernel steps a draw; every draw records the full-data loss"
+_THIN = "write thin, kernel steps a draw (every draw records the full-data loss)"
 _ENTRY_DTYPE = "write dtype: float32 or float64 beside name, not in overrides"
 _ENTRY_SEED = "write seed beside name, not in overrides"
 _POSTERIOR = "write it in posterior: of the experiment or of this sampler's entry"
@@ -179,6 +187,22 @@ _HINTS: dict[str, dict[str, str]] = {
 } | {name: _ANY_SAMPLER | own for name, own in _SAMPLERS.items()}
 
 
+_BENEATH: dict[str, dict[str, type[BaseModel]]] = {
+    "target": {"model": Mlp, "data": Synthetic, "teacher": Teacher, "training": Training},
+    "sampler entry": dict(SAMPLERS),
+    "experiment": {"posterior": PosteriorSpec},
+}
+"""Whose keys are sometimes written one level too high."""
+
+
 def hint(group: str, key: str) -> str | None:
     """Return what to write instead of `key` of a group or sampler, where that is known."""
-    return _HINTS.get(group, {}).get(key)
+    if key in _HINTS.get(group, {}):
+        return _HINTS[group][key]
+    homes = [name for name, model in _BENEATH.get(group, {}).items() if key in model.model_fields]
+    if group == "sampler entry":
+        homes += [name for name in SAMPLERS if key in _HINTS[name]]
+        return f"write overrides: {{{key}: ...}}" if homes else None
+    if group == "target" and homes:
+        return f"write overrides: {{{homes[0]}.{key}: ...}}"
+    return f"write {homes[0]}: {{{key}: ...}}" if homes else None

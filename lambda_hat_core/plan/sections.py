@@ -83,11 +83,11 @@ def _unfold(
     path = f"{prefix}.{key}" if prefix else key
     if not rest and not isinstance(value, Mapping):
         if path in out.places:
-            raise place.error(f"given twice, here and at {out.places[path].path}", "remove one")
+            raise place.error("given twice, nested and with dots", "remove one", value)
         into[key], out.places[path] = value, place
         return
     if not isinstance(into.setdefault(key, {}), dict):
-        raise place.error(f"given twice, here and at {out.places[path].path}", "remove one")
+        raise place.error("given twice, as a value and as a mapping", "remove one", value)
     out.places.setdefault(path, place)
     if rest:
         _unfold(out, into[key], path, rest, value, place)
@@ -223,7 +223,7 @@ def _rule(detail: ErrorDetails) -> str:
     bounds |= {"less_than": ("lt", "<"), "less_than_equal": ("le", "<=")}
     if kind in bounds:
         name, sign = bounds[kind]
-        return f"{sign} {context[name]}"
+        return f"{sign} {context[name]:g}"
     if kind == "literal_error":
         return str(context["expected"])
     if kind == "too_short":

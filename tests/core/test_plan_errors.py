@@ -1,0 +1,296 @@
+"""Every mistake in a YAML file is one line that names file, key, value, rule and way out."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.plan.plan import load_plan, load_union
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+MLP = "{model: {hidden: 4}, data: {n_data: 500}}"
+QUADRATIC = "{model: {kind: quadratic}}"
+DIGITS = "{model: {hidden: 4}, data: digits}"
+DEEP = "{model: {kind: deep_linear, widths: [3, 4, 3], rank: 2}}"
+
+
+def experiment(targets: str = MLP, samplers: str = "{name: nuts}", rest: str = "") -> str:
+    return f"targets: [{targets}]\nsamplers: [{samplers}]\n{rest}"
+
+
+def sampler(overrides: str, name: str = "sgld") -> str:
+    return experiment(samplers=f"{{name: {name}, overrides: {{{overrides}}}}}")
+
+
+def model(mapping: str) -> str:
+    return experiment(f"{{model: {{{mapping}}}}}")
+
+
+BAD = {
+    # what YAML itself refuses
+    "syntax": ("targets: [1,\nsamplers: 2\n", [":", "not valid YAML"]),
+    "tab": ("targets:\n\t- 1\n", [":2", "not valid YAML"]),
+    "duplicate_key": ("posterior: {gamma: 1}\nposterior: {gamma: 2}", [":2", "duplicate key"]),
+    "tag": ("targets: !!python/object/apply:os.system ['true']", [":1", "not valid YAML"]),
+    "interpolation": (experiment(rest="experiment: ${oc.env:HOME}"), ["experiment", "${oc.env"]),
+    "broken_interpolation": (experiment(rest="experiment: ${a"), ["interpolation"]),
+    "scalar": ("hello", ["holds a str"]),
+    "list": ("- 1\n", ["holds a list"]),
+    "control_character": ("a: \x00", ["not valid YAML"]),
+    "number_key": (experiment(rest="1: 2"), ["1 is 2", "keys are strings"]),
+    # the file
+    "empty": ("", ["targets", "samplers", "missing"]),
+    "unknown_top": (experiment(rest="targetz: 1"), ["targetz", "did you mean targets?"]),
+    "store_root": (experiment(rest="store_root: runs"), ["store_root", "LAMBDA_HAT_HOME"]),
+    "x64": (experiment(rest="jax_enable_x64: true"), ["jax_enable_x64", "dtype"]),
+    "name": (experiment(rest="experiment: a/b"), ["experiment", '"a/b"', "must be"]),
+    "no_targets": ("targets: []\nsamplers: [{name: nuts}]", ["targets is []", "at least 1"]),
+    "not_a_list": ("targets: {}\nsamplers: [{name: nuts}]", ["targets is {}", "a list"]),
+    "bare_sampler": ("targets: [{model: small}]\nsamplers: [nuts]", ["samplers[0]", "a mapping"]),
+    "posterior_list": (experiment(rest="posterior: [1]"), ["posterior is [1]", "a mapping"]),
+    # targets
+    "no_model": (experiment("{data: small}"), ["targets[0].model", "missing"]),
+    "preset": (experiment("{model: smal}"), ["targets[0].model", "smal", "did you mean small?"]),
+    "data_preset": (experiment("{model: small, data: huge}"), ["targets[0].data", "known: base"]),
+    "entry_key": (experiment("{model: small, sed: 1}"), ["targets[0].sed", "did you mean seed?"]),
+    "too_high": (
+        experiment("{model: small, noise_scale: 1}"),
+        ["targets[0].noise_scale", "overrides: {data.noise_scale"],
+    ),
+    "too_high_2": (experiment(rest="gamma: 1"), ["gamma is 1", "posterior: {gamma"]),
+    "kind": (model("kind: mpl"), ["targets[0].model.kind", "did you mean mlp?"]),
+    "field": (model("widht: 3"), ["targets[0].model.widht", "did you mean"]),
+    "type": (model("hidden: wide"), ["targets[0].model.hidden", '"wide"', "a whole number"]),
+    "bool": (model("hidden: true"), ["targets[0].model.hidden", "true", "numbers"]),
+    "range": (model("hidden: 0"), ["targets[0].model.hidden is 0", "> 0", "default is 32"]),
+    "infinite": (experiment("{model: small, data: {noise_scale: .inf}}"), ["finite number"]),
+    "list_item": (model("widths: [4, -1]"), ["targets[0].model.widths[1] is -1", "> 0"]),
+    "activation": (model("activation: none"), ["activation", '"none"', "'identity'"]),
+    "seed": (experiment("{model: small, seed: -1}"), ["targets[0].seed is -1", ">= 0"]),
+    "two_sizes": (model("hidden: 4, target_params: 99"), ["targets[0].model", "only one of"]),
+    "two_sizes_2": (model("widths: [4], target_params: 99"), ["targets[0].model", "only one of"]),
+    "depth_widths": (model("depth: 3, widths: [4, 4]"), ["model.depth is 3", "2 entries"]),
+    "missing_field": (model("kind: deep_linear, widths: [3, 3, 3]"), ["model.rank", "missing"]),
+    "rank": (model("kind: deep_linear, widths: [3, 2, 3], rank: 3"), ["rank is 3", "rank <= 2"]),
+    "rank_qa": (model("kind: quadratic_activation, in_dim: 3, width: 2, rank: 3"), ["rank <= 2"]),
+    "n_zero": (model("kind: diagonal_linear, in_dim: 3, n_zero: 4"), ["n_zero <= in_dim"]),
+    "powers": (model("kind: normal_crossing, powers: [0, 0]"), ["one power > 0"]),
+    "point": (model("kind: normal_crossing, powers: [1], point: [0, 0]"), ["2 entries"]),
+    "off_zero": (model("kind: normal_crossing, powers: [1, 0], point: [1, 0]"), ["zero set"]),
+    "spectrum_d": (model("kind: quadratic, spectrum: [1, 2], d: 9"), ["model.d is 9", "spectrum"]),
+    "spectrum_rank": (model("kind: quadratic, d: 3, rank: 4"), ["rank is 4", "rank <= d"]),
+    "flat": (model("kind: quadratic, spectrum: [0, 0]"), ["all zeros"]),
+    "in_dim": (experiment("{model: base, data: digits}"), ["model/base.yaml: in_dim is 32", "64"]),
+    "out_dim": (experiment("{model: {out_dim: 3}, data: digits}"), ["model.out_dim is 3", "10"]),
+    "potential_data": (
+        experiment("{model: {kind: quadratic}, data: small}"),
+        ["no synthetic data"],
+    ),
+    "own_truth": (experiment(DEEP[:-1] + ", data: digits}"), ["brings a truth"]),
+    "mlp_no_data": (experiment("{model: small, data: {kind: none}}"), ["an mlp needs data"]),
+    "digits_n": (experiment("{model: small, data: {kind: digits, n_data: 1700}}"), ["<= 1697"]),
+    "digits_teacher": (experiment(DIGITS[:-1] + ", teacher: small}"), ["targets[0].teacher"]),
+    "teacher_sizes": (
+        experiment(MLP[:-1] + ", teacher: {hidden: 3, widths: [3]}}"),
+        ["targets[0].teacher", "only one of"],
+    ),
+    "teacher_init": (experiment(MLP[:-1] + ", teacher: {init: he}}"), ["teacher.init", "remove"]),
+    "train_batch": (
+        experiment(MLP[:-1] + ", training: {batch_size: 501}}"),
+        ["targets[0].training.batch_size is 501", "n_data = 500"],
+    ),
+    "decay": (experiment(MLP[:-1] + ", training: {weight_decay: 0.1}}"), ["adamw"]),
+    "start": (experiment(DIGITS[:-1] + ", training: {start: truth}}"), ["start", "no known truth"]),
+    "start_2": (
+        experiment(MLP[:-1] + ", teacher: base, training: {start: truth}}"),
+        ["targets[0].training.start", "teacher: _null"],
+    ),
+    "early_stop": (
+        experiment(MLP[:-1] + ", overrides: {training.early_stop_tol: 1e-6}}"),
+        ["targets[0].overrides.training.early_stop_tol is 1e-06", "grad_tol"],
+    ),
+    # overrides
+    "no_op": (
+        experiment(MLP[:-1] + ", overrides: {training: {steps: 5000}}}"),
+        ["targets[0].overrides.training", "changes nothing"],
+    ),
+    "no_op_sampler": (sampler("precond: none, step_size: auto"), ["changes nothing"]),
+    "no_op_posterior": (
+        experiment(samplers="{name: nuts, posterior: {gamma: 2}}", rest="posterior: {gamma: 2.0}"),
+        ["samplers[0].posterior", "changes nothing"],
+    ),
+    "twice": (
+        experiment(MLP[:-1] + ", overrides: {data: {n_data: 9}, data.n_data: 8}}"),
+        ["targets[0].overrides.data.n_data", "given twice"],
+    ),
+    "top_override": (
+        experiment(MLP[:-1] + ", overrides: {noise_scale: 0.2}}"),
+        ["targets[0].overrides.noise_scale is 0.2", "write data.noise_scale"],
+    ),
+    "override_kind": (
+        experiment(MLP[:-1] + ", overrides: {model.kind: quadratic}}"),
+        ["targets[0].overrides.model.kind", "cannot be overridden"],
+    ),
+    "override_preset": (
+        experiment(MLP[:-1] + ", overrides: {data: base}}"),
+        ["targets[0].overrides.data", "write data: beside"],
+    ),
+    # samplers
+    "sampler_name": (experiment(samplers="{name: nut}"), ["samplers[0].name", "did you mean nuts"]),
+    "sampler_key": (
+        experiment(samplers="{name: nuts, n_draws: 9}"),
+        ["samplers[0].n_draws is 9", "overrides: {n_draws"],
+    ),
+    "sampler_field": (sampler("stepsize: 1"), ["overrides.stepsize", "did you mean step_size"]),
+    "burn": (sampler("n_draws: 100, n_burn: 100"), ["samplers[0].overrides", "n_burn < n_draws"]),
+    "batch": (sampler("batch_size: 501"), ["overrides.batch_size is 501", "n_data = 500"]),
+    "union": (sampler("step_size: -1"), ["overrides.step_size is -1", "> 0 or 'auto'"]),
+    "literal": (sampler("precond: adagrad"), ["precond", "'none', 'rmsprop' or 'adam'"]),
+    "dtype": (experiment(samplers="{name: nuts, dtype: float16}"), ["dtype", "'float32' or"]),
+    "r_per_component": (sampler("r_per_component: [1, 2]", "vi"), ["2 entries, but M is 4"]),
+    "huge": (sampler("n_tune: 99999999999999999999", "mclmc"), ["cannot be hashed", "2^53"]),
+    # posterior
+    "gamma": (experiment(rest="posterior: {gamma: -1}"), ["posterior.gamma is -1", ">= 0"]),
+    "gamma_list": (experiment(rest="posterior: {gamma: [1, x]}"), ['posterior.gamma[1] is "x"']),
+    "gamma_empty": (experiment(rest="posterior: {gamma: []}"), ["posterior.gamma", "empty list"]),
+    "gamma_radius": (
+        experiment(rest="posterior: {gamma: [1, 2], prior_radius: 1}"),
+        ["posterior.gamma", "prior_radius"],
+    ),
+    "digits_mse": (
+        experiment(DIGITS, rest="posterior: {loss: mse}"),
+        ["posterior.loss", "classes"],
+    ),
+    "xent": (
+        experiment(rest="posterior: {loss: cross_entropy}"),
+        ["posterior.loss", "not classes"],
+    ),
+    "own": (experiment(rest="posterior: {loss: own}"), ["posterior.loss", "no loss of its own"]),
+    "sigma": (
+        experiment("{model: small, data: diabetes}", rest="posterior: {loss: gaussian}"),
+        ["posterior.loss", "write posterior.sigma"],
+    ),
+    "idle_sigma": (experiment(rest="posterior: {sigma: 1}"), ["posterior.sigma", "student_t"]),
+    "other_minimum": (
+        experiment(samplers="{name: nuts, posterior: {loss: student_t}}"),
+        ["samplers[0].posterior.loss", "targets[0]", "training.loss"],
+    ),
+    "student_sigma": (
+        experiment(rest="posterior: {loss: student_t, sigma: 0.2}"),
+        ["posterior.sigma is 0.2", "noise_scale = 0.1"],
+    ),
+    "potential_loss": (
+        experiment("{model: {kind: quadratic}, training: {loss: mse}}"),
+        ["targets[0].training.loss", "brings its own loss"],
+    ),
+    # custom
+    "factory": (
+        experiment("{model: {kind: custom, factory: 'no_such_module:make'}}"),
+        ["targets[0].model.factory", "no_such_module", "PYTHONPATH"],
+    ),
+    "factory_form": (experiment("{model: {kind: custom, factory: make}}"), ["model.factory"]),
+    "kwargs": (
+        experiment("{model: {kind: custom, factory: 'json:loads', kwargs: {k: .nan}}}"),
+        ["targets[0].model", "kwargs"],
+    ),
+    "custom_data": (
+        experiment("{model: {kind: custom, factory: 'json:loads'}, data: {n_data: 5}}"),
+        ["targets[0].data", "factory brings"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_line_that_names_it(name: str, tmp_path: Path):
+    text, wanted = BAD[name]
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_plan(file, CONFIG)
+    lines = caught.value.lines
+    assert len(lines) == (2 if name == "empty" else 1), lines
+    message = str(caught.value)
+    assert "bad.yaml" in message or "config/model/base.yaml" in message
+    for part in wanted:
+        assert part in message, message
+
+
+def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path):
+    file = tmp_path / "forerunner.yaml"
+    file.write_text(
+        """
+        experiment: smoke
+        store_root: runs
+        jax_enable_x64: true
+        targets:
+          - model: small
+            data: small
+            teacher: _null
+            seed: 42
+            overrides: {data: {n_train: 128}, training: {steps: 200, eval_every: 50}}
+        samplers:
+          - {name: hmc, overrides: {draws: 10, warmup: 5, num_integration_steps: 5}}
+          - {name: mclmc, overrides: {draws: 10, num_steps: 500}}
+          - {name: sgld, overrides: {steps: 50, warmup: 10, eval_every: 10}}
+          - {name: vi, overrides: {steps: 20, whitening_mode: adam, eval_samples: 64, gamma: 0.01}}
+        """
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_plan(file, CONFIG)
+    ways_out = {
+        "store_root": "LAMBDA_HAT_HOME",
+        "jax_enable_x64": "dtype",
+        "targets[0].overrides.data.n_train": "n_data",
+        "targets[0].overrides.training.eval_every": "remove it",
+        "samplers[0].overrides.draws": "n_draws",
+        "samplers[0].overrides.warmup": "n_warmup",
+        "samplers[0].overrides.num_integration_steps": "n_leapfrog",
+        "samplers[1].overrides.draws": "n_draws",
+        "samplers[1].overrides.num_steps": "n_tune",
+        "samplers[2].overrides.steps": "n_draws",
+        "samplers[2].overrides.warmup": "n_burn",
+        "samplers[2].overrides.eval_every": "thin",
+        "samplers[3].overrides.whitening_mode": "whitening",
+        "samplers[3].overrides.eval_samples": "n_draws",
+        "samplers[3].overrides.gamma": "posterior",
+    }
+    assert len(caught.value.lines) == len(ways_out)
+    for line, (key, way_out) in zip(caught.value.lines, ways_out.items(), strict=True):
+        assert f"forerunner.yaml: {key} is " in line
+        assert way_out in line.rpartition(";")[2]
+
+
+def test_a_preset_with_a_mistake_is_named_itself(tmp_path: Path):
+    (tmp_path / "config" / "model").mkdir(parents=True)
+    (tmp_path / "config" / "model" / "odd.yaml").write_text("hidden: -3")
+    file = tmp_path / "experiment.yaml"
+    file.write_text(experiment("{model: odd}"))
+    with pytest.raises(ConfigError, match=r"odd\.yaml: hidden is -3: must be > 0") as caught:
+        load_plan(file, tmp_path / "config")
+    assert len(caught.value.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("smok", "did you mean smoke"), ("a/b.yaml", "a/b.yaml"), ("none.yaml", "none.yaml")],
+)
+def test_a_missing_experiment_is_named(name: str, wanted: str):
+    with pytest.raises(ConfigError, match=wanted) as caught:
+        load_plan(name, CONFIG)
+    assert len(caught.value.lines) == 1
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path):
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.yaml").write_text(experiment(QUADRATIC, rest="experiment: same"))
+    with pytest.raises(ConfigError, match="experiment is .same.: .*has this name too"):
+        load_union(tmp_path, "c")
+
+
+def test_errors_survive_a_process_boundary():
+    error = ConfigError("one\ntwo")
+    assert pickle.loads(pickle.dumps(error)).lines == ("one", "two")
