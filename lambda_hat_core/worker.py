@@ -49,11 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     answer({"event": "ready", "pid": os.getpid(), "dtype": _dtype()})
     failed = False
     for line in lines:
-        failed |= not serve(store, json.loads(line), answer)
+        failed |= not serve(store, line, answer)
     return int(failed)
 
 
-def serve(store: Store, request: dict[str, Any], answer: Answer) -> bool:
+def serve(store: Store, line: str, answer: Answer) -> bool:
     """Answer one request; an exception becomes an event. Returns whether it was done.
 
     The `kind` of a failure is "config" where only a changed specification can help; `transient`
@@ -61,10 +61,13 @@ def serve(store: Store, request: dict[str, Any], answer: Answer) -> bool:
     """
     from lambda_hat_core import stages
 
+    request: dict[str, Any] = {}
+
     def tell(event: str, **facts: Any) -> None:
         answer({"id": request.get("id"), "event": event, **facts})
 
     try:
+        request.update(json.loads(line))
         outcome = _run(store, request, tell)
     except (ConfigError, ValidationError) as error:
         tell("failed", reason=stages.describe(error), kind="config", transient=False)

@@ -1,0 +1,178 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lambda_hat_core.worker_client import WorkerClient, how_it_ended, request
+from tests.core.fake_numerics import ARGV, run, target
+
+ENV = {"JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with WorkerClient(tmp_path_factory.mktemp("home"), ARGV, ENV) as client:
+        yield client
+
+
+def last(client, *requests):
+    return list(client.run(requests))[-1]
+
+
+def wait_for(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_events_of_a_request_survive_prints_and_carry_its_id(client):
+    log, done = client.run([request("build", target())])
+    assert log == {"id": target().id, "event": "log", "message": f"building {target().id}"}
+    assert done["event"] == "done" and done["id"] == target().id and done["status"] == "made"
+    assert done["record"]["nan"] is None and done["record"]["numpy"] == 1.5
+
+
+def test_one_warm_process_serves_many_requests(client):
+    events = client.run([request("build", target()), request("build", target(10))])
+    done = [event["record"]["pid"] for event in events if event["event"] == "done"]
+    assert done == [client.pid, client.pid]
+
+
+@pytest.mark.parametrize(
+    ("seed", "reason", "kind", "transient"),
+    [
+        (1, "x.yaml: model is wrong; mend it", "config", False),
+        (2, "RuntimeError: two lines", "error", False),
+        (6, "the disk went away", "error", True),
+    ],
+)
+def test_exception_is_an_event_and_the_process_goes_on(client, seed, reason, kind, transient):
+    list(client.run([request("build", target())]))
+    pid = client.pid
+    event = last(client, request("build", target(seed)))
+    assert event["event"] == "failed" and event["reason"] == reason
+    assert (event["kind"], event["transient"]) == (kind, transient)
+    assert client.pid == pid
+
+
+def test_wrong_dtype_is_refused(client):
+    assert last(client, request("sample", run(dtype="float64"), target()))["event"] == "done"
+    event = last(client, request("sample", run(dtype="float32"), target()))
+    assert event["event"] == "failed" and "JAX_ENABLE_X64=0" in event["reason"]
+
+
+def test_progress_is_passed_on(client):
+    event, _ = client.run([request("sample", run(dtype="float64"), target())])
+    assert event["event"] == "progress" and (event["done"], event["total"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"id": "a", "stage": "fly", "spec": {}},
+        {"id": "a", "stage": "build", "spec": {"model": 1}},
+        {"id": "a"},
+    ],
+)
+def test_nonsense_is_refused_by_the_same_process(client, line):
+    event = last(client, line)
+    assert event["event"] == "failed" and "\n" not in event["reason"]
+    assert last(client, request("build", target()))["event"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("seed", "words"),
+    [(3, "killed by signal 9, perhaps out of memory: lower"), (4, "code 7"), (7, "SIGSEGV")],
+)
+def test_death_is_a_failure_that_says_how_and_the_next_request_is_served(client, seed, words):
+    events = list(client.run([request("build", target(seed)), request("build", target())]))
+    failed, done = (event for event in events if event["event"] in ("failed", "done"))
+    assert failed["id"] == target(seed).id and words in failed["reason"]
+    assert failed["kind"] == "died" and failed["transient"]
+    assert done["event"] == "done"
+
+
+def test_worker_that_cannot_start_is_a_failure(tmp_path):
+    with WorkerClient(tmp_path, ["/does/not/exist"]) as client:
+        event = last(client, request("build", target()))
+    assert event["event"] == "failed" and "cannot be started" in event["reason"]
+    with WorkerClient(tmp_path, [sys.executable, "-c", "raise SystemExit('no module')"]) as client:
+        event = last(client, request("build", target()))
+    assert "code 1 (no module)" in event["reason"]
+
+
+def test_wrapper_that_prints_does_not_break_the_protocol(tmp_path):
+    wrapped = ["sh", "-c", 'echo Loading modules; exec "$@"', "sh", *ARGV]
+    with WorkerClient(tmp_path, wrapped, ENV) as client:
+        events = list(client.run([request("build", target())]))
+    assert events[0]["message"] == "Loading modules" and events[-1]["event"] == "done"
+
+
+def test_exit_codes_in_words():
+    assert "signal 9" in how_it_ended(-9) and "signal 9" in how_it_ended(137)
+    assert "SIGTERM" in how_it_ended(143)
+    assert how_it_ended(3) == "the payload exited with code 3"
+
+
+PARENT = f"""
+import sys
+from lambda_hat_core.worker_client import WorkerClient, request
+from tests.core.fake_numerics import target
+client = WorkerClient(sys.argv[1], {ARGV!r}, {ENV!r})
+events = client.run([request("build", target()), request("build", target(5))])
+for event in events:
+    if event["event"] == "done":
+        print(client.pid, flush=True)
+"""
+
+
+def test_worker_ends_when_its_parent_is_killed_in_mid_computation(tmp_path):
+    started = tmp_path / "started"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "STARTED": str(started)},
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    wait_for(started.exists)
+    assert os.path.exists(f"/proc/{pid}")
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}") or _is_zombie(pid), seconds=10)
+
+
+def _is_zombie(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_file_of_requests_is_worked_off_without_a_parent(tmp_path):
+    lines = [request("build", target()), request("build", target(2)), request("build", target(10))]
+    path = tmp_path / "requests.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = subprocess.run(
+        [*ARGV, "--home", str(tmp_path), "--requests", str(path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ENV},
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [e["event"] for e in events] == ["ready", "log", "done", "log", "failed", "log", "done"]
+    assert events[0]["dtype"] == "float64"
+    assert "printed by a library" in done.stderr and "written to fd 1" in done.stderr
+
+
+def test_client_and_specs_import_no_jax():
+    modules = "worker_client, stages, store, records, sql, worker"
+    code = f"import sys; from lambda_hat_core import {modules}; print('jax' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "False\n"
