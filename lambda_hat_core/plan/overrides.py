@@ -1,0 +1,95 @@
+"""`key=value` words of a command line, applied to an experiment's mapping before it is read.
+
+`posterior.gamma=5`, `targets.0.seed=3`, `targets.training.steps=100` (every target),
+`samplers.sgld.n_draws=50` (an index, a name, or neither for all).
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
+from lambda_hat_core.plan.errors import Place, Problems, one_line, suggest
+
+_LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
+_TOP = ("experiment", "posterior", *_LISTS)
+
+
+def apply(content: dict[str, Any], words: Sequence[str], source: str = "command line") -> Any:
+    """Return the mapping with every `key=value` applied.
+
+    Raises:
+        ConfigError: naming every word that changes nothing or cannot be read.
+    """
+    content = copy.deepcopy(content)
+    problems = Problems()
+    for word in words:
+        with problems:
+            key, value = _split(word, Place(source))
+            _set(content, key, value, Place(source, key))
+    problems.raise_any()
+    return content
+
+
+def _split(word: str, place: Place) -> tuple[str, Any]:
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise place.error("not of the form key=value", "write e.g. posterior.gamma=5", word)
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise place.key(key).error(
+            f"not a YAML value ({one_line(str(error))})", "put it in quotes", text
+        ) from None
+    return key, parsed["value"] if isinstance(parsed, dict) else None
+
+
+def _set(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
+    head, *path = key.replace("[", ".").replace("]", "").split(".")
+    if head == "experiment" and not path:
+        content[head] = value
+    elif head == "posterior":
+        _nested(content, [head, *path], value)
+    elif head in _LISTS and path:
+        for entry, rest in _chosen(content.get(head), path, place):
+            _set_entry(entry, rest, value, head)
+    else:
+        raise place.error("names nothing of an experiment", suggest(head, _TOP), value)
+
+
+def _chosen(entries: Any, path: list[str], place: Place) -> list[tuple[dict[str, Any], list[str]]]:
+    """Return the entries that a path selects, and what is left of it."""
+    listed = [entry for entry in entries or [] if isinstance(entry, dict)]
+    first, *rest = path
+    if first.isdigit():
+        if int(first) >= len(listed) or not rest:
+            rule = f"there are {len(listed)} entries, counted from 0, and a key must follow"
+            raise place.error(rule, "write e.g. targets.0.seed=1")
+        return [(listed[int(first)], rest)]
+    named = [entry for entry in listed if entry.get("name") == first]
+    if named and rest:
+        return [(entry, rest) for entry in named]
+    return [(entry, path) for entry in listed]
+
+
+def _set_entry(entry: dict[str, Any], path: list[str], value: Any, head: str) -> None:
+    """Set a field of an entry; what is no field of it, or within a section, is an override."""
+    first, *rest = path
+    is_field = first in _LISTS[head].model_fields
+    if is_field and (not rest or first in ("overrides", "posterior")):
+        _nested(entry, path, value)
+    else:
+        overrides = entry["overrides"] = dict(entry.get("overrides") or {})
+        overrides[".".join(path)] = value
+
+
+def _nested(mapping: dict[str, Any], path: list[str], value: Any) -> None:
+    *inner, last = path
+    for name in inner:
+        mapping[name] = dict(mapping.get(name) or {})
+        mapping = mapping[name]
+    mapping[last] = value

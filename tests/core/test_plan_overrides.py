@@ -1,0 +1,55 @@
+import pytest
+
+from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.plan.overrides import apply
+
+CONTENT = {
+    "experiment": "e",
+    "posterior": {"gamma": 1.0},
+    "targets": [
+        {"model": "small", "seed": 1},
+        {"model": {"kind": "quadratic"}, "overrides": {"model": {"d": 3}}},
+    ],
+    "samplers": [{"name": "nuts"}, {"name": "sgld", "overrides": {"thin": 2}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "path", "value"),
+    [
+        ("posterior.gamma=1e-4", ("posterior", "gamma"), 1e-4),
+        ("posterior.nbeta=[1, 2]", ("posterior", "nbeta"), [1, 2]),
+        ("experiment=f", ("experiment",), "f"),
+        ("targets.0.seed=3", ("targets", 0, "seed"), 3),
+        ("targets[1].seed=3", ("targets", 1, "seed"), 3),
+        ("targets.seed=7", ("targets", 1, "seed"), 7),
+        ("targets.data=digits", ("targets", 0, "data"), "digits"),
+        ("targets.training.steps=9", ("targets", 0, "overrides", "training.steps"), 9),
+        ("samplers.sgld.n_draws=5", ("samplers", 1, "overrides", "n_draws"), 5),
+        ("samplers.sgld.step_size=auto", ("samplers", 1, "overrides", "step_size"), "auto"),
+        ("samplers.1.dtype=float64", ("samplers", 1, "dtype"), "float64"),
+        ("samplers.sgld.posterior.gamma=null", ("samplers", 1, "posterior", "gamma"), None),
+    ],
+)
+def test_word_changes_what_it_names_and_nothing_else(word, path, value):
+    before = str(CONTENT)
+    changed = apply(CONTENT, [word])
+    found = changed
+    for key in path:
+        found = found[key]
+    assert found == value and type(found) is type(value)
+    assert str(CONTENT) == before
+    assert apply(CONTENT, []) == CONTENT
+
+
+def test_other_overrides_of_the_entry_stay():
+    changed = apply(CONTENT, ["samplers.sgld.n_draws=5"])
+    assert changed["samplers"][1]["overrides"] == {"thin": 2, "n_draws": 5}
+    assert changed["samplers"][0] == {"name": "nuts"}
+
+
+@pytest.mark.parametrize("word", ["x", "=1", "gamma=3", "targets=1", "targets.9.seed=1", "a.b=[1"])
+def test_word_that_names_nothing_is_one_line(word):
+    with pytest.raises(ConfigError, match="command line") as info:
+        apply(CONTENT, [word])
+    assert len(info.value.lines) == 1
