@@ -1,0 +1,30 @@
+"""Imported once in the process from which steps are forked: what each would else import itself.
+
+Nothing here may start JAX, open a database, a socket or a thread: children would inherit it.
+"""
+
+import importlib
+
+_MODULES = (
+    "alembic.command",
+    "alembic.config",
+    "alembic.runtime.migration",
+    "dagster._cli",
+    "dagster._core.launcher",
+    "dagster._core.run_coordinator",
+    "dagster._core.storage.event_log.sqlite.sqlite_event_log",
+    "dagster._core.storage.fs_io_manager",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.storage.runs.sqlite.sqlite_run_storage",
+    "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
+    "dagster._core.storage.sqlite_storage",
+    "rich.logging",
+    "sqlalchemy",
+    "structlog",
+    "upath",
+    "lambda_hat_assets.definitions",
+)
+
+for _module in _MODULES:
+    importlib.import_module(_module)

@@ -1,0 +1,1 @@
+"""The asset graph: targets, runs/<sampler>, analyses/<sampler>, galleries, llc_results."""

@@ -1,0 +1,51 @@
+"""The table of all results, as SQL sees it."""
+
+from typing import Any
+
+import dagster as dg
+
+from lambda_hat_assets.assets.common import RESULTS_KEY
+from lambda_hat_assets.project import Project
+from lambda_hat_core import records, sql
+
+_SHOWN = 200
+_COLUMNS = "experiment sampler llc llc_se llc_known verdict work_fge wall_s run_id".split()
+_TYPES = {"text": "string", "int": "int", "real": "float", "texts": "list", "time": "timestamp"}
+
+
+def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:
+    """Return the asset that writes llc.duckdb anew."""
+    columns = [
+        dg.TableColumn(name, type=_TYPES[kind]) for name, kind in records.SCHEMAS["llc"].items()
+    ]
+
+    @dg.asset(
+        key=RESULTS_KEY,
+        deps=upstream,
+        group_name="results",
+        kinds={"duckdb", "parquet"},
+        metadata={"dagster/column_schema": dg.TableSchema(columns)},
+    )
+    def llc_results(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """Every result as SQL views over parquet files, in llc.duckdb."""
+        path = sql.refresh(project.store)
+        rows, counts = _read(project)
+        return dg.MaterializeResult(
+            metadata={
+                "path": dg.MetadataValue.path(path),
+                **{f"verdict {verdict}": count for verdict, count in counts.items()},
+                "newest": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
+            }
+        )
+
+    return llc_results
+
+
+def _read(project: Project) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the newest rows of `llc` and how many there are of each verdict."""
+    with sql.connect(project.store) as connection:
+        newest = connection.execute(
+            f"SELECT {', '.join(_COLUMNS)} FROM llc ORDER BY created_at DESC LIMIT {_SHOWN}"
+        ).fetchall()
+        counts = connection.execute("SELECT verdict, count(*) FROM llc GROUP BY verdict").fetchall()
+    return [dict(zip(_COLUMNS, row, strict=True)) for row in newest], dict(counts)

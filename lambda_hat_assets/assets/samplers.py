@@ -1,0 +1,63 @@
+"""One pair of assets a sampler: its runs, and what they say of the LLC."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lambda_hat_assets import checks
+from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
+from lambda_hat_assets.compute import Compute, Kind
+from lambda_hat_assets.fields import ANALYSIS, RUN, schema
+from lambda_hat_assets.partitions import Family, to_many
+from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.recording import Event, recorded
+
+
+def sampler_assets(project: Project, family: Family) -> dg.AssetsDefinition:
+    """Return `runs/<family>` and `analyses/<family>`, which one step makes."""
+    routing = Routing(family.dtype)
+    of_target = to_many((project.runs[run].target, run) for run in family.runs)
+    of_kind: dict[Kind, dg.AssetKey] = {"runs": family.runs_key, "analyses": family.analyses_key}
+    common = {
+        "partitions_def": family.partitions,
+        "group_name": family.sampler,
+        "code_version": code_version(),
+        "tags": routing.tags,
+        "skippable": True,
+    }
+    runs = dg.AssetSpec(
+        family.runs_key,
+        deps=[dg.AssetDep(TARGETS_KEY, partition_mapping=of_target)],
+        description=f"Draws of {family.sampler} in {family.dtype}: a trace of losses and scalars.",
+        kinds={"jax", "blackjax"},
+        metadata=schema(RUN),
+        **common,
+    )
+    analyses = dg.AssetSpec(
+        family.analyses_key,
+        deps=[family.runs_key],
+        description=f"The LLC that {family.name} found, its error, its verdict and its figures.",
+        kinds={"arviz", "matplotlib"},
+        metadata=schema(ANALYSIS),
+        **common,
+    )
+
+    @dg.multi_asset(
+        name=family.name,
+        specs=[runs, analyses],
+        check_specs=checks.specs(family.analyses_key, checks.ANALYSIS_CHECKS, family.partitions),
+        can_subset=True,
+        pool=routing.pool,
+        op_tags=routing.tags,
+        backfill_policy=BATCHES,
+    )
+    def sampler(
+        context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
+    ) -> Iterator[Event]:
+        kinds: list[Kind] = [
+            kind for kind, key in of_kind.items() if key in context.selected_asset_keys
+        ]
+        results = compute.run(kinds, context.partition_keys, context.log.info)
+        yield from recorded(project, of_kind, results, context.log.info)
+
+    return sampler

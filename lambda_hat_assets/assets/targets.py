@@ -1,0 +1,47 @@
+"""Targets: trained minima, one a partition."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lambda_hat_assets import checks
+from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
+from lambda_hat_assets.compute import Compute
+from lambda_hat_assets.fields import TARGET, schema
+from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.recording import Event, recorded
+
+
+def targets_asset(project: Project) -> dg.AssetsDefinition:
+    """Return the asset of all targets. They are built in float64."""
+    partitions = dg.StaticPartitionsDefinition(list(project.targets))
+    routing = Routing("float64")
+
+    spec = dg.AssetSpec(
+        TARGETS_KEY,
+        partitions_def=partitions,
+        group_name="targets",
+        description="A minimum w* of the loss with its data, trained, polished and audited.",
+        kinds={"jax", "optax"},
+        code_version=code_version(),
+        tags=routing.tags,
+        metadata=schema(TARGET),
+        skippable=True,
+    )
+
+    @dg.multi_asset(
+        name="targets",
+        specs=[spec],
+        check_specs=checks.specs(TARGETS_KEY, checks.TARGET_CHECKS, partitions),
+        can_subset=True,
+        pool=routing.pool,
+        op_tags=routing.tags,
+        backfill_policy=BATCHES,
+    )
+    def targets(
+        context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
+    ) -> Iterator[Event]:
+        results = compute.run(["targets"], context.partition_keys, context.log.info)
+        yield from recorded(project, {"targets": TARGETS_KEY}, results, context.log.info)
+
+    return targets

@@ -1,0 +1,51 @@
+"""Asset checks: declared here, decided in the core, stored in the record, one a partition."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+ANALYSIS_CHECKS = {
+    "finite": "Every recorded number is finite and the run did not stop early.",
+    "converged": "R-hat, effective draws, divergences and k-hat are within their limits.",
+    "certificate": "The virial certificate V_M is 1 within its error, where it is computed.",
+    "minimum": "Nothing in the draws or in the audit says that w* is not a minimum.",
+    "interval_covers_known": "The 90 % interval holds the exact value, where one is known.",
+    "work_within_budget": "The run cost no more gradients than it was meant to.",
+}
+TARGET_CHECKS = {"minimum": "w* passed its audit: gradient, lowest eigenvalue, predicted bias."}
+
+_SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
+
+
+def specs(
+    asset: dg.AssetKey, checks: Mapping[str, str], partitions: dg.PartitionsDefinition
+) -> list[dg.AssetCheckSpec]:
+    """Declare partitioned checks of an asset."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset, description=words, partitions_def=partitions)
+        for name, words in checks.items()
+    ]
+
+
+def evaluations(
+    asset: dg.AssetKey, key: str, checks: Sequence[Mapping[str, Any]]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Yield what the record of a partition says of its checks.
+
+    Args:
+        asset: whose checks.
+        key: the partition.
+        checks: mappings with name, passed, severity, value, threshold, text.
+    """
+    for found in checks:
+        numbers = {name: found[name] for name in ("value", "threshold") if found[name] is not None}
+        yield dg.AssetCheckEvaluation(
+            asset_key=asset,
+            check_name=found["name"],
+            passed=found["passed"],
+            severity=_SEVERITY[found["severity"]],
+            description=found["text"],
+            metadata=numbers | {"text": found["text"]},
+            partition=key,
+        )

@@ -1,0 +1,67 @@
+"""What a job prints: one short line a message, and one line a failure. Traces are in the UI."""
+
+import logging
+from typing import Any
+
+import dagster as dg
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+"""Run config that chooses this logger; without it Dagster takes its own."""
+
+_UNUSED_CHECK_OUTPUT = "did not yield or return expected outputs"
+
+
+@dg.logger(
+    {"log_level": dg.Field(str, default_value="INFO", is_required=False)},
+    description="One short line a message on stderr.",
+)
+def console(init: dg.InitLoggerContext) -> logging.Logger:
+    """Return the logger of the project's jobs."""
+    level: str = init.logger_config["log_level"]
+    logger = logging.Logger("lambda_hat", level=level.upper())
+    handler = logging.StreamHandler()
+    handler.addFilter(_wanted)
+    handler.setFormatter(Lines(datefmt="%H:%M:%S"))
+    logger.addHandler(handler)
+    return logger
+
+
+class Lines(logging.Formatter):
+    """`12:34:56 message`, with the level where it is not INFO."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        level = "" if record.levelno == logging.INFO else f"{record.levelname} "
+        return f"{self.formatTime(record, self.datefmt)} {level}{_text(record)}"
+
+
+def reason(error: Any) -> str:
+    """Return a Dagster error's own words: those of the exception that started it."""
+    while error.cause is not None:
+        error = error.cause
+    text = error.message.strip()
+    kind, _, words = text.partition(": ")
+    ours = kind.endswith((".Failure", ".ConfigError", "PermissionError")) and words
+    return words if ours else text
+
+
+def _wanted(record: logging.LogRecord) -> bool:
+    """Keep messages, step failures and engine trouble; drop Dagster's own bookkeeping."""
+    event = _event(record)
+    if event is None:
+        return _UNUSED_CHECK_OUTPUT not in record.getMessage()
+    return record.levelno >= logging.WARNING and not (event.is_failure and event.step_key is None)
+
+
+def _text(record: logging.LogRecord) -> str:
+    message = _meta(record)["orig_message"]
+    error = getattr(getattr(_event(record), "event_specific_data", None), "error", None)
+    return reason(error) if error else message
+
+
+def _event(record: logging.LogRecord) -> dg.DagsterEvent | None:
+    return _meta(record)["dagster_event"]
+
+
+def _meta(record: logging.LogRecord) -> dict[str, Any]:
+    return record.__dict__["dagster_meta"]

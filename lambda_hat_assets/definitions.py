@@ -1,0 +1,68 @@
+"""The code location: `defs`, made of config/ and the environment. Imports no JAX."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import dagster as dg
+
+from lambda_hat_assets.assets.results import results_asset
+from lambda_hat_assets.assets.samplers import sampler_assets
+from lambda_hat_assets.assets.targets import targets_asset
+from lambda_hat_assets.compute import Compute
+from lambda_hat_assets.console import console
+from lambda_hat_assets.jobs.llc import llc_job
+from lambda_hat_assets.jobs.partitions import partition_jobs
+from lambda_hat_assets.local import LocalBackend
+from lambda_hat_assets.partitions import families
+from lambda_hat_assets.project import Project, load_project
+from lambda_hat_assets.sensors import config_sensor
+
+
+def local_compute(project: Project) -> Compute:
+    """Return the compute resource that the card asks for."""
+    tags = project.card.tags
+    return Compute(
+        project,
+        {
+            "float32": partial(LocalBackend, project.store, "float32", tags.float32),
+            "float64": partial(LocalBackend, project.store, "float64", tags.float64),
+        },
+    )
+
+
+def build(project: Project, compute: Compute) -> dg.Definitions:
+    """Return everything that Dagster is told."""
+    members = families(project.runs.values())
+    with _unfinished_features():
+        assets = [
+            targets_asset(project),
+            *(sampler_assets(project, family) for family in members),
+            results_asset(project, [family.analyses_key for family in members]),
+        ]
+    llc = llc_job(project, members)
+    return dg.Definitions(
+        assets=assets,
+        jobs=[llc, *partition_jobs(members)],
+        sensors=[config_sensor(llc)],
+        resources={"compute": compute},
+        loggers={"console": console},
+        executor=dg.in_process_executor,
+    )
+
+
+@contextmanager
+def _unfinished_features() -> Iterator[None]:
+    """Silence Dagster's warnings on partitioned checks (preview) and batched backfills (beta)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        yield
+
+
+_project = load_project()
+for _line in _project.problems.values():
+    print(_line, file=sys.stderr)
+defs = build(_project, local_compute(_project))

@@ -1,0 +1,66 @@
+"""What each asset's materialisations tell, by name and in words: their metadata schema."""
+
+from typing import Any
+
+import dagster as dg
+
+Fields = dict[str, tuple[type, str]]
+
+_COMMON: Fields = {
+    "id": (str, "what the id stands for, in words"),
+    "made": (str, "when the artifact was computed, in UTC"),
+    "reused": (bool, "whether it existed before this materialisation, which then computed nothing"),
+}
+
+TARGET: Fields = _COMMON | {
+    "n": (int, "examples"),
+    "d": (int, "parameters"),
+    "loss0": (float, "L_n(w*), the final mean loss"),
+    "grad_norm": (float, "gradient norm at w*"),
+    "min_eigenvalue": (float, "lowest eigenvalue of the Hessian at w*"),
+    "max_eigenvalue": (float, "highest eigenvalue of the Hessian at w*"),
+    "off_centre_bias": (float, "nats by which a gradient left at w* lowers the LLC"),
+    "is_minimum": (bool, "whether w* passed its audit"),
+    "llc_known": (float, "the exact LLC at this w*, where it is certain"),
+    "llc_known_reason": (str, "why the LLC is known, or is not"),
+    "test_loss": (float, "mean loss on held-out examples"),
+}
+
+RUN: Fields = _COMMON | {
+    "sampler": (str, "sampler, flavour and dtype"),
+    "work_fge": (float, "full-gradient evaluations, all chains and purposes"),
+    "wall_s": (float, "wall seconds"),
+    "loss0": (float, "L_n(w*)"),
+    "failure": (str, "why the run stopped early"),
+}
+
+ANALYSIS: Fields = _COMMON | {
+    "llc": (float, "the estimate"),
+    "llc_se": (float, "its standard error"),
+    "interval": (str, "central 90 % interval"),
+    "verdict": (str, "ok, suspect or failed"),
+    "reasons": (str, "what the verdict rests on"),
+    "llc_known": (float, "the exact LLC at this w*, where it is certain"),
+    "llc_oracle": (float, "the exact value at this nbeta and gamma, where it is computable"),
+    "r_hat": (float, "largest R-hat over the loss, |w - w*|^2 and projections"),
+    "ess": (float, "smallest effective number of draws over the same"),
+    "v_m": (float, "virial certificate, 1 at equilibrium"),
+    "work_fge": (float, "full-gradient evaluations, all chains and purposes"),
+    "wall_s": (float, "wall seconds"),
+    "loss0": (float, "L_n(w*)"),
+}
+
+
+def schema(fields: Fields) -> dict[str, Any]:
+    """Return definition metadata that lists the fields of every materialisation."""
+    columns = [
+        dg.TableColumn(name, type=kind.__name__, description=words)
+        for name, (kind, words) in fields.items()
+    ]
+    return {"fields": dg.MetadataValue.table_schema(dg.TableSchema(columns))}
+
+
+def pick(fields: Fields, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that a record has, leaving out what is null."""
+    found = {name: record.get(name) for name in fields}
+    return {name: value for name, value in found.items() if value is not None}

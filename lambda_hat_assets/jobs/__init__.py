@@ -1,0 +1,1 @@
+"""Jobs: `llc` makes a whole experiment, the others one partition of one family."""

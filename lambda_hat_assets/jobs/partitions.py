@@ -1,0 +1,85 @@
+"""Jobs of one partition, and how `llc` runs them inside its own steps."""
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from lambda_hat_assets.assets.common import RESULTS_KEY, TARGETS_KEY, Routing
+from lambda_hat_assets.console import QUIET, reason
+from lambda_hat_assets.partitions import Family
+from lambda_hat_core import process
+
+PARENT_TAG = "lambda_hat/llc"
+OWNER_TAG = "lambda_hat/process"
+RESULTS_JOB = "llc_results"
+TARGETS_JOB = "targets"
+
+_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+def partition_jobs(families: Sequence[Family]) -> list[Any]:
+    """Return a job for the targets, one for each family of runs, and one for the table."""
+
+    def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str]):
+        return dg.define_asset_job(name, keys, tags=tags, config=QUIET)
+
+    return [
+        job(TARGETS_JOB, [TARGETS_KEY], Routing("float64").tags),
+        *(
+            job(family.name, [family.runs_key, family.analyses_key], Routing(family.dtype).tags)
+            for family in families
+        ),
+        job(RESULTS_JOB, [RESULTS_KEY], {}),
+    ]
+
+
+def owner(pid: int) -> str:
+    """Return what tells a process of this machine from every other one, ever."""
+    return f"{process.host()}-{pid}-{process.start_time(pid)}"
+
+
+def materialise(context: dg.OpExecutionContext, job: str, key: str | None = None) -> str | None:
+    """Run a partition job inside this process, as a Dagster run of its own.
+
+    Returns:
+        None if it succeeded, else why not.
+    """
+    result = context.repository_def.get_job(job).execute_in_process(
+        instance=context.instance,
+        partition_key=key,
+        raise_on_error=False,
+        tags={PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid())},
+    )
+    if result.success:
+        return None
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return reason(errors[0]) if errors else f"run {result.run_id} failed outside its steps"
+
+
+def own(context: dg.OpExecutionContext) -> None:
+    """Note which process this run lives and dies with: the one that the executor runs in."""
+    parent = multiprocessing.parent_process()
+    pid = os.getpid() if parent is None or parent.pid is None else parent.pid
+    context.instance.add_run_tags(context.run_id, {OWNER_TAG: owner(pid)})
+
+
+def reap(instance: dg.DagsterInstance) -> int:
+    """End the runs whose process was killed, so that they neither count nor hold a pool's slot."""
+    ghosts = [
+        record.dagster_run
+        for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
+        if _is_ghost(record.dagster_run.tags.get(OWNER_TAG, ""))
+    ]
+    for run in ghosts:
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        instance.report_run_failed(run, "its process is gone")
+    return len(ghosts)
+
+
+def _is_ghost(tag: str) -> bool:
+    host, _, rest = tag.partition("-")
+    pid, _, started = rest.partition("-")
+    return host == process.host() and not process.alive(int(pid), started)

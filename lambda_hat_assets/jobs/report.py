@@ -1,0 +1,71 @@
+"""The last step of `llc`: what came out, in lines, and what did not."""
+
+from typing import NamedTuple
+
+from lambda_hat_core import records, sql
+from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.store import Store
+
+_MOST_LINES = 40
+
+
+class Row(NamedTuple):
+    """What the terminal is told of a run."""
+
+    run: str
+    target: str
+    sampler: str
+    llc: float | None
+    se: float | None
+    known: float | None
+    verdict: str
+    reasons: list[str]
+
+
+def note_blocked(store: Store, plan: Plan) -> None:
+    """Note the failure of runs that were never tried because their target could not be made."""
+    for id, spec in plan.runs.items():
+        if store.is_complete("targets", spec.target) or store.is_complete("analyses", id):
+            continue
+        why = records.read_failure(store, spec.target) or "it was not made"
+        records.write_failure(store, spec, f"its target {spec.target} failed: {why}")
+
+
+def rows(store: Store, experiment: str) -> list[Row]:
+    """Return the experiment's rows, as SQL has them."""
+    with sql.connect(store) as connection:
+        found = connection.execute(
+            "SELECT run_id, target_id, sampler, llc, llc_se, coalesce(llc_oracle, llc_known), "
+            "verdict, reasons FROM llc WHERE experiment = ? ORDER BY target_id, sampler, run_id",
+            [experiment],
+        ).fetchall()
+    return [Row(*row) for row in found]
+
+
+def table(found: list[Row], labels: dict[str, str]) -> list[str]:
+    """Return the rows as lines, grouped by target."""
+    lines: list[str] = []
+    target = ""
+    for row in found[:_MOST_LINES]:
+        if row.target != target:
+            target = row.target
+            lines.append(f"{target}  {labels.get(target, '')}")
+        lines.append(f"  {row.run:28} {_estimate(row)}")
+    if len(found) > _MOST_LINES:
+        lines.append(f"  and {len(found) - _MOST_LINES} more: lambda-hat sql 'from llc'")
+    return lines
+
+
+def _estimate(row: Row) -> str:
+    if row.llc is None or row.se is None:
+        return f"failed: {'; '.join(row.reasons)}"
+    known = "" if row.known is None else f"  exact {row.known:.4g}"
+    why = f" ({'; '.join(row.reasons)})" if row.reasons else ""
+    return f"llc {row.llc:8.4g} +- {row.se:.2g}{known}  {row.verdict}{why}"
+
+
+def failed(found: list[Row], plan: Plan) -> dict[str, str]:
+    """Return why runs of the plan have no usable number."""
+    reasons = {row.run: "; ".join(row.reasons) for row in found if row.verdict == "failed"}
+    there = {row.run for row in found}
+    return reasons | {run: "it was not run" for run in plan.runs if run not in there}

@@ -1,0 +1,89 @@
+"""Payloads on this machine: one warm worker process, which takes one request after the other."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.compute import Kind, Order, Result, Say
+from lambda_hat_core import records
+from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.store import Store
+from lambda_hat_core.worker_client import Event, WorkerClient, request
+
+_STAGE: dict[Kind, str] = {"targets": "build", "runs": "sample", "analyses": "analyse"}
+
+_SECONDS_BETWEEN_LINES = 5.0
+_PAUSE = 2.0
+"""Seconds before what failed for a reason that may pass is tried once more."""
+
+
+class LocalBackend:
+    """A worker of one dtype, started when the first order comes.
+
+    Args:
+        store: where results go.
+        dtype: of the worker.
+        tag: the card's entry for the dtype.
+    """
+
+    def __init__(self, store: Store, dtype: Dtype, tag: LocalTag):
+        self._store = store
+        self._worker = WorkerClient(store.root, tag.argv(), tag.environment(dtype))
+
+    def run(self, orders: Sequence[Order], say: Say) -> Iterator[Result]:
+        """Yield results as they come; after the failure of a key, go on with the next key."""
+        for order in orders:
+            for kind in order.kinds:
+                result = self._made(order, kind, say)
+                yield result
+                if result.failure is not None:
+                    break
+
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.close()
+
+    def _made(self, order: Order, kind: Kind, say: Say) -> Result:
+        end = self._asked(order, kind, say)
+        if end["event"] == "failed" and end["transient"]:
+            say(f"{order.key}: {end['reason']}; trying once more")
+            time.sleep(_PAUSE)
+            end = self._asked(order, kind, say)
+        if end["event"] == "done":
+            return Result(order.key, kind, end["record"], reused=end["status"] == "reused")
+        if end["kind"] == "died":
+            records.write_failure(self._store, order.run or order.target, end["reason"])
+        return Result(order.key, kind, {}, failure=end["reason"])
+
+    def _asked(self, order: Order, kind: Kind, say: Say) -> Event:
+        """Return the event that ends the request, and tell the others."""
+        target = None if order.run is None else order.target
+        line = request(_STAGE[kind], order.run or order.target, target)
+        teller = _Teller(order.key, say)
+        end: Event = {}
+        for event in self._worker.run([line]):
+            end = event
+            teller.hear(event)
+        return end
+
+
+class _Teller:
+    """Passes on what a worker logs, with its lines on progress thinned out."""
+
+    def __init__(self, key: str, say: Say):
+        self._key = key
+        self._say = say
+        self._held: str | None = None
+        self._last = time.monotonic()
+
+    def hear(self, event: dict[str, Any]) -> None:
+        """Say a log line, unless the next event shows it to be one of progress, too soon."""
+        now = time.monotonic()
+        if event["event"] == "progress" and now - self._last < _SECONDS_BETWEEN_LINES:
+            self._held = None
+        if self._held is not None:
+            self._say(f"{self._key} {self._held}")
+            self._held, self._last = None, now
+        if event["event"] == "log":
+            self._held = event["message"]

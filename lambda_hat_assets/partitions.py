@@ -1,0 +1,68 @@
+"""Partitions are ids; static mappings join the families, so that UI and daemon understand them."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import dagster as dg
+
+from lambda_hat_core.config.samplers import DEFAULT_DTYPE, Dtype
+from lambda_hat_core.config.spec import RunSpec
+
+
+class Family(NamedTuple):
+    """The runs of one sampler in one dtype: a pair of assets over the same partitions.
+
+    Attributes:
+        name: the sampler's, with the dtype added where it is not the sampler's default.
+        sampler: the sampler's name.
+        dtype: of every run here.
+        runs: run ids, in the order of the experiments, so that neighbours share a target.
+        partitions: the same as a definition.
+    """
+
+    name: str
+    sampler: str
+    dtype: Dtype
+    runs: tuple[str, ...]
+    partitions: dg.StaticPartitionsDefinition
+
+    @property
+    def runs_key(self) -> dg.AssetKey:
+        """Key of the asset of traces."""
+        return dg.AssetKey(["runs", self.name])
+
+    @property
+    def analyses_key(self) -> dg.AssetKey:
+        """Key of the asset of estimates."""
+        return dg.AssetKey(["analyses", self.name])
+
+
+def family_name(spec: RunSpec) -> str:
+    """Return the name of the family that a run belongs to."""
+    kind = spec.sampler.kind
+    return kind if spec.dtype == DEFAULT_DTYPE[kind] else f"{kind}_{spec.dtype}"
+
+
+def families(runs: Iterable[RunSpec]) -> list[Family]:
+    """Return the families of some runs, sorted by name."""
+    members: dict[str, list[RunSpec]] = {}
+    for spec in runs:
+        members.setdefault(family_name(spec), []).append(spec)
+    return [
+        Family(
+            name,
+            specs[0].sampler.kind,
+            specs[0].dtype,
+            tuple(spec.id for spec in specs),
+            dg.StaticPartitionsDefinition([spec.id for spec in specs]),
+        )
+        for name, specs in sorted(members.items())
+    ]
+
+
+def to_many(pairs: Iterable[tuple[str, str]]) -> dg.StaticPartitionMapping:
+    """Return the mapping from upstream to downstream keys given as pairs."""
+    downstream: dict[str, set[str]] = {}
+    for above, below in pairs:
+        downstream.setdefault(above, set()).add(below)
+    return dg.StaticPartitionMapping(downstream)

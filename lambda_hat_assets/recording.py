@@ -1,0 +1,120 @@
+"""From what was computed to what Dagster keeps of it: events, one set a partition."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from lambda_hat_assets import checks
+from lambda_hat_assets.compute import Kind, Result, Say
+from lambda_hat_assets.fields import ANALYSIS, RUN, TARGET, Fields, pick
+from lambda_hat_assets.project import Project, code_version
+
+LARGEST_INLINE = 100_000
+"""Bytes of a figure that is shown inline; inline figures live in Dagster's event log."""
+
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+_FIELDS: dict[Kind, Fields] = {"targets": TARGET, "runs": RUN, "analyses": ANALYSIS}
+
+
+def recorded(
+    project: Project, assets: Mapping[Kind, dg.AssetKey], results: Iterator[Result], say: Say
+) -> Iterator[Event]:
+    """Yield the events of results as they come.
+
+    Args:
+        project: for what the ids mean.
+        assets: the asset of each kind of artifact.
+        results: of `Compute.run`.
+        say: told in a line what came out.
+
+    Raises:
+        dg.Failure: at the end, if anything failed. Never retried by Dagster.
+    """
+    failed: dict[str, str] = {}
+    for result in results:
+        if result.failure is None:
+            yield from events(project, assets[result.kind], result)
+            if result.kind != "runs":
+                say(f"{result.key}: {_line(result)}")
+        else:
+            failed[result.key] = result.failure
+    if failed:
+        lines = [f"{key}: {why}" for key, why in failed.items()]
+        raise dg.Failure("\n".join(lines), metadata={"failed": failed}, allow_retries=False)
+
+
+def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Event]:
+    """Yield the materialisation of a partition, then its checks."""
+    yield dg.AssetMaterialization(
+        asset_key=asset,
+        partition=result.key,
+        description=project.labels[result.key],
+        metadata=_metadata(project, result),
+        tags={"dagster/data_version": result.key, "dagster/code_version": code_version()},
+    )
+    yield from checks.evaluations(asset, result.key, _checks(result))
+
+
+def _checks(result: Result) -> list[dict[str, Any]]:
+    if result.kind != "targets":
+        return result.record.get("checks", [])
+    passed = result.record["is_minimum"]
+    reasons = "; ".join(result.record["audit_reasons"]) or "w* passed its audit"
+    return [
+        {
+            "name": "minimum",
+            "passed": passed,
+            "severity": "warn",
+            "value": result.record["grad_norm"],
+            "threshold": None,
+            "text": reasons,
+        }
+    ]
+
+
+def _metadata(project: Project, result: Result) -> dict[str, Any]:
+    key, record = result.key, result.record
+    spec = project.runs.get(key) or project.targets[key]
+    facts = {
+        **record,
+        "ess": record.get("ess_min"),
+        "interval": _interval(record),
+        "reasons": "; ".join(record.get("reasons") or ["none"]),
+        "id": project.labels[key],
+        "reused": result.reused,
+    }
+    folder = Path(record["path"])
+    return {
+        **pick(_FIELDS[result.kind], facts),
+        "path": dg.MetadataValue.path(folder),
+        "spec": dg.MetadataValue.json(spec.model_dump(mode="json")),
+        **{Path(name).stem: _picture(folder / "figures" / name) for name in record["figures"]},
+    }
+
+
+def _line(result: Result) -> str:
+    record = result.record
+    if result.kind == "targets":
+        known = record.get("llc_known")
+        exact = "" if known is None else f", llc {known:.4g} known"
+        return f"d = {record['d']}, L(w*) = {record['loss0']:.4g}{exact}"
+    if record.get("llc") is None:
+        return f"failed: {'; '.join(record['reasons'])}"
+    return f"llc {record['llc']:.4g} +- {record['llc_se']:.2g}, {record['verdict']}"
+
+
+def _interval(record: Mapping[str, Any]) -> str | None:
+    low, high = record.get("llc_lo"), record.get("llc_hi")
+    return None if low is None or high is None else f"[{low:.4g}, {high:.4g}]"
+
+
+def _picture(path: Path) -> dg.MetadataValue:
+    content = path.read_bytes()
+    if len(content) > LARGEST_INLINE:
+        return dg.MetadataValue.path(path)
+    code = base64.b64encode(content).decode()
+    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{code})")

@@ -1,0 +1,75 @@
+"""Speaks the worker's protocol and stores plausible artifacts without computing anything.
+
+A target or run whose seed is 13 fails, one whose seed is 14 kills its process; every call is
+noted in calls.txt of the store.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from lambda_hat_core import records, stages
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.store import Store
+
+META = {"n": 1000, "d": 3, "loss": "own", "loss0": 0.0, "grad_norm": 1e-12, "min_eigenvalue": 1.0}
+AUDIT = {"is_minimum": True, "audit_reasons": [], "llc_known": 1.5, "llc_known_reason": "exact"}
+PNG = bytes.fromhex("89504e470d0a1a0a")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path)
+    store = Store(parser.parse_args().home)
+    tell({"event": "ready", "pid": os.getpid()})
+    for line in sys.stdin:
+        request = json.loads(line)
+        with (store.root / "calls.txt").open("a") as calls:
+            calls.write(f"{request['id']} {request['stage']} {os.environ['JAX_ENABLE_X64']}\n")
+        tell({"id": request["id"], **answer(store, request)})
+
+
+def answer(store: Store, request: dict) -> dict:
+    seed = request["spec"]["seed"]
+    if request["stage"] != "analyse" and seed == 14:
+        os.abort()
+    if request["stage"] != "analyse" and seed == 13:
+        spec = (TargetSpec if request["stage"] == "build" else RunSpec)(**request["spec"])
+        records.write_failure(store, spec, "seed 13 always fails")
+        reason = "seed 13 always fails"
+        return {"event": "failed", "reason": reason, "kind": "error", "transient": False}
+    tell({"id": request["id"], "event": "log", "message": "at work"})
+    kind = {"build": "targets", "sample": "runs", "analyse": "analyses"}[request["stage"]]
+    make(store, kind, request["spec"])
+    record = stages.record(store, kind, request["id"])
+    return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
+
+
+def make(store: Store, kind: str, fields: dict) -> None:
+    spec = (TargetSpec if kind == "targets" else RunSpec)(**fields)
+    with store.publish(kind, spec.id, spec) as folder:
+        if kind == "targets":
+            (folder / "meta.json").write_text(json.dumps(META | AUDIT))
+        elif kind == "runs":
+            facts = {"work_fge": 10.0, "wall_s": 0.1, "loss0": 0.0, "failure": None}
+            (folder / "work.json").write_text(json.dumps(facts))
+        else:
+            (folder / "figures").mkdir()
+            (folder / "figures" / "trace.png").write_bytes(PNG)
+            row = records.run_row(spec) | {"llc": 1.5, "llc_se": 0.1, "llc_lo": 1.3, "llc_hi": 1.7}
+            row |= {"verdict": "ok", "reasons": [], "r_hat": 1.0, "ess_min": 400.0, "v_m": 1.0}
+            row |= {"work_fge": 10.0, "wall_s": 0.1, "loss0": 0.0, "loss": "own"}
+            records.write("llc", [row], folder / "estimate.parquet")
+            check = {"name": "finite", "passed": True, "severity": "warn", "text": "it is"}
+            row |= {"checks": [check | {"value": None, "threshold": None}]}
+            (folder / "estimate.json").write_text(json.dumps(row, default=str))
+
+
+def tell(event: dict) -> None:
+    print(json.dumps(event), flush=True)
+
+
+if __name__ == "__main__":
+    main()
