@@ -1,6 +1,6 @@
 """The plan: every target and run of an experiment, by id."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import rfc8785
 
 from lambda_hat_core.config.experiment import ExperimentFile
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.plan import overrides
 from lambda_hat_core.plan.errors import Place, Problems, display
 from lambda_hat_core.plan.labels import run_label, target_label
 from lambda_hat_core.plan.losses import run_posterior
@@ -38,13 +39,18 @@ class Plan:
     membership: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def load_plan(experiment: str | Path, config_dir: Path) -> Plan:
+def load_plan(experiment: str | Path, config_dir: Path, words: Sequence[str] = ()) -> Plan:
     """Return the plan of one experiment, given by name or by path.
+
+    Args:
+        experiment: its name under `config_dir`/experiment, or a path.
+        config_dir: where experiments and presets are.
+        words: `key=value` changes to the file, as `overrides.apply` reads them.
 
     Raises:
         ConfigError: naming every mistake of its file.
     """
-    return _plan(resolve_experiment(experiment, config_dir), Presets(config_dir))
+    return _plan(resolve_experiment(experiment, config_dir), Presets(config_dir), words)
 
 
 def load_union(config_dir: Path, selected: str | Path) -> Plan:
@@ -57,28 +63,27 @@ def load_union(config_dir: Path, selected: str | Path) -> Plan:
     """
     presets = Presets(config_dir)
     chosen = resolve_experiment(selected, config_dir)
-    files = sorted((config_dir / "experiment").glob("*.yaml"))
-    others = [file for file in files if not file.samefile(chosen)]
+    folder = sorted((config_dir / "experiment").glob("*.yaml"))
     problems = Problems()
-    plans: dict[Path, Plan] = {}
-    for file in [chosen, *others]:
-        with problems:
-            plans[file] = _plan(file, presets)
+    plans: list[Plan] = []
+    with problems:
+        plans.append(_plan(chosen, presets))
     named: dict[str, Path] = {}
-    for file in others:
-        name = plans[file].experiment if file in plans else file.stem
-        if name in named:
-            place = Place(display(file), "experiment")
-            rule = f"{display(named[name])} has this name too"
-            problems.add(place.problem(rule, "rename one", name))
-        named[name] = file
+    for file in folder:
+        with problems:
+            plan = plans[0] if plans and file.samefile(chosen) else _plan(file, presets)
+            if plan.experiment in named:
+                place = Place(display(file), "experiment")
+                rule = f"{display(named[plan.experiment])} has this name too"
+                raise place.error(rule, "rename one", plan.experiment)
+            named[plan.experiment] = file
+            plans.append(plan)
     problems.raise_any()
-    return _union(plans.values())
+    return _union(plans)
 
 
-def _union(plans: Iterable[Plan]) -> Plan:
-    """Return the union; where two plans have a name or id in common the first one's stays."""
-    plans = list(plans)
+def _union(plans: list[Plan]) -> Plan:
+    """Return the union; where two plans have a name or an id in common the first one's stays."""
     out = Plan(plans[0].experiment)
     for plan in reversed(plans):
         out.targets.update(plan.targets)
@@ -88,9 +93,9 @@ def _union(plans: Iterable[Plan]) -> Plan:
     return out
 
 
-def _plan(file: Path, presets: Presets) -> Plan:
+def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     place = Place(display(file))
-    content = read_mapping(file)
+    content = overrides.apply(read_mapping(file), words)
     problems = Problems()
     with problems:
         validate(inline("experiment", content, place), ExperimentFile)
