@@ -158,15 +158,23 @@ def read_failure(store: Store, id: str) -> str | None:
     return rows[0]["reasons"][0]
 
 
-def write_experiment(store: Store, experiment: str, members: Iterable[tuple[str, str]]) -> None:
+def write_experiment(
+    store: Store, experiment: str, members: Iterable[tuple[str, str]], *, add: bool = False
+) -> None:
     """Note which runs an experiment names.
 
     Args:
         store: where.
         experiment: its name.
         members: (target_id, run_id) of every run.
+        add: keep those that were noted before.
     """
-    rows = [
-        {"experiment": experiment, "target_id": target, "run_id": run} for target, run in members
-    ]
-    write("experiments", rows, store.root / "experiments" / f"{experiment}.parquet")
+    path = store.root / "experiments" / f"{experiment}.parquet"
+    named = dict.fromkeys(members)
+    if add and path.exists():
+        from pyarrow import parquet
+
+        before = parquet.read_table(path).to_pylist()
+        named = dict.fromkeys((row["target_id"], row["run_id"]) for row in before) | named
+    rows = [{"experiment": experiment, "target_id": target, "run_id": run} for target, run in named]
+    write("experiments", rows, path)

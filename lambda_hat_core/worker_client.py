@@ -66,6 +66,11 @@ class WorkerClient:
         for line in requests:
             yield from self._one(line)
 
+    def kill(self) -> None:
+        """End the worker from another thread; the request it is at fails."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def close(self) -> None:
         """End the worker, whatever it is doing."""
         if self._process is None:

@@ -1,0 +1,103 @@
+"""What the store holds, and what of it may go."""
+
+import argparse
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+
+from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
+from lambda_hat_core.store import KINDS
+
+HELP = "list the store, collect what nothing names, or point TensorBoard at it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `ls`, `gc` and `tb`."""
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    ls = actions.add_parser("ls", help="list kind, id, what it is, size, age and users")
+    ls.add_argument("--kind", choices=KINDS, help="only this kind")
+    gc = actions.add_parser("gc", help="remove what no experiment file names and is old")
+    gc.add_argument(
+        "--ttl-days", type=float, required=True, metavar="N", help="keep what is younger"
+    )
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    tb = actions.add_parser("tb", help="start TensorBoard on the logs of variational runs")
+    tb.add_argument("--port", type=int, default=6006)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one of them."""
+    return {"ls": _ls, "gc": _gc, "tb": _tb}[args.action](args)
+
+
+def _ls(args: argparse.Namespace) -> int:
+    from lambda_hat_core import inventory, sql
+
+    store = open_store()
+    now = datetime.now(UTC)
+    found = [
+        entry
+        for entry in inventory.entries(store, inventory.users_of(store))
+        if args.kind in (None, entry.kind)
+    ]
+    rows = [
+        (e.kind, e.id, e.what, _bytes(e.size), _age(now - e.made), ", ".join(e.used_by) or "-")
+        for e in found
+    ]
+    names = ["kind", "id", "what", "size", "age", "used by"]
+    print(sql.show(sql.Table(names, rows)))
+    print(f"{len(found)} folders, {_bytes(sum(e.size for e in found))} in {store.root}")
+    return 0
+
+
+def _gc(args: argparse.Namespace) -> int:
+    """Every experiment file must be readable: what a broken one names cannot be known."""
+    from lambda_hat_core import files, inventory
+    from lambda_hat_core.plan.plan import load_union
+
+    store = open_store()
+    plan = load_union(CONFIG, default_experiment())
+    kept = {*plan.targets, *plan.runs, *plan.membership}
+    limit = datetime.now(UTC) - timedelta(days=args.ttl_days)
+    going = list(inventory.collectable(store, kept, limit, inventory.users_of(store)))
+    for entry in going:
+        print(f"{entry.kind}/{entry.id}  {_bytes(entry.size)}  {entry.what}")
+        if not args.dry_run:
+            inventory.forget(store, entry)
+    for path in inventory.orphans(store, kept, limit):
+        print(f"{path.relative_to(store.root)}  of a run that nothing names")
+        if not args.dry_run:
+            files.remove(path)
+    if not args.dry_run:
+        for folder in (store.root, *(store.root / kind for kind in KINDS)):
+            if folder.is_dir():
+                files.sweep(folder)
+    verb = "would go" if args.dry_run else "removed"
+    print(f"{len(going)} folders, {_bytes(sum(entry.size for entry in going))} {verb}")
+    return 0
+
+
+def _tb(args: argparse.Namespace) -> int:
+    store = open_store()
+    logs = store.root / "runs"
+    if next(logs.rglob("*tfevents*"), None) is None:
+        print(f"{logs} holds no TensorBoard logs; write overrides: {{tensorboard: true}} for vi")
+        return 1
+    program = shutil.which("tensorboard")
+    if program is None:
+        raise FileNotFoundError("tensorboard is not installed here; run: uv sync --group dev")
+    os.execv(program, [program, "--logdir", str(logs), "--port", str(args.port)])
+
+
+def _bytes(size: int) -> str:
+    steps = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    scale, unit = next(((scale, unit) for scale, unit in steps if size >= scale), (1.0, "B"))
+    return f"{size / scale:.3g} {unit}"
+
+
+def _age(age: timedelta) -> str:
+    seconds = max(0, int(age.total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

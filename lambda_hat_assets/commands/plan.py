@@ -1,0 +1,100 @@
+"""What an experiment would run, what of it exists, and about how much work is left."""
+
+import argparse
+from collections import Counter
+from typing import NamedTuple
+
+from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
+from lambda_hat_core.store import Store
+
+HELP = "print what would run, what exists, and the work that is left"
+
+_MOST_ROWS = 60
+
+
+class State(NamedTuple):
+    """Whether an id is in the store, or why not."""
+
+    word: str
+    reason: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may follow `plan`."""
+    parser.add_argument("experiment", nargs="?", default=default_experiment())
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the file")
+    parser.add_argument("--all", action="store_true", help=f"list more than {_MOST_ROWS} rows")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print targets, runs and totals."""
+    from lambda_hat_core.forecast import forecast, history
+    from lambda_hat_core.plan.plan import load_plan
+
+    plan = load_plan(args.experiment, CONFIG, args.changes)
+    store = open_store()
+    known = history(store)
+    targets = [(id, _target_state(store, id), plan.labels[id]) for id in plan.targets]
+    _table(["target", "state", "what"], [(t, s.word, w) for t, s, w in targets], args.all)
+    rows, left, counted = [], 0.0, Counter(state.word for _, state, _ in targets)
+    seconds: list[float | None] = []
+    for id, spec in plan.runs.items():
+        state = _run_state(store, id)
+        cost = forecast(spec, plan.targets[spec.target], known)
+        counted[f"run {state.word}"] += 1
+        if state.word != "exists":
+            left += cost.fge
+            seconds.append(cost.seconds)
+        what = plan.labels[id].removesuffix(f" on {plan.labels[spec.target]}")
+        rows.append((id, spec.target, state.word, f"{cost.fge:.2g}", what))
+    _table(["run", "target", "state", "FGE", "what"], rows, args.all)
+    for id, state, _ in targets:
+        if state.reason:
+            print(f"{id} failed when last tried: {state.reason}")
+    print(
+        f"{plan.experiment}: {len(targets)} targets, {counted['exists']} exist; "
+        f"{len(rows)} runs, {counted['run exists']} exist; store {store.root}"
+    )
+    time = _time(seconds)
+    print(
+        f"left: about {left:.2g} full-gradient evaluations{time}" if seconds else "nothing is left"
+    )
+    return 0
+
+
+def _target_state(store: Store, id: str) -> State:
+    from lambda_hat_core import records
+
+    if store.is_complete("targets", id):
+        return State("exists")
+    reason = records.read_failure(store, id)
+    return State("failed", reason) if reason else State("missing")
+
+
+def _run_state(store: Store, id: str) -> State:
+    from lambda_hat_core import records
+
+    if store.is_complete("analyses", id) and store.is_complete("runs", id):
+        return State("exists")
+    if store.is_complete("runs", id):
+        return State("sampled")
+    return State("failed" if records.failure_path(store, id).exists() else "missing")
+
+
+def _table(names: list[str], rows: list[tuple[str, ...]], everything: bool) -> None:
+    from lambda_hat_core import sql
+
+    shown = rows if everything else rows[:_MOST_ROWS]
+    print(sql.show(sql.Table(names, list(shown)), longest=100))
+    if len(shown) < len(rows):
+        print(f"... {len(rows) - len(shown)} more; --all lists them")
+    print()
+
+
+def _time(seconds: list[float | None]) -> str:
+    """Return the time of one core in words; runs without a like one in the store count as mean."""
+    known = [value for value in seconds if value is not None]
+    if not known:
+        return "; no like run in the store says how long one takes"
+    total = sum(known) * len(seconds) / len(known)
+    return f", about {total:.0f} s one run after the other, as like runs took it"

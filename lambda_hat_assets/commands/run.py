@@ -1,0 +1,159 @@
+"""Run an experiment without Dagster: the same store, the same ids, the same results."""
+
+import argparse
+import os
+import threading
+import time
+from typing import Any
+
+from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
+from lambda_hat_assets.runner import Listener, Runner, Task, missing
+from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.store import Store
+from lambda_hat_core.worker_client import Event
+
+HELP = "run an experiment without Dagster"
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+_SUMMARY = """SELECT DISTINCT ON (run_id) run_id, sampler, flavour, dtype, llc, llc_se, llc_known,
+verdict, work_fge, wall_s, reasons FROM llc WHERE run_id IN ({})
+ORDER BY target_id, sampler, run_id"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may follow `run`."""
+    parser.add_argument("experiment", nargs="?", default=default_experiment())
+    parser.add_argument(
+        "changes",
+        nargs="*",
+        metavar="key=value",
+        help="changes to the file, such as posterior.gamma=5 or samplers.sgld.n_draws=500",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make what is missing and print the table; exit code 1 if any run or target failed."""
+    from lambda_hat_assets.card import load_card
+    from lambda_hat_core import records, sql
+    from lambda_hat_core.plan.plan import load_plan
+
+    plan = load_plan(args.experiment, CONFIG, args.changes)
+    card = load_card(os.environ.get("LAMBDA_HAT_CARD", "local"), CONFIG)
+    store = open_store()
+    members = [(spec.target, id) for id, spec in plan.runs.items()]
+    records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
+    sql.refresh(store)
+    tasks = missing(store, plan)
+    print(f"{plan.experiment}: {_counts(plan, tasks)}")
+    if tasks:
+        with _listener(tasks) as listener:
+            failures = Runner(store, card, listener).run(tasks)
+        for id, reason in failures.items():
+            print(f"{id} failed: {reason}")
+    return _summary(store, plan)
+
+
+def _counts(plan: Plan, tasks: list[Task]) -> str:
+    total = len(plan.targets) + len(plan.runs)
+    return f"{len(plan.targets)} targets and {len(plan.runs)} runs, {total - len(tasks)} exist"
+
+
+def _summary(store: Store, plan: Plan) -> int:
+    from lambda_hat_core import sql
+
+    ids = ", ".join(f"'{id}'" for id in plan.runs)
+    table = sql.query(store, _SUMMARY.format(ids))
+    print(sql.show(table))
+    verdict = table.names.index("verdict")
+    failed = len(plan.runs) - sum(row[verdict] != "failed" for row in table.rows)
+    return 1 if failed else 0
+
+
+def _listener(tasks: list[Task]) -> "Bars | Lines":
+    from rich.console import Console
+
+    console = Console()
+    return Bars(tasks, console) if console.is_terminal else Lines(tasks)
+
+
+class Lines(Listener):
+    """A line now and then, for logs and pipes."""
+
+    def __init__(self, tasks: list[Task]):
+        self._total, self._done = len(tasks), 0
+        self._lock = threading.Lock()
+        self._last: dict[str, float] = {}
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def heard(self, task: Task, event: Event) -> None:
+        """Print what a worker logs, not more often than every few seconds a key."""
+        now = time.monotonic()
+        with self._lock:
+            if event["event"] != "log" or now - self._last.get(task.id, 0) < _SECONDS_BETWEEN_LINES:
+                return
+            self._last[task.id] = now
+            print(f"{task.id} {event['message']}", flush=True)
+
+    def ended(self, task: Task, failure: str | None) -> None:
+        """Count."""
+        with self._lock:
+            self._done += 1
+            word = "failed" if failure else "done"
+            print(f"{task.id} {word} ({self._done} of {self._total})", flush=True)
+
+
+class Bars(Listener):
+    """A bar for everything and one for each key at work."""
+
+    def __init__(self, tasks: list[Task], console: Any):
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console,
+        )
+        self._all = self._progress.add_task("targets and runs", total=len(tasks), note="")
+        self._bars: dict[str, Any] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def heard(self, task: Task, event: Event) -> None:
+        """Move the bar of a key."""
+        if task.id not in self._bars:
+            self._bars[task.id] = self._progress.add_task(task.id, total=None, note="")
+        bar = self._bars[task.id]
+        if event["event"] == "progress":
+            llc = event.get("llc")
+            note = "" if llc is None else f"llc {llc:.4g}"
+            self._progress.update(bar, completed=event["done"], total=event["total"], note=note)
+        elif event["event"] == "log":
+            self._progress.update(bar, note=event["message"][:60])
+
+    def ended(self, task: Task, failure: str | None) -> None:
+        """Drop the bar of a key and count it."""
+        if task.id in self._bars:
+            self._progress.remove_task(self._bars.pop(task.id))
+        if failure:
+            self._progress.console.print(f"{task.id} failed: {failure}", markup=False)
+        self._progress.advance(self._all)

@@ -1,0 +1,32 @@
+"""Ask the views llc, targets, draws, experiments and trials, also while runs are in progress."""
+
+import argparse
+
+from lambda_hat_assets.commands import open_store
+
+HELP = "print the result of a SQL query"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may follow `sql`."""
+    parser.add_argument("query", help='such as "select sampler, llc, llc_se from llc"')
+    parser.add_argument("--full", action="store_true", help="do not cut long values")
+    parser.add_argument("--csv", action="store_true", help="write comma-separated values")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; bring llc.duckdb up to date for other readers."""
+    from lambda_hat_core import sql
+
+    store = open_store()
+    if not sql.is_fresh(store):
+        sql.refresh(store)
+    table = sql.query(store, args.query)
+    if args.csv:
+        import csv
+        import sys
+
+        csv.writer(sys.stdout, lineterminator="\n").writerows([table.names, *table.rows])
+    else:
+        print(sql.show(table, None if args.full else 60))
+    return 0

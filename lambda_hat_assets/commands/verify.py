@@ -1,0 +1,35 @@
+"""Hash every file of the store again and say what is corrupt. Exit code 1 if anything is."""
+
+import argparse
+
+from lambda_hat_assets.commands import open_store
+from lambda_hat_core.store import KINDS
+
+HELP = "re-hash the store and say what is corrupt"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may follow `verify`."""
+    parser.add_argument(
+        "--remove", action="store_true", help="delete what is corrupt, so that it is made again"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line a corrupt folder and a summary."""
+    store = open_store()
+    checked = corrupt = 0
+    for kind in KINDS:
+        for id in store.list(kind):
+            if kind == "tuning" or store.is_leased(kind, id):
+                continue
+            checked += 1
+            problem = store.verify(kind, id)
+            if problem is None:
+                continue
+            corrupt += 1
+            if args.remove:
+                store.remove(kind, id)
+            print(f"{store.path(kind, id)}: {problem}{' (removed)' if args.remove else ''}")
+    print(f"{checked} folders of {store.root} re-hashed, {corrupt} corrupt")
+    return 1 if corrupt else 0

@@ -1,0 +1,208 @@
+"""Targets and runs without Dagster: a few warm workers take what is ready, until nothing is."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+from lambda_hat_assets.card import Card, LocalTag
+from lambda_hat_core import records
+from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.store import Kind, Store
+from lambda_hat_core.worker_client import Event, WorkerClient, request
+
+_MOST_WORKERS = 2
+_PAUSE = 2.0
+"""Seconds before what failed for a reason that may pass is tried once more."""
+
+
+class Task(NamedTuple):
+    """One key: what is missing of it is made in one go, in one process."""
+
+    spec: TargetSpec | RunSpec
+    target: TargetSpec
+    stages: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """The target's or the run's id."""
+        return self.spec.id
+
+    @property
+    def dtype(self) -> Dtype:
+        """The precision of the process that makes it."""
+        return self.spec.dtype if isinstance(self.spec, RunSpec) else "float64"
+
+    def requests(self) -> list[Event]:
+        """Return one request a stage."""
+        target = self.target if isinstance(self.spec, RunSpec) else None
+        return [request(stage, self.spec, target) for stage in self.stages]
+
+
+class Listener(Protocol):
+    """Who is told what happens, from several threads."""
+
+    def heard(self, task: Task, event: Event) -> None:
+        """Take an event of a worker."""
+        ...
+
+    def ended(self, task: Task, failure: str | None) -> None:
+        """Take the end of a task."""
+        ...
+
+
+def missing(store: Store, plan: Plan) -> list[Task]:
+    """Return a task for every target and run of which the store lacks something."""
+    tasks = [
+        Task(spec, spec, ("build",))
+        for id, spec in plan.targets.items()
+        if not store.is_complete("targets", id)
+    ]
+    kinds: dict[str, Kind] = {"sample": "runs", "analyse": "analyses"}
+    for id, spec in plan.runs.items():
+        stages = tuple(s for s, kind in kinds.items() if not store.is_complete(kind, id))
+        if stages:
+            tasks.append(Task(spec, plan.targets[spec.target], stages))
+    return tasks
+
+
+class Runner:
+    """Works off tasks with at most two worker processes, or fewer where the card says so.
+
+    Args:
+        store: where results go.
+        card: environment and number of workers of each dtype.
+        listener: told what happens.
+    """
+
+    def __init__(self, store: Store, card: Card, listener: Listener):
+        self._store, self._card, self._listener = store, card, listener
+        self._changed = threading.Condition()
+        self._waiting: list[Task] = []
+        self._active: list[Task] = []
+        self._clients: set[WorkerClient] = set()
+        self._stopped = False
+        self.failures: dict[str, str] = {}
+
+    def run(self, tasks: Iterable[Task]) -> dict[str, str]:
+        """Return why tasks failed, by id; a failure stops only what depends on it."""
+        self._waiting = list(tasks)
+        count = min(_MOST_WORKERS, self._card.slots, max(1, len(self._waiting)))
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            self._stop()
+            for thread in threads:
+                thread.join()
+        return self.failures
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        for client in list(self._clients):
+            client.kill()
+
+    def _work(self) -> None:
+        client: WorkerClient | None = None
+        last: Task | None = None
+        while (task := self._next(last)) is not None:
+            if client is None or last is None or task.dtype != last.dtype:
+                self._release(client)
+                client = self._client(task.dtype)
+            last = task
+            failure = self._made(client, task)
+            with self._changed:
+                self._active.remove(task)
+                if failure is not None and not self._stopped:
+                    self._failed(task, failure)
+                self._changed.notify_all()
+            self._listener.ended(task, failure)
+        self._release(client)
+
+    def _next(self, last: Task | None) -> Task | None:
+        """Wait for a task that may start; one like the last goes first, its code is compiled."""
+        with self._changed:
+            while not self._stopped and self._waiting:
+                task = min(self._ready(), key=lambda task: _unlike(task, last), default=None)
+                if task is not None:
+                    self._waiting.remove(task)
+                    self._active.append(task)
+                    return task
+                self._changed.wait()
+            return None
+
+    def _ready(self) -> list[Task]:
+        """Return the tasks whose target is there, and whose dtype has a free slot."""
+        unbuilt = {task.id for task in (*self._waiting, *self._active)}
+        at_once = Counter(task.dtype for task in self._active)
+        return [
+            task
+            for task in self._waiting
+            if at_once[task.dtype] < self._tag(task.dtype).slots
+            and (isinstance(task.spec, TargetSpec) or task.target.id not in unbuilt)
+        ]
+
+    def _tag(self, dtype: Dtype) -> LocalTag:
+        tag: Any = self._card.tag(dtype)
+        return tag if isinstance(tag, LocalTag) else LocalTag()
+
+    def _client(self, dtype: Dtype) -> WorkerClient:
+        tag = self._tag(dtype)
+        client = WorkerClient(self._store.root, tag.argv(), tag.environment(dtype))
+        self._clients.add(client)
+        return client
+
+    def _release(self, client: WorkerClient | None) -> None:
+        if client is not None:
+            self._clients.discard(client)
+            client.close()
+
+    def _made(self, client: WorkerClient, task: Task) -> str | None:
+        """Return why a task failed; what may pass is tried once more."""
+        for line in task.requests():
+            end = self._asked(client, task, line)
+            if end["event"] == "failed" and end["transient"] and not self._stopped:
+                time.sleep(_PAUSE)
+                end = self._asked(client, task, line)
+            if end["event"] == "failed":
+                return end["reason"]
+        return None
+
+    def _asked(self, client: WorkerClient, task: Task, line: Event) -> Event:
+        end: Event = {}
+        for event in client.run([line]):
+            end = event
+            self._listener.heard(task, event)
+        return end
+
+    def _failed(self, task: Task, failure: str) -> None:
+        """Note a failure, and that of the runs which can now never start."""
+        self.failures[task.id] = failure
+        if records.read_failure(self._store, task.id) != failure:
+            records.write_failure(self._store, task.spec, failure)
+        for other in [other for other in self._waiting if other.target.id == task.id]:
+            self._waiting.remove(other)
+            self._failed(other, f"its target {task.id} could not be built: {failure}")
+
+
+def _unlike(task: Task, last: Task | None) -> tuple[bool, bool, bool, bool]:
+    """Return what orders tasks: same process, targets first, same target, same sampler."""
+    kind, before = (_sampler(other) if other else None for other in (task, last))
+    return (
+        last is not None and task.dtype != last.dtype,
+        kind is not None,
+        last is not None and task.target != last.target,
+        kind != before,
+    )
+
+
+def _sampler(task: Task) -> str | None:
+    return task.spec.sampler.kind if isinstance(task.spec, RunSpec) else None

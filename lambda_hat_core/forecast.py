@@ -1,0 +1,98 @@
+"""How much work a run will be, before it runs: from its spec, and from what like runs cost."""
+
+from collections.abc import Iterable
+from statistics import median
+from typing import Any, NamedTuple
+
+from lambda_hat_core.config.samplers import (
+    AdjustedMclmc,
+    Hmc,
+    Mala,
+    Mclmc,
+    Nuts,
+    Sghmc,
+    Sgld,
+    Sgnht,
+    Vi,
+)
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.store import Store
+
+_TREE = 15
+"""Leapfrog steps of a NUTS draw, 2^4 - 1: what trees on whitened posteriors settle at."""
+
+_TRAJECTORY = 8
+"""Gradients of an adjusted MCLMC draw; it tunes its trajectory, so this is a guess."""
+
+_RECORD = 4 / 3
+"""The full-data loss of a draw and the gradient of its virial certificate."""
+
+
+class Cost(NamedTuple):
+    """An estimate: full-gradient evaluations, and seconds where like runs are known."""
+
+    fge: float
+    seconds: float | None
+
+
+class History:
+    """Wall seconds a gradient evaluation took in the runs that the store has.
+
+    Args:
+        rows: (target_id, sampler, work_fge, wall_s).
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, str, float, float]]):
+        self._rates: dict[tuple[str, ...], list[float]] = {}
+        for target, sampler, work, wall in rows:
+            for key in ((target, sampler), (target,), (sampler,)):
+                self._rates.setdefault(key, []).append(wall / work)
+
+    def seconds(self, spec: RunSpec, fge: float) -> float | None:
+        """Return the time of `fge` evaluations, as the most alike runs took it."""
+        kind = spec.sampler.kind
+        for key in ((spec.target, kind), (spec.target,), (kind,)):
+            if key in self._rates:
+                return fge * median(self._rates[key])
+        return None
+
+
+def history(store: Store) -> History:
+    """Read the history of a store."""
+    from lambda_hat_core import sql
+
+    statement = (
+        "SELECT DISTINCT ON (run_id) target_id, sampler, work_fge, wall_s FROM llc "
+        "WHERE work_fge > 0 AND wall_s > 0"
+    )
+    return History(sql.query(store, statement).rows)
+
+
+def forecast(spec: RunSpec, target: TargetSpec, known: History) -> Cost:
+    """Return what a run will cost, within a factor of a few for adaptive samplers."""
+    fge = _fge(spec.sampler, target.data.n_data)
+    return Cost(fge, known.seconds(spec, fge))
+
+
+def _fge(sampler: Any, n: int) -> float:
+    chains, draws = sampler.n_chains, sampler.n_draws
+    batch = 1.0 if getattr(sampler, "batch_size", None) is None else sampler.batch_size / n
+    match sampler:
+        case Nuts():
+            steps = (draws * sampler.thin + sampler.n_warmup) * _TREE
+        case Hmc():
+            steps = (draws * sampler.thin + sampler.n_warmup) * sampler.n_leapfrog
+        case Mala():
+            steps = draws * sampler.thin + sampler.n_warmup
+        case Mclmc():
+            stages = 2 if sampler.integrator == "isokinetic_mclachlan" else 1
+            steps = (draws * sampler.thin + sampler.n_tune) * stages
+        case AdjustedMclmc():
+            steps = (draws * sampler.thin + sampler.n_tune) * _TRAJECTORY
+        case Sgld() | Sghmc() | Sgnht():
+            steps = draws * sampler.thin * batch
+        case Vi():
+            return chains * (sampler.steps * sampler.n_samples * batch + draws / 3)
+        case _:
+            raise ValueError(f"no forecast for the sampler {type(sampler).__name__}")
+    return chains * (steps + draws * _RECORD)
