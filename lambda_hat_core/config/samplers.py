@@ -107,8 +107,12 @@ class Mclmc(_Chains):
     integrator: Literal["isokinetic_mclachlan", "isokinetic_velocity_verlet"] = (
         "isokinetic_mclachlan"
     )
-    L: PositiveFloat | Literal["auto"] = "auto"
-    step_size: PositiveFloat | Literal["auto"] = "auto"
+    L: PositiveFloat | Literal["auto"] = Field(
+        default="auto", description="length over which the direction is forgotten, in the metric"
+    )
+    step_size: PositiveFloat | Literal["auto"] = Field(
+        default="auto", description="length of a step in the metric's coordinates"
+    )
     metric: Metric = "lanczos"
 
 
@@ -134,6 +138,13 @@ class _Stochastic(_Chains):
     batch_size: PositiveInt | None = Field(
         default=256, description="examples a gradient, with replacement; null: full batch"
     )
+    step_fraction: float = Field(
+        default=0.2,
+        gt=0,
+        lt=4,
+        description="auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / (nbeta h_max + "
+        "gamma), lowered where minibatch noise demands it; 4 is the limit of stability",
+    )
 
 
 class Sgld(_Stochastic):
@@ -142,10 +153,7 @@ class Sgld(_Stochastic):
     kind: Literal["sgld"] = "sgld"
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
-        description="eps (Welling & Teh 2011); auto: step_fraction / (nbeta h_max + gamma)",
-    )
-    step_fraction: float = Field(
-        default=0.2, gt=0, lt=4, description="auto: 0.2 keeps the stiffest direction within 5 %"
+        description="eps (Welling & Teh 2011); auto: from curvature and minibatch noise at w*",
     )
     precond: Literal["none", "rmsprop", "adam"] = "none"
     beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
@@ -162,23 +170,37 @@ class Sgld(_Stochastic):
 
 
 class Sghmc(_Stochastic):
-    """Stochastic gradient HMC (Chen et al. 2014), blackjax's conventions."""
+    """Stochastic gradient HMC (Chen et al. 2014) with unit mass and continuous damping."""
 
     kind: Literal["sghmc"] = "sghmc"
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
-        description="eps of p += eps grad log p - alpha p + N(0, 2 alpha), w += p eps",
+        description="eps, a time: p -= eps grad U, w += eps p; auto: from curvature and noise",
     )
-    n_leapfrog: PositiveInt = Field(default=10, description="steps a momentum refreshment")
-    alpha: PositiveFloat = Field(default=0.01, description="friction")
+    alpha: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="share of the momentum replaced a step: p <- (1 - alpha) p + "
+        "sqrt(1 - (1 - alpha)^2) N(0, 1)",
+    )
 
 
 class Sgnht(_Stochastic):
-    """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014), blackjax's conventions."""
+    """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014) with unit mass."""
 
     kind: Literal["sgnht"] = "sgnht"
-    step_size: PositiveFloat | Literal["auto"] = Field(default="auto", description="eps")
-    alpha: PositiveFloat = Field(default=1.0, description="injected noise and initial thermostat")
+    step_size: PositiveFloat | Literal["auto"] = Field(
+        default="auto",
+        description="eps, a time: p -= eps grad U, w += eps p; auto: from curvature and noise",
+    )
+    alpha: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="injected noise, 2 alpha a step, and the friction a step (x in "
+        "p <- exp(-x) p) from which the thermostat starts",
+    )
 
 
 class Vi(Frozen):

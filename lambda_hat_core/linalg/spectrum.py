@@ -1,4 +1,8 @@
-"""The Hessian of L_n at w*, as Ritz pairs plus the mean of what they leave out."""
+"""The Hessian of L_n, as Ritz pairs plus the mean of what they leave out.
+
+Taken at w*, or averaged over points of the posterior: where the loss is not quadratic the average
+is what a chain meets.
+"""
 
 import equinox as eqx
 import jax
@@ -57,16 +61,31 @@ def spectrum_work(d: int, k: int) -> float:
 
 
 @eqx.filter_jit
-def _compute(key: PRNGKeyArray, posterior: Posterior, k: int) -> Spectrum:
-    w0 = posterior.w0
+def _compute(
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], k: int
+) -> Spectrum:
     grad = jax.grad(posterior.loss_mean)
-    return operator_spectrum(key, lambda v: jax.jvp(grad, (w0,), (v,))[1], w0.size, k)
+
+    def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
+        products = jax.vmap(lambda w: jax.jvp(grad, (w,), (v,))[1])(points)
+        return jnp.mean(products, axis=0)
+
+    return operator_spectrum(key, product, posterior.w0.size, k)
 
 
 def hessian_spectrum(
-    key: PRNGKeyArray, posterior: Posterior, *, rank: int = RANK
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    *,
+    at: Float[Array, "point d"] | None = None,
+    rank: int = RANK,
 ) -> tuple[Spectrum, float]:
-    """Return the spectrum at w* and its work in full-gradient evaluations (2 a product)."""
+    """Return the spectrum and its work in full-gradient evaluations (2 a product and point).
+
+    Args:
+        at: points whose Hessians are averaged; None is w* alone.
+    """
     d = posterior.w0.size
     k = min(rank, d)
-    return _compute(key, posterior, k), spectrum_work(d, k)
+    points = posterior.w0[None] if at is None else at
+    return _compute(key, posterior, points, k), points.shape[0] * spectrum_work(d, k)

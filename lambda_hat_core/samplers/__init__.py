@@ -8,11 +8,32 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers import Hmc, Nuts, Sgld
+from lambda_hat_core.config.samplers import (
+    AdjustedMclmc,
+    Hmc,
+    Mala,
+    Mclmc,
+    Nuts,
+    Sghmc,
+    Sgld,
+    Sgnht,
+    Vi,
+)
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
-from lambda_hat_core.samplers import drive, hmc, nuts, sgld
+from lambda_hat_core.samplers import (
+    adjusted_mclmc,
+    drive,
+    hmc,
+    mala,
+    mclmc,
+    nuts,
+    pilot,
+    sghmc,
+    sgld,
+    sgnht,
+)
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.streams import stream
@@ -35,10 +56,29 @@ def build(
             return nuts.build(key, posterior, spec, start=start, spectrum=spectrum)
         case Hmc():
             return hmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case Mala():
+            return mala.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case Mclmc():
+            return mclmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case AdjustedMclmc():
+            return adjusted_mclmc.build(key, posterior, spec, start=start, spectrum=spectrum)
         case Sgld():
             return sgld.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case Sghmc():
+            return sghmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+        case Sgnht():
+            return sgnht.build(key, posterior, spec, start=start, spectrum=spectrum)
         case _:
             raise ValueError(f"no Markov chain sampler for {type(spec).__name__}")
+
+
+def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> drive.Monitor:
+    """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
+    return drive.Monitor(
+        drive.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
+        spectrum.vectors,
+        spectrum.shrinkage(posterior.nbeta, posterior.gamma),
+    )
 
 
 def _silent(progress: drive.Progress) -> None:
@@ -59,15 +99,32 @@ def sample(
     seed = run.seed
     spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
     loss0 = loss_at_minimum(posterior)
+    if isinstance(spec, Vi):
+        from lambda_hat_core.vi.run import sample_vi
+
+        return sample_vi(
+            stream(seed, "vi"),
+            posterior,
+            spec,
+            spectrum=spectrum,
+            monitor=watch(seed, posterior, spectrum),
+            loss0=loss0,
+            setup_work={"spectrum": spectrum_work, "loss0": 1 / 3},
+            began=began,
+            progress=progress,
+            clock=clock,
+        )
     start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
+    found = pilot.fly(stream(seed, "pilot"), posterior, start, spectrum)
+    spectrum, start = found.spectrum, found.positions
+    monitor = watch(seed, posterior, spectrum)
     tuned = build(stream(seed, "build"), posterior, spec, start=start, spectrum=spectrum)
-    weights = spectrum.shrinkage(posterior.nbeta, posterior.gamma)
-    monitor = drive.Monitor(
-        drive.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
-        spectrum.vectors,
-        weights,
-    )
-    setup = {"spectrum": spectrum_work, "loss0": 1 / 3, "adaptation": tuned.work}
+    setup = {
+        "spectrum": spectrum_work,
+        "pilot": found.work,
+        "loss0": 1 / 3,
+        "adaptation": tuned.work,
+    }
     nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
     draws = drive.run_chains(
         stream(seed, "sampling"),
@@ -87,7 +144,7 @@ def sample(
     values = dict(draws.values)
     sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
     virial_m = values.pop("virial_m")
-    has_curvature = bool(np.sum(weights) > 0)
+    has_curvature = bool(np.sum(monitor.weights) > 0)
     return Trace(
         loss=values.pop("loss"),
         dist2=values.pop("dist2"),
@@ -105,5 +162,5 @@ def sample(
         work={**setup, "sampling": sampling},
         seconds_total=clock() - began,
         info={"sampler": spec.kind, **tuned.info, "h_max": float(spectrum.h_max)},
-        failure=draws.failure,
+        failure=draws.failure or tuned.failure,
     )

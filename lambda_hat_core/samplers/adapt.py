@@ -4,7 +4,7 @@ Every chain takes every warm-up step with the one shared step size, and the acce
 it is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,15 +23,32 @@ _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
 Positions = Float[Array, "chain d"]
 
 
-def _with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
+class Adapted(NamedTuple):
+    """The averaged step size, where the chains stand, and what the second half saw.
+
+    Attributes:
+        variance: of every coordinate u, over chains and steps pooled.
+        count: how many points that pool holds.
+        work: full-gradient evaluations, all chains.
+    """
+
+    step_size: Scalar
+    positions: Positions
+    variance: Float[Array, " d"]
+    count: Scalar
+    work: Scalar
+
+
+def with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
+    """Return the kernel with another step size."""
     return eqx.tree_at(lambda k: k.step_size, kernel, step_size)
 
 
 @eqx.filter_jit
-def _dual_averaging(
+def dual_averaging(
     key: PRNGKeyArray, kernel: HamiltonianKernel, positions: Positions, n_steps: int, target: Scalar
-) -> tuple[Scalar, Positions, Positions, Scalar, Scalar]:
-    """Return step size, last positions, mean and variance (pooled, of w), and work."""
+) -> Adapted:
+    """Drive the mean acceptance of all chains to `target` by `n_steps` steps of each."""
     n_chains, dtype = positions.shape[0], positions.dtype
     init_key, scan_key = jr.split(key)
     states = jax.vmap(kernel.init)(jr.split(init_key, n_chains), positions)
@@ -39,7 +56,7 @@ def _dual_averaging(
 
     def advance(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, None]:
         states, t, log_step, log_average, error, work, total, squares = carry
-        moving = _with_step(kernel, jnp.exp(log_step))
+        moving = with_step(kernel, jnp.exp(log_step))
         states, stats = jax.vmap(moving.step)(jr.split(key, n_chains), states)
         accepted = jnp.nan_to_num(stats["acceptance_rate"], nan=0.0)
         t = t + 1
@@ -48,10 +65,9 @@ def _dual_averaging(
         log_step = centre - jnp.sqrt(t) / _SHRINKAGE * error
         weight = t**-_DECAY
         log_average = weight * log_step + (1 - weight) * log_average
-        delta = jax.vmap(moving.position)(states) - kernel.posterior.w0
         late = (t > n_steps // 2).astype(dtype)
-        total = total + late * jnp.sum(delta, 0)
-        squares = squares + late * jnp.sum(delta**2, 0)
+        total = total + late * jnp.sum(states.position, 0)
+        squares = squares + late * jnp.sum(states.position**2, 0)
         work = work + jnp.sum(stats["work"])
         return (states, t, log_step, log_average, error, work, total, squares), None
 
@@ -63,7 +79,7 @@ def _dual_averaging(
     mean = total / count
     variance = (squares - count * mean**2) / (count - 1)
     last = jax.vmap(kernel.position)(states)
-    return jnp.exp(log_average), last, variance, count, work
+    return Adapted(jnp.exp(log_average), last, variance, count, work)
 
 
 def warm_up(
@@ -75,36 +91,41 @@ def warm_up(
     target: float,
     metric: str,
     spectrum: Spectrum,
+    step_size: float | None = None,
 ) -> Tuned:
     """Adapt step size and metric, and return the kernel that stays fixed.
 
     `lanczos` and `identity` adapt the step size only. `diagonal` spends half of the warm-up under
-    the identity, takes the pooled variances of its second half as the metric, and adapts the step
-    size to that in the rest.
+    a multiple of the identity, takes the pooled variances of its second half as the metric, and
+    adapts the step size to that in the rest. The kernel's step size on entry is for coordinates of
+    unit width. A `step_size` that is given is kept.
     """
     posterior = kernel.posterior
     goal = jnp.asarray(target, positions.dtype)
     work = 0.0
+    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
+    narrowest = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
     if metric == "lanczos":
-        start_coordinates = coordinates.laplace(posterior, spectrum)
+        chosen = coordinates.laplace(posterior, spectrum)
     elif metric == "identity":
-        start_coordinates = coordinates.identity(posterior)
+        chosen = coordinates.identity(posterior)
+        kernel = kernel.scaled(narrowest)
     else:
-        stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
-        common = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
-        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, common))
+        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, narrowest))
         kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
         first = n_warmup // 2
         key, first_key = jr.split(key)
-        step, positions, variance, count, spent = _dual_averaging(
-            first_key, kernel, positions, first, goal
-        )
-        work += float(spent)
-        kernel, n_warmup = _with_step(kernel, step), n_warmup - first
+        seen = dual_averaging(first_key, kernel, positions, first, goal)
+        work, positions = float(seen.work), seen.positions
+        kernel, n_warmup = with_step(kernel, seen.step_size), n_warmup - first
         # Stan's regularisation towards a small multiple of the identity.
-        shrunk = (count * variance + 5e-3) / (count + 5)
-        start_coordinates = coordinates.diagonal(posterior, jnp.sqrt(shrunk))
-    kernel = eqx.tree_at(lambda k: k.coordinates, kernel, start_coordinates)
-    step, positions, _, _, spent = _dual_averaging(key, kernel, positions, n_warmup, goal)
+        shrunk = (seen.count * seen.variance + 5e-3) / (seen.count + 5)
+        chosen = coordinates.diagonal(posterior, narrowest * jnp.sqrt(shrunk))
+    kernel = eqx.tree_at(lambda k: k.coordinates, kernel, chosen)
+    if step_size is None:
+        seen = dual_averaging(key, kernel, positions, n_warmup, goal)
+        step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
+    else:
+        step = jnp.asarray(step_size, positions.dtype)
     info: dict[str, Any] = {"step_size": float(step), "metric": metric}
-    return Tuned(_with_step(kernel, step), positions, work + float(spent), info)
+    return Tuned(with_step(kernel, step), positions, work, info)

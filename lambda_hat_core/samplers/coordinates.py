@@ -56,9 +56,10 @@ def identity(posterior: Posterior) -> Coordinates:
 def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
     """A = (nbeta H + gamma)^(-1/2), low rank plus a constant.
 
-    Flat directions without localisation get the width of the softest curved one.
+    Negative curvature counts by its size; flat directions without localisation are held at 1e-8
+    of the stiffest.
     """
-    precision = posterior.nbeta * jnp.maximum(spectrum.theta, 0.0) + posterior.gamma
+    precision = posterior.nbeta * jnp.abs(spectrum.theta) + posterior.gamma
     rest = posterior.nbeta * spectrum.rest + posterior.gamma
     stiffest = jnp.maximum(jnp.max(precision), rest)
     floor = jnp.where(stiffest > 0, 1e-8 * stiffest, 1.0)

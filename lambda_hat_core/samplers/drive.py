@@ -22,6 +22,8 @@ from lambda_hat_core.types import Weights
 _CHUNKS = 20
 """Host visits a run: progress, the check for finite values, checkpoints."""
 _LOSS_WORK = 1 / 3
+_AVERAGED = {"acceptance_rate", "energy_error"}
+"""Stats of a draw that are means over its steps; `energy` is the last one's, others are sums."""
 
 
 class Progress(NamedTuple):
@@ -102,8 +104,8 @@ def _draw(
         return state, totals
 
     state, stats = jax.lax.fori_loop(0, thin, advance, (state, totals))
-    if "acceptance_rate" in stats:
-        stats["acceptance_rate"] = stats["acceptance_rate"] / thin
+    for name in _AVERAGED & stats.keys():
+        stats[name] = stats[name] / thin
     return state, {**stats, **_record(kernel, monitor, record_key, state)}
 
 

@@ -1,6 +1,6 @@
 """What NUTS, HMC and MALA share: blackjax's state in whitened coordinates."""
 
-from typing import Any
+from typing import Any, Self
 
 import blackjax.mcmc.hmc
 import equinox as eqx
@@ -37,6 +37,10 @@ class HamiltonianKernel(Kernel):
         """grad U at the position; the state holds it, so it is free."""
         del key
         return -self.coordinates.gradient_to_w(state.logdensity_grad), 0.0
+
+    def scaled(self, factor: Scalar) -> Self:
+        """Return the kernel for coordinates in which every length is `factor` times as large."""
+        return eqx.tree_at(lambda k: k.step_size, self, self.step_size * factor)
 
     def unit_mass(self) -> Weights:
         """Return the identity metric of the whitened coordinates."""

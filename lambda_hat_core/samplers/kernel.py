@@ -11,7 +11,7 @@ from lambda_hat_core.types import Weights
 
 Stats = dict[str, Scalar]
 """What a step reports: `work` (full-gradient evaluations) always; `n_steps`, `diverging`,
-`acceptance_rate`, `energy` where the sampler has them."""
+`acceptance_rate`, `energy`, `energy_error` where the sampler has them."""
 
 
 class Kernel(eqx.Module):
@@ -48,9 +48,11 @@ class Tuned(NamedTuple):
         positions: where the chains stand after adaptation.
         work: full-gradient evaluations spent on adaptation, all chains.
         info: step size and the like, plain Python values.
+        failure: why the kernel cannot be trusted, or None.
     """
 
     kernel: Kernel
     positions: Float[Array, "chain d"]
     work: float
     info: dict[str, Any]
+    failure: str | None = None

@@ -13,14 +13,17 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Sgld
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
+from lambda_hat_core.samplers.ledger import Dynamics, outer
+from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import standard_normal
-from lambda_hat_core.samplers.stepsize import automatic_step
+from lambda_hat_core.samplers.stepsize import tune
 from lambda_hat_core.types import Weights
 
 
@@ -91,6 +94,32 @@ def preconditioner_of(v: Weights, t: Scalar, spec: Sgld) -> Weights:
     return 1 / (jnp.sqrt(v_hat) + spec.eps)
 
 
+def dynamics(modes: Modes, eps: float, spec: Sgld) -> Dynamics:
+    """The update on a quadratic in u = P^(-1/2) (w - w*); `adam` carries m as well."""
+    stiff, soft = modes.share * modes.mu, (1 - modes.share) * modes.mu
+    zero, one = np.zeros_like(stiff), np.ones_like(stiff)
+    start = modes.start / modes.mu
+    if spec.precond != "adam":
+        kick = np.stack([one], 1)
+        return Dynamics(
+            outer(kick, 1 - eps * modes.mu / 2),
+            outer(kick, eps * one),
+            outer(kick, (eps / 2) ** 2 * modes.noise),
+            outer(kick, start),
+        )
+    new = 1 - spec.beta1
+    A = np.stack(
+        [
+            np.stack([1 - eps / 2 * (soft + new * stiff), -eps / 2 * spec.beta1 * one], 1),
+            np.stack([new * stiff, spec.beta1 * one], 1),
+        ],
+        1,
+    )
+    kick = np.stack([-eps / 2 * new * one, new * one], 1)
+    place = np.stack([one, zero], 1)
+    return Dynamics(A, outer(place, eps * one), outer(kick, modes.noise), outer(place, start))
+
+
 def build(
     key: PRNGKeyArray,
     posterior: Posterior,
@@ -99,37 +128,24 @@ def build(
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
 ) -> Tuned:
-    """Choose the step size where it is `auto`; nothing else is adapted.
-
-    Raises:
-        ValueError: if the minibatch is larger than the data set.
-    """
-    if posterior.data is not None and spec.batch_size and spec.batch_size > posterior.n:
-        raise ValueError(
-            f"sgld.batch_size is {spec.batch_size}, but the target has n = {posterior.n}; "
-            "choose batch_size <= n, or null for the full batch"
-        )
-
-    def preconditioner(second_moment: Weights) -> Weights:
-        return 1 / (jnp.sqrt(second_moment) + spec.eps)
-
-    step_size, work, info = automatic_step(
+    """Choose the step size where it is `auto`, and predict the biases; nothing else is adapted."""
+    step_size, work, info = tune(
         key,
         posterior,
+        spec,
         start=start,
         spectrum=spectrum,
-        batch_size=spec.batch_size,
-        fraction=spec.step_fraction,
-        preconditioner=None if spec.precond == "none" else preconditioner,
+        power=1,
+        heat=0.25,
+        dynamics=lambda modes, eps: dynamics(modes, eps, spec),
+        preconditioner=None
+        if spec.precond == "none"
+        else lambda second_moment: 1 / (jnp.sqrt(second_moment) + spec.eps),
     )
-    if spec.step_size != "auto":
-        step_size = spec.step_size
-        info["step_limited_by"] = "the config"
-    burn_steps = spec.n_burn * spec.thin
     kernel = SgldKernel(
         posterior,
         jnp.asarray(step_size, start.dtype),
-        jnp.asarray(burn_steps, start.dtype),
+        jnp.asarray(spec.n_burn * spec.thin, start.dtype),
         spec,
     )
-    return Tuned(kernel, start, work, {**info, "step_size": float(step_size)})
+    return Tuned(kernel, start, work, info)

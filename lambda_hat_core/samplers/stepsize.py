@@ -1,104 +1,159 @@
-r"""A step size for Langevin dynamics from curvature and gradient noise measured near w*.
+"""Set-up of every minibatch sampler: measure the modes, choose a step, keep the ledger.
 
-For w <- w - (eps/2) P grad U + sqrt(eps P) xi on a quadratic, with mu_i the eigenvalues of
-P^(1/2) (nbeta H + gamma) P^(1/2) and g_i the variance of the minibatch gradient of the mean loss
-along them, the stationary variance of direction i is too large by a factor of about
-    1 + eps mu_i / 4   (discretisation; exactly 1 / (1 - eps mu_i / 4))
-    1 + eps nbeta^2 g_i / 4   (minibatch noise).
-The curvature rule eps = fraction / mu_max keeps the first under fraction / 4 in the stiffest
-direction; the noise rule keeps the second under a budget on average over the directions that make
-the llc. The smaller of the two is taken.
+A sampler states its rule by two numbers: the power p for which eps^p has the unit of 1 / mu, and
+`heat`, the relative inflation of a direction's variance by minibatch noise an eps^p and unit of
+noise. eps^p is then the smaller of
+    step_fraction / mu_max   (curvature)
+    budget / (heat x mean noise of the directions that make the llc)   (minibatch noise).
 """
 
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.linalg.lanczos import lanczos
+from lambda_hat_core.config.samplers import Sghmc, Sgld, Sgnht
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.ledger import (
+    WARN_AT,
+    Dynamics,
+    account,
+    burn_in_needed,
+    is_stable,
+)
+from lambda_hat_core.samplers.modes import Modes, measure
 from lambda_hat_core.types import Weights
 
 NOISE_BUDGET = 0.05
 """Largest relative inflation of the llc by minibatch noise: what the curvature rule allows."""
-_BATCHES = 16
-"""Minibatch gradients a start point: with 4 chains, 60 degrees of freedom a direction."""
-_PRECONDITIONED_RANK = 32
 
 
-@eqx.filter_jit
-def _gradients(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "chain d"], size: int | None
-) -> Float[Array, "chain repeat d"]:
-    def at(point: Weights, key: PRNGKeyArray) -> Weights:
-        return posterior.loss_grad(point, posterior.minibatch(key, size))
+def automatic(modes: Modes, *, power: int, heat: float, fraction: float) -> tuple[float, str]:
+    """Return the step size and which rule limited it.
 
-    keys = jr.split(key, (points.shape[0], _BATCHES))
-    return jax.vmap(lambda w, ks: jax.lax.map(lambda k: at(w, k), ks))(points, keys)
-
-
-@eqx.filter_jit
-def _preconditioned_pairs(
-    key: PRNGKeyArray, posterior: Posterior, root: Weights, k: int
-) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
-    grad = jax.grad(posterior.potential)
-
-    def apply(v: Weights) -> Weights:
-        return root * jax.jvp(grad, (posterior.w0,), (root * v,))[1]
-
-    return lanczos(key, apply, root.size, k)
-
-
-def automatic_step(
-    key: PRNGKeyArray,
-    posterior: Posterior,
-    *,
-    start: Float[Array, "chain d"],
-    spectrum: Spectrum,
-    batch_size: int | None,
-    fraction: float,
-    preconditioner: Callable[[Weights], Weights] | None,
-) -> tuple[float, float, dict[str, Any]]:
-    """Return eps, its work in full-gradient evaluations, and what was measured.
-
-    `preconditioner` maps the second moment of the loss gradient to P; None is P = 1.
+    Raises:
+        ValueError: where there is nothing to take a scale from.
     """
-    nbeta, gamma = posterior.nbeta, posterior.gamma
-    noise_key, pair_key = jr.split(key)
-    stochastic = batch_size is not None and posterior.data is not None
-    gradients = _gradients(noise_key, posterior, start, batch_size)
-    work = posterior.batch_work(batch_size) * gradients.shape[0] * gradients.shape[1]
-    if preconditioner is None:
-        root = jnp.ones_like(posterior.w0)
-        mu, vectors = nbeta * jnp.maximum(spectrum.theta, 0.0) + gamma, spectrum.vectors
-    else:
-        root = jnp.sqrt(preconditioner(jnp.mean(gradients**2, axis=(0, 1))))
-        rank = min(_PRECONDITIONED_RANK, root.size)
-        mu, vectors = _preconditioned_pairs(pair_key, posterior, root, rank)
-        mu = jnp.maximum(mu, 0.0)
-        work += 2.0 * rank
-    largest = float(mu[-1])
-    by_curvature = fraction / largest if largest > 0 else float("inf")
-    localised = gamma * jnp.sum((vectors * root) ** 2, axis=1)
-    weight = jnp.clip(1 - localised / jnp.where(mu > 0, mu, jnp.inf), 0.0, 1.0)
-    variance = jnp.var((gradients * root) @ vectors.T, axis=1, ddof=1).mean(axis=0)
-    heat = float(nbeta**2 * jnp.sum(weight * variance) / jnp.maximum(jnp.sum(weight), 1e-30) / 4)
-    by_noise = NOISE_BUDGET / heat if stochastic and heat > 0 else float("inf")
+    largest = float(modes.mu.max())
+    weight = modes.count * modes.share
+    noise = float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
+    by_curvature = fraction / largest if largest > 0 else np.inf
+    by_noise = NOISE_BUDGET / (heat * noise) if noise > 0 else np.inf
     step = min(by_curvature, by_noise)
-    if step == float("inf"):
+    if step == np.inf:
         raise ValueError(
             "step_size: auto found neither curvature nor a localiser at w* (nbeta h_max + gamma "
             "is 0); give step_size a number or choose gamma > 0"
         )
+    return step ** (1 / power), "curvature" if by_curvature <= by_noise else "minibatch noise"
+
+
+def tune(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Sgld | Sghmc | Sgnht,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+    power: int,
+    heat: float,
+    dynamics: Callable[[Modes, float], Dynamics],
+    preconditioner: Callable[[Weights], Weights] | None = None,
+) -> tuple[float, float, dict[str, Any]]:
+    """Return the step size, the work of finding it, and what the run should know of itself.
+
+    Raises:
+        ValueError: if the minibatch is larger than the data set.
+    """
+    if posterior.data is not None and spec.batch_size and spec.batch_size > posterior.n:
+        raise ValueError(
+            f"{spec.kind}.batch_size is {spec.batch_size}, but the target has n = {posterior.n}; "
+            "choose batch_size <= n, or null for the full batch"
+        )
+    modes, work = measure(
+        key,
+        posterior,
+        start=start,
+        spectrum=spectrum,
+        batch_size=spec.batch_size,
+        preconditioner=preconditioner,
+    )
+    if spec.step_size == "auto":
+        step, limit = automatic(modes, power=power, heat=heat, fraction=spec.step_fraction)
+    else:
+        step, limit = float(spec.step_size), "the config"
     info = {
-        "h_max": float(spectrum.h_max),
-        "mu_max": largest,
-        "noise_inflation_per_step_size": heat if stochastic else 0.0,
-        "step_limited_by": "curvature" if by_curvature <= by_noise else "minibatch noise",
+        "step_size": step,
+        "step_limited_by": limit,
+        "mu_max": float(modes.mu.max()),
     }
+    moving = modes.mu > 1e-12 * modes.mu.max()
+    if not moving.any():
+        return step, work, info
+    modes = Modes(*(values[moving] for values in modes))
+    advised, _ = automatic(modes, power=power, heat=heat, fraction=spec.step_fraction)
+    info["ledger"] = _ledger(modes, spec, step, advised, dynamics)
     return step, work, info
+
+
+def _ledger(
+    modes: Modes,
+    spec: Sgld | Sghmc | Sgnht,
+    step: float,
+    advised: float,
+    dynamics: Callable[[Modes, float], Dynamics],
+) -> dict[str, Any]:
+    """The ledger of this run, what would be better, and warnings where it predicts > 10 %."""
+    lengths = {"n_draws": spec.n_draws, "n_burn": spec.n_burn, "thin": spec.thin}
+    ledger = account(modes, dynamics(modes, step), **lengths)
+    n_kept = spec.n_draws - spec.n_burn
+    better = dynamics(modes, advised)
+    burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.thin) if is_stable(better) else 0
+    ledger["recommended"] = {"step_size": advised, "n_burn": burn, "thin": spec.thin}
+    ledger["warnings"] = _warnings(ledger, spec, step)
+    return ledger
+
+
+def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -> list[str]:
+    better = ledger["recommended"]
+    if not ledger["stable"]:
+        return [
+            f"step_size {step:.3g} is unstable in the stiffest direction at w*: the chain will "
+            f"leave; set step_size to {better['step_size']:.3g}, or to auto"
+        ]
+    texts = {
+        "discretisation": f"lower step_size from {step:.3g} to {better['step_size']:.3g}",
+        "minibatch": f"lower step_size from {step:.3g} to {better['step_size']:.3g}, or raise "
+        f"batch_size from {spec.batch_size}",
+        "burn_in": f"raise n_burn from {spec.n_burn} to {better['n_burn']} (with step_size "
+        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts",
+        "localisation": "gamma holds directions back that the loss curves: lower gamma or raise "
+        "nbeta, or read the answer as the coefficient at this gamma",
+    }
+    return [
+        f"{name} is predicted to move llc by {ledger[name]['relative']:+.0%}: {advice}"
+        for name, advice in texts.items()
+        if abs(ledger[name]["relative"]) > WARN_AT
+    ]
+
+
+def report(ledger: dict[str, Any]) -> list[str]:
+    """Return the ledger as lines of text."""
+    better = ledger["recommended"]
+    lines = [
+        f"quadratic answer at this nbeta and gamma {ledger['oracle']:.4g}, without gamma "
+        f"{ledger['asymptotic']:.4g} (localisation {ledger['localisation']['relative']:+.1%})"
+    ]
+    if ledger["stable"]:
+        parts = ", ".join(
+            f"{name.replace('_', '-')} {ledger[name]['relative']:+.1%}"
+            for name in ("discretisation", "minibatch", "burn_in")
+        )
+        lines.append(f"predicted llc {ledger['predicted']:.4g}: {parts}")
+    lines.append(
+        f"recommended: step_size {better['step_size']:.3g}, n_burn {better['n_burn']} draws of "
+        f"{better['thin']} steps"
+    )
+    return lines + [f"warning: {text}" for text in ledger["warnings"]]

@@ -1,0 +1,145 @@
+r"""What a minibatch sampler's answer will be off by, before it runs.
+
+On the Laplace approximation the samplers are linear: x <- A x + noise of covariance Q, a small
+block a direction, the position u first. Its variance after t steps,
+    S_t = S_inf + A^t (S_0 - S_inf) (A^t)^T,   S_inf = A S_inf A^T + Q,
+is known exactly, and the llc of the recorded draws is 1/2 sum_i share_i mu_i mean_t S_t[0, 0]. It
+is taken apart into four signed biases: localisation (gamma holds back directions that the loss
+curves), discretisation (finite steps, full gradients), minibatch noise, burn-in (recorded draws
+that have not forgotten the start). Only the last three are the sampler's.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from lambda_hat_core.samplers.modes import Modes
+
+WARN_AT = 0.1
+"""Relative bias that starts a run with a warning."""
+_BURN_IN_GOAL = 0.01
+_RESOLVED = 1e-5
+"""Curvature below this part of the largest is rounding in float32, and counts as flat."""
+
+Blocks = Float[np.ndarray, "k s s"]
+
+
+class Dynamics(NamedTuple):
+    """A sampler on the Laplace approximation, one block a direction, position first.
+
+    Attributes:
+        A: one step's mean.
+        Q: covariance that the sampler injects a step.
+        Q_minibatch: covariance that minibatch noise adds.
+        S_0: covariance at the start.
+    """
+
+    A: Blocks
+    Q: Blocks
+    Q_minibatch: Blocks
+    S_0: Blocks
+
+
+def outer(vectors: Float[np.ndarray, "k s"], weights: Float[np.ndarray, " k"]) -> Blocks:
+    """Return weight v v^T of every direction."""
+    return weights[:, None, None] * vectors[:, :, None] * vectors[:, None, :]
+
+
+def is_stable(dynamics: Dynamics) -> bool:
+    """Return whether every direction forgets its start."""
+    return bool(np.abs(np.linalg.eigvals(dynamics.A)).max() < 1)
+
+
+def _squared(blocks: Blocks) -> Blocks:
+    """A -> A (x) A, which acts on covariances written as vectors."""
+    k, s, _ = blocks.shape
+    return np.einsum("kij,klm->kiljm", blocks, blocks).reshape(k, s * s, s * s)
+
+
+def _flat(blocks: Blocks) -> Float[np.ndarray, "k ss"]:
+    return blocks.reshape(blocks.shape[0], -1)
+
+
+def _solve(matrix: Blocks, right: Float[np.ndarray, "k ss"]) -> Float[np.ndarray, "k ss"]:
+    return np.linalg.solve(matrix, right[..., None])[..., 0]
+
+
+def stationary(dynamics: Dynamics, noise: Blocks) -> Float[np.ndarray, "k ss"]:
+    """Return vec S_inf under injected covariance `noise`."""
+    squared = _squared(dynamics.A)
+    return _solve(np.eye(squared.shape[1]) - squared, _flat(noise))
+
+
+def mean_of_draws(
+    dynamics: Dynamics, *, n_draws: int, n_burn: int, thin: int
+) -> Float[np.ndarray, "k ss"]:
+    """Return the mean of vec S_t over recorded draws, states thin (n_burn + 1) .. thin n_draws."""
+    final = stationary(dynamics, dynamics.Q + dynamics.Q_minibatch)
+    squared = _squared(dynamics.A)
+    one_draw = np.linalg.matrix_power(squared, thin)
+    identity = np.eye(squared.shape[1])
+    first = np.linalg.matrix_power(one_draw, n_burn + 1)
+    after = np.linalg.matrix_power(one_draw, n_draws - n_burn)
+    left = np.einsum("kij,kj->ki", first - first @ after, _flat(dynamics.S_0) - final)
+    return final + _solve(identity - one_draw, left) / (n_draws - n_burn)
+
+
+def account(
+    modes: Modes, dynamics: Dynamics, *, n_draws: int, n_burn: int, thin: int
+) -> dict[str, Any]:
+    """Return the ledger: the quadratic answer, each bias, and the answer that is predicted.
+
+    `asymptotic` is half the number of curved directions, `oracle` what an exact sampler would
+    find at this nbeta and gamma; the other biases are relative to the latter. An unstable step
+    has no predicted answer.
+    """
+    stiff = modes.share * modes.mu
+    half = 0.5 * modes.count * stiff
+    curved = stiff > _RESOLVED * stiff.max() if stiff.max() > 0 else np.zeros(stiff.size, bool)
+    asymptotic = 0.5 * float(modes.count[curved].sum())
+    oracle = 0.5 * float(modes.count @ modes.share)
+    ledger: dict[str, Any] = {
+        "asymptotic": asymptotic,
+        "oracle": oracle,
+        "localisation": _bias(oracle - asymptotic, asymptotic),
+        "stable": is_stable(dynamics),
+    }
+    if not ledger["stable"]:
+        nothing = {"discretisation": None, "minibatch": None, "burn_in": None}
+        return ledger | nothing | {"predicted": None, "error": None}
+    exact = float(half @ stationary(dynamics, dynamics.Q)[:, 0])
+    noisy = float(half @ stationary(dynamics, dynamics.Q + dynamics.Q_minibatch)[:, 0])
+    draws = mean_of_draws(dynamics, n_draws=n_draws, n_burn=n_burn, thin=thin)
+    predicted = float(half @ draws[:, 0])
+    return ledger | {
+        "discretisation": _bias(exact - oracle, oracle),
+        "minibatch": _bias(noisy - exact, oracle),
+        "burn_in": _bias(predicted - noisy, oracle),
+        "predicted": predicted,
+        "error": _bias(predicted - oracle, oracle),
+    }
+
+
+def _bias(value: float, reference: float) -> dict[str, float]:
+    return {"absolute": value, "relative": value / reference if reference > 0 else 0.0}
+
+
+def burn_in_needed(modes: Modes, dynamics: Dynamics, *, n_kept: int, thin: int) -> int:
+    """Return the draws after which the burn-in bias of the next `n_kept` is under 1 %."""
+    half = 0.5 * modes.count * modes.share * modes.mu
+    oracle = 0.5 * float(modes.count @ modes.share)
+    final = float(half @ stationary(dynamics, dynamics.Q + dynamics.Q_minibatch)[:, 0])
+
+    def enough(burn: int) -> bool:
+        draws = mean_of_draws(dynamics, n_draws=burn + n_kept, n_burn=burn, thin=thin)
+        return abs(float(half @ draws[:, 0]) - final) <= _BURN_IN_GOAL * oracle
+
+    high = 1
+    while not enough(high):
+        high *= 2
+    low = high // 2
+    while high - low > max(1, high // 50):
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

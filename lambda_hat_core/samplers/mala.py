@@ -1,0 +1,69 @@
+"""MALA (Roberts & Tweedie 1996): one Langevin step, accepted or rejected.
+
+u' = u - (eps/2) grad U + sqrt(eps) xi in the coordinates of the metric, so eps is a squared length:
+under the identity metric it is SGLD's step size, in whitened coordinates it is a pure number.
+"""
+
+import math
+from typing import Any
+
+import blackjax.mcmc.mala
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.config.samplers import Mala
+from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.adapt import warm_up
+from lambda_hat_core.samplers.coordinates import Coordinates, identity
+from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
+from lambda_hat_core.samplers.kernel import Stats, Tuned
+from lambda_hat_core.types import Weights
+
+_step: Any = blackjax.mcmc.mala.build_kernel()
+
+
+class MalaKernel(HamiltonianKernel):
+    """One step is one gradient. `step_size` is the length sqrt(eps)."""
+
+    posterior: Posterior
+    coordinates: Coordinates
+    step_size: Scalar
+
+    def init(self, key: PRNGKeyArray, w: Weights) -> Any:
+        """Evaluate the density at w."""
+        del key
+        return blackjax.mcmc.mala.init(self.coordinates.to_u(w), self.log_density)
+
+    def step(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Stats]:
+        """Propose, accept or reject. blackjax's step size is eps / 2."""
+        state, info = _step(key, state, self.log_density, self.step_size**2 / 2)
+        dtype = self.posterior.w0.dtype
+        return state, {
+            "work": jnp.ones((), dtype),
+            "acceptance_rate": jnp.asarray(info.acceptance_rate, dtype),
+        }
+
+
+def build(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Mala,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Tuned:
+    """Adapt from `start`, then return the fixed kernel."""
+    d = posterior.w0.size
+    kernel = MalaKernel(posterior, identity(posterior), jnp.asarray(d ** (-1 / 6), start.dtype))
+    tuned = warm_up(
+        key,
+        kernel,
+        start,
+        n_warmup=spec.n_warmup,
+        target=spec.target_acceptance,
+        metric=spec.metric,
+        spectrum=spectrum,
+        step_size=None if spec.step_size == "auto" else math.sqrt(spec.step_size),
+    )
+    return tuned._replace(info={**tuned.info, "step_size": tuned.info["step_size"] ** 2})

@@ -1,0 +1,289 @@
+"""MCLMC (Robnik et al. 2023, arXiv:2212.08549): motion at unit speed with slowly lost direction.
+
+Not Metropolised: the energy error a step is kept so small that its bias is. blackjax's adaptation
+finds the step size for a given energy error variance a dimension, in every chain; the chains' values
+are pooled. L comes from the autocorrelation of a few directions over all chains. A tuning counts
+only once the next steps confirm it (`_Check`); until then it is continued, and if it never is, the
+run is a failure: an MCLMC that was tuned on its way down the hill looks well and is wrong.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import blackjax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from blackjax.adaptation.mclmc_adaptation import MCLMCAdaptationState
+from blackjax.mcmc import integrators
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.config.samplers import Mclmc
+from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers import coordinates
+from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
+from lambda_hat_core.types import Weights
+
+GRADIENTS = {"isokinetic_mclachlan": 2, "isokinetic_velocity_verlet": 1}
+"""Gradients a step."""
+_ROUNDS = 5
+"""Tunings of n_tune, 2 n_tune, 4 n_tune ... steps before the run is called a failure."""
+_DIRECTIONS = 16
+_L_FACTOR = 0.4
+"""L in units of the distance between independent points: blackjax's."""
+_ENERGY_EXCESS = 10.0
+"""Tolerated ratio of the energy error's variance to the desired one: bias stays under 1 %."""
+_R_HAT_MAX = 1.2
+_VIRIAL_MAX = 0.1
+
+
+class MclmcKernel(Kernel):
+    """One step is one step of the integrator."""
+
+    posterior: Posterior
+    coordinates: Coordinates
+    step_size: Scalar
+    length: Scalar
+    integrator: str = eqx.field(static=True)
+
+    def log_density(self, u: Weights) -> Scalar:
+        """Log p(w0 + A u) up to a constant."""
+        return self.posterior.log_density(self.coordinates.to_w(u))
+
+    def blackjax_step(self) -> Any:
+        """Return blackjax's kernel for the integrator."""
+        return blackjax.mclmc.build_kernel(integrator=getattr(integrators, self.integrator))
+
+    def init(self, key: PRNGKeyArray, w: Weights) -> Any:
+        """Draw a direction."""
+        return blackjax.mclmc.init(self.coordinates.to_u(w), self.log_density, key)
+
+    def advance(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Any]:
+        """One blackjax step with its info."""
+        return self.blackjax_step()(
+            rng_key=key,
+            state=state,
+            logdensity_fn=self.log_density,
+            inverse_mass_matrix=1.0,
+            L=self.length,
+            step_size=self.step_size,
+        )
+
+    def step(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Stats]:
+        """Turn a little, integrate, turn a little. A step that is not finite is undone."""
+        state, info = self.advance(key, state)
+        dtype = self.posterior.w0.dtype
+        return state, {
+            "work": jnp.asarray(GRADIENTS[self.integrator], dtype),
+            "diverging": 1 - jnp.asarray(info.nonans, dtype),
+            "energy_error": info.energy_change**2 / self.posterior.w0.size,
+        }
+
+    def position(self, state: Any) -> Weights:
+        """Return w."""
+        return self.coordinates.to_w(state.position)
+
+    def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
+        """grad U at the position; the state holds it, so it is free."""
+        del key
+        return -self.coordinates.gradient_to_w(state.logdensity_grad), 0.0
+
+
+@eqx.filter_jit
+def _find_step(
+    key: PRNGKeyArray,
+    kernel: MclmcKernel,
+    states: Any,
+    n_steps: int,
+    energy_var: Scalar,
+    scale: bool,
+) -> tuple[Any, Scalar, Scalar, Weights]:
+    """Return states, pooled step size and L, and pooled variances of u where `scale` asks."""
+    d = kernel.posterior.w0.size
+    # blackjax spends a third more on re-adapting after it has rescaled.
+    share = 3 / 7 if scale else 1 / 2
+
+    def chain(key: PRNGKeyArray, state: Any) -> Any:
+        state, params, _ = blackjax.mclmc_find_L_and_step_size(
+            mclmc_kernel=kernel.blackjax_step(),
+            num_steps=n_steps,
+            state=state,
+            rng_key=key,
+            logdensity_fn=kernel.log_density,
+            frac_tune1=share,
+            frac_tune2=share,
+            frac_tune3=0.0,
+            desired_energy_var=energy_var,
+            diagonal_preconditioning=scale,
+            params=MCLMCAdaptationState(
+                kernel.length, kernel.step_size, jnp.ones((d,), state.position.dtype)
+            ),
+        )
+        return state, params
+
+    states, params = jax.vmap(chain)(jr.split(key, states.logdensity.shape[0]), states)
+    step_size = jnp.exp(jnp.mean(jnp.log(params.step_size)))
+    length = jnp.sqrt(jnp.mean(params.L**2))
+    return states, step_size, length, jnp.mean(params.inverse_mass_matrix, axis=0)
+
+
+class _Check(NamedTuple):
+    """Series of (chain, step) after a tuning."""
+
+    potential: np.ndarray
+    virial: np.ndarray
+    energy_error: np.ndarray
+    finite: np.ndarray
+
+    def complaint(self, desired: float) -> str | None:
+        """Say what shows that the chains are not at equilibrium, or that steps are too large."""
+        if not self.finite.all():
+            return "steps that are not finite"
+        error = float(self.energy_error.mean())
+        if error > _ENERGY_EXCESS * desired:
+            return f"an energy error variance a dimension of {error:.1e}, not {desired:.1e}"
+        r_hat = float(blackjax.rhat(jnp.asarray(_halves(self.potential))))
+        if not r_hat < _R_HAT_MAX:
+            return f"a split R-hat of the potential of {r_hat:.2f}"
+        ess = float(blackjax.ess(jnp.asarray(_halves(self.virial))))
+        mean, se = float(self.virial.mean()), float(self.virial.std()) / math.sqrt(max(ess, 1.0))
+        if not abs(mean - 1) < _VIRIAL_MAX + 4 * se:
+            return f"a virial of {mean:.2f}, not 1"
+        return None
+
+
+def _halves(series: np.ndarray) -> np.ndarray:
+    """Split every chain in two, centred: R-hat is sensitive to drift, and to rounding."""
+    half = series.shape[1] // 2
+    parts = np.concatenate([series[:, :half], series[:, half : 2 * half]])
+    return parts - parts.mean()
+
+
+@eqx.filter_jit
+def _watch(
+    key: PRNGKeyArray, kernel: MclmcKernel, states: Any, n_steps: int
+) -> tuple[Any, Scalar, _Check]:
+    """Run on; return states, the steps between independent points, and the check's series."""
+    d = kernel.posterior.w0.size
+    dtype = kernel.posterior.w0.dtype
+    key, look_key = jr.split(key)
+    look = jr.normal(look_key, (min(d, _DIRECTIONS), d), dtype) / math.sqrt(d)
+
+    def advance(state: Any, key: PRNGKeyArray) -> tuple[Any, tuple]:
+        state, info = kernel.advance(key, state)
+        virial = -jnp.sum(state.position * state.logdensity_grad) / d
+        seen = (-state.logdensity, virial, info.energy_change**2 / d, info.nonans)
+        return state, (look @ state.position, seen)
+
+    def chain(key: PRNGKeyArray, state: Any) -> tuple[Any, tuple]:
+        return jax.lax.scan(advance, state, jr.split(key, n_steps))
+
+    n_chains = states.logdensity.shape[0]
+    states, (looks, seen) = jax.vmap(chain)(jr.split(key, n_chains), states)
+    # Pooled over chains: (chain, step, direction).
+    apart = n_chains * n_steps / blackjax.ess(looks)
+    return states, jnp.nanmean(apart), _Check(*seen)
+
+
+def build(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Mclmc,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Tuned:
+    """Tune until a check confirms it, then return the fixed kernel.
+
+    Raises:
+        ValueError: in one dimension, where the dynamics do not exist.
+    """
+    d, dtype = posterior.w0.size, start.dtype
+    if d < 2:
+        raise ValueError(
+            f"mclmc moves at unit speed on a sphere of directions, but d is {d}; choose nuts or hmc"
+        )
+    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
+    narrowest = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
+    width = jnp.asarray(math.sqrt(d), dtype)
+    if spec.metric == "lanczos":
+        chosen = coordinates.laplace(posterior, spectrum)
+    elif spec.metric == "identity":
+        chosen, width = coordinates.identity(posterior), width * narrowest
+    else:
+        chosen = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, narrowest))
+    kernel = MclmcKernel(posterior, chosen, 0.25 * width, width, spec.integrator)
+    work, failure = 0.0, None
+    if spec.metric == "diagonal":
+        scale_key, key = jr.split(key)
+        kernel, start, work = _rescale(scale_key, kernel, start, spec)
+    if spec.L == "auto" or spec.step_size == "auto":
+        kernel, start, spent, failure = _tune(key, kernel, start, spec)
+        work += spent
+    if spec.L != "auto":
+        kernel = eqx.tree_at(lambda k: k.length, kernel, jnp.asarray(spec.L, dtype))
+    if spec.step_size != "auto":
+        kernel = eqx.tree_at(lambda k: k.step_size, kernel, jnp.asarray(spec.step_size, dtype))
+    info = {
+        "step_size": float(kernel.step_size),
+        "L": float(kernel.length),
+        "metric": spec.metric,
+    }
+    return Tuned(kernel, start, work, info, failure)
+
+
+def _rescale(
+    key: PRNGKeyArray, kernel: MclmcKernel, start: Float[Array, "chain d"], spec: Mclmc
+) -> tuple[MclmcKernel, Float[Array, "chain d"], float]:
+    """Return the kernel in coordinates scaled by the pooled variances, where chains stand, work."""
+    init_key, find_key = jr.split(key)
+    states = _start(init_key, kernel, start)
+    goal = jnp.asarray(spec.desired_energy_var, start.dtype)
+    states, *_, variance = _find_step(find_key, kernel, states, spec.n_tune, goal, True)
+    scale = kernel.coordinates.scale * jnp.sqrt(variance)
+    width = jnp.asarray(math.sqrt(start.shape[1]), start.dtype)
+    wide = coordinates.diagonal(kernel.posterior, scale)
+    work = start.shape[0] * (1 + GRADIENTS[spec.integrator] * spec.n_tune)
+    rescaled = MclmcKernel(kernel.posterior, wide, 0.25 * width, width, spec.integrator)
+    return rescaled, jax.vmap(kernel.position)(states), float(work)
+
+
+def _tune(
+    key: PRNGKeyArray, kernel: MclmcKernel, start: Float[Array, "chain d"], spec: Mclmc
+) -> tuple[MclmcKernel, Float[Array, "chain d"], float, str | None]:
+    """Find L and the step size; every round that is not confirmed is followed by one twice as long.
+
+    Returns the kernel, where the chains stand, the work, and what is wrong if nothing helped.
+    """
+    goal = jnp.asarray(spec.desired_energy_var, start.dtype)
+    init_key, key = jr.split(key)
+    states = _start(init_key, kernel, start)
+    n_steps, complaint = 0, None
+    for attempt in range(_ROUNDS):
+        find_key, watch_key = jr.split(jr.fold_in(key, attempt))
+        n_round = spec.n_tune * 2**attempt
+        n_watch = n_round // 3
+        states, *lengths, _ = _find_step(find_key, kernel, states, n_round - n_watch, goal, False)
+        kernel = eqx.tree_at(lambda k: (k.step_size, k.length), kernel, tuple(lengths))
+        states, apart, check = _watch(watch_key, kernel, states, n_watch)
+        length = _L_FACTOR * kernel.step_size * apart
+        kernel = eqx.tree_at(lambda k: k.length, kernel, length)
+        n_steps += n_round
+        complaint = _Check(*map(np.asarray, check)).complaint(spec.desired_energy_var)
+        if complaint is None:
+            break
+    failure = complaint and (
+        f"mclmc: after {n_steps} tuning steps a chain the check still found {complaint}; "
+        f"raise n_tune (now {spec.n_tune}), or choose nuts"
+    )
+    work = start.shape[0] * (1 + GRADIENTS[spec.integrator] * n_steps)
+    return kernel, jax.vmap(kernel.position)(states), float(work), failure
+
+
+@eqx.filter_jit
+def _start(key: PRNGKeyArray, kernel: MclmcKernel, start: Float[Array, "chain d"]) -> Any:
+    return jax.vmap(kernel.init)(jr.split(key, start.shape[0]), start)
