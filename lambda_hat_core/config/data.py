@@ -67,8 +67,9 @@ DataSpec = Annotated[Synthetic | Digits | Diabetes | NoData, Field(discriminator
 class Teacher(Frozen):
     """The network that labels synthetic inputs, with weights independent of the student's.
 
-    At most one of `widths`, `target_params`, `hidden` sizes it; a field left null is the
-    student's. Dropout is a mask on the teacher's outputs, drawn once when the data are made.
+    At most one of `widths`, `target_params`, `hidden` sizes it. A field left null is the student's,
+    and so are biases, layer norms and skip connections. Dropout is a mask on the teacher's outputs,
+    drawn once when the data are made.
     """
 
     depth: PositiveInt | None = None

@@ -19,15 +19,22 @@ Activation = Literal["relu", "tanh", "gelu", "identity"]
 
 
 def infer_width(
-    in_dim: int, out_dim: int, depth: int, target_params: int, *, bias: bool = True
+    in_dim: int,
+    out_dim: int,
+    depth: int,
+    target_params: int,
+    *,
+    bias: bool = True,
+    layernorm: bool = False,
 ) -> int:
     """Return the constant hidden width h whose parameter count is nearest to `target_params`.
 
-    P(h) = (in + 1) h + (depth - 1)(h + 1) h + (h + 1) out with biases, the 1's being 0 without;
-    a layer norm's parameters are not counted. h >= 1, and a tie goes to the smaller h.
+    P(h) = (in + b) h + (depth - 1)(h + b) h + (h + b) out, plus 2 depth h of layer norms; b is 1
+    with biases, else 0. h >= 1, and a tie goes to the smaller h.
     """
     b = int(bias)
-    square, linear = depth - 1, in_dim + b + (depth - 1) * b + out_dim
+    square = depth - 1
+    linear = in_dim + b + (depth - 1) * b + out_dim + 2 * depth * layernorm
 
     def count(h: int) -> int:
         return square * h * h + linear * h + b * out_dim

@@ -4,7 +4,7 @@ from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.networks.deeplinear import DeepLinear
 from lambda_hat_core.networks.diagonallinear import DiagonalLinear
-from lambda_hat_core.networks.mlp import Mlp, infer_width
+from lambda_hat_core.networks.mlp import Mlp
 from lambda_hat_core.networks.network import Network
 from lambda_hat_core.networks.quadraticactivation import QuadraticActivation
 
@@ -41,7 +41,7 @@ def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> Mlp:
     if hidden is None:
         width = spec.hidden
         if spec.target_params is not None:
-            width = infer_width(
+            width = model.infer_width(
                 p, q, spec.depth, spec.target_params, bias=spec.bias, layernorm=spec.layernorm
             )
         hidden = (width,) * spec.depth

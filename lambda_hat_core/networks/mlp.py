@@ -110,25 +110,3 @@ class Mlp:
 def _normalise(h: Float[Array, "n width"]) -> Float[Array, "n width"]:
     centred = h - jnp.mean(h, axis=-1, keepdims=True)
     return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _NORM_FLOOR)
-
-
-def count(widths: tuple[int, ...], *, bias: bool, layernorm: bool = False) -> int:
-    """Return d of an MLP."""
-    return Mlp(widths, bias=bias, layernorm=layernorm).size
-
-
-def infer_width(
-    in_dim: int, out_dim: int, depth: int, target: int, *, bias: bool, layernorm: bool = False
-) -> int:
-    """Return the constant hidden width whose number of weights is nearest to `target`."""
-
-    def total(width: int) -> int:
-        return count((in_dim, *(width,) * depth, out_dim), bias=bias, layernorm=layernorm)
-
-    low, high = 1, 2
-    while total(high) < target:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if total(middle) <= target else (low, middle)
-    return min((low, high), key=lambda width: abs(total(width) - target))

@@ -165,7 +165,7 @@ _HINTS: dict[str, dict[str, str]] = {
         "init": _REMOVE,
         "seed": "write seed in the target's entry",
         "dropout": "write dropout_rate",
-        "bias": _REMOVE + ": a teacher has biases",
+        "bias": _REMOVE + ": a teacher has biases where its student has",
         "in_dim": "write model.in_dim: student and teacher see the same inputs",
         "out_dim": "write model.out_dim: student and teacher have the same outputs",
     },

@@ -57,14 +57,23 @@ def _mlp(model: Mlp, part: Section, data: DataSpec) -> Mlp:
     if widths is None:
         width = model.hidden
         if model.target_params is not None:
-            width = infer_width(
-                dims["in_dim"], dims["out_dim"], model.depth, model.target_params, bias=model.bias
-            )
+            width = _inferred(model.model_copy(update=dims), model.depth, model.target_params)
         widths = (width,) * model.depth
     elif part.values.get("depth") not in (None, len(widths)):
         raise part.error("depth", f"widths has {len(widths)} entries", "remove depth")
     canonical = {"depth": len(widths), "hidden": widths[0], "target_params": None}
     return model.model_copy(update={**dims, **canonical, "widths": widths})
+
+
+def _inferred(model: Mlp, depth: int, target_params: int) -> int:
+    return infer_width(
+        model.in_dim or 0,
+        model.out_dim or 0,
+        depth,
+        target_params,
+        bias=model.bias,
+        layernorm=model.layernorm,
+    )
 
 
 def _custom(model: Custom, part: Section) -> Custom:
@@ -91,8 +100,7 @@ def complete_teacher(teacher: Teacher, part: Section, student: Mlp) -> Teacher:
     if teacher.widths is not None:
         widths = teacher.widths
     elif teacher.target_params is not None:
-        dims = (student.in_dim or 0, student.out_dim or 0)
-        widths = (infer_width(*dims, depth, teacher.target_params),) * depth
+        widths = (_inferred(student, depth, teacher.target_params),) * depth
     elif teacher.hidden is not None:
         widths = (teacher.hidden,) * depth
     elif depth == len(own):
@@ -115,9 +123,8 @@ def complete_teacher(teacher: Teacher, part: Section, student: Mlp) -> Teacher:
 
 
 def same_function_class(student: Mlp, teacher: Teacher) -> bool:
-    """Return whether the teacher's weights are a point of the student's parameter space."""
-    return (
-        student.widths == teacher.widths
-        and student.activation == teacher.activation
-        and student.bias
-    )
+    """Return whether the teacher's weights are a point of the student's parameter space.
+
+    Whatever a teacher cannot name (biases, layer norms, skip connections) is the student's.
+    """
+    return student.widths == teacher.widths and student.activation == teacher.activation

@@ -206,7 +206,7 @@ def _known_truth(part: Section, model: ModelSpec, data: DataSpec, teacher: Teach
     if not same_function_class(model, teacher):
         raise part.error(
             "start",
-            "the teacher's widths, activation and biases are not the student's, so no student "
-            "weights are known to generate the data",
+            "the teacher's widths and activation are not the student's, so no student weights are "
+            "known to generate the data",
             f"{way_out}, or teacher: _null",
         )

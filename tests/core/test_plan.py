@@ -1,7 +1,6 @@
 """From experiment YAML to concrete specs with stable ids."""
 
 import hashlib
-import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from lambda_hat_core.config.model import Custom, Mlp, NormalCrossing, Quadratic,
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import Nuts, Sgld, Vi
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.networks import make_network
 from lambda_hat_core.plan.plan import Plan, load_plan, load_union
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -296,20 +296,18 @@ def test_every_shipped_preset_is_valid(plan_of):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_inferred_widths_are_the_nearest(bias: bool):
-    b = int(bias)
-    for in_dim, out_dim, depth, wanted in [
-        (4, 1, 2, 50),
-        (32, 1, 3, 10_000),
-        (64, 10, 1, 9),
-        (3, 2, 5, 777),
-    ]:
-        sizes = {}
-        for h in range(1, 300):
-            widths = [in_dim, *([h] * depth), out_dim]
-            sizes[h] = sum((m + b) * k for m, k in itertools.pairwise(widths))
-        best = min(sizes, key=lambda h: abs(sizes[h] - wanted))
-        assert infer_width(in_dim, out_dim, depth, wanted, bias=bias) == best
+@pytest.mark.parametrize("layernorm", [True, False])
+@pytest.mark.parametrize("case", [(4, 1, 2, 50), (32, 1, 3, 10_000), (64, 10, 1, 9), (3, 2, 5, 777)])
+def test_inferred_widths_are_the_nearest(bias: bool, layernorm: bool, case: tuple[int, ...]):
+    in_dim, out_dim, depth, wanted = case
+    distances = {}
+    for h in range(1, 200):
+        network = Mlp(
+            in_dim=in_dim, out_dim=out_dim, widths=(h,) * depth, bias=bias, layernorm=layernorm
+        )
+        distances[h] = abs(make_network(network, in_dim, out_dim).size - wanted)
+    inferred = infer_width(in_dim, out_dim, depth, wanted, bias=bias, layernorm=layernorm)
+    assert inferred == min(distances, key=lambda h: distances[h])
 
 
 def test_normal_crossings_start_at_their_point(plan_of):
@@ -332,7 +330,8 @@ def test_five_thousand_runs_load_fast_and_without_jax_or_dagster(tmp_path: Path)
     file.write_text("\n".join(["targets:", *targets, "samplers:", *samplers]))
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from lambda_hat_core.plan.plan import load_plan\n"
+        "from lambda_hat_core.networks import make_network
+from lambda_hat_core.plan.plan import load_plan\n"
         "start = time.process_time()\n"
         f"runs = load_plan({str(file)!r}, Path({str(CONFIG)!r})).runs\n"
         "print(len(runs), time.process_time() - start)\n"
