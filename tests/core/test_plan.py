@@ -297,7 +297,7 @@ def test_every_shipped_preset_is_valid(plan_of):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("layernorm", [True, False])
-@pytest.mark.parametrize("case", [(4, 1, 2, 50), (32, 1, 3, 10_000), (64, 10, 1, 9), (3, 2, 5, 777)])
+@pytest.mark.parametrize("case", [(4, 1, 2, 50), (32, 1, 3, 9999), (64, 10, 1, 9), (3, 2, 5, 777)])
 def test_inferred_widths_are_the_nearest(bias: bool, layernorm: bool, case: tuple[int, ...]):
     in_dim, out_dim, depth, wanted = case
     distances = {}
@@ -330,8 +330,7 @@ def test_five_thousand_runs_load_fast_and_without_jax_or_dagster(tmp_path: Path)
     file.write_text("\n".join(["targets:", *targets, "samplers:", *samplers]))
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from lambda_hat_core.networks import make_network
-from lambda_hat_core.plan.plan import load_plan\n"
+        "from lambda_hat_core.plan.plan import load_plan\n"
         "start = time.process_time()\n"
         f"runs = load_plan({str(file)!r}, Path({str(CONFIG)!r})).runs\n"
         "print(len(runs), time.process_time() - start)\n"
