@@ -7,10 +7,10 @@ llc = nbeta (E_p[L_n(w)] - L_n(w*)), the estimator of Lau et al. 2023 (arXiv:230
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.counters import indices
 from lambda_hat_core.target import Loss, Target
 from lambda_hat_core.types import Batch, Weights
 
@@ -46,8 +46,8 @@ class Posterior(eqx.Module):
         """Draw `size` examples with replacement; all of them for None or for a potential."""
         if size is None or self.data is None:
             return self.data
-        index = jr.randint(key, (size,), 0, self.n)
-        return tuple(array[index] for array in self.data)
+        index = indices(key, size, self.n)
+        return tuple(array.at[index].get(mode="promise_in_bounds") for array in self.data)
 
     def batch_work(self, size: int | None) -> float:
         """Cost of one gradient on `size` examples, in full-gradient evaluations."""

@@ -1,8 +1,13 @@
-"""Where each named array lies in the flat vector: static slices, free inside jit."""
+"""Where each named array lies in the flat vector.
+
+Cut by one lax.split, whose gradient is one concatenation; slices would have one zero-padded vector
+of length d each, and cost a gradient 10 to 30 % at d = 1e5.
+"""
 
 import math
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -19,12 +24,8 @@ def size(shapes: Shapes) -> int:
 
 def split(shapes: Shapes, w: Weights) -> dict[str, Array]:
     """Return the named arrays of a flat vector."""
-    arrays, begin = {}, 0
-    for name, shape in shapes:
-        end = begin + math.prod(shape)
-        arrays[name] = w[begin:end].reshape(shape)
-        begin = end
-    return arrays
+    parts = jax.lax.split(w, [math.prod(shape) for _, shape in shapes])
+    return {name: part.reshape(shape) for (name, shape), part in zip(shapes, parts, strict=True)}
 
 
 def join(shapes: Shapes, arrays: Mapping[str, Array]) -> Weights:

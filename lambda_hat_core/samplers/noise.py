@@ -1,23 +1,81 @@
-"""The Gaussian noise that Langevin samplers inject, by the name of its generator."""
+r"""The Gaussian noise that Langevin samplers inject, by the name of its generator.
 
-from typing import Literal
+xi = sqrt(2) erfinv(x) with x uniform on (-1, 1) from the bits of `threefry` (those of jax.random)
+or `philox`. In float32 erfinv is the pair of polynomials of Giles 2010 (GPU Computing Gems 2, ch.
+10) in w = -log(1 - x^2), with 1 - |x| the random number itself: 31 bits of it reach 6.2 standard
+deviations, where jax.random.normal ends at 5.4. A plain log fuses where lax.erf_inv does not.
+"""
 
+from typing import Literal, assert_never
+
+import jax
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float32, Float64, PRNGKeyArray, UInt32, UInt64
 
+from lambda_hat_core import counters
 from lambda_hat_core.types import Weights
 
 Generator = Literal["threefry", "philox"]
 
+# Giles 2010, table 5: erfinv(x) / x for w < 5, in w - 2.5, and beyond, in sqrt(w) - 3.
+_CENTRE = (
+    2.81022636e-08,
+    3.43273939e-07,
+    -3.5233877e-06,
+    -4.39150654e-06,
+    0.00021858087,
+    -0.00125372503,
+    -0.00417768164,
+    0.246640727,
+    1.50140941,
+)
+_TAIL = (
+    -0.000200214257,
+    0.000100950558,
+    0.00134934322,
+    -0.00367342844,
+    0.00573950773,
+    -0.0076224613,
+    0.00943887047,
+    1.00167406,
+    2.83297682,
+)
+
 
 def standard_normal(key: PRNGKeyArray, like: Weights, generator: Generator) -> Weights:
-    """Return N(0, I) noise of the shape and dtype of `like`."""
-    if generator == "threefry":
-        return jr.normal(key, like.shape, like.dtype)
-    raise ValueError(f"noise generator {generator!r} is not known; choose threefry")
+    """Return N(0, I) noise of the shape and dtype of `like`.
+
+    The barrier keeps XLA from drawing it anew in every use.
+    """
+    long = like.dtype == jnp.float64
+    match generator:
+        case "threefry":
+            draw = counters.long_bits if long else counters.bits
+        case "philox":
+            draw = counters.philox_long_bits if long else counters.philox_bits
+        case _:
+            assert_never(generator)
+    values = draw(key, like.size)
+    return jax.lax.optimization_barrier(_double(values) if long else _single(values))
 
 
-def zeros(like: Weights) -> Weights:
-    """Return no noise."""
-    return jnp.zeros_like(like)
+def _horner(coefficients: tuple[float, ...], x: Float32[Array, " d"]) -> Float32[Array, " d"]:
+    total = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = total * x + coefficient
+    return total
+
+
+def _single(bits: UInt32[Array, " d"]) -> Float32[Array, " d"]:
+    """The lowest bit is the sign, the others are 1 - |x| in (0, 1]."""
+    rest = ((bits >> 1).astype(jnp.int32).astype(jnp.float32) + 0.5) * 2.0**-31
+    w = -jnp.log(rest * (2 - rest))
+    slope = jnp.where(w < 5, _horner(_CENTRE, w - 2.5), _horner(_TAIL, jnp.sqrt(w) - 3))
+    size = 2**0.5 * slope * (1 - rest)
+    return jnp.where(bits & 1, -size, size)
+
+
+def _double(bits: UInt64[Array, " d"]) -> Float64[Array, " d"]:
+    """The first 53 bits are x."""
+    x = ((bits >> 11).astype(jnp.float64) + 0.5) * 2.0**-52 - 1
+    return 2**0.5 * jax.lax.erf_inv(x)
