@@ -1,6 +1,6 @@
 """What NUTS, HMC and MALA share: blackjax's state in whitened coordinates."""
 
-from typing import Any, Self
+from typing import Any
 
 import blackjax.mcmc.hmc
 import equinox as eqx
@@ -38,7 +38,7 @@ class HamiltonianKernel(Kernel):
         del key
         return -self.coordinates.gradient_to_w(state.logdensity_grad), 0.0
 
-    def scaled(self, factor: Scalar) -> Self:
+    def scaled(self, factor: Scalar) -> "HamiltonianKernel":
         """Return the kernel for coordinates in which every length is `factor` times as large."""
         return eqx.tree_at(lambda k: k.step_size, self, self.step_size * factor)
 
