@@ -1,6 +1,7 @@
 """From experiment YAML to concrete specs with stable ids."""
 
 import hashlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ from lambda_hat_core.config.model import Custom, Mlp, NormalCrossing, Quadratic,
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import Nuts, Sgld, Vi
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.networks import make_network
 from lambda_hat_core.plan.plan import Plan, load_plan, load_union
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -302,10 +302,9 @@ def test_inferred_widths_are_the_nearest(bias: bool, layernorm: bool, case: tupl
     in_dim, out_dim, depth, wanted = case
     distances = {}
     for h in range(1, 200):
-        network = Mlp(
-            in_dim=in_dim, out_dim=out_dim, widths=(h,) * depth, bias=bias, layernorm=layernorm
-        )
-        distances[h] = abs(make_network(network, in_dim, out_dim).size - wanted)
+        sizes = itertools.pairwise([in_dim, *[h] * depth, out_dim])
+        norms = 2 * h * depth * layernorm
+        distances[h] = abs(sum((m + bias) * k for m, k in sizes) + norms - wanted)
     inferred = infer_width(in_dim, out_dim, depth, wanted, bias=bias, layernorm=layernorm)
     assert inferred == min(distances, key=lambda h: distances[h])
 
