@@ -16,12 +16,16 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.types import Weights
 
 _CHUNKS = 20
 """Host visits a run: progress, the check for finite values, checkpoints."""
 _LOSS_WORK = 1 / 3
+_ONE_CHAIN_AT_A_TIME = 5000
+"""From this d on a device runs its chains in turn: one chain's state fits the cache, its products
+are plain instead of batched, and no chain waits for another's tree (bench/README.md)."""
 _AVERAGED = {"acceptance_rate", "energy_error"}
 """Stats of a draw that are means over its steps; `energy` is the last one's, others are sums."""
 
@@ -91,13 +95,13 @@ def _record(kernel: Kernel, monitor: Monitor, key: PRNGKeyArray, state: Any) -> 
 def _draw(
     kernel: Kernel, monitor: Monitor, thin: int, chain_key: PRNGKeyArray, state: Any, index: Array
 ) -> tuple[Any, dict[str, Array]]:
-    step_key, record_key = jr.split(jr.fold_in(chain_key, index))
+    step_key, record_key = split(fold_in(chain_key, index))
     _, shapes = jax.eval_shape(kernel.step, step_key, state)
     totals = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
     def advance(i: Array, carry: tuple) -> tuple:
         state, totals = carry
-        state, stats = kernel.step(jr.fold_in(step_key, i), state)
+        state, stats = kernel.step(fold_in(step_key, i), state)
         totals = {name: totals[name] + value for name, value in stats.items()}
         if "energy" in stats:
             totals["energy"] = stats["energy"]
@@ -134,14 +138,16 @@ def _advance(
                 lambda s, i: _draw(kernel, monitor, thin, key, s, i), state, indices
             )
 
-        return jax.vmap(chain)(keys, states)
+        if monitor.projections.shape[1] < _ONE_CHAIN_AT_A_TIME:
+            return jax.vmap(chain)(keys, states)
+        return jax.lax.map(lambda pair: chain(*pair), (keys, states))
 
-    split, whole = PartitionSpec("chain"), PartitionSpec()
+    by_chain, whole = PartitionSpec("chain"), PartitionSpec()
     return jax.shard_map(
         shard,
         mesh=mesh,
-        in_specs=(whole, split, split, whole),
-        out_specs=(split, split),
+        in_specs=(whole, by_chain, by_chain, whole),
+        out_specs=(by_chain, by_chain),
         check_vma=False,
     )(arrays, keys, states, indices)
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Sgld
+from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
@@ -55,7 +55,7 @@ class SgldKernel(Kernel):
     def step(self, key: PRNGKeyArray, state: SgldState) -> tuple[SgldState, Stats]:
         """Move along one minibatch gradient and add noise."""
         posterior, spec = self.posterior, self.spec
-        batch_key, noise_key = jr.split(key)
+        batch_key, noise_key = split(key)
         w, v, m, t = state
         g = posterior.loss_grad(w, posterior.minibatch(batch_key, spec.batch_size))
         t = t + 1
