@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core.analysis import verdict
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.verdict import Finding, findings
+from lambda_hat_core.analysis.words import plus_minus
 
 
 class Check(NamedTuple):
@@ -95,7 +96,7 @@ def _certificate_text(estimate: Estimate) -> str:
     if estimate.v_m is None:
         return "V_M was not computed"
     error = estimate.v_m_se or 0.0
-    text = f"V_M = {estimate.v_m:.3f} +- {error:.3f}"
+    text = f"V_M = {plus_minus(estimate.v_m, error)}"
     if error > verdict.V_M_TOLERANCE:
         return f"{text}: too noisy to see a deviation of {verdict.V_M_TOLERANCE}"
     return text

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.analysis.measure import Estimate, Verdict
+from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
 
 R_HAT_MAX = 1.01
@@ -16,11 +17,18 @@ R_HAT_MAX = 1.01
 ESS_MIN = 100.0
 """Effective draws a run: the relative error of the standard error is then below 10 %."""
 
+SE_SHARE = 0.5
+"""Share of the estimate its error may be. Draws of the LLC scatter by about sqrt(2 / d_eff) of their
+mean, so with 100 effective draws more than this takes outliers that no interval covers."""
+
 V_M_TOLERANCE = 0.1
 """On a small deep linear net the estimate was off by 5 % at V_M = 0.86 and by 105 % at 1.74."""
 
 V_M_SES = 2.0
 """Standard errors by which V_M must differ from 1 before it is evidence."""
+
+V_M_NOISE = 0.25
+"""Standard error of V_M beyond which half the estimate could be wrong unseen (2 se)."""
 
 NEGATIVE_SES = 2.0
 """Standard errors below zero at which an estimate is no learning coefficient."""
@@ -114,6 +122,9 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"fewer than {ESS_MIN:.0f}"
         )
         yield suspect(estimate.ess_min, ESS_MIN, text)
+    if estimate.llc is not None and (estimate.llc_se or 0.0) > SE_SHARE * max(estimate.llc, 0.0):
+        text = f"the error is more than half of the estimate: {_llc(estimate)}"
+        yield suspect(estimate.llc_se, SE_SHARE * max(estimate.llc, 0.0), text)
     if estimate.n_divergent:
         text = f"{estimate.n_divergent} steps diverged: the step size is too large"
         yield suspect(float(estimate.n_divergent), 0.0, text)
@@ -126,17 +137,23 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
 
 
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
-    """V_M further from 1 than the tolerance, and by more than its own error explains."""
+    """V_M further from 1 than the tolerance, unless its own error explains the distance.
+
+    The error is no excuse where it is so large that V_M certifies nothing.
+    """
     if estimate.v_m is None:
         return
     off, error = abs(estimate.v_m - 1), estimate.v_m_se or 0.0
-    if off > V_M_TOLERANCE and off > V_M_SES * error:
-        meaning = "not equilibrated" if estimate.v_m < 1 else "heated by step size or noise"
-        text = (
-            f"the virial certificate V_M is {estimate.v_m:.3f} +- {error:.3f}, more than "
-            f"{V_M_TOLERANCE} from 1: {meaning}"
-        )
-        yield Finding("certificate", "suspect", estimate.v_m, V_M_TOLERANCE, text)
+    if off <= V_M_TOLERANCE or (off <= V_M_SES * error and error <= V_M_NOISE):
+        return
+    meaning = "not equilibrated" if estimate.v_m < 1 else "heated by step size or noise"
+    if off <= V_M_SES * error:
+        meaning = "too noisy to certify anything"
+    text = (
+        f"the virial certificate V_M is {plus_minus(estimate.v_m, error)}, more than "
+        f"{V_M_TOLERANCE} from 1: {meaning}"
+    )
+    yield Finding("certificate", "suspect", estimate.v_m, V_M_TOLERANCE, text)
 
 
 def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
@@ -150,7 +167,7 @@ def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
     if llc is not None:
         floor = -(NEGATIVE_SES * (estimate.llc_se or 0.0) + rounding)
         if llc < floor:
-            text = f"the estimate {llc:.4g} is negative, below {floor:.2g}: w* is not a minimum"
+            text = f"the estimate {_llc(estimate)} is negative, so w* is not a minimum"
             yield Finding("minimum", "failed", llc, floor, text)
     share = math.inf if llc is None else max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc)
     if bias is not None and bias > share:
@@ -175,6 +192,10 @@ def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
             f"under {floor:.3g}, so w* is not the minimum"
         )
         yield Finding("minimum", "suspect", estimate.llc_min, floor, text)
+
+
+def _llc(estimate: Estimate) -> str:
+    return plus_minus(estimate.llc, estimate.llc_se)
 
 
 def off_centre_bias(estimate: Estimate, meta: Mapping[str, Any]) -> float | None:

@@ -1,0 +1,222 @@
+"""The look of every figure, set object by object because rcParams are shared between threads."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
+
+PALETTE = (
+    "#1f5792",
+    "#d77e15",
+    "#00a95a",
+    "#ab78a0",
+    "#410da0",
+    "#6f4e0f",
+    "#5380fc",
+    "#882255",
+    "#2d161a",
+)
+"""Nine colours, pairwise at least 20 apart in CIELAB under normal vision and simulated protanopia,
+deuteranopia and tritanopia, and of contrast 3 or more on white (tested)."""
+
+INK = "#222222"
+FAINT = "#6b6b6b"
+GRID = "#e3e3e3"
+DPI = 110
+_COLOURS = 64
+_WHITE = 253
+"""Levels that quantising takes white to, and that are set back to it."""
+
+_EM = 0.66
+"""Mean width of a bold letter in units of the font size."""
+_LEAST_SIZE = 7.0
+_FONT = {"size": 9.5, "color": INK}
+
+
+class Reference(NamedTuple):
+    """A value a figure draws a line at.
+
+    Attributes:
+        value: in the units of the LLC.
+        label: what it is, for the legend.
+        dashes: matplotlib's line style.
+    """
+
+    value: float
+    label: str
+    dashes: str
+
+
+def references(llc_known: float | None, llc_oracle: float | None) -> list[Reference]:
+    """Return the lines for lambda and for the exact value at this nbeta and gamma."""
+    lines = []
+    if llc_known is not None:
+        lines.append(Reference(llc_known, f"known λ = {llc_known:.4g}", "--"))
+    if llc_oracle is not None:
+        lines.append(Reference(llc_oracle, f"exact at this temperature = {llc_oracle:.4g}", ":"))
+    return lines
+
+
+def new_figure(
+    width: float,
+    height: float,
+    title: str,
+    said: str = "",
+    *,
+    left: float = 0.75,
+    right: float = 0.15,
+    bottom: float = 0.55,
+    top: float = 0.65,
+    gap: float = 0.25,
+) -> Figure:
+    """Return an empty figure under a title and a line that says more.
+
+    Size, margins and the gap between columns are in inches. Margins are given, not found by a
+    layout engine, which would draw everything twice.
+    """
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=gap / (width / 2),
+        hspace=0.12,
+    )
+    _line(figure, title, 0.08, 10.5, "bold")
+    _line(figure, said, 0.29, 9.0, "normal")
+    return figure
+
+
+def _line(figure: Figure, text: str, below_top: float, size: float, weight: str) -> None:
+    """Write a line across the top, in smaller letters if it is long and cut if very long."""
+    width, height = figure.get_size_inches()
+    wanted = len(text) * size * _EM / 72
+    size = max(_LEAST_SIZE, size * min(1.0, (width - 0.2) / max(wanted, 1e-9)))
+    most = int((width - 0.2) * 72 / (size * _EM))
+    shown = text if len(text) <= most else text[: most - 3] + "..."
+    where = {"x": 0.1 / width, "y": 1 - below_top / height, "ha": "left", "va": "top"}
+    figure.text(s=shown, size=size, color=INK, weight=weight, **where)
+
+
+def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
+    """Give an axes its labels, spines, ticks and grid."""
+    axes.set_xlabel(xlabel, **_FONT)
+    axes.set_ylabel(ylabel, **_FONT)
+    if title:
+        axes.set_title(title, loc="left", size=9.5, color=INK)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    axes.tick_params(colors=FAINT, labelcolor=INK, labelsize=8.5)
+    axes.grid(True, color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def short(value: float, _position: Any = None) -> str:
+    """Write a tick label: 0.25, 300, 20k, 1.5M, 2e-05."""
+    size = abs(value)
+    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if unit <= size < 1e12:
+            return f"{value / unit:.4g}{suffix}"
+    return f"{value:.4g}"
+
+
+def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
+    """Make an axis logarithmic, with enough plain labels even within one decade."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    decades = math.log10(max(positive) / min(positive)) if positive else 0.0
+    if decades < 1:
+        axis.set_major_locator(MaxNLocator(5))
+    else:
+        subs = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
+        axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(short))
+
+
+def count_axis(axes: Axes) -> None:
+    """Label the x axis with whole numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(short))
+
+
+def draw_references(axes: Axes, lines: Iterable[Reference], *, vertical: bool = False) -> None:
+    """Draw the known and exact values across an axes."""
+    for line in lines:
+        draw = axes.axvline if vertical else axes.axhline
+        draw(line.value, color=INK, linewidth=1.3, linestyle=line.dashes, label=line.label)
+
+
+def legend(target: Axes | Figure, handles: Iterable[Any] | None = None, **where: Any) -> None:
+    """Put a frameless legend."""
+    options = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, **where}
+    if handles is None:
+        target.legend(**options)
+    else:
+        target.legend(handles=list(handles), **options)
+
+
+def message(axes: Axes, text: str) -> None:
+    """Fill an axes with a sentence where there is nothing to draw."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, **_FONT)
+
+
+def empty_figure(width: float, height: float, title: str, said: str, text: str) -> Figure:
+    """Return a figure that only says why there is nothing to draw."""
+    figure = new_figure(width, height, title, said)
+    figure.text(0.5, 0.45, text, ha="center", va="center", **_FONT)
+    return figure
+
+
+def colour(index: int) -> str:
+    """Return a colour for the index-th chain or group."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def clear_outliers(axes: Axes, values: ArrayLike) -> None:
+    """Limit y to the bulk where a few values would flatten the rest, and say how many are out.
+
+    The bulk is the central 99 %; values count as far when they would more than triple its range.
+    """
+    finite = np.asarray(values, float).ravel()
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
+        return
+    low, high = np.quantile(finite, [0.005, 0.995])
+    room = high - low
+    if room <= 0 or np.ptp(finite) < 3 * room:
+        return
+    bottom, top = low - 0.3 * room, high + 0.3 * room
+    outside = int(np.sum((finite < bottom) | (finite > top)))
+    axes.set_ylim(bottom, top)
+    span = f"{short(finite.min())} to {short(finite.max())}"
+    text = f"{outside} of {finite.size} values outside; all: {span}"
+    where = {"ha": "right", "va": "top", "transform": axes.transAxes}
+    axes.text(0.995, 0.99, text, size=8, color=FAINT, **where)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG in at most 64 colours, which is a third of its size in full colour."""
+    from PIL import Image
+
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    flat = image.quantize(_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    flat.putpalette([255 if level >= _WHITE else level for level in flat.getpalette() or []])
+    flat.save(path, compress_level=6)
+    return path

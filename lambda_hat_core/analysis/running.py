@@ -1,0 +1,61 @@
+"""The estimate as it stood after every so many draws: what convergence figures show."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from lambda_hat_core.analysis.diagnostics import MIN_DRAWS
+from lambda_hat_core.analysis.measure import mean_llc
+from lambda_hat_core.trace import Trace
+
+_POINTS = 36
+
+
+class Running(NamedTuple):
+    """The running estimate, at draws spaced evenly in their logarithm.
+
+    Attributes:
+        fge: full-gradient evaluations spent by then, all chains, set-up included.
+        seconds: wall seconds by then.
+        llc: estimate from the draws so far.
+        se: its standard error, nan where unknown.
+        lo: lower end of its 90 % interval, nan where unknown.
+        hi: upper end.
+        chains: mean of each chain alone.
+    """
+
+    fge: Float[np.ndarray, " point"]
+    seconds: Float[np.ndarray, " point"]
+    llc: Float[np.ndarray, " point"]
+    se: Float[np.ndarray, " point"]
+    lo: Float[np.ndarray, " point"]
+    hi: Float[np.ndarray, " point"]
+    chains: Float[np.ndarray, "chain point"]
+
+
+def finite_prefix(trace: Trace) -> int:
+    """Return how many draws come before the first whose loss or distance is not finite."""
+    bad = ~(np.isfinite(trace.loss) & np.isfinite(trace.dist2)).all(axis=0)
+    return int(np.argmax(bad)) if bad.any() else trace.loss.shape[1]
+
+
+def running(trace: Trace) -> Running:
+    """Estimate from the first t draws, t growing; stops before the first that is not finite."""
+    n_draws = finite_prefix(trace)
+    first = min(MIN_DRAWS, n_draws)
+    counts = np.unique(np.geomspace(max(first, 1), max(n_draws, 1), _POINTS).round().astype(int))
+    counts = counts[counts <= n_draws]
+    means = [mean_llc(trace, int(count)) for count in counts]
+    llc = np.array([mean.mean for mean in means], float)
+    width = np.array([np.nan if m.half_width is None else m.half_width for m in means], float)
+    sums = np.cumsum(trace.llc[:, :n_draws], axis=1)
+    return Running(
+        fge=np.asarray(trace.cumulative_fge[counts - 1], float),
+        seconds=np.asarray(trace.seconds[counts - 1], float),
+        llc=llc,
+        se=np.array([np.nan if m.se is None else m.se for m in means], float),
+        lo=llc - width,
+        hi=llc + width,
+        chains=sums[:, counts - 1] / counts,
+    )

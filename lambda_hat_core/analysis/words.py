@@ -1,0 +1,19 @@
+"""Numbers as people write them."""
+
+import math
+
+
+def plus_minus(value: float | None, se: float | None) -> str:
+    """Write a value with its standard error, both to the error's second digit.
+
+    `5.007 ± 0.044`, `505 ± 630`; without an error four digits, without a value `none`.
+    """
+    if value is None:
+        return "none"
+    if se is None or not se > 0 or not math.isfinite(se):
+        return f"{value:.4g}"
+    place = math.floor(math.log10(se)) - 1
+    if max(abs(value), se) >= 1e7 or se < 1e-6:
+        return f"{value:.4g} ± {se:.2g}"
+    decimals = max(0, -place)
+    return f"{round(value, -place):.{decimals}f} ± {round(se, -place):.{decimals}f}"
