@@ -124,8 +124,9 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         from lambda_hat_core import targets
         from lambda_hat_core.analysis.checks import checks
         from lambda_hat_core.analysis.estimate import estimate
-        from lambda_hat_core.analysis.figures import draw_figures
+        from lambda_hat_core.analysis.figures.run import draw_figures
         from lambda_hat_core.analysis.traceio import load_trace
+        from lambda_hat_core.plan.labels import run_label
 
         _require(store, "runs", spec.id)
         _require(store, "targets", spec.target)
@@ -147,7 +148,15 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         records.write("llc", [row], folder / "estimate.parquet")
         records.write_draws(spec.id, trace, folder / "draws.parquet")
         _write_json(folder / "estimate.json", {**row, "created_at": row["created_at"].isoformat()})
-        draw_figures(trace, found, folder / "figures")
+        (folder / "figures").mkdir()
+        draw_figures(
+            trace,
+            found,
+            folder / "figures",
+            title=run_label(spec, meta["label"]),
+            llc_known=meta["llc_known"],
+            llc_oracle=oracle,
+        )
 
     return _stage(store, "analyses", spec, make, log)
 

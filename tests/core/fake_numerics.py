@@ -1,11 +1,12 @@
 """A worker whose numerics are replaced by a few lines, for tests of everything around them."""
 
+import json
 import os
 import signal
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
@@ -66,6 +67,100 @@ def sample_run(store, spec, target, log, progress):
     return stages.Outcome(spec.id, "made", 0.5, {})
 
 
+class FakeLoss:
+    has_per_example = False
+
+    def mean(self, w, batch):
+        return 0.0 * w.sum()
+
+    def per_example(self, w, batch):
+        raise NotImplementedError
+
+
+class FakeTargets(ModuleType):
+    """Targets of three parameters that cost nothing; seed 9 cannot be built."""
+
+    @staticmethod
+    def build(spec, log):
+        log(f"building {spec.id}")
+        if spec.seed == 9:
+            raise FloatingPointError("the training loss is not finite")
+        return spec
+
+    @staticmethod
+    def save(built, folder):
+        meta = {"n": 1000, "d": 3, "label": "fake", "loss": "own", "loss0": 0.0, "grad_norm": 0.0}
+        meta |= {"llc_known": 1.5, "llc_known_reason": "quadratic", "is_minimum": True}
+        meta |= {"off_centre_bias": 0.0, "min_eigenvalue": 1.0, "audit_reasons": []}
+        (folder / "meta.json").write_text(json.dumps(meta))
+
+    @staticmethod
+    def load(spec, folder, posterior):
+        import jax.numpy as jnp
+
+        from lambda_hat_core.target import Target
+
+        return Target(jnp.zeros(3), None, FakeLoss(), 1000)
+
+    @staticmethod
+    def oracle(spec, target, nbeta, gamma):
+        return 1.5, "quadratic"
+
+
+def fake_sample(posterior, spec, *, progress, checkpoint):
+    """Return independent draws; seed 13 meets a number that is not finite, seed 14 an error."""
+    from lambda_hat_core.samplers.drive import Progress
+    from lambda_hat_core.trace import Trace
+
+    if spec.seed == 14:
+        raise RuntimeError("a bug")
+    if spec.seed == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "SLOW" in os.environ:
+        Path(os.environ["SLOW"]).touch()
+        time.sleep(60)
+    rng = np.random.default_rng(spec.seed)
+    chains, draws = spec.sampler.n_chains, spec.sampler.n_draws - spec.sampler.n_burn
+    loss = rng.gamma(1.5, size=(chains, draws)) / 100
+    if spec.seed == 13:
+        loss[0, -1] = np.nan
+    progress(Progress(draws, draws, 100.0, 0.0, 1.5))
+    return Trace(
+        loss=loss,
+        dist2=rng.gamma(1.5, size=(chains, draws)),
+        projections=rng.normal(size=(chains, draws, 4)),
+        virial=None,
+        virial_m=1 + 0.01 * rng.normal(size=(chains, draws)),
+        cumulative_fge=np.arange(1.0, draws + 1),
+        seconds=np.arange(1.0, draws + 1),
+        stats={},
+        loss0=0.0,
+        nbeta=100.0,
+        gamma=1.0,
+        n=1000,
+        d=3,
+        work={"sampling": float(draws)},
+        seconds_total=1.0,
+        info={"step_size": 0.1},
+        failure="the loss is not finite" if spec.seed == 13 else None,
+    )
+
+
+def install():
+    """Put the fakes where the stages find them."""
+    import lambda_hat_core
+    from lambda_hat_core import samplers
+    from lambda_hat_core.analysis.figures import run as figures
+
+    fake = FakeTargets("lambda_hat_core.targets")
+    sys.modules[fake.__name__] = lambda_hat_core.targets = fake
+    samplers.sample = fake_sample
+    figures.draw_figures = lambda trace, found, folder, **rest: []
+
+
 if __name__ == "__main__":
-    stages.build_target, stages.sample_run = build_target, sample_run
+    if os.environ.get("FAKE") == "numerics":
+        install()
+    else:
+        stages.build_target, stages.sample_run = build_target, sample_run
     sys.exit(worker.main())
