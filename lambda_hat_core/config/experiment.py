@@ -23,7 +23,9 @@ class TargetEntry(Frozen):
     training: str | dict[str, Any] | None = Field(
         default=None, description="preset, or a mapping; null: the preset `default`"
     )
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="of the data, the teacher and the training"
+    )
     overrides: dict[str, Any] | None = Field(
         default=None,
         description="changes to the sections above, nested or with dotted keys, such as "
@@ -36,7 +38,7 @@ class SamplerEntry(Frozen):
 
     name: str = Field(description="a sampler, or a preset under config/sampler")
     overrides: dict[str, Any] | None = Field(default=None, description="the sampler's own keys")
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the chains")
     dtype: Dtype | None = Field(
         default=None,
         description="null: float32 for sgld, sghmc, sgnht and vi, float64 for the others",
@@ -54,8 +56,8 @@ class ExperimentFile(Frozen):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="its name, of letters, digits, '.', '_' and '-'; null: the file's",
     )
-    targets: list[dict[str, Any]] = Field(min_length=1)
-    samplers: list[dict[str, Any]] = Field(min_length=1)
+    targets: list[dict[str, Any]] = Field(min_length=1, description="what is measured")
+    samplers: list[dict[str, Any]] = Field(min_length=1, description="how it is measured")
     posterior: dict[str, Any] | None = Field(
         default=None, description="a list under gamma or nbeta makes one run a value"
     )

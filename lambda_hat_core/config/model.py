@@ -141,7 +141,7 @@ class DiagonalLinear(Frozen):
 
 
 class Quadratic(Frozen):
-    """L(w) = 1/2 sum_i h_i (Q^T (w - offset e))_i^2, a potential of a given spectrum."""
+    """L(w) = 1/2 sum_i h_i (Q^T w)_i^2, a potential of a given spectrum."""
 
     kind: Literal["quadratic"] = "quadratic"
     spectrum: tuple[NonNegativeFloat, ...] | None = Field(
