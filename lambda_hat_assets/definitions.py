@@ -42,8 +42,8 @@ def build(project: Project, compute: Compute) -> dg.Definitions:
             *(sampler_assets(project, family) for family in members),
             results_asset(project, [family.analyses_key for family in members]),
         ]
-    llc = llc_job(project, members)
-    return dg.Definitions(
+    llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name))
+    defs = dg.Definitions(
         assets=assets,
         jobs=[llc, *partition_jobs(members)],
         sensors=[config_sensor(llc)],
@@ -51,6 +51,7 @@ def build(project: Project, compute: Compute) -> dg.Definitions:
         loggers={"console": console},
         executor=dg.in_process_executor,
     )
+    return defs
 
 
 @contextmanager

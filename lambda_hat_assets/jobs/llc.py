@@ -5,7 +5,7 @@ keys until none is left, and opens a Dagster run of its own for every key: what 
 it had been clicked.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -36,8 +36,16 @@ class PlanConfig(dg.Config):
     )
 
 
-def llc_job(project: Project, families: Sequence[Family]) -> dg.JobDefinition:
-    """Return the job that makes everything an experiment names."""
+def llc_job(
+    project: Project, families: Sequence[Family], job: Callable[[str], dg.JobDefinition]
+) -> dg.JobDefinition:
+    """Return the job that makes everything an experiment names.
+
+    Args:
+        project: what there is.
+        families: the assets of its runs.
+        job: finds a partition job by name, once the definitions are complete.
+    """
     store = project.store
 
     @dg.op(out={"experiment": dg.Out(str), "shares": dg.DynamicOut(list)})
@@ -88,7 +96,7 @@ def llc_job(project: Project, families: Sequence[Family]) -> dg.JobDefinition:
         Claims(context.run_id).forget()
         chosen = project.plan(experiment)
         reporting.note_blocked(store, chosen)
-        materialise(context, RESULTS_JOB)
+        materialise(context, job(RESULTS_JOB))
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):
             context.log.info(line)
@@ -103,8 +111,8 @@ def llc_job(project: Project, families: Sequence[Family]) -> dg.JobDefinition:
                 allow_retries=False,
             )
 
-    make_targets = _taker(project, "targets", "float64")
-    sample = {dtype: _taker(project, "sample", dtype) for dtype in ("float64", "float32")}
+    make_targets = _taker(project, "targets", "float64", job)
+    sample = {dtype: _taker(project, "sample", dtype, job) for dtype in ("float64", "float32")}
 
     @dg.job(
         executor_def=executor(project.card),
@@ -125,7 +133,9 @@ def llc_job(project: Project, families: Sequence[Family]) -> dg.JobDefinition:
     return llc
 
 
-def _taker(project: Project, what: str, dtype: Dtype) -> dg.OpDefinition:
+def _taker(
+    project: Project, what: str, dtype: Dtype, job: Callable[[str], dg.JobDefinition]
+) -> dg.OpDefinition:
     """Return the op that takes keys of one dtype until none is left."""
     kind: Kind = "targets" if what == "targets" else "runs"
 
@@ -135,8 +145,8 @@ def _taker(project: Project, what: str, dtype: Dtype) -> dg.OpDefinition:
         made = 0
         claims = Claims(context.run_id)
         for key in claims.take(keys, lambda key: project.store.is_leased(kind, key)):
-            job = TARGETS_JOB if kind == "targets" else family_name(project.runs[key])
-            why = materialise(context, job, key)
+            name = TARGETS_JOB if kind == "targets" else family_name(project.runs[key])
+            why = materialise(context, job(name), key)
             made += why is None
             if why is not None:
                 context.log.error(f"{key} failed: {why}")

@@ -41,13 +41,15 @@ def owner(pid: int) -> str:
     return f"{process.host()}-{pid}-{process.start_time(pid)}"
 
 
-def materialise(context: dg.OpExecutionContext, job: str, key: str | None = None) -> str | None:
+def materialise(
+    context: dg.OpExecutionContext, job: dg.JobDefinition, key: str | None = None
+) -> str | None:
     """Run a partition job inside this process, as a Dagster run of its own.
 
     Returns:
         None if it succeeded, else why not.
     """
-    result = context.repository_def.get_job(job).execute_in_process(
+    result = job.execute_in_process(
         instance=context.instance,
         partition_key=key,
         raise_on_error=False,

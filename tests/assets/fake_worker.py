@@ -26,12 +26,13 @@ def main() -> None:
     tell({"event": "ready", "pid": os.getpid()})
     for line in sys.stdin:
         request = json.loads(line)
-        with (store.root / "calls.txt").open("a") as calls:
-            calls.write(f"{request['id']} {request['stage']} {os.environ['JAX_ENABLE_X64']}\n")
-        tell({"id": request["id"], **answer(store, request)})
+        tell({"id": request["id"], "event": "log", "message": "at work"})
+        tell({"id": request["id"], **answer(store, request, os.environ["JAX_ENABLE_X64"])})
 
 
-def answer(store: Store, request: dict) -> dict:
+def answer(store: Store, request: dict, x64: str) -> dict:
+    with (store.root / "calls.txt").open("a") as calls:
+        calls.write(f"{request['id']} {request['stage']} {x64}\n")
     seed = request["spec"]["seed"]
     if request["stage"] != "analyse" and seed == 14:
         os.abort()
@@ -40,7 +41,6 @@ def answer(store: Store, request: dict) -> dict:
         records.write_failure(store, spec, "seed 13 always fails")
         reason = "seed 13 always fails"
         return {"event": "failed", "reason": reason, "kind": "error", "transient": False}
-    tell({"id": request["id"], "event": "log", "message": "at work"})
     kind = {"build": "targets", "sample": "runs", "analyse": "analyses"}[request["stage"]]
     make(store, kind, request["spec"])
     record = stages.record(store, kind, request["id"])

@@ -1,0 +1,121 @@
+"""A small project on disk, and definitions made of it, with a worker that computes nothing."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import pytest
+import yaml
+
+from tests.assets import fake_worker
+
+ROOT = Path(__file__).parents[2]
+FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
+
+
+class Site(NamedTuple):
+    """A folder with config/, and what is made of it."""
+
+    root: Path
+    instance: dg.DagsterInstance
+
+    @property
+    def config(self):
+        return self.root / "config"
+
+    @property
+    def environment(self):
+        home, card = str(self.root / "runs"), str(self.config / "card" / "fake.yaml")
+        return {"LAMBDA_HAT_HOME": home, "LAMBDA_HAT_CARD": card}
+
+    def experiment(self, name="default", target_seeds=(0,), seeds=(1,), samplers=("nuts",)):
+        quadratic = {"model": {"kind": "quadratic", "d": 3}}
+        content = {
+            "experiment": name,
+            "targets": [{**quadratic, "seed": seed} for seed in target_seeds],
+            "samplers": [{"name": sampler, "seed": seed} for sampler in samplers for seed in seeds],
+        }
+        path = self.config / "experiment" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def card(self, **entry):
+        tag = {"command": FAKE, "env": {"PYTHONPATH": str(ROOT)}, **entry}
+        path = Path(self.environment["LAMBDA_HAT_CARD"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump({"tags": {"float32": tag, "float64": tag}}))
+
+    def project(self, **environment):
+        from lambda_hat_assets.project import load_project
+
+        return load_project({**self.environment, **environment}, self.config)
+
+    def calls(self):
+        """Return what workers were asked for: key, stage, JAX_ENABLE_X64."""
+        file = self.root / "runs" / "calls.txt"
+        return [tuple(line.split()) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture
+def site(tmp_path):
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        site = Site(tmp_path, instance)
+        site.card()
+        yield site
+
+
+class FakeBackend:
+    """The fake worker's answers without its process."""
+
+    def __init__(self, store, dtype):
+        self.store = store
+        self.x64 = str(int(dtype == "float64"))
+
+    def run(self, orders, say):
+        from lambda_hat_assets.compute import Result
+        from lambda_hat_core.worker_client import request
+
+        for order in orders:
+            for kind in order.kinds:
+                stage = {"targets": "build", "runs": "sample", "analyses": "analyse"}[kind]
+                line = request(stage, order.run or order.target)
+                end = fake_worker.answer(self.store, line, self.x64)
+                yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))
+                if end["event"] == "failed":
+                    break
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def built():
+    """A function from a project to its repository, whose backends compute nothing."""
+
+    def build(project):
+        from lambda_hat_assets.compute import Compute
+        from lambda_hat_assets.definitions import build
+
+        backends = {d: partial(FakeBackend, project.store, d) for d in ("float32", "float64")}
+        return build(project, Compute(project, backends)).get_repository_def()
+
+    return build
+
+
+@pytest.fixture
+def built_local():
+    """The same with the fake worker as a process, as the card says."""
+    computes = []
+
+    def build(project):
+        from lambda_hat_assets.definitions import build, local_compute
+
+        computes.append(local_compute(project))
+        return build(project, computes[-1]).get_repository_def()
+
+    yield build
+    for compute in computes:
+        compute.close()

@@ -1,0 +1,123 @@
+"""The llc job on a worker that computes nothing: what it makes, skips, survives and says."""
+
+import dagster as dg
+
+
+def llc(site, repository, **config):
+    return repository.get_job("llc").execute_in_process(
+        instance=site.instance,
+        run_config={"ops": {"plan": {"config": config}}},
+        raise_on_error=False,
+    )
+
+
+def partitions(site, *path):
+    return site.instance.get_materialized_partitions(dg.AssetKey(path))
+
+
+def test_every_partition_is_a_run_of_its_own_and_is_made_once(site, built):
+    site.experiment(target_seeds=(0, 1), samplers=("nuts", "sgld"))
+    project = site.project()
+    assert llc(site, built(project)).success
+    assert partitions(site, "targets") == set(project.targets)
+    for kind in ("runs", "analyses"):
+        made = partitions(site, kind, "nuts") | partitions(site, kind, "sgld")
+        assert made == set(project.runs)
+    runs = site.instance.get_runs(dg.RunsFilter(job_name="nuts"))
+    assert sorted(run.tags["dagster/partition"] for run in runs) == sorted(
+        key for key in project.runs if "nuts" in key
+    )
+    before = site.calls()
+    assert len(before) == 2 + 2 * 4
+    assert llc(site, built(project)).success
+    assert site.calls() == before
+
+
+def test_each_dtype_has_a_process_of_its_own(site, built):
+    site.experiment(samplers=("nuts", "sgld"))
+    llc(site, built(site.project()))
+    x64 = {(key.split("_")[1], stage): bit for key, stage, bit in site.calls()}
+    assert x64[("nuts", "sample")] == "1"
+    assert x64[("sgld", "sample")] == "0"
+    assert {bit for key, stage, bit in site.calls() if stage == "build"} == {"1"}
+
+
+def test_a_failing_run_fails_alone_and_is_a_row_with_its_reason(site, built_local):
+    from lambda_hat_core import sql
+
+    site.experiment(seeds=(1, 13, 14))
+    project = site.project()
+    result = llc(site, built_local(project))
+    assert not result.success
+    by_seed = {spec.seed: id for id, spec in project.runs.items()}
+    assert partitions(site, "analyses", "nuts") == {by_seed[1]}
+    with sql.connect(project.store) as connection:
+        rows = connection.execute("SELECT seed, verdict, reasons[1] FROM llc").fetchall()
+    found = {seed: (verdict, reason) for seed, verdict, reason in rows}
+    assert found[1][0] == "ok"
+    assert found[13] == ("failed", "seed 13 always fails")
+    assert found[14][0] == "failed"
+    assert "signal 6" in found[14][1]
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_key == "report"
+    assert by_seed[13] in failure.step_failure_data.error.message
+    failed = site.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    assert {run.tags.get("dagster/partition") for run in failed} >= {by_seed[13], by_seed[14]}
+
+
+def test_a_failed_target_blocks_only_its_own_runs(site, built):
+    from lambda_hat_core import records
+
+    site.experiment(target_seeds=(0, 13))
+    project = site.project()
+    assert not llc(site, built(project)).success
+    made = partitions(site, "analyses", "nuts")
+    assert {project.targets[project.runs[run].target].seed for run in made} == {0}
+    (blocked,) = set(project.runs) - made
+    reason = records.read_failure(project.store, blocked)
+    assert reason.endswith("failed: seed 13 always fails")
+
+
+def test_what_the_store_has_and_dagster_lacks_is_recorded_without_computing(site, built):
+    site.experiment()
+    project = site.project()
+    llc(site, built(project))
+    before = site.calls()
+    with dg.DagsterInstance.ephemeral() as other:
+        result = built(project).get_job("llc").execute_in_process(instance=other)
+        assert result.success
+        assert other.get_materialized_partitions(dg.AssetKey("targets")) == set(project.targets)
+        key = dg.AssetKey(["analyses", "nuts"])
+        assert other.get_materialized_partitions(key) == set(project.runs)
+        event = other.get_latest_materialization_event(key)
+        assert event.asset_materialization.metadata["reused"].value is True
+    assert site.calls() == before
+
+
+def test_a_deleted_folder_is_made_again_alone(site, built):
+    site.experiment(seeds=(1, 2))
+    project = site.project()
+    llc(site, built(project))
+    gone = min(project.runs)
+    project.store.remove("runs", gone)
+    project.store.remove("analyses", gone)
+    before = site.calls()
+    assert llc(site, built(project)).success
+    assert [call[:2] for call in site.calls()[len(before) :]] == [
+        (gone, "sample"),
+        (gone, "analyse"),
+    ]
+
+
+def test_the_launchpad_may_name_another_loaded_experiment(site, built):
+    site.experiment()
+    site.experiment("other", target_seeds=(5,))
+    project = site.project()
+    repository = built(project)
+    assert llc(site, repository, experiment="other").success
+    assert partitions(site, "targets") == set(project.plans["other"].targets)
+    wrong = llc(site, repository, experiment="othr")
+    (failure,) = [event for event in wrong.all_events if event.is_step_failure]
+    assert 'experiment is "othr": no experiment of that name' in str(
+        failure.step_failure_data.error.cause.message
+    )
