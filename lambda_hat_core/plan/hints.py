@@ -101,7 +101,11 @@ _SAMPLERS: dict[str, dict[str, str]] = {
         "step_size": _REMOVE + ": it is tuned to target_acceptance",
     },
     "sgld": _STOCHASTIC,
-    "sghmc": _STOCHASTIC | {"num_integration_steps": "write n_leapfrog"},
+    "sghmc": _STOCHASTIC
+    | {
+        "num_integration_steps": _REMOVE + ": momentum is replaced continuously, see alpha",
+        "n_leapfrog": _REMOVE + ": momentum is replaced continuously, see alpha",
+    },
     "sgnht": _STOCHASTIC,
     "vi": {
         "eval_samples": "write n_draws, the independent draws a restart at evaluation",

@@ -28,14 +28,14 @@ class Adapted(NamedTuple):
 
     Attributes:
         variance: of every coordinate u, over chains and steps pooled.
-        count: how many points that pool holds.
+        n_points: how many points that pool holds.
         work: full-gradient evaluations, all chains.
     """
 
     step_size: Scalar
     positions: Positions
     variance: Float[Array, " d"]
-    count: Scalar
+    n_points: Scalar
     work: Scalar
 
 
@@ -119,7 +119,7 @@ def warm_up(
         work, positions = float(seen.work), seen.positions
         kernel, n_warmup = with_step(kernel, seen.step_size), n_warmup - first
         # Stan's regularisation towards a small multiple of the identity.
-        shrunk = (seen.count * seen.variance + 5e-3) / (seen.count + 5)
+        shrunk = (seen.n_points * seen.variance + 5e-3) / (seen.n_points + 5)
         chosen = coordinates.diagonal(posterior, narrowest * jnp.sqrt(shrunk))
     kernel = eqx.tree_at(lambda k: k.coordinates, kernel, chosen)
     if step_size is None:

@@ -6,7 +6,7 @@ over all chains, in the coordinates of the metric.
 """
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import blackjax.mcmc.adjusted_mclmc_dynamic as dynamic
 import equinox as eqx
@@ -43,7 +43,7 @@ class AdjustedMclmcKernel(HamiltonianKernel):
     step_size: Scalar
     length: Scalar
 
-    def scaled(self, factor: Scalar) -> Self:
+    def scaled(self, factor: Scalar) -> "AdjustedMclmcKernel":
         """Scale the trajectory with its steps."""
         lengths = (self.step_size * factor, self.length * factor)
         return eqx.tree_at(lambda k: (k.step_size, k.length), self, lengths)
@@ -54,7 +54,7 @@ class AdjustedMclmcKernel(HamiltonianKernel):
         mean_steps = jnp.clip(self.length / self.step_size, 1.0, _MOST_STEPS)
         state, info = _step(
             move_key,
-            DynamicHMCState(*state, length_key),
+            DynamicHMCState(state.position, state.logdensity, state.logdensity_grad, length_key),
             self.log_density,
             self.step_size,
             integration_steps_params=(mean_steps,),

@@ -19,6 +19,7 @@ from lambda_hat_core.samplers.modes import Modes
 WARN_AT = 0.1
 """Relative bias that starts a run with a warning."""
 _BURN_IN_GOAL = 0.01
+_MOST_BURN_IN = 2**40
 _RESOLVED = 1e-5
 """Curvature below this part of the largest is rounding in float32, and counts as flat."""
 
@@ -95,10 +96,10 @@ def account(
     has no predicted answer.
     """
     stiff = modes.share * modes.mu
-    half = 0.5 * modes.count * stiff
+    half = 0.5 * modes.size * stiff
     curved = stiff > _RESOLVED * stiff.max() if stiff.max() > 0 else np.zeros(stiff.size, bool)
-    asymptotic = 0.5 * float(modes.count[curved].sum())
-    oracle = 0.5 * float(modes.count @ modes.share)
+    asymptotic = 0.5 * float(modes.size[curved].sum())
+    oracle = 0.5 * float(modes.size @ modes.share)
     ledger: dict[str, Any] = {
         "asymptotic": asymptotic,
         "oracle": oracle,
@@ -127,8 +128,8 @@ def _bias(value: float, reference: float) -> dict[str, float]:
 
 def burn_in_needed(modes: Modes, dynamics: Dynamics, *, n_kept: int, thin: int) -> int:
     """Return the draws after which the burn-in bias of the next `n_kept` is under 1 %."""
-    half = 0.5 * modes.count * modes.share * modes.mu
-    oracle = 0.5 * float(modes.count @ modes.share)
+    half = 0.5 * modes.size * modes.share * modes.mu
+    oracle = 0.5 * float(modes.size @ modes.share)
     final = float(half @ stationary(dynamics, dynamics.Q + dynamics.Q_minibatch)[:, 0])
 
     def enough(burn: int) -> bool:
@@ -136,7 +137,7 @@ def burn_in_needed(modes: Modes, dynamics: Dynamics, *, n_kept: int, thin: int) 
         return abs(float(half @ draws[:, 0]) - final) <= _BURN_IN_GOAL * oracle
 
     high = 1
-    while not enough(high):
+    while high < _MOST_BURN_IN and not enough(high):
         high *= 2
     low = high // 2
     while high - low > max(1, high // 50):

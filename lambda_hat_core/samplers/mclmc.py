@@ -1,10 +1,10 @@
 """MCLMC (Robnik et al. 2023, arXiv:2212.08549): motion at unit speed with slowly lost direction.
 
-Not Metropolised: the energy error a step is kept so small that its bias is. blackjax's adaptation
-finds the step size for a given energy error variance a dimension, in every chain; the chains' values
-are pooled. L comes from the autocorrelation of a few directions over all chains. A tuning counts
-only once the next steps confirm it (`_Check`); until then it is continued, and if it never is, the
-run is a failure: an MCLMC that was tuned on its way down the hill looks well and is wrong.
+Not Metropolised: the energy error of a step is kept so small that its bias is small too. blackjax's
+adaptation finds the step size for a given variance of that error, in every chain, and the chains'
+values are pooled. L comes from the autocorrelation of a few directions over all chains. A tuning
+counts only once the steps after it confirm it (`_Check`); until then it is continued, and if none
+is confirmed the run has failed: an MCLMC tuned on its way to equilibrium looks well and is wrong.
 """
 
 import math
@@ -107,8 +107,11 @@ def _find_step(
     # blackjax spends a third more on re-adapting after it has rescaled.
     share = 3 / 7 if scale else 1 / 2
 
+    find: Any = blackjax.mclmc_find_L_and_step_size
+    begun: Any = (kernel.length, kernel.step_size, jnp.ones((d,), states.position.dtype))
+
     def chain(key: PRNGKeyArray, state: Any) -> Any:
-        state, params, _ = blackjax.mclmc_find_L_and_step_size(
+        state, params, _ = find(
             mclmc_kernel=kernel.blackjax_step(),
             num_steps=n_steps,
             state=state,
@@ -119,9 +122,7 @@ def _find_step(
             frac_tune3=0.0,
             desired_energy_var=energy_var,
             diagonal_preconditioning=scale,
-            params=MCLMCAdaptationState(
-                kernel.length, kernel.step_size, jnp.ones((d,), state.position.dtype)
-            ),
+            params=MCLMCAdaptationState(*begun),
         )
         return state, params
 

@@ -1,8 +1,10 @@
-"""The Laplace approximation of the posterior, direction by direction, as minibatch samplers feel it.
+"""The posterior as a Gaussian, direction by direction, as minibatch samplers feel it.
 
-Precision and share of the loss come from Lanczos at w*, the noise of the minibatch gradient from
-gradients at the start points. A preconditioned sampler moves in u = P^(-1/2) (w - w*), and its
-directions are those of P^(1/2) (nbeta H + gamma) P^(1/2).
+Precision comes from Lanczos on the Hessian averaged over the start points, the noise of the
+minibatch gradient from gradients there. What Lanczos leaves out is spread over the nodes of a
+Gauss quadrature of its spectral density (stochastic Lanczos quadrature; Golub & Meurant 2010): one
+mean curvature would overstate what wide spectra contribute. A preconditioned sampler moves in
+u = P^(-1/2) (w - w*), and its directions are those of P^(1/2) (nbeta H + gamma) P^(1/2).
 """
 
 from collections.abc import Callable
@@ -23,23 +25,23 @@ from lambda_hat_core.types import Weights
 _BATCHES = 16
 """Minibatch gradients a start point: with 4 chains, 60 degrees of freedom a direction."""
 _PRECONDITIONED_RANK = 32
-_PROBES = 4
+_PROBES, _NODES = 2, 12
 
 Direction = Float[np.ndarray, " k"]
 
 
 class Modes(NamedTuple):
-    """Independent directions, the stiffest last but one; the last stands for all the rest.
+    """Independent directions; some of them stand for several.
 
     Attributes:
-        count: directions that this one stands for.
+        size: directions that this one stands for.
         mu: precision, an eigenvalue of P^(1/2) (nbeta H + gamma) P^(1/2).
         share: part of it that the loss makes, nbeta h / (nbeta h + gamma).
         noise: variance of the minibatch estimate of grad U along it.
-        start: variance of the chains' starts in units of the stationary one.
+        start: mean square of the chains' starts along it, in units of 1 / mu.
     """
 
-    count: Direction
+    size: Direction
     mu: Direction
     share: Direction
     noise: Direction
@@ -59,22 +61,50 @@ def _gradients(
 
 @eqx.filter_jit
 def _preconditioned(
-    key: PRNGKeyArray, posterior: Posterior, root: Weights, k: int
-) -> tuple[Float[Array, " k"], Float[Array, "k d"], Float[Array, ""]]:
-    """Return Ritz pairs of P^(1/2) grad^2 U P^(1/2) at w*, and its trace on their complement."""
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "chain d"], root: Weights, k: int
+) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
+    """Return k Ritz pairs of P^(1/2) grad^2 U P^(1/2)."""
+    return lanczos(key, _product(posterior, points, root), root.size, k)
+
+
+@eqx.filter_jit
+def _rest(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    points: Float[Array, "chain d"],
+    root: Weights,
+    vectors: Float[Array, "k d"],
+    n_nodes: int,
+) -> tuple[Float[Array, " node"], Float[Array, "node d"], Float[Array, " node"]]:
+    """Return the quadrature's nodes on the complement, their directions and multiplicities."""
+    d = root.size
+    product = _product(posterior, points, root)
+
+    def outside(v: Weights) -> Weights:
+        return v - (vectors @ v) @ vectors
+
+    def probe(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+        start_key, key = jr.split(key)
+        start = outside(outside(jr.normal(start_key, (d,), root.dtype)))
+        start = start / jnp.linalg.norm(start)
+        mu, nodes = lanczos(key, lambda v: outside(product(outside(v))), d, n_nodes, start=start)
+        return mu, nodes, (nodes @ start) ** 2
+
+    mu, nodes, weights = jax.lax.map(probe, jr.split(key, _PROBES))
+    count = (d - vectors.shape[0]) / _PROBES
+    return mu.reshape(-1), nodes.reshape(-1, d), count * weights.reshape(-1)
+
+
+def _product(
+    posterior: Posterior, points: Float[Array, "chain d"], root: Weights
+) -> Callable[[Weights], Weights]:
     grad = jax.grad(posterior.potential)
 
     def apply(v: Weights) -> Weights:
-        return root * jax.jvp(grad, (posterior.w0,), (root * v,))[1]
+        products = jax.vmap(lambda w: jax.jvp(grad, (w,), (root * v,))[1])(points)
+        return root * jnp.mean(products, axis=0)
 
-    lanczos_key, probe_key = jr.split(key)
-    d = root.size
-    mu, vectors = lanczos(lanczos_key, apply, d, k)
-    probes = jr.rademacher(probe_key, (_PROBES, d), dtype=root.dtype)
-    probes = probes - (probes @ vectors.T) @ vectors
-    length = jnp.maximum(jnp.sum(probes**2), jnp.finfo(root.dtype).tiny)
-    mean = jnp.sum(probes * jax.lax.map(apply, probes)) / length
-    return mu, vectors, (d - k) * mean
+    return apply
 
 
 def measure(
@@ -90,52 +120,37 @@ def measure(
 
     `preconditioner` maps the second moment of the loss gradient to P; None is P = 1.
     """
-    nbeta, gamma, d = float(posterior.nbeta), float(posterior.gamma), posterior.w0.size
-    noise_key, pair_key = jr.split(key)
+    nbeta, gamma = posterior.nbeta, posterior.gamma
+    n_chains, d = start.shape
+    noise_key, pair_key, rest_key = jr.split(key, 3)
     stochastic = batch_size is not None and posterior.data is not None
-    work = 0.0
-    gradients = None
+    gradients, root = None, jnp.ones_like(posterior.w0)
+    work, products = 0.0, 0
     if stochastic or preconditioner is not None:
         gradients = _gradients(noise_key, posterior, start, batch_size)
-        work += posterior.batch_work(batch_size) * gradients.shape[0] * gradients.shape[1]
+        work += posterior.batch_work(batch_size) * n_chains * _BATCHES
     if preconditioner is None or gradients is None:
-        root = jnp.ones_like(posterior.w0)
-        vectors = spectrum.vectors
-        stiff = nbeta * np.maximum(_host(spectrum.theta), 0.0)
-        soft = gamma * np.ones(stiff.size)
-        rest, rest_soft = nbeta * float(spectrum.rest), gamma
+        vectors, mu = spectrum.vectors, nbeta * jnp.maximum(spectrum.theta, 0.0) + gamma
     else:
         root = jnp.sqrt(preconditioner(jnp.mean(gradients**2, axis=(0, 1))))
         rank = min(_PRECONDITIONED_RANK, d)
-        mu, vectors, left = _preconditioned(pair_key, posterior, root, rank)
-        work += 2.0 * (rank + _PROBES)
-        soft = gamma * _host(jnp.sum((vectors * root) ** 2, axis=1))
-        stiff = np.maximum(_host(mu) - soft, 0.0)
-        others = max(d - rank, 1)
-        rest_soft = max(gamma * float(jnp.sum(root**2)) - soft.sum(), 0.0) / others
-        rest = max(float(left) / others - rest_soft, 0.0)
-    count = np.append(np.ones(stiff.size), d - stiff.size)
-    stiff, soft = np.append(stiff, rest), np.append(soft, rest_soft)
-    mu = stiff + soft
-    share = stiff / np.where(mu > 0, mu, 1.0)
-    noise = np.zeros(mu.size)
+        mu, vectors = _preconditioned(pair_key, posterior, start, root, rank)
+        products += rank
+    size = jnp.ones_like(mu)
+    if len(vectors) < d:
+        n_nodes = min(_NODES, d - len(vectors))
+        more, nodes, counts = _rest(rest_key, posterior, start, root, vectors, n_nodes)
+        mu, size = jnp.append(mu, more), jnp.append(size, counts)
+        vectors = jnp.append(vectors, nodes, axis=0)
+        products += len(nodes)
+    work += 2.0 * n_chains * products
+    soft = gamma * jnp.sum((vectors * root) ** 2, axis=1)
+    mu = jnp.maximum(mu, soft)
+    noise = jnp.zeros_like(mu)
     if stochastic and gradients is not None:
-        noise = nbeta**2 * _variances(gradients * root, vectors)
-    # Where the chains start wide and where at w* itself: `start.laplace_start`.
-    begun = np.append(share[:-1] > 0.5, False).astype(float)
-    kept = count > 0
-    return Modes(*(values[kept] for values in (count, mu, share, noise, begun))), work
-
-
-def _variances(
-    gradients: Float[Array, "chain repeat d"], vectors: Float[Array, "k d"]
-) -> Direction:
-    """Variance over repeats along every vector, then the mean one of the rest."""
-    along = jnp.var(gradients @ vectors.T, axis=1, ddof=1).mean(axis=0)
-    whole = jnp.sum(jnp.var(gradients, axis=1, ddof=1).mean(axis=0))
-    others = max(gradients.shape[-1] - vectors.shape[0], 1)
-    return _host(jnp.append(along, jnp.maximum(whole - jnp.sum(along), 0.0) / others))
-
-
-def _host(values: Array) -> np.ndarray:
-    return np.asarray(values, np.float64)
+        noise = nbeta**2 * jnp.var((gradients * root) @ vectors.T, axis=1, ddof=1).mean(axis=0)
+    begun = mu * jnp.mean((((start - posterior.w0) / root) @ vectors.T) ** 2, axis=0)
+    share = 1 - soft / jnp.where(mu > 0, mu, 1.0)
+    share = jnp.where(mu > 0, share, 0.0)
+    host = (np.asarray(values, np.float64) for values in (size, mu, share, noise, begun))
+    return Modes(*host), work

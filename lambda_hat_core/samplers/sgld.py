@@ -137,6 +137,8 @@ def build(
         spectrum=spectrum,
         power=1,
         heat=0.25,
+        # The first moment is old by beta1 / (1 - beta1) steps, and a delayed force heats.
+        lag=1 + 2 * spec.beta1 / (1 - spec.beta1) if spec.precond == "adam" else 1.0,
         dynamics=lambda modes, eps: dynamics(modes, eps, spec),
         preconditioner=None
         if spec.precond == "none"

@@ -27,7 +27,6 @@ from lambda_hat_core.samplers.sghmc import damped
 from lambda_hat_core.samplers.stepsize import tune
 from lambda_hat_core.types import Weights
 
-
 _MOST_FRICTION = 8.0
 """exp(-8): nothing of the momentum survives a step."""
 
@@ -98,7 +97,7 @@ def dynamics(modes: Modes, eps: float, alpha: float) -> Dynamics:
         system = at(x)
         after = stationary(system, system.Q + system.Q_minibatch)[:, 3]
         before = (after - injected(x)) * np.exp(2 * x)
-        return bool(modes.count @ (before + after) > 2 * modes.count.sum())
+        return bool(modes.size @ (before + after) > 2 * modes.size.sum())
 
     low, high = alpha, alpha
     while is_stable(at(high)) and hot(high) and high < _MOST_FRICTION:

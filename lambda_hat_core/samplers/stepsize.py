@@ -3,7 +3,7 @@
 A sampler states its rule by two numbers: the power p for which eps^p has the unit of 1 / mu, and
 `heat`, the relative inflation of a direction's variance by minibatch noise an eps^p and unit of
 noise. eps^p is then the smaller of
-    step_fraction / mu_max   (curvature)
+    step_fraction / (lag x mu_max)   (curvature; lag 1 unless the sampler follows old gradients)
     budget / (heat x mean noise of the directions that make the llc)   (minibatch noise).
 """
 
@@ -30,16 +30,18 @@ NOISE_BUDGET = 0.05
 """Largest relative inflation of the llc by minibatch noise: what the curvature rule allows."""
 
 
-def automatic(modes: Modes, *, power: int, heat: float, fraction: float) -> tuple[float, str]:
+def automatic(
+    modes: Modes, *, power: int, heat: float, fraction: float, lag: float = 1.0
+) -> tuple[float, str]:
     """Return the step size and which rule limited it.
 
     Raises:
         ValueError: where there is nothing to take a scale from.
     """
     largest = float(modes.mu.max())
-    weight = modes.count * modes.share
+    weight = modes.size * modes.share
     noise = float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
-    by_curvature = fraction / largest if largest > 0 else np.inf
+    by_curvature = fraction / (lag * largest) if largest > 0 else np.inf
     by_noise = NOISE_BUDGET / (heat * noise) if noise > 0 else np.inf
     step = min(by_curvature, by_noise)
     if step == np.inf:
@@ -61,6 +63,7 @@ def tune(
     heat: float,
     dynamics: Callable[[Modes, float], Dynamics],
     preconditioner: Callable[[Weights], Weights] | None = None,
+    lag: float = 1.0,
 ) -> tuple[float, float, dict[str, Any]]:
     """Return the step size, the work of finding it, and what the run should know of itself.
 
@@ -80,8 +83,9 @@ def tune(
         batch_size=spec.batch_size,
         preconditioner=preconditioner,
     )
+    rule = {"power": power, "heat": heat, "fraction": spec.step_fraction, "lag": lag}
     if spec.step_size == "auto":
-        step, limit = automatic(modes, power=power, heat=heat, fraction=spec.step_fraction)
+        step, limit = automatic(modes, **rule)
     else:
         step, limit = float(spec.step_size), "the config"
     info = {
@@ -93,7 +97,7 @@ def tune(
     if not moving.any():
         return step, work, info
     modes = Modes(*(values[moving] for values in modes))
-    advised, _ = automatic(modes, power=power, heat=heat, fraction=spec.step_fraction)
+    advised, _ = automatic(modes, **rule)
     info["ledger"] = _ledger(modes, spec, step, advised, dynamics)
     return step, work, info
 
