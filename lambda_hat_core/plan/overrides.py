@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
-from lambda_hat_core.plan.errors import Place, Problems, one_line, suggest
+from lambda_hat_core.plan.errors import Place, Problems, one_line, show, suggest
 
 _LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
 _TOP = ("experiment", "posterior", *_LISTS)
@@ -30,7 +30,10 @@ def apply(content: dict[str, Any], words: Sequence[str], source: str = "command 
     for word in words:
         with problems:
             key, value = _split(word, Place(source))
+            before = copy.deepcopy(content)
             _set(content, key, value, Place(source, key))
+            if content == before:
+                raise Place(source, key).error("already so", "remove it, or name a value", value)
     problems.raise_any()
     return content
 
@@ -53,10 +56,10 @@ def _set(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
     if head == "experiment" and not path:
         content[head] = value
     elif head == "posterior":
-        _nested(content, [head, *path], value)
+        _nested(content, [head, *path], value, place)
     elif head in _LISTS and path:
         for entry, rest in _chosen(content.get(head), path, place):
-            _set_entry(entry, rest, value, head)
+            _set_entry(entry, rest, value, head, place)
     else:
         raise place.error("names nothing of an experiment", suggest(head, _TOP), value)
 
@@ -76,20 +79,25 @@ def _chosen(entries: Any, path: list[str], place: Place) -> list[tuple[dict[str,
     return [(entry, path) for entry in listed]
 
 
-def _set_entry(entry: dict[str, Any], path: list[str], value: Any, head: str) -> None:
+def _set_entry(entry: dict[str, Any], path: list[str], value: Any, head: str, place: Place) -> None:
     """Set a field of an entry; what is no field of it, or within a section, is an override."""
     first, *rest = path
     is_field = first in _LISTS[head].model_fields
     if is_field and (not rest or first in ("overrides", "posterior")):
-        _nested(entry, path, value)
-    else:
-        overrides = entry["overrides"] = dict(entry.get("overrides") or {})
-        overrides[".".join(path)] = value
+        _nested(entry, path, value, place)
+        return
+    dotted = ".".join(path)
+    _nested(entry, ["overrides", dotted], value, place)
+    if rest and isinstance(entry["overrides"].get(first), dict):
+        del entry["overrides"][dotted]
+        _nested(entry, ["overrides", *path], value, place)
 
 
-def _nested(mapping: dict[str, Any], path: list[str], value: Any) -> None:
+def _nested(mapping: dict[str, Any], path: list[str], value: Any, place: Place) -> None:
     *inner, last = path
     for name in inner:
+        if not isinstance(mapping.get(name) or {}, dict):
+            raise place.error(f"{name} is {show(mapping[name])}, not a mapping", "mend it", value)
         mapping[name] = dict(mapping.get(name) or {})
         mapping = mapping[name]
     mapping[last] = value

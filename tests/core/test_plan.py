@@ -342,3 +342,22 @@ def test_five_thousand_runs_load_fast_and_without_jax_or_dagster(tmp_path: Path)
     count, seconds = measured.split()
     assert (count, modules) == ("5000", "")
     assert float(seconds) < 2
+
+
+def test_a_file_of_the_forerunner_with_no_renamed_key_loads_as_it_is(plan_of):
+    plan = plan_of(
+        """
+        targets:
+          - {model: small, data: small, teacher: _null, seed: 42}
+          - {model: base, data: base, teacher: _null, seed: 43,
+             overrides: {training: {steps: 10000}}}
+        samplers:
+          - {name: hmc}
+          - {name: mclmc}
+          - {name: sgld, overrides: {step_size: 1e-6}, seed: 12345}
+          - {name: vi, overrides: {algo: mfa, M: 8, r: 2, steps: 1000, tensorboard: true}, seed: 2}
+        """
+    )
+    assert (plan.experiment, len(plan.targets), len(plan.runs)) == ("mine", 2, 8)
+    step_sizes = {run.sampler.step_size for run in plan.runs.values() if run.sampler.kind == "sgld"}
+    assert step_sizes == {1e-6}

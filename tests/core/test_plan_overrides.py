@@ -48,6 +48,27 @@ def test_other_overrides_of_the_entry_stay():
     assert changed["samplers"][0] == {"name": "nuts"}
 
 
+def test_a_word_replaces_what_the_file_overrides():
+    for file in ({"model": {"d": 3, "rank": 2}}, {"model": {"rank": 2}, "model.d": 3}):
+        content = {"targets": [{"model": {"kind": "quadratic"}, "overrides": file}]}
+        changed = apply(content, ["targets.model.d=4"])
+        assert changed["targets"][0]["overrides"] == {"model": {"rank": 2, "d": 4}}
+
+
+@pytest.mark.parametrize("word", ["posterior.gamma=1", "targets.0.seed=1"])
+def test_word_that_changes_nothing_is_one_line(word):
+    with pytest.raises(ConfigError, match="command line: .*already so") as info:
+        apply(CONTENT, [word])
+    assert len(info.value.lines) == 1
+
+
+def test_word_that_goes_through_a_value_is_one_line():
+    content = {"posterior": "abc", "targets": [{"overrides": {"training": "fast"}}]}
+    for word in ("posterior.gamma=1", "targets.overrides.training.steps=3"):
+        with pytest.raises(ConfigError, match="command line: .*not a mapping"):
+            apply(content, [word])
+
+
 @pytest.mark.parametrize("word", ["x", "=1", "gamma=3", "targets=1", "targets.9.seed=1", "a.b=[1"])
 def test_word_that_names_nothing_is_one_line(word):
     with pytest.raises(ConfigError, match="command line") as info:
