@@ -69,7 +69,7 @@ def _model(model: ModelSpec, preset: str | None) -> str:
 
 def _data(spec: TargetSpec, preset: str | None) -> str:
     data = spec.data
-    name = "" if preset is None else f" ({preset})"
+    name = "" if preset in (None, data.kind) else f" ({preset})"
     match data:
         case NoData():
             return "" if isinstance(spec.model, Custom) else f"n = {data.n_data}"

@@ -183,16 +183,26 @@ def _training(
     teacher: Teacher | None,
     experiment: Section,
 ) -> Training:
-    filled: dict[str, Any] = {"loss": training_loss(model.kind, data, part, experiment)}
+    loss = training_loss(model.kind, data, part, experiment)
     if isinstance(model, _POTENTIALS):
-        if "start" not in part.values:
-            filled["start"] = "truth"
-    elif training.start == "truth":
+        _untrained(part)
+        return Training(loss="own", start="truth")
+    if training.start == "truth":
         _known_truth(part, model, data, teacher)
     size = training.batch_size
     if size is not None and not isinstance(model, Custom) and size > data.n_data:
         raise part.error("batch_size", f"there are n_data = {data.n_data} examples", "lower it")
-    return training.model_copy(update=filled)
+    return training.model_copy(update={"loss": loss})
+
+
+def _untrained(part: Section) -> None:
+    """Refuse training of a potential, unless it comes from the preset that all targets take."""
+    for key, value in part.values.items():
+        written = part.preset != "default" or part.at(key).file == part.place.file
+        if written and (key, value) not in (("loss", "own"), ("start", "truth")):
+            raise part.error(
+                key, "a potential starts at its minimum and is not trained", "remove it"
+            )
 
 
 def _known_truth(part: Section, model: ModelSpec, data: DataSpec, teacher: Teacher | None) -> None:

@@ -185,6 +185,14 @@ BAD = {
         experiment("{model: {kind: quadratic}, training: {loss: mse}}"),
         ["targets[0].training.loss", "brings its own loss"],
     ),
+    "potential_training": (
+        experiment("{model: {kind: quadratic}, training: fast}"),
+        ["training/fast.yaml: ", "is not trained"],
+    ),
+    "potential_steps": (
+        experiment("{model: {kind: quadratic}, overrides: {training.steps: 3}}"),
+        ["targets[0].overrides.training.steps is 3", "is not trained"],
+    ),
     # custom
     "factory": (
         experiment("{model: {kind: custom, factory: 'no_such_module:make'}}"),
@@ -212,7 +220,7 @@ def test_a_mistake_is_one_line_that_names_it(name: str, tmp_path: Path):
     lines = caught.value.lines
     assert len(lines) == (2 if name == "empty" else 1), lines
     message = str(caught.value)
-    assert "bad.yaml" in message or "config/model/base.yaml" in message
+    assert "bad.yaml:" in message or "config/" in message
     for part in wanted:
         assert part in message, message
 

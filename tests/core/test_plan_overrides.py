@@ -57,7 +57,7 @@ def test_a_word_replaces_what_the_file_overrides():
 
 @pytest.mark.parametrize("word", ["posterior.gamma=1", "targets.0.seed=1"])
 def test_word_that_changes_nothing_is_one_line(word):
-    with pytest.raises(ConfigError, match="command line: .*already so") as info:
+    with pytest.raises(ConfigError, match=r"command line: .*already so") as info:
         apply(CONTENT, [word])
     assert len(info.value.lines) == 1
 
@@ -65,7 +65,7 @@ def test_word_that_changes_nothing_is_one_line(word):
 def test_word_that_goes_through_a_value_is_one_line():
     content = {"posterior": "abc", "targets": [{"overrides": {"training": "fast"}}]}
     for word in ("posterior.gamma=1", "targets.overrides.training.steps=3"):
-        with pytest.raises(ConfigError, match="command line: .*not a mapping"):
+        with pytest.raises(ConfigError, match=r"command line: .*not a mapping"):
             apply(content, [word])
 
 
