@@ -145,6 +145,9 @@ class _Stochastic(_Chains):
         description="auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / (nbeta h_max + "
         "gamma), lowered where minibatch noise demands it; 4 is the limit of stability",
     )
+    noise: Literal["threefry", "philox"] = Field(
+        default="threefry", description="generator of the injected noise"
+    )
 
 
 class Sgld(_Stochastic):
@@ -163,9 +166,6 @@ class Sgld(_Stochastic):
     freeze_preconditioner: bool = Field(
         default=True,
         description="keep P fixed after burn-in: without a Gamma(w) term a moving P is biased",
-    )
-    noise: Literal["threefry", "philox"] = Field(
-        default="threefry", description="generator of the injected noise"
     )
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -36,6 +35,7 @@ from lambda_hat_core.samplers import (
 )
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.start import laplace_start
+from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.streams import stream
 from lambda_hat_core.trace import Trace
 
@@ -81,8 +81,8 @@ def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> drive.Monitor:
     )
 
 
-def _silent(progress: drive.Progress) -> None:
-    del progress
+def _silent(said: object) -> None:
+    del said
 
 
 def sample(
@@ -90,10 +90,14 @@ def sample(
     run: RunSpec,
     *,
     progress: Callable[[drive.Progress], None] = _silent,
+    log: Callable[[str], None] = _silent,
     checkpoint: drive.Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trace:
-    """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read."""
+    """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
+
+    `log` is told, before the first draw, what the bias ledger of a minibatch sampler predicts.
+    """
     spec: Any = run.sampler
     began = clock()
     seed = run.seed
@@ -119,6 +123,8 @@ def sample(
     spectrum, start = found.spectrum, found.positions
     monitor = watch(seed, posterior, spectrum)
     tuned = build(stream(seed, "build"), posterior, spec, start=start, spectrum=spectrum)
+    for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
+        log(line)
     setup = {
         "spectrum": spectrum_work,
         "pilot": found.work,

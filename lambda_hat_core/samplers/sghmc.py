@@ -17,11 +17,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Sghmc
+from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
+from lambda_hat_core.samplers.noise import Generator, standard_normal
 from lambda_hat_core.samplers.stepsize import tune
 from lambda_hat_core.types import Weights
 
@@ -38,7 +40,9 @@ class SghmcKernel(Kernel):
 
     posterior: Posterior
     step_size: Scalar
-    spec: Sghmc = eqx.field(static=True)
+    alpha: float = eqx.field(static=True)
+    batch_size: int | None = eqx.field(static=True)
+    noise: Generator = eqx.field(static=True)
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SghmcState:
         """Draw a momentum."""
@@ -46,12 +50,12 @@ class SghmcKernel(Kernel):
 
     def step(self, key: PRNGKeyArray, state: SghmcState) -> tuple[SghmcState, Stats]:
         """Kick, drift, damp, drift."""
-        posterior, size, keep = self.posterior, self.spec.batch_size, 1 - self.spec.alpha
-        batch_key, noise_key = jr.split(key)
+        posterior, size, keep = self.posterior, self.batch_size, 1 - self.alpha
+        batch_key, noise_key = split(key)
         w, p = state
         p = p - self.step_size * posterior.potential_grad(w, posterior.minibatch(batch_key, size))
         w = w + 0.5 * self.step_size * p
-        p = keep * p + (1 - keep**2) ** 0.5 * jr.normal(noise_key, w.shape, w.dtype)
+        p = keep * p + (1 - keep**2) ** 0.5 * standard_normal(noise_key, w, self.noise)
         w = w + 0.5 * self.step_size * p
         return SghmcState(w, p), {"work": jnp.asarray(posterior.batch_work(size), w.dtype)}
 
@@ -61,7 +65,7 @@ class SghmcKernel(Kernel):
 
     def gradient(self, key: PRNGKeyArray, state: SghmcState) -> tuple[Weights, float]:
         """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
-        size = self.spec.batch_size
+        size = self.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
 
@@ -108,6 +112,7 @@ def build(
         heat=1 / (1 - (1 - spec.alpha) ** 2),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
     )
-    return Tuned(
-        SghmcKernel(posterior, jnp.asarray(step_size, start.dtype), spec), start, work, info
+    kernel = SghmcKernel(
+        posterior, jnp.asarray(step_size, start.dtype), spec.alpha, spec.batch_size, spec.noise
     )
+    return Tuned(kernel, start, work, info)

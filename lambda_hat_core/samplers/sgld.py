@@ -26,6 +26,18 @@ from lambda_hat_core.samplers.noise import standard_normal
 from lambda_hat_core.samplers.stepsize import tune
 from lambda_hat_core.types import Weights
 
+_RULE = {
+    "batch_size",
+    "precond",
+    "beta1",
+    "beta2",
+    "eps",
+    "bias_correction",
+    "freeze_preconditioner",
+    "noise",
+}
+"""The fields that the compiled step depends on; runs that differ elsewhere share it."""
+
 
 class SgldState(NamedTuple):
     """Point, second and first moment of the loss gradient, steps taken."""
@@ -148,6 +160,6 @@ def build(
         posterior,
         jnp.asarray(step_size, start.dtype),
         jnp.asarray(spec.n_burn * spec.thin, start.dtype),
-        spec,
+        Sgld.model_validate(spec.model_dump(include=_RULE)),
     )
     return Tuned(kernel, start, work, info)

@@ -18,11 +18,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Sgnht
+from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, is_stable, stationary
 from lambda_hat_core.samplers.modes import Modes
+from lambda_hat_core.samplers.noise import Generator, standard_normal
 from lambda_hat_core.samplers.sghmc import damped
 from lambda_hat_core.samplers.stepsize import tune
 from lambda_hat_core.types import Weights
@@ -44,24 +46,24 @@ class SgnhtKernel(Kernel):
 
     posterior: Posterior
     step_size: Scalar
-    spec: Sgnht = eqx.field(static=True)
+    alpha: float = eqx.field(static=True)
+    batch_size: int | None = eqx.field(static=True)
+    noise: Generator = eqx.field(static=True)
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SgnhtState:
         """Draw a momentum; the friction starts at alpha."""
-        return SgnhtState(
-            w, jr.normal(key, w.shape, w.dtype), jnp.asarray(self.spec.alpha, w.dtype)
-        )
+        return SgnhtState(w, jr.normal(key, w.shape, w.dtype), jnp.asarray(self.alpha, w.dtype))
 
     def step(self, key: PRNGKeyArray, state: SgnhtState) -> tuple[SgnhtState, Stats]:
         """Kick, drift, thermostat, damp, thermostat, drift."""
-        posterior, size, alpha = self.posterior, self.spec.batch_size, self.spec.alpha
-        batch_key, noise_key = jr.split(key)
+        posterior, size, alpha = self.posterior, self.batch_size, self.alpha
+        batch_key, noise_key = split(key)
         w, p, x = state
         p = p - self.step_size * posterior.potential_grad(w, posterior.minibatch(batch_key, size))
         w = w + 0.5 * self.step_size * p
         x = x + alpha**2 / 4 * (jnp.mean(p**2) - 1)
-        p = jnp.exp(-x) * p + jnp.sqrt(alpha * _damped_share(x)) * jr.normal(
-            noise_key, w.shape, w.dtype
+        p = jnp.exp(-x) * p + jnp.sqrt(alpha * _damped_share(x)) * standard_normal(
+            noise_key, w, self.noise
         )
         x = x + alpha**2 / 4 * (jnp.mean(p**2) - 1)
         w = w + 0.5 * self.step_size * p
@@ -73,7 +75,7 @@ class SgnhtKernel(Kernel):
 
     def gradient(self, key: PRNGKeyArray, state: SgnhtState) -> tuple[Weights, float]:
         """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
-        size = self.spec.batch_size
+        size = self.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
 
@@ -127,6 +129,7 @@ def build(
         heat=1 / (2 * spec.alpha),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
     )
-    return Tuned(
-        SgnhtKernel(posterior, jnp.asarray(step_size, start.dtype), spec), start, work, info
+    kernel = SgnhtKernel(
+        posterior, jnp.asarray(step_size, start.dtype), spec.alpha, spec.batch_size, spec.noise
     )
+    return Tuned(kernel, start, work, info)
