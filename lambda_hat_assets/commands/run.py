@@ -155,5 +155,7 @@ class Bars(Listener):
         if task.id in self._bars:
             self._progress.remove_task(self._bars.pop(task.id))
         if failure:
-            self._progress.console.print(f"{task.id} failed: {failure}", markup=False)
+            self._progress.console.print(
+                f"{task.id} failed: {failure}", markup=False, highlight=False
+            )
         self._progress.advance(self._all)

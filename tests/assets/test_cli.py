@@ -1,23 +1,31 @@
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from rich.console import Console
 
+from lambda_hat_assets import cli, runner
+from lambda_hat_assets.commands.run import Bars
 from lambda_hat_core import records
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import Store
 
 ROOT = Path(__file__).parents[2]
 
-CARD = f"""
+FAKE = Path(__file__).with_name("fake_worker.py")
+
+CARD = """
 max_concurrent: 2
 tags:
-  float32: {{command: [{sys.executable}, -m, tests.core.fake_numerics], env: {{FAKE: numerics}}}}
-  float64: {{command: [{sys.executable}, -m, tests.core.fake_numerics], env: {{FAKE: numerics}}}}
+  float32: {{command: {0}}}
+  float64: {{command: {0}}}
 """
 
 EXPERIMENT = """
@@ -31,34 +39,48 @@ samplers:
 """
 
 
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def home(tmp_path):
-    (tmp_path / "card.yaml").write_text(CARD)
+def home(tmp_path, monkeypatch):
+    (tmp_path / "card.yaml").write_text(CARD.format(json.dumps([sys.executable, str(FAKE)])))
     (tmp_path / "small.yaml").write_text(EXPERIMENT)
+    monkeypatch.setenv("LAMBDA_HAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LAMBDA_HAT_CARD", str(tmp_path / "card.yaml"))
+    monkeypatch.delenv("LAMBDA_HAT_EXPERIMENT", raising=False)
+    monkeypatch.setattr(runner, "_PAUSE", 0.01)
+    monkeypatch.chdir(ROOT)
     return tmp_path / "home"
 
 
 @pytest.fixture
-def command(home):
-    """Run `lambda-hat` in the project's root, with fake numerics."""
-    env = {
-        **os.environ,
-        "LAMBDA_HAT_HOME": str(home),
-        "LAMBDA_HAT_CARD": str(home.parent / "card.yaml"),
-        "COLUMNS": "200",
-    }
+def command(home, capsys):
+    """Run `lambda-hat` in the project's root, with numerics that are faked."""
 
-    def run(*words, **more):
-        return subprocess.run(
-            [sys.executable, "-m", "lambda_hat_assets.cli", *map(str, words)],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=env | more,
-            timeout=120,
-        )
+    def run(*words):
+        code = cli.main([str(word) for word in words])
+        return Done(code, *capsys.readouterr())
 
     return run
+
+
+def started(home, worker):
+    """Start `lambda-hat run` in a process of its own, and wait until a worker is at work."""
+    seen = home.parent / "seen"
+    command = ["sh", "-c", f"touch {seen}; exec {worker}"]
+    (home.parent / "card.yaml").write_text(CARD.format(json.dumps(command)))
+    words = [sys.executable, "-m", "lambda_hat_assets.cli", "run", str(home.parent / "small.yaml")]
+    child = subprocess.Popen(words, stdout=-1, stderr=-1, text=True)
+    end = time.monotonic() + 60
+    while not seen.exists():
+        assert time.monotonic() < end and child.poll() is None
+        time.sleep(0.02)
+    (home.parent / "card.yaml").write_text(CARD.format(json.dumps([sys.executable, str(FAKE)])))
+    return child
 
 
 def small(home):
@@ -97,91 +119,88 @@ def _verify_and_list(command, home, plan):
     assert done.returncode == 0 and "10 folders" in done.stdout and "0 corrupt" in done.stdout
     listed = command("artifacts", "ls", "--kind", "runs").stdout
     assert all(id in listed for id in plan.runs) and "small" in listed and "4 folders" in listed
-    victim = home / "runs" / next(iter(plan.runs)) / "log.txt"
+    victim = home / "runs" / next(iter(plan.runs)) / "work.json"
     stat = victim.stat()
     victim.write_bytes(b"#" * stat.st_size)
     os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     broken = command("verify", "--remove")
-    assert broken.returncode == 1 and "log.txt does not have the content" in broken.stdout
+    assert broken.returncode == 1 and "work.json does not have the content" in broken.stdout
     again = command("run", home.parent / "small.yaml")
     assert again.returncode == 0 and "2 targets and 4 runs, 5 exist" in again.stdout
     assert command("verify").returncode == 0
 
 
-def test_changes_on_the_command_line_make_other_runs_of_the_same_experiment(command, home):
+def test_changes_on_the_command_line_add_runs_to_the_experiment(command, home):
     file = home.parent / "small.yaml"
+    file.write_text("{targets: [{model: {kind: quadratic}}], samplers: [{name: nuts, seed: 1}]}")
+    assert command("run", file).returncode == 0
     assert command("run", file, "samplers.seed=2").returncode == 0
-    assert command("run", file, "samplers.seed=3").returncode == 0
-    seeds = command("sql", "SELECT DISTINCT seed FROM llc WHERE experiment = 'small' ORDER BY 1")
-    assert seeds.stdout.split()[2:] == ["2", "3"]
+    seeds = command("sql", "SELECT seed FROM llc WHERE experiment = 'small' ORDER BY 1")
+    assert seeds.stdout.split()[2:] == ["1", "2"]
+
+
+def test_bars_move_and_failures_are_printed(home):
+    tasks = runner.missing(Store(home), small(home))
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    with Bars(tasks, console) as bars:
+        bars.heard(tasks[-1], {"event": "log", "message": "[red]at work"})
+        bars.heard(tasks[-1], {"event": "progress", "done": 3, "total": 4, "llc": 1.25})
+        bars._progress.refresh()
+        bars.ended(tasks[-1], "boom [/x]")
+    shown = console.file.getvalue()
+    assert "3/4" in shown and "llc 1.25" in shown and "boom [/x]" in shown and "1/6" in shown
 
 
 def test_one_failing_run_does_not_stop_the_others(command, home):
     file = home.parent / "small.yaml"
     file.write_text(
-        EXPERIMENT.replace("nuts, overrides: {n_draws: 20, n_burn: 10}, seed: 1", "nuts, seed: 14")
-        .replace("sgld, overrides: {n_draws: 20, n_burn: 10}, seed: 1", "sgld, seed: 15")
-        .replace("samplers:", "samplers:\n  - {name: hmc, seed: 2}\n  - {name: hmc, seed: 13}")
-        .replace("d: 3}, seed: 1", "d: 3}, seed: 9")
+        """
+targets: [{model: {kind: quadratic}, seed: 0}, {model: {kind: quadratic}, seed: 13}]
+samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
+"""
     )
     done = command("run", file)
     assert done.returncode == 1 and "Traceback" not in done.stdout
-    rows = command(
-        "sql", "--csv", "SELECT sampler, seed, verdict, reasons[1] FROM llc ORDER BY ALL"
-    ).stdout
-    lines = rows.splitlines()[1:]
-    assert len(lines) == 8
-    built, unbuilt = (
-        [line for line in lines if "could not be built" not in line],
-        [line for line in lines if "could not be built: the training loss is not finite" in line],
-    )
-    assert len(unbuilt) == 4 and all(",failed," in line for line in unbuilt)
-    assert built[0].startswith("hmc,2,") and ",failed," not in built[0]
-    assert built[1].startswith("hmc,13,failed,")
-    assert built[2] == "nuts,14,failed,RuntimeError: a bug"
-    assert built[3].startswith("sgld,15,failed,the payload was killed by signal 9, perhaps out")
-    plan = command("plan", file).stdout
-    assert "failed when last tried: the training loss is not finite" in plan
+    lines = command(
+        "sql", "--csv", "SELECT sampler, verdict, reasons[1] FROM llc ORDER BY ALL"
+    ).stdout.splitlines()[1:]
+    unbuilt = [line for line in lines if "could not be built: seed 13 always fails" in line]
+    hmc, nuts, sgld = (line for line in lines if line not in unbuilt)
+    assert len(unbuilt) == 3 and all(",failed," in line for line in unbuilt)
+    assert hmc == "hmc,ok,"
+    assert nuts == "nuts,failed,seed 13 always fails"
+    assert sgld.startswith("sgld,failed,the payload was killed by signal 6 (SIGABRT)")
+    calls = (home / "calls.txt").read_text().splitlines()
+    assert sum("run_sgld" in line for line in calls) == 2, "what died is tried once more"
+    assert sum("run_nuts" in line for line in calls) == 1
+    assert "failed when last tried: seed 13 always fails" in command("plan", file).stdout
+
+
+def test_each_dtype_has_a_process_of_its_own(command, home):
+    assert command("run", home.parent / "small.yaml").returncode == 0
+    calls = [line.split() for line in (home / "calls.txt").read_text().splitlines()]
+    assert {(id.split("_")[-2], x64) for id, _, x64 in calls} == {
+        ("tgt", "1"),
+        ("nuts", "1"),
+        ("sgld", "0"),
+    }
 
 
 def test_killed_run_is_taken_up_again(command, home):
-    file, started = home.parent / "small.yaml", home.parent / "started"
-    env = os.environ | {
-        "LAMBDA_HAT_HOME": str(home),
-        "LAMBDA_HAT_CARD": str(home.parent / "card.yaml"),
-        "SLOW": str(started),
-    }
-    words = [sys.executable, "-m", "lambda_hat_assets.cli", "run", str(file)]
-    child = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 60
-    while not started.exists():
-        assert time.monotonic() < end and child.poll() is None
-        time.sleep(0.05)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    again = command("run", file)
-    assert again.returncode == 0, again.stdout + again.stderr
+    child = started(home, "cat > /dev/null")
+    child.kill()
+    child.communicate()
+    assert command("run", home.parent / "small.yaml").returncode == 0
     assert command("verify").returncode == 0
-    assert command("sql", "SELECT count(*) FROM llc").stdout.split()[-1] == "4"
+    assert command("sql", "--csv", "SELECT count(*) FROM llc").stdout.split()[-1] == "4"
 
 
-def test_interrupt_ends_quietly_and_notes_no_failure(command, home):
-    file, started = home.parent / "small.yaml", home.parent / "started"
-    env = os.environ | {
-        "LAMBDA_HAT_HOME": str(home),
-        "LAMBDA_HAT_CARD": str(home.parent / "card.yaml"),
-        "SLOW": str(started),
-    }
-    words = [sys.executable, "-m", "lambda_hat_assets.cli", "run", str(file)]
-    child = subprocess.Popen(words, cwd=ROOT, env=env, stdout=-1, stderr=-1, text=True)
-    end = time.monotonic() + 60
-    while not started.exists():
-        assert time.monotonic() < end and child.poll() is None
-        time.sleep(0.05)
+def test_interrupt_ends_quietly_and_notes_no_failure(home):
+    child = started(home, "cat > /dev/null")
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=30)
-    assert child.returncode == 130 and "Traceback" not in errors
-    assert list(home.glob("failures/run_*")) == []
+    assert child.returncode == 130 and errors == ""
+    assert not list(home.glob("failures/[rt]*"))
 
 
 def test_plan_says_what_exists_and_what_is_left(command, home):
@@ -197,13 +216,14 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert "4 runs, 0 exist" in changed and "as like runs took it" in changed
 
 
-def test_gc_removes_what_nothing_names_and_is_old(command, home):
+def test_gc_removes_what_nothing_names_and_is_old(command, home, monkeypatch):
     file = home.parent / "small.yaml"
     assert command("run", file).returncode == 0
     young = command("artifacts", "gc", "--ttl-days", 1)
     assert "0 folders" in young.stdout
-    named = command("artifacts", "gc", "--ttl-days", 0, LAMBDA_HAT_EXPERIMENT=str(file))
-    assert "0 folders" in named.stdout, named.stderr
+    monkeypatch.setenv("LAMBDA_HAT_EXPERIMENT", str(file))
+    assert "0 folders" in command("artifacts", "gc", "--ttl-days", 0).stdout
+    monkeypatch.delenv("LAMBDA_HAT_EXPERIMENT")
     dry = command("artifacts", "gc", "--ttl-days", 0, "--dry-run")
     assert "10 folders" in dry.stdout and "would go" in dry.stdout
     assert len(Store(home).list("runs")) == 4
@@ -213,12 +233,11 @@ def test_gc_removes_what_nothing_names_and_is_old(command, home):
     assert len(Store(home).list("runs")) == 1 and Store(home).list("targets") == ()
 
 
-def test_gc_refuses_while_an_experiment_file_cannot_be_read(command, home):
+def test_gc_refuses_while_an_experiment_file_cannot_be_read(command, home, monkeypatch):
     bad = home.parent / "bad.yaml"
     bad.write_text("experiment: [")
-    one_line_error(
-        command("artifacts", "gc", "--ttl-days", 0, LAMBDA_HAT_EXPERIMENT=str(bad)), "bad.yaml"
-    )
+    monkeypatch.setenv("LAMBDA_HAT_EXPERIMENT", str(bad))
+    one_line_error(command("artifacts", "gc", "--ttl-days", 0), "bad.yaml")
 
 
 def test_gc_keeps_the_runs_of_studies(command, home):
@@ -254,7 +273,9 @@ def test_empty_store_is_no_error(command):
 )
 def test_mistakes_are_one_line_and_exit_code_2(command, home, words, named):
     one_line_error(command(*words), *named)
-    assert not (home / "runs").exists() and not (home / "targets").exists()
+    assert (
+        Store(home).list("targets") == () and not (home / "experiments" / "smoke.parquet").exists()
+    )
 
 
 def test_home_that_cannot_be_written_is_one_line(command, home):
@@ -263,8 +284,9 @@ def test_home_that_cannot_be_written_is_one_line(command, home):
     one_line_error(command("sql", "select 1"), str(home), "LAMBDA_HAT_HOME")
 
 
-def test_unknown_card_is_one_line(command):
-    one_line_error(command("run", "smoke", LAMBDA_HAT_CARD="nope"), "nope", "local")
+def test_unknown_card_is_one_line(command, monkeypatch):
+    monkeypatch.setenv("LAMBDA_HAT_CARD", "nope")
+    one_line_error(command("run", "smoke"), "nope", "local")
 
 
 def test_command_line_imports_neither_dagster_nor_jax():
