@@ -18,8 +18,8 @@ ESS_MIN = 100.0
 """Effective draws a run: the relative error of the standard error is then below 10 %."""
 
 SE_SHARE = 0.5
-"""Share of the estimate its error may be. Draws of the LLC scatter by about sqrt(2 / d_eff) of their
-mean, so with 100 effective draws more than this takes outliers that no interval covers."""
+"""Share of the estimate that its error may be. Draws of the LLC scatter by about sqrt(2 / d_eff) of
+their mean, so with 100 effective draws more takes outliers, which no interval covers."""
 
 V_M_TOLERANCE = 0.1
 """On a small deep linear net the estimate was off by 5 % at V_M = 0.86 and by 105 % at 1.74."""

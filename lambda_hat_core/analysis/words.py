@@ -17,3 +17,12 @@ def plus_minus(value: float | None, se: float | None) -> str:
         return f"{value:.4g} ± {se:.2g}"
     decimals = max(0, -place)
     return f"{round(value, -place):.{decimals}f} ± {round(se, -place):.{decimals}f}"
+
+
+def short(value: float) -> str:
+    """Write a number in few letters: 0.25, 300, 20k, 1.5M, 2e-05."""
+    size = abs(value)
+    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if unit <= size < 1e12:
+            return f"{value / unit:.4g}{suffix}"
+    return f"{value:.4g}"

@@ -48,6 +48,6 @@ def draw_figures(
 
 def _summary(estimate: Estimate) -> str:
     why = "; ".join([estimate.verdict, *estimate.reasons[:1]])
-    return (
-        why if estimate.llc is None else f"LLC {plus_minus(estimate.llc, estimate.llc_se)}, {why}"
-    )
+    if estimate.llc is None:
+        return why
+    return f"LLC {plus_minus(estimate.llc, estimate.llc_se)}, {why}"

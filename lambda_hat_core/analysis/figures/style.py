@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from lambda_hat_core.analysis.words import short
+
 PALETTE = (
     "#1f5792",
     "#d77e15",
@@ -34,8 +36,8 @@ _COLOURS = 64
 _WHITE = 253
 """Levels that quantising takes white to, and that are set back to it."""
 
-_EM = 0.66
-"""Mean width of a bold letter in units of the font size."""
+_EM = {"bold": 0.66, "normal": 0.55}
+"""Mean width of a letter in units of the font size."""
 _LEAST_SIZE = 7.0
 _FONT = {"size": 9.5, "color": INK}
 
@@ -60,7 +62,7 @@ def references(llc_known: float | None, llc_oracle: float | None) -> list[Refere
     if llc_known is not None:
         lines.append(Reference(llc_known, f"known λ = {llc_known:.4g}", "--"))
     if llc_oracle is not None:
-        lines.append(Reference(llc_oracle, f"exact at this temperature = {llc_oracle:.4g}", ":"))
+        lines.append(Reference(llc_oracle, f"exact at this nβ = {llc_oracle:.4g}", ":"))
     return lines
 
 
@@ -99,9 +101,9 @@ def new_figure(
 def _line(figure: Figure, text: str, below_top: float, size: float, weight: str) -> None:
     """Write a line across the top, in smaller letters if it is long and cut if very long."""
     width, height = figure.get_size_inches()
-    wanted = len(text) * size * _EM / 72
+    wanted = len(text) * size * _EM[weight] / 72
     size = max(_LEAST_SIZE, size * min(1.0, (width - 0.2) / max(wanted, 1e-9)))
-    most = int((width - 0.2) * 72 / (size * _EM))
+    most = int((width - 0.2) * 72 / (size * _EM[weight]))
     shown = text if len(text) <= most else text[: most - 3] + "..."
     where = {"x": 0.1 / width, "y": 1 - below_top / height, "ha": "left", "va": "top"}
     figure.text(s=shown, size=size, color=INK, weight=weight, **where)
@@ -122,13 +124,8 @@ def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
     axes.set_axisbelow(True)
 
 
-def short(value: float, _position: Any = None) -> str:
-    """Write a tick label: 0.25, 300, 20k, 1.5M, 2e-05."""
-    size = abs(value)
-    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if unit <= size < 1e12:
-            return f"{value / unit:.4g}{suffix}"
-    return f"{value:.4g}"
+def _tick(value: float, _position: Any) -> str:
+    return short(value)
 
 
 def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
@@ -137,19 +134,22 @@ def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     positive = [value for value in values if value > 0 and math.isfinite(value)]
     decades = math.log10(max(positive) / min(positive)) if positive else 0.0
-    if decades < 1:
+    if positive and decades == 0:
+        (axes.set_xlim if which == "x" else axes.set_ylim)(positive[0] / 10, positive[0] * 10)
+        axis.set_major_locator(LogLocator(base=10))
+    elif decades < 1:
         axis.set_major_locator(MaxNLocator(5))
     else:
         subs = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
         axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=8))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(short))
+    axis.set_major_formatter(FuncFormatter(_tick))
 
 
 def count_axis(axes: Axes) -> None:
     """Label the x axis with whole numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(short))
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 
 def draw_references(axes: Axes, lines: Iterable[Reference], *, vertical: bool = False) -> None:
