@@ -1,11 +1,12 @@
 """Control variate at evaluation: the loss minus its quadratic part at w*, whose mean is exact.
 
-h(u) = (|P u|^2 - gamma |S A P u|^2) / (2 nbeta) is 1/2 v^T H v of the known part of the
-displacement v, with H from the Hessian-vector products of Lanczos. E_q[h] holds every trace term,
-low rank and diagonal. The coefficient of either half of the draws comes from the other half, so
-the estimate stays unbiased whatever H is; on a quadratic it has no variance.
+h(v) = (|v|^2 - gamma |S A v|^2) / (2 nbeta) is 1/2 (SAv)^T H (SAv), with H from the Hessian-vector
+products of Lanczos and v the twin of a draw. E[h] holds every trace term, low rank and diagonal.
+The coefficient of either half of the draws comes from the other half, so the estimate stays
+unbiased whatever H is; where q is Gaussian and the loss quadratic it has no variance.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Scalar
@@ -13,27 +14,24 @@ from jaxtyping import Float, Scalar
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.chart import Chart
-from lambda_hat_core.vi.family import Family
+from lambda_hat_core.vi.family import Moment
 
 _MIN_DRAWS = 8
 """Fewer do not estimate a coefficient: plain means then."""
 
 
-def quadratic(family: Family, posterior: Posterior, chart: Chart, u: Weights) -> Scalar:
-    """Return nbeta h(u)."""
-    known = family.known_part(u)
-    spread = jnp.sum(chart.displacement(known) ** 2)
-    return 0.5 * (jnp.sum(known**2) - posterior.gamma * spread)
+def quadratic(posterior: Posterior, chart: Chart, twin: Weights) -> Scalar:
+    """Return nbeta h."""
+    spread = jnp.sum(chart.displacement(twin) ** 2)
+    return 0.5 * (jnp.sum(twin**2) - posterior.gamma * spread)
 
 
-def quadratic_mean(family: Family, posterior: Posterior, chart: Chart) -> Scalar:
-    """Return nbeta E_q[h], exactly."""
-    diagonal, factors, latent = family.known_moment()
-    squares, spreads = chart.column_norms(latent)
-    total = jnp.sum(diagonal * (squares - posterior.gamma * spreads))
-    for factor in factors:
-        total = total + 2 * quadratic(family, posterior, chart, factor)
-    return 0.5 * total
+def quadratic_mean(posterior: Posterior, chart: Chart, moment: Moment) -> Scalar:
+    """Return nbeta E[h], exactly."""
+    squares, spreads = chart.column_norms(moment.latent)
+    diagonal = 0.5 * jnp.sum(moment.diagonal * (squares - posterior.gamma * spreads))
+    low_rank = jax.vmap(lambda factor: quadratic(posterior, chart, factor))(moment.factors)
+    return diagonal + jnp.sum(low_rank)
 
 
 def controlled_mean(

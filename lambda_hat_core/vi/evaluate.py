@@ -32,7 +32,7 @@ class Evaluated(NamedTuple):
         virial: (w - w*) . grad U / d.
         virial_m: the same in the metric M, over tr M.
         log_q: log q(w).
-        control: nbeta h(u), `control.quadratic`.
+        control: nbeta h of the twin, `control.quadratic`.
         control_mean: its exact mean (restart,).
     """
 
@@ -64,8 +64,8 @@ def _evaluate(
         family = join(params, static)
 
         def one(index: Array) -> dict[str, Array]:
-            u = family.draw(jr.fold_in(key, index), 1)[0]
-            delta = chart.displacement(u)
+            points, log_q, twins = family.draw(jr.fold_in(key, index), 1)
+            delta = chart.displacement(points[0])
             w = posterior.w0 + delta
             high, low = posterior.full_loss(w)
             gradient = posterior.potential_grad(w, posterior.data)
@@ -77,12 +77,12 @@ def _evaluate(
                 "projections": monitor.projections @ delta,
                 "virial": delta @ gradient / delta.size,
                 "virial_m": jnp.sum(monitor.weights * along) / trace,
-                "log_q": family.log_density(u) - chart.log_det,
-                "control": quadratic(family, posterior, chart, u),
+                "log_q": log_q[0] - chart.log_det,
+                "control": quadratic(posterior, chart, twins[0]),
             }
 
         draws = jax.lax.map(one, jnp.arange(n_draws), batch_size=min(_AT_ONCE, n_draws))
-        return draws, quadratic_mean(family, posterior, chart)
+        return draws, quadratic_mean(posterior, chart, family.moment())
 
     return jax.lax.map(restart, (keys, params))
 
@@ -97,9 +97,7 @@ def evaluate(
     n_draws: int,
 ) -> Evaluated:
     """Draw `n_draws` points from every restart's family and evaluate them on the full data."""
-    out, mean = jax.device_get(
-        _evaluate(keys, params, static, posterior, chart, monitor, n_draws)
-    )
+    out, mean = jax.device_get(_evaluate(keys, params, static, posterior, chart, monitor, n_draws))
     values = {name: np.asarray(value, np.float64) for name, value in out.items()}
     loss = values.pop("high") + values.pop("low")
     return Evaluated(loss=loss, control_mean=np.asarray(mean, np.float64), **values)

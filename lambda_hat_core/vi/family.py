@@ -1,6 +1,7 @@
 """What a family q of densities over u must offer, in the chart where Laplace is N(0, I)."""
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,17 +12,52 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 from lambda_hat_core.types import Weights
 
 
+class Draws(NamedTuple):
+    """Points u from q, log q(u), and their twins.
+
+    A twin is Gaussian or the point itself, moves with the point, and has a known second moment:
+    it carries the control variate.
+    """
+
+    u: Float[Array, "sample d"]
+    log_q: Float[Array, " sample"]
+    twin: Float[Array, "sample d"]
+
+
+class Moment(NamedTuple):
+    """E[v v^T] = P diag(diagonal) P + factors^T factors, v a twin.
+
+    P projects out the first `latent` vectors of the chart.
+    """
+
+    diagonal: Weights
+    factors: Float[Array, "m d"]
+    latent: int
+
+
 class Family(eqx.Module):
     """A density with reparametrised draws. `paramax.NonTrainable` marks what is not fitted."""
 
     @abstractmethod
-    def draw(self, key: PRNGKeyArray, count: int) -> Float[Array, "{count} d"]:
-        """Draw `count` points, differentiable in the parameters."""
+    def draw(self, key: PRNGKeyArray, count: int) -> Draws:
+        """Draw `count` points, for evaluation."""
+        ...
+
+    @abstractmethod
+    def draw_sticking(
+        self, key: PRNGKeyArray, count: int
+    ) -> tuple[Float[Array, "sample d"], Float[Array, " sample"]]:
+        """Draw u and log q(u), the latter differentiable through u alone."""
         ...
 
     @abstractmethod
     def log_density(self, u: Weights) -> Scalar:
         """Log q(u), normalised."""
+        ...
+
+    @abstractmethod
+    def moment(self) -> Moment:
+        """Second moment of the twins."""
         ...
 
     def score_log_density(self, u: Weights) -> Scalar:
@@ -35,19 +71,6 @@ class Family(eqx.Module):
     def weights_entropy(self) -> Scalar:
         """Entropy of the mixture weights, 0 where there is no mixture."""
         return jnp.zeros(())
-
-    @abstractmethod
-    def known_part(self, u: Weights) -> Weights:
-        """Return P u, the part of u whose second moment is known in closed form.
-
-        P projects out the first `known_moment()[2]` vectors of the chart.
-        """
-        ...
-
-    @abstractmethod
-    def known_moment(self) -> tuple[Weights, Float[Array, "m d"], int]:
-        """D, F and a number of chart vectors, with E[P u (P u)^T] = P (D + F^T F) P."""
-        ...
 
 
 def split(family: Family) -> tuple[PyTree, PyTree]:

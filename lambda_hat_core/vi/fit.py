@@ -6,6 +6,8 @@ Roeder et al. 2017, arXiv:1703.09194): it has no variance at q = p. Parameters t
 differentiable in get the score-function gradient with a running baseline.
 """
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,12 +16,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.chart import Chart
-from lambda_hat_core.vi.family import frozen, join
+from lambda_hat_core.vi.family import join
 
 _BASELINE_DECAY = 0.9
 
@@ -39,7 +43,7 @@ class Step(NamedTuple):
         elbo: energy + entropy, on the step's minibatch.
         energy: E_q[log p], relative to -nbeta L_n(w*).
         entropy: -E_q[log q], of w.
-        llc: nbeta (L_B(w) - L_B(w*)).
+        llc: nbeta (L(w) - L(w*)).
         radius: root mean |w - w*|^2, in the original coordinates.
         grad_norm: of all parameters, before clipping.
         weights_entropy: of the mixture weights.
@@ -70,37 +74,72 @@ def learning_rates(spec: Vi, dtype: np.dtype) -> Float[Array, " step"]:
 
 
 def step_work(posterior: Posterior, options: FitOptions) -> float:
-    """Full-gradient evaluations of one step of one restart, the minibatch loss at w* included."""
+    """Full-gradient evaluations of one step of one restart, the minibatch's own at w* included."""
     batch = posterior.batch_work(options.batch_size)
-    return batch * (options.n_samples + (1 / 3 if _is_partial(posterior, options) else 0.0))
+    return batch * (options.n_samples + _is_partial(posterior, options))
 
 
 def _is_partial(posterior: Posterior, options: FitOptions) -> bool:
     return posterior.data is not None and options.batch_size is not None
 
 
+class Minimum(NamedTuple):
+    """L_n and its gradient at w*, over all data."""
+
+    loss: Scalar
+    gradient: Weights
+
+
+def minimum_of(posterior: Posterior, loss0: float) -> Minimum:
+    """Return what `fit` needs to know of w*; one gradient."""
+    gradient = _full_gradient(posterior)
+    return Minimum(jnp.asarray(loss0, posterior.w0.dtype), gradient)
+
+
+@eqx.filter_jit
+def _full_gradient(posterior: Posterior) -> Weights:
+    return posterior.loss_grad(posterior.w0, posterior.data)
+
+
+def _losses_above_minimum(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    minimum: Minimum,
+    delta: Float[Array, "sample d"],
+    options: FitOptions,
+) -> Float[Array, " sample"]:
+    """L(w* + delta) - L(w*) on one minibatch.
+
+    The minibatch's own loss and slope at w* are taken out, where the full data's are known: what
+    is left of the minibatch's noise vanishes with delta instead of growing with nbeta.
+    """
+    batch = posterior.minibatch(key, options.batch_size)
+    losses = jax.vmap(lambda v: posterior.loss.mean(posterior.w0 + v, batch))(delta)
+    if not _is_partial(posterior, options):
+        return losses - minimum.loss
+    loss, slope = jax.value_and_grad(posterior.loss.mean)(posterior.w0, batch)
+    return losses - loss - delta @ (slope - minimum.gradient)
+
+
 def _objective(
-    params: PyTree,
+    flat: Float[Array, " p"],
+    unravel: Callable[[Float[Array, " p"]], PyTree],
     static: PyTree,
     key: PRNGKeyArray,
     posterior: Posterior,
     chart: Chart,
-    loss0: Scalar,
+    minimum: Minimum,
     baseline: Scalar,
     options: FitOptions,
 ) -> tuple[Scalar, tuple[Scalar, Step]]:
-    family = join(params, static)
+    family = join(unravel(flat), static)
     draw_key, batch_key = jr.split(key)
-    u = family.draw(draw_key, options.n_samples)
-    batch = posterior.minibatch(batch_key, options.batch_size)
+    u, log_q = family.draw_sticking(draw_key, options.n_samples)
     delta = jax.vmap(chart.displacement)(u)
-    losses = jax.vmap(lambda v: posterior.loss.mean(posterior.w0 + v, batch))(delta)
-    if _is_partial(posterior, options):
-        loss0 = posterior.loss.mean(posterior.w0, batch)
-    llc = posterior.nbeta * (losses - loss0)
+    llc = posterior.nbeta * _losses_above_minimum(batch_key, posterior, minimum, delta, options)
     dist2 = jnp.sum(delta**2, axis=1)
     log_p = -llc - 0.5 * posterior.gamma * dist2
-    log_q = jax.vmap(frozen(family).log_density)(u) - chart.log_det
+    log_q = log_q - chart.log_det
     advantage = jax.lax.stop_gradient(log_p - log_q - baseline)
     score = jax.vmap(family.score_log_density)(jax.lax.stop_gradient(u))
     surrogate = jnp.mean(log_p - log_q + advantage * score) + family.regulariser()
@@ -110,7 +149,7 @@ def _objective(
         entropy=-jnp.mean(log_q),
         llc=jnp.mean(llc),
         radius=jnp.sqrt(jnp.mean(dist2)),
-        grad_norm=jnp.zeros_like(loss0),
+        grad_norm=jnp.zeros_like(baseline),
         weights_entropy=family.weights_entropy(),
     )
     return -surrogate, (jnp.mean(log_p - log_q), step)
@@ -123,7 +162,7 @@ def fit(
     static: PyTree,
     posterior: Posterior,
     chart: Chart,
-    loss0: Scalar,
+    minimum: Minimum,
     rates: Float[Array, " step"],
     options: FitOptions,
 ) -> tuple[PyTree, Step]:
@@ -133,29 +172,30 @@ def fit(
     gradient = jax.grad(_objective, has_aux=True)
 
     def restart(key: PRNGKeyArray, params: PyTree) -> tuple[PyTree, Step]:
+        flat, unravel = ravel_pytree(params)
+
         def advance(carry: tuple, inputs: tuple) -> tuple[tuple, Step]:
-            params, state, baseline = carry
+            flat, state, baseline = carry
             rate, index = inputs
             grads, (value, step) = gradient(
-                params,
+                flat,
+                unravel,
                 static,
                 jr.fold_in(key, index),
                 posterior,
                 chart,
-                loss0,
+                minimum,
                 baseline,
                 options,
             )
-            updates, state = adam.update(grads, state)
-            params = jax.tree.map(lambda p, change: p - rate * change, params, updates)
+            update, state = adam.update(grads, state)
             baseline = _BASELINE_DECAY * baseline + (1 - _BASELINE_DECAY) * value
-            step = step._replace(grad_norm=optax.global_norm(grads))
-            return (params, state, baseline), step
+            step = step._replace(grad_norm=jnp.linalg.norm(grads))
+            return (flat - rate * update, state, baseline), step
 
-        origin = jnp.zeros_like(posterior.w0)
-        baseline = chart.log_det - join(params, static).log_density(origin)
-        carry = (params, adam.init(params), baseline)
-        (params, _, _), history = jax.lax.scan(advance, carry, (rates, jnp.arange(rates.size)))
-        return params, history
+        baseline = chart.log_det + 0.5 * posterior.w0.size * math.log(2 * math.pi)
+        carry = (flat, adam.init(flat), baseline)
+        (flat, _, _), history = jax.lax.scan(advance, carry, (rates, jnp.arange(rates.size)))
+        return unravel(flat), history
 
     return jax.vmap(restart)(keys, params)

@@ -5,6 +5,9 @@ et al. 2017), `nsf_ar` bends by monotone rational-quadratic splines (Durkan et a
 built so that drawing is one pass.
 """
 
+import functools
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,9 +16,10 @@ import paramax
 from flowjax.bijections import RationalQuadraticSpline
 from flowjax.distributions import AbstractTransformed, Normal
 from flowjax.flows import coupling_flow, masked_autoregressive_flow
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.vi.family import split
 from lambda_hat_core.vi.lift import Lifted
 
 _START = 0.01
@@ -38,8 +42,37 @@ def _near_identity(flow: AbstractTransformed) -> AbstractTransformed:
     return jax.tree.map(shrink, flow, is_leaf=lambda node: isinstance(node, eqx.nn.MLP))
 
 
+def _flow(key: PRNGKeyArray, kind: str, k: int, depth: int, width: int) -> AbstractTransformed:
+    base = Normal(jnp.zeros(k), jnp.ones(k))
+    match kind:
+        case "realnvp":
+            flow = coupling_flow(
+                key, base_dist=base, flow_layers=depth, nn_width=width, invert=False
+            )
+        case _:
+            bend = RationalQuadraticSpline(knots=_KNOTS, interval=_INTERVAL)
+            flow = masked_autoregressive_flow(
+                key,
+                base_dist=base,
+                transformer=bend if kind == "nsf_ar" else None,
+                flow_layers=depth,
+                nn_width=width,
+                invert=False,
+            )
+    return _near_identity(flow).merge_transforms()
+
+
+@functools.cache
+def _architecture(kind: str, k: int, depth: int, width: int, dtype: Any) -> PyTree:
+    """All but the fitted arrays: the same object every time, so that compilations are found."""
+    del dtype
+    return split(_flow(jr.key(0), kind, k, depth, width))[1]
+
+
 def build(key: PRNGKeyArray, spec: Vi, vectors: Float[Array, "k d"]) -> Lifted:
     """Return the family at its start, the Laplace Gaussian to about 1 %.
+
+    Permutations between layers depend on the architecture alone, initial weights on the key.
 
     Raises:
         ValueError: if a coupling flow is asked for on a single direction.
@@ -50,18 +83,10 @@ def build(key: PRNGKeyArray, spec: Vi, vectors: Float[Array, "k d"]) -> Lifted:
             f"vi.flow_type is realnvp, but the flow has {k} direction, which cannot be split in "
             "two; choose maf or nsf_ar, or d_latent >= 2"
         )
-    base = Normal(jnp.zeros(k, vectors.dtype), jnp.ones(k, vectors.dtype))
-    shape = {"flow_layers": spec.flow_depth, "nn_width": spec.flow_hidden, "invert": False}
-    match spec.flow_type:
-        case "realnvp":
-            flow = coupling_flow(key, base_dist=base, **shape)
-        case "maf":
-            flow = masked_autoregressive_flow(key, base_dist=base, **shape)
-        case "nsf_ar":
-            spline = RationalQuadraticSpline(knots=_KNOTS, interval=_INTERVAL)
-            flow = masked_autoregressive_flow(key, base_dist=base, transformer=spline, **shape)
+    shape = (spec.flow_type, k, spec.flow_depth, spec.flow_hidden)
+    params, _ = split(_flow(key, *shape))
     return Lifted(
-        flow=_near_identity(flow),
+        flow=eqx.combine(params, _architecture(*shape, vectors.dtype)),
         vectors=paramax.NonTrainable(vectors),
         log_scale=jnp.zeros(d, vectors.dtype),
     )

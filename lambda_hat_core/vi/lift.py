@@ -18,14 +18,14 @@ import paramax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.types import Weights
-from lambda_hat_core.vi.family import Family
+from lambda_hat_core.vi.family import Draws, Family, Moment, frozen
 
 
 class Lifted(Family):
     """A flow on the chart's flattest directions, a Gaussian of learned widths elsewhere.
 
     Attributes:
-        flow: a flowjax distribution of z.
+        flow: a flowjax distribution of z, standard normal at the base.
         vectors: V, orthonormal rows; the chart's first.
         log_scale: log s of every axis.
     """
@@ -34,17 +34,60 @@ class Lifted(Family):
     vectors: Float[Array, "k d"] | paramax.NonTrainable
     log_scale: Weights
 
-    def known_part(self, u: Weights) -> Weights:
+    def project(self, u: Weights) -> Weights:
         """P u."""
         return u - (self.vectors @ u) @ self.vectors
 
-    def draw(self, key: PRNGKeyArray, count: int) -> Float[Array, "{count} d"]:
-        """Draw z from the flow and the complement from its Gaussian."""
-        flow_key, wide_key = jr.split(key)
-        z = self.flow.sample(flow_key, (count,))
-        eps = jr.normal(wide_key, (count, self.log_scale.size), self.log_scale.dtype)
-        rest = jax.vmap(self.known_part)(jnp.exp(self.log_scale) * eps)
-        return z @ self.vectors + rest
+    def _noise(
+        self, key: PRNGKeyArray, count: int
+    ) -> tuple[Float[Array, "sample k"], Float[Array, "sample d"]]:
+        """Draw the flow's input, and the complement's part of u."""
+        k, d = self.vectors.shape
+        noise = jr.normal(key, (count, k + d), self.log_scale.dtype)
+        return noise[:, :k], jax.vmap(self.project)(jnp.exp(self.log_scale) * noise[:, k:])
+
+    def _push(self, x: Float[Array, " k"]) -> tuple[Float[Array, " k"], Scalar]:
+        """Return z = T(x) and log q_z(z)."""
+        z, log_det = self.flow.bijection.transform_and_log_det(x)
+        return z, self.flow.base_dist.log_prob(x) - log_det
+
+    def _linear(self) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
+        """T(0) and the Jacobian there."""
+        zero = jnp.zeros(self.vectors.shape[0], self.log_scale.dtype)
+        transform = self.flow.bijection.transform
+        return transform(zero), jax.jacfwd(transform)(zero)
+
+    def draw(self, key: PRNGKeyArray, count: int) -> Draws:
+        """A twin replaces the flow by its linearisation at 0."""
+        x, rest = self._noise(key, count)
+        z, log_q = jax.vmap(self._push)(x)
+        shift, jacobian = self._linear()
+        return Draws(
+            z @ self.vectors + rest,
+            log_q + jax.vmap(self.complement_log_density)(rest),
+            (shift + x @ jacobian.T) @ self.vectors + rest,
+        )
+
+    def draw_sticking(
+        self, key: PRNGKeyArray, count: int
+    ) -> tuple[Float[Array, "sample d"], Float[Array, " sample"]]:
+        """Draw u and log q(u), the latter differentiable through u alone.
+
+        With J the Jacobian of T at x, the slope of log q_z at T(x) is J^-T grad_x log q_z(T(x)),
+        so the flow need not be inverted.
+        """
+        still = frozen(self)
+        x, rest = self._noise(key, count)
+
+        def one(x: Float[Array, " k"]) -> tuple[Float[Array, " k"], Scalar]:
+            value, slope_x = jax.value_and_grad(lambda x: still._push(x)[1])(x)
+            jacobian = jax.jacfwd(still.flow.bijection.transform)(x)
+            slope = jnp.linalg.solve(jacobian.T, slope_x)
+            z = self.flow.bijection.transform(x)
+            return z, value + slope @ (z - jax.lax.stop_gradient(z))
+
+        z, log_q = jax.vmap(one)(x)
+        return z @ self.vectors + rest, log_q + jax.vmap(still.complement_log_density)(rest)
 
     def log_density(self, u: Weights) -> Scalar:
         """log q_z(V u) plus the complement's."""
@@ -62,7 +105,8 @@ class Lifted(Family):
         log_det = 2 * jnp.sum(self.log_scale) + 2 * jnp.sum(jnp.log(jnp.diagonal(lower)))
         return -0.5 * (square + log_det + (d - k) * math.log(2 * math.pi))
 
-    def known_moment(self) -> tuple[Weights, Float[Array, "m d"], int]:
-        """E[P u (P u)^T] = P S^2 P."""
-        k, d = self.vectors.shape
-        return jnp.exp(2 * self.log_scale), jnp.zeros((0, d), self.log_scale.dtype), k
+    def moment(self) -> Moment:
+        """E[v v^T] = P S^2 P + V^T (J J^T + T(0) T(0)^T) V."""
+        shift, jacobian = self._linear()
+        factors = jnp.concatenate([jacobian.T, shift[None]]) @ self.vectors
+        return Moment(jnp.exp(2 * self.log_scale), factors, self.vectors.shape[0])

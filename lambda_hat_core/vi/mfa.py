@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.types import Weights
-from lambda_hat_core.vi.family import Family
+from lambda_hat_core.vi.family import Draws, Family, Moment, frozen
 
 _START = 0.02
 """Adds at most (r + 1) 4e-4 / 2 to the estimate before the first step."""
@@ -53,16 +53,28 @@ class Mfa(Family):
     def _rows(self) -> Float[Array, "m r d"]:
         return self.factors * self.mask[..., None]
 
-    def draw(self, key: PRNGKeyArray, count: int) -> Float[Array, "{count} d"]:
-        """Draw components systematically, so that `count` draws share them out evenly."""
-        choice_key, wide_key, factor_key = jr.split(key, 3)
+    def _points(self, key: PRNGKeyArray, count: int) -> Float[Array, "sample d"]:
+        """Draw components systematically, so that `count` points share them out evenly."""
+        choice_key, noise_key = jr.split(key)
         dtype, (m, r, d) = self.log_scale.dtype, self.factors.shape
         grid = (jr.uniform(choice_key, dtype=dtype) + jnp.arange(count, dtype=dtype)) / count
         cumulative = jnp.cumsum(jnp.exp(self.log_weights))
         k = jnp.minimum(jnp.searchsorted(cumulative, grid * cumulative[-1]), m - 1)
-        wide = jnp.exp(self.log_scale) * jr.normal(wide_key, (count, d), dtype)
-        along = jr.normal(factor_key, (count, r), dtype)
-        return self.means[k] + wide + jnp.einsum("sr,srd->sd", along, self._rows[k])
+        noise = jr.normal(noise_key, (count, d + r), dtype)
+        along = jnp.einsum("sr,srd->sd", noise[:, d:], self._rows[k])
+        return self.means[k] + jnp.exp(self.log_scale) * noise[:, :d] + along
+
+    def draw(self, key: PRNGKeyArray, count: int) -> Draws:
+        """A point is its own twin."""
+        u = self._points(key, count)
+        return Draws(u, jax.vmap(self.log_density)(u), u)
+
+    def draw_sticking(
+        self, key: PRNGKeyArray, count: int
+    ) -> tuple[Float[Array, "sample d"], Float[Array, " sample"]]:
+        """Draw u and log q(u), the latter differentiable through u alone."""
+        u = self._points(key, count)
+        return u, jax.vmap(frozen(self).log_density)(u)
 
     def component_log_density(self, u: Weights) -> Float[Array, " m"]:
         """Log N(u; mu_k, D + U_k U_k^T) of every component."""
@@ -99,39 +111,30 @@ class Mfa(Family):
         """-sum pi log pi."""
         return -jnp.sum(jnp.exp(self.log_weights) * self.log_weights)
 
-    def known_part(self, u: Weights) -> Weights:
-        """All of u."""
-        return u
-
-    def known_moment(self) -> tuple[Weights, Float[Array, "m d"], int]:
+    def moment(self) -> Moment:
         """E[u u^T] = D + sum_k pi_k (U_k U_k^T + mu_k mu_k^T)."""
         weight = jnp.exp(0.5 * self.log_weights)
         low_rank = (self._rows * weight[:, None, None]).reshape(-1, self.log_scale.size)
-        return (
-            jnp.exp(2 * self.log_scale),
-            jnp.concatenate([low_rank, self.means * weight[:, None]]),
-            0,
-        )
+        factors = jnp.concatenate([low_rank, self.means * weight[:, None]])
+        return Moment(jnp.exp(2 * self.log_scale), factors, 0)
 
 
 def build(key: PRNGKeyArray, spec: Vi, like: Weights) -> Mfa:
     """Return the family at its start."""
-    mean_key, factor_key = jr.split(key)
     d, dtype = like.size, like.dtype
     ranks = spec.r_per_component or (spec.r,) * spec.M
     width = max(ranks)
     mask = jnp.asarray([[j < rank for j in range(width)] for rank in ranks], dtype)
     step = _START / math.sqrt(d)
-    means = step * jr.normal(mean_key, (spec.M, d), dtype)
+    start = step * jr.normal(key, (spec.M, 1 + width, d), dtype)
+    means = start[:, 0]
     return Mfa(
         logits=jnp.zeros(spec.M, dtype),
         means=paramax.NonTrainable(jnp.zeros_like(means)) if spec.tie_means else means,
-        factors=step * jr.normal(factor_key, (spec.M, width, d), dtype),
+        factors=start[:, 1:],
         mask=paramax.NonTrainable(mask.reshape(spec.M, width)),
         log_scale=jnp.zeros(d, dtype),
         temperature=spec.alpha_temperature,
         dirichlet=1.0 if spec.alpha_dirichlet_prior is None else spec.alpha_dirichlet_prior,
         entropy_bonus=spec.entropy_bonus,
     )
-
-

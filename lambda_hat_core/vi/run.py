@@ -6,8 +6,8 @@ and the importance-weighted estimate are what reveals it.
 """
 
 from collections.abc import Callable
-from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -24,23 +24,23 @@ from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.control import controlled_mean
 from lambda_hat_core.vi.evaluate import DRAW_WORK, Evaluated, evaluate
 from lambda_hat_core.vi.family import Family, split
-from lambda_hat_core.vi.fit import FitOptions, Step, fit, learning_rates, step_work
+from lambda_hat_core.vi.fit import FitOptions, Step, fit, learning_rates, minimum_of, step_work
 from lambda_hat_core.vi.psis import smooth
 from lambda_hat_core.vi.whitening import build_chart
 
 
-def _start(keys: PRNGKeyArray, posterior: Posterior, chart: Chart, spec: Vi) -> tuple[PyTree, Any]:
-    """Return every restart's parameters, stacked, and what the families have in common."""
+def _build(key: PRNGKeyArray, spec: Vi, chart: Chart) -> Family:
+    if spec.algo == "mfa":
+        return mfa.build(key, spec, chart.origin)
+    from lambda_hat_core.vi import flow
 
-    def build(key: PRNGKeyArray) -> Family:
-        if spec.algo == "mfa":
-            return mfa.build(key, spec, posterior.w0)
-        from lambda_hat_core.vi import flow
+    return flow.build(key, spec, chart.flattest(spec.d_latent))
 
-        return flow.build(key, spec, chart.flattest(spec.d_latent))
 
-    _, static = split(build(keys[0]))
-    return jax.vmap(lambda key: split(build(key))[0])(keys), static
+@eqx.filter_jit
+def _initial(keys: PRNGKeyArray, spec: Vi, chart: Chart) -> PyTree:
+    """Return every restart's parameters, stacked."""
+    return jax.vmap(lambda key: split(_build(key, spec, chart))[0])(keys)
 
 
 def _not_finite(history: Step, drawn: Evaluated) -> str | None:
@@ -83,14 +83,16 @@ def sample_vi(
     options = FitOptions(spec.n_samples, spec.batch_size, spec.clip_global_norm)
     restarts = spec.n_chains
     dtype = posterior.w0.dtype
-    params, static = _start(jr.split(start_key, restarts), posterior, chart, spec)
+    starts = jr.split(start_key, restarts)
+    _, static = split(_build(starts[0], spec, chart))
+    params = _initial(starts, spec, chart)
     params, history = fit(
         jr.split(fit_key, restarts),
         params,
         static,
         posterior,
         chart,
-        jnp.asarray(loss0, dtype),
+        minimum_of(posterior, loss0),
         learning_rates(spec, dtype),
         options,
     )
@@ -99,7 +101,7 @@ def sample_vi(
     keys = jr.split(draw_key, restarts)
     drawn = evaluate(keys, params, static, posterior, chart, monitor, spec.n_draws)
     finished = clock() - began
-    setup = {**setup_work, **chart_work}
+    setup = {**setup_work, **chart_work, "gradient at w*": 1.0}
     per_step = restarts * step_work(posterior, options)
     work = {
         **setup,

@@ -60,9 +60,7 @@ def _scale(key: PRNGKeyArray, posterior: Posterior, spec: Vi) -> tuple[Weights, 
 
 
 @eqx.filter_jit
-def _whitened_spectrum(
-    key: PRNGKeyArray, posterior: Posterior, scale: Weights, k: int
-) -> Spectrum:
+def _whitened_spectrum(key: PRNGKeyArray, posterior: Posterior, scale: Weights, k: int) -> Spectrum:
     """Spectrum of K, its curvature nbeta S H S clipped at 0 so that K >= gamma S^2."""
     w0 = posterior.w0
     grad = jax.grad(posterior.loss_mean)
