@@ -18,7 +18,9 @@ REFLECTIONS = 4
 
 
 @dataclass(frozen=True)
-class _Potential:
+class Potential:
+    """A loss without per-example values."""
+
     @property
     def has_per_example(self) -> bool:
         """There are no examples."""
@@ -35,7 +37,7 @@ class _Potential:
 
 
 @dataclass(frozen=True)
-class Quadratic(_Potential):
+class Quadratic(Potential):
     """L(w) = 1/2 sum_i h_i (Q^T w)_i^2, Q a product of random reflections, O(d) memory.
 
     Attributes:
@@ -80,7 +82,7 @@ def _reflections(seed: int, d: int) -> Float[np.ndarray, "reflection d"]:
 
 
 @dataclass(frozen=True)
-class NormalCrossing(_Potential):
+class NormalCrossing(Potential):
     """L(w) = prod_i w_i^(2 k_i); `powers` are k_i."""
 
     powers: tuple[int, ...]

@@ -1,0 +1,184 @@
+"""Targets that a user's function makes: `factory(key, **kwargs) -> CustomTarget`."""
+
+import importlib
+import inspect
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Scalar
+
+from lambda_hat_core.config.model import Custom
+from lambda_hat_core.networks.layout import Shapes, join, split
+from lambda_hat_core.plan.factory import factory_search_path, source_sha256
+from lambda_hat_core.potentials import Potential
+from lambda_hat_core.streams import stream
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.types import Batch, Weights
+
+
+@dataclass(frozen=True)
+class CustomTarget:
+    """What a factory returns.
+
+    Attributes:
+        params: any pytree, or an Equinox module, of float arrays: w*, or the start if `train`.
+        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`.
+        data: a tuple of arrays with leading axis n, or None for a potential.
+        n: examples; for a potential it sets n beta.
+        llc_known: a coefficient that the author vouches for.
+        train: whether `params` are to be trained and polished.
+    """
+
+    params: Any
+    loss: Callable[[Any, Any], Any]
+    data: tuple[Any, ...] | None
+    n: int
+    llc_known: float | None = None
+    train: bool = False
+
+
+@dataclass(frozen=True)
+class CustomLoss(Potential):
+    """A user's loss on flat vectors, equal by where it came from."""
+
+    factory: str
+    source: str
+    arguments: str
+    function: Callable[[Any, Any], Any] = field(compare=False)
+    rebuild: Callable[[Weights], Any] = field(compare=False)
+
+    def mean(self, w: Weights, batch: Batch) -> Scalar:
+        """Mean loss over the rows of `batch`."""
+        return jnp.asarray(self.function(self.rebuild(w), batch))
+
+
+def prepare(spec: Custom, seed: int) -> Problem:
+    """Call the factory and return its problem.
+
+    Raises:
+        ValueError: naming the factory, what it did, the rule and the way out.
+    """
+    made = _call(spec, seed)
+    arrays, rebuild = _flatten(spec.factory, made.params)
+    shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
+    start = join(shapes, {name: jnp.asarray(a, float) for name, a in arrays.items()})
+    data = _checked_data(spec.factory, made)
+    loss = CustomLoss(
+        spec.factory,
+        source_sha256(spec.factory.partition(":")[0]),
+        json.dumps([seed, spec.kwargs], sort_keys=True),
+        made.loss,
+        rebuild,
+    )
+    _check_loss(spec.factory, loss, start, data)
+    claim = None if made.llc_known is None else float(made.llc_known)
+    return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim)
+
+
+def _refuse(factory: str, did: str, rule: str) -> ValueError:
+    return ValueError(f"model.factory {factory} {did}; {rule}")
+
+
+@cache
+def _module(name: str, source: str) -> Any:
+    """Import a module, again if its source has changed since."""
+    del source
+    sys.path[:0] = [path for path in factory_search_path() if path not in sys.path]
+    if name in sys.modules:
+        return importlib.reload(sys.modules[name])
+    return importlib.import_module(name)
+
+
+def _call(spec: Custom, seed: int) -> CustomTarget:
+    name, _, function = spec.factory.partition(":")
+    way_out = "put the module in the working directory or on PYTHONPATH"
+    try:
+        source = source_sha256(name)
+        module = _module(name, source)
+    except (ImportError, SyntaxError) as error:
+        raise _refuse(spec.factory, f"cannot be imported ({error})", way_out) from error
+    if spec.source_sha256 not in (None, source):
+        did = f"has source {source[:12]}, but the plan was made with {spec.source_sha256[:12]}"
+        raise _refuse(spec.factory, did, "plan again") from None
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        raise _refuse(spec.factory, "is not a function of that module", "check its name")
+    key = stream(seed, "factory")
+    try:
+        inspect.signature(factory).bind(key, **spec.kwargs)
+    except TypeError as error:
+        did = f"does not take (key, **{spec.kwargs}) ({error})"
+        raise _refuse(spec.factory, did, "correct model.kwargs") from error
+    made = factory(key, **spec.kwargs)
+    if not isinstance(made, CustomTarget):
+        raise _refuse(
+            spec.factory,
+            f"returned a {type(made).__name__}",
+            "it must return lambda_hat_core.CustomTarget(params, loss, data, n)",
+        )
+    if not isinstance(made.n, int) or made.n < 1:
+        raise _refuse(spec.factory, f"returned n = {made.n!r}", "n is a positive integer")
+    return made
+
+
+def _is_module(node: Any) -> bool:
+    return isinstance(node, eqx.Module)
+
+
+def _flatten(factory: str, params: Any) -> tuple[dict[str, Array], Callable[[Weights], Any]]:
+    """Return the float arrays by name, and how to put a flat vector back in their places."""
+    rule = "params hold float arrays; keep other arrays in data or in the loss"
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
+        if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
+            where = jax.tree_util.keystr(path) or "themselves"
+            did = f"returned params whose leaf {where} is {type(leaf).__name__} {leaf!r}"
+            raise _refuse(factory, did[:200], rule)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            where = jax.tree_util.keystr(path)
+            raise _refuse(factory, f"returned params with a {leaf.dtype} array at {where}", rule)
+    floats, static = eqx.partition(params, eqx.is_inexact_array)
+    paths, treedef = jax.tree_util.tree_flatten_with_path(floats)
+    if not paths:
+        raise _refuse(factory, "returned params without a float array", rule)
+    arrays = {jax.tree_util.keystr(path) or "w": jnp.asarray(leaf) for path, leaf in paths}
+    shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
+
+    def rebuild(w: Weights) -> Any:
+        return eqx.combine(treedef.unflatten(split(shapes, w).values()), static)
+
+    return arrays, rebuild
+
+
+def _checked_data(factory: str, made: CustomTarget) -> Batch:
+    if made.data is None:
+        return None
+    rule = f"data is None or a tuple of arrays whose leading axis is n = {made.n}"
+    if not isinstance(made.data, tuple) or not made.data:
+        raise _refuse(factory, f"returned data of type {type(made.data).__name__}", rule)
+    data = tuple(jnp.asarray(array) for array in made.data)
+    for i, array in enumerate(data):
+        if array.ndim == 0 or array.shape[0] != made.n:
+            raise _refuse(factory, f"returned data[{i}] of shape {array.shape}", rule)
+    return tuple(
+        array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
+        for array in data
+    )
+
+
+def _check_loss(factory: str, loss: CustomLoss, start: Weights, data: Batch) -> None:
+    value = eqx.filter_jit(loss.mean)(start, data)
+    if value.shape != ():
+        did = f"has a loss that returns shape {value.shape}"
+        raise _refuse(factory, did, "loss(params, batch) returns a scalar, the mean over rows")
+    if not math.isfinite(float(value)):
+        did = f"has a loss of {float(value)} at its params"
+        raise _refuse(factory, did, "the loss must be finite there")

@@ -1,0 +1,25 @@
+"""Targets: a trained minimum w*, its data, an audit, and the coefficients that are known there."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lambda_hat_core.targets.building import BuiltTarget, build
+    from lambda_hat_core.targets.finite import oracle
+    from lambda_hat_core.targets.storage import load, save
+
+__all__ = ["BuiltTarget", "build", "load", "oracle", "save"]
+
+_HOMES = {
+    "BuiltTarget": "building",
+    "build": "building",
+    "load": "storage",
+    "oracle": "finite",
+    "save": "storage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

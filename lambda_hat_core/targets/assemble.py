@@ -1,0 +1,178 @@
+"""From a target's spec to the problem that is minimised."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lambda_hat_core import custom, potentials
+from lambda_hat_core.config import model
+from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic
+from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.training import LossName
+from lambda_hat_core.networks import Network, NetworkSpec, make_network
+from lambda_hat_core.potentials import NormalCrossing, Quadratic
+from lambda_hat_core.streams import stream
+from lambda_hat_core.target import Loss
+from lambda_hat_core.targets.bundled import diabetes, digits
+from lambda_hat_core.targets.choice import default_loss, supervised
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.synthetic import dropout, inputs, noise
+from lambda_hat_core.targets.truths import make_truth
+from lambda_hat_core.truth import coefficients
+
+_SYNTHETIC_DIMS = (4, 1)
+
+
+def assemble(spec: TargetSpec) -> Problem:
+    """Return the problem of a target.
+
+    Raises:
+        ValueError: if the model, its data and its training do not go together.
+    """
+    match spec.model:
+        case model.Quadratic() | model.NormalCrossing():
+            return _potential(spec, spec.model)
+        case model.Custom():
+            return custom.prepare(spec.model, spec.seed)
+        case _:
+            return _network(spec, spec.model)
+
+
+def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
+    """Return the network of a target, its open dimensions taken from the data.
+
+    Raises:
+        ValueError: if its dimensions are not the data's.
+    """
+    dims = {"digits": (64, 10), "diabetes": (10, 1)}.get(spec.data.kind, _SYNTHETIC_DIMS)
+    network = make_network(kind, *dims)
+    if spec.data.kind in ("digits", "diabetes") and (network.in_dim, network.out_dim) != dims:
+        raise ValueError(
+            f"{kind.kind} maps {network.in_dim} inputs to {network.out_dim} outputs, but "
+            f"{spec.data.kind} has {dims[0]} and {dims[1]}; leave in_dim and out_dim null"
+        )
+    return network
+
+
+def loss_of(spec: TargetSpec, name: LossName | Literal["own"] | None, sigma: float | None) -> Loss:
+    """Return the loss called `name` on a target that is a potential or a network.
+
+    Raises:
+        ValueError: if the target has no such loss.
+    """
+    kind = spec.model
+    if isinstance(kind, model.Custom):
+        raise TypeError("a custom target's loss comes from its factory")
+    if isinstance(kind, model.Quadratic | model.NormalCrossing):
+        if name not in (None, "own"):
+            raise ValueError(f"{kind.kind} is a potential with its own loss, not {name}; use own")
+        return _potential_loss(kind, spec.seed)
+    if name == "own":
+        raise ValueError(f"{kind.kind} has no loss of its own; use {default_loss(spec.data)}")
+    return supervised(network_of(spec, kind), spec.data, name or default_loss(spec.data), sigma)
+
+
+def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> Loss:
+    match kind:
+        case model.NormalCrossing():
+            return NormalCrossing(kind.powers)
+        case model.Quadratic():
+            seed_of_rotation = seed if kind.rotate else None
+            if kind.spectrum is not None:
+                given = kind.spectrum
+                return Quadratic(len(given), spectrum=given, seed=seed_of_rotation)
+            rank = kind.d if kind.rank is None else kind.rank
+            if rank > kind.d:
+                raise ValueError(f"quadratic: rank is {rank}, but d is {kind.d}; choose rank <= d")
+            return Quadratic(kind.d, kind.condition, kind.h_max, rank, seed=seed_of_rotation)
+
+
+def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -> Problem:
+    if not isinstance(spec.data, NoData):
+        raise ValueError(
+            f"{kind.kind} is a potential without examples, but data.kind is {spec.data.kind}; "
+            "choose data: {kind: none, n_data: ...}"
+        )
+    loss = loss_of(spec, spec.training.loss, None)
+    if isinstance(loss, Quadratic):
+        point = np.zeros(loss.d)
+    else:
+        powers = kind.powers if isinstance(kind, model.NormalCrossing) else ()
+        given = kind.point if isinstance(kind, model.NormalCrossing) else None
+        point = np.zeros(len(powers)) if given is None else np.asarray(given, np.float64)
+        if point.size != len(powers):
+            raise ValueError(
+                f"normal_crossing: point has {point.size} coordinates, but powers has "
+                f"{len(powers)}; give as many"
+            )
+        coefficients.normal_crossing(powers, point.tolist())
+    start = jnp.asarray(point)
+    return Problem(
+        loss, None, spec.data.n_data, start, (("w", (start.size,)),), trains=False, truth=start
+    )
+
+
+def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
+    network = network_of(spec, kind)
+    loss = loss_of(spec, spec.training.loss, None)
+    start = network.init(stream(spec.seed, "initial weights"))
+    problem = Problem(loss, None, spec.data.n_data, start, network.shapes)
+    match spec.data:
+        case Digits():
+            train, test = digits(spec.data, spec.seed)
+            problem = problem._replace(data=train, test=test)
+        case Diabetes():
+            train, test = diabetes(spec.data, spec.seed)
+            problem = problem._replace(data=train, test=test)
+        case Synthetic():
+            problem = _labelled(problem, spec, spec.data, network, kind)
+        case _:
+            raise ValueError(
+                f"{kind.kind} needs examples, but data.kind is none; choose synthetic, digits or "
+                "diabetes"
+            )
+    if spec.training.start == "truth":
+        if problem.truth is None:
+            raise ValueError(
+                "training.start is truth, but no weights of this network generate the labels; "
+                "choose start: random, or synthetic data with teacher: _null"
+            )
+        problem = problem._replace(start=problem.truth)
+    return problem
+
+
+def _labelled(
+    problem: Problem, spec: TargetSpec, data: Synthetic, network: Network, kind: NetworkSpec
+) -> Problem:
+    truth = make_truth(stream(spec.seed, "teacher"), kind, network, spec.teacher)
+    rate = spec.teacher.dropout_rate if spec.teacher is not None else 0.0
+    batches: list[tuple[Array, Array]] = []
+    clean: list[Array] = []
+    for name, x in zip(("train", "test"), inputs(data, spec.seed, network.in_dim), strict=True):
+        exact = truth.network.apply(truth.weights, x)
+        clean.append(exact)
+        masked = dropout(stream(spec.seed, f"dropout {name}"), rate, exact)
+        drawn = noise(data, stream(spec.seed, f"noise {name}"), x, exact.shape[1])
+        batches.append((x, masked + drawn))
+    return problem._replace(
+        data=batches[0],
+        test=batches[1],
+        clean=(clean[0], clean[1]),
+        truth=truth.weights if truth.in_student else None,
+    )
+
+
+def is_potential(spec: TargetSpec) -> bool:
+    """Return whether the target is one of the potentials with a formula."""
+    return isinstance(spec.model, model.Quadratic | model.NormalCrossing)
+
+
+def eigenvalues_of(spec: TargetSpec) -> np.ndarray | None:
+    """Return the whole Hessian spectrum where the spec states it, else None."""
+    if not isinstance(spec.model, model.Quadratic):
+        return None
+    loss = _potential_loss(spec.model, spec.seed)
+    assert isinstance(loss, potentials.Quadratic)
+    return loss.eigenvalues()

@@ -1,0 +1,192 @@
+"""Is w* a minimum, as far as a posterior at the default temperature can tell?
+
+Two quantities in nbeta L_n, the unit of an estimate: how far the loss falls from w* to the centre
+of its quadratic (off-centre bias), and how far along negative curvature within the localiser's
+width. Both at the default nbeta and gamma.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from lambda_hat_core.linalg.lanczos import lanczos
+from lambda_hat_core.target import Loss
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.types import Batch, Weights
+
+DENSE = 800
+"""Largest d whose Hessian is diagonalised: 0.8 s there, growing as d^3."""
+LIMIT = 0.05
+"""Largest fall of nbeta L_n from w*, of each of the two kinds."""
+_RANK = 128
+_SAMPLES = 256
+"""Gradients whose convex hull is searched at a kink."""
+_UNSEEN = 1e-3
+"""Mean rise of nbeta L_n over the sphere on which gradients are sampled: a distance that the
+posterior cannot resolve."""
+_HULL_STEPS = 2000
+
+
+class Audit(NamedTuple):
+    """What was found at w*.
+
+    Attributes:
+        spectrum: eigenvalues of the Hessian, ascending; Ritz values where not `exact`.
+        exact: whether they are all of them.
+        off_centre_bias: nbeta^2/2 g^T (nbeta H + gamma)^-1 g, which is nbeta/2 g^T H^+ g where the
+            localiser is weak; negative curvature counts as none.
+        kinked: whether it took the gradients of both sides of a kink to show w* stationary.
+        reasons: why w* is not a minimum; empty if it is.
+        work: in FGE.
+    """
+
+    loss0: float
+    grad_norm: float
+    spectrum: Float[np.ndarray, " k"]
+    exact: bool
+    off_centre_bias: float
+    kinked: bool
+    reasons: tuple[str, ...]
+    lowest_vector: Weights
+    work: float
+
+
+@eqx.filter_jit
+def _decompose(
+    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch
+) -> tuple[Scalar, Weights, Array, Array]:
+    """Return L_n, its gradient, and eigenpairs: all of them, or those Lanczos sees first."""
+
+    def mean(w: Weights) -> Scalar:
+        return loss.mean(w, data)
+
+    def hvp(v: Weights) -> Weights:
+        return jax.jvp(jax.grad(mean), (w,), (v,))[1]
+
+    value, gradient = jax.value_and_grad(mean)(w)
+    d = w.size
+    if d <= DENSE:
+        hessian = jax.lax.map(hvp, jnp.eye(d), batch_size=16)
+        theta, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2)
+        return value, gradient, theta, vectors.T
+    theta, vectors = lanczos(key, hvp, d, _RANK)
+    return value, gradient, theta, vectors
+
+
+@eqx.filter_jit
+def _from_gradient(
+    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, gradient: Weights
+) -> tuple[Array, Array]:
+    """Ritz pairs of the gradient's own Krylov space, in which g^T f(H) g is a Gauss quadrature."""
+
+    def hvp(v: Weights) -> Weights:
+        return jax.jvp(jax.grad(lambda u: loss.mean(u, data)), (w,), (v,))[1]
+
+    return lanczos(key, hvp, w.size, _RANK, start=gradient)
+
+
+def _scale(theta: Array, nbeta: float, gamma: float) -> Array:
+    """Root of nbeta^2/2 (nbeta h + gamma)^-1; curvature within rounding of 0 counts as 0."""
+    floor = jnp.finfo(theta.dtype).eps * jnp.max(jnp.abs(theta)) * theta.size
+    stiff = jnp.where(theta > floor, nbeta * theta, 0.0) + gamma
+    return jnp.where(stiff > 0, nbeta / jnp.sqrt(2 * jnp.where(stiff > 0, stiff, 1.0)), 0.0)
+
+
+@eqx.filter_jit
+def _hull_bias(
+    key: PRNGKeyArray,
+    loss: Loss,
+    w: Weights,
+    data: Batch,
+    theta: Array,
+    vectors: Array,
+    nbeta: float,
+    gamma: float,
+) -> Scalar:
+    """Least off-centre bias over the convex hull of gradients sampled around w.
+
+    At a kink the gradient does not vanish, but a mean of the gradients of its sides does (Clarke);
+    sampling finds it (Burke, Lewis & Overton 2005, doi:10.1137/030601296).
+    """
+    d = w.size
+    curvature = jnp.maximum(jnp.mean(jnp.maximum(theta, 0.0)), 1e-300)
+    reach = jnp.sqrt(2 * _UNSEEN / (nbeta * curvature))
+    directions = jr.normal(key, (_SAMPLES, d))
+    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
+    around = jnp.concatenate([w[None], w + reach * directions])
+    gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=16)
+    scaled = (gradients @ vectors.T) * _scale(theta, nbeta, gamma)
+    gram = scaled @ scaled.T
+    rate = 1 / jnp.maximum(jnp.trace(gram), 1e-300)
+
+    def descend(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        weights, ahead, t = carry
+        following = _onto_simplex(ahead - rate * (gram @ ahead))
+        next_t = 0.5 * (1 + jnp.sqrt(1 + 4 * t**2))
+        ahead = following + (t - 1) / next_t * (following - weights)
+        return following, ahead, next_t
+
+    begin = jnp.zeros(_SAMPLES + 1).at[0].set(1.0)
+    weights, _, _ = jax.lax.fori_loop(0, _HULL_STEPS, descend, (begin, begin, jnp.ones(())))
+    return weights @ gram @ weights
+
+
+def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
+    """Project onto the probability simplex (Duchi et al. 2008)."""
+    ordered = jnp.sort(v)[::-1]
+    excess = (jnp.cumsum(ordered) - 1) / jnp.arange(1, v.size + 1)
+    count = jnp.sum(ordered > excess)
+    return jnp.maximum(v - excess[count - 1], 0.0)
+
+
+def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamma: float) -> Audit:
+    """Measure w at the given temperature and localisation."""
+    d = w.size
+    loss, data = problem.loss, problem.data
+    spectrum_key, gradient_key, hull_key = jr.split(key, 3)
+    value, gradient, theta, vectors = _decompose(spectrum_key, loss, w, data)
+    exact = d <= DENSE
+    work = 1.0 + 2.0 * min(d, DENSE if exact else _RANK)
+    own_theta, own_vectors = theta, vectors
+    if not exact:
+        own_theta, own_vectors = _from_gradient(gradient_key, loss, w, data, gradient)
+        work += 2.0 * _RANK
+    scaled = _scale(own_theta, nbeta, gamma) * (own_vectors @ gradient)
+    bias = float(jnp.sum(scaled**2))
+    kinked = False
+    if bias > LIMIT and data is not None:
+        hull = _hull_bias(hull_key, loss, w, data, own_theta, own_vectors, nbeta, gamma)
+        work += _SAMPLES + 1.0
+        kinked = float(hull) <= LIMIT
+        bias = float(hull) if kinked else bias
+    lowest, highest = float(theta[0]), float(theta[-1])
+    fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
+    reasons = []
+    if not np.isfinite([float(value), lowest, highest, bias]).all():
+        reasons.append(f"L_n = {float(value)} or its derivatives are not finite at w*")
+    if bias > LIMIT:
+        reasons.append(
+            f"nbeta L_n falls by {bias:.3g} from w* to the centre of its quadratic (limit {LIMIT}; "
+            f"|grad L_n| = {float(jnp.linalg.norm(gradient)):.2g})"
+        )
+    if fall > LIMIT:
+        reasons.append(
+            f"the Hessian has eigenvalue {lowest:.3g}, along which nbeta L_n falls by {fall:.3g} "
+            f"within the localiser's width (limit {LIMIT})"
+        )
+    return Audit(
+        loss0=float(value),
+        grad_norm=float(jnp.linalg.norm(gradient)),
+        spectrum=np.asarray(theta),
+        exact=exact,
+        off_centre_bias=bias,
+        kinked=kinked,
+        reasons=tuple(reasons),
+        lowest_vector=vectors[0],
+        work=work,
+    )

@@ -1,0 +1,178 @@
+"""Build a target: assemble, train, polish, audit, attach what is known. Pure numerics, no paths."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lambda_hat_core import precision
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.losses import Supervised
+from lambda_hat_core.networks.layout import split
+from lambda_hat_core.streams import stream
+from lambda_hat_core.target import Loss
+from lambda_hat_core.targets.assemble import assemble
+from lambda_hat_core.targets.audit import Audit, audit
+from lambda_hat_core.targets.known import known
+from lambda_hat_core.targets.meta import describe, facts
+from lambda_hat_core.targets.polish import Polished, polish
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.train import Trained, train
+from lambda_hat_core.types import Batch, Weights
+
+_ESCAPES = 3
+"""Saddles left along the lowest eigenvector, each followed by another polish."""
+_WORTHWHILE = 1e-3
+"""Fall of nbeta L_n along that vector for which another polish is worth its cost."""
+_SLICES, _SLICE_POINTS = 4, 201
+
+
+class BuiltTarget(NamedTuple):
+    """A target in float64, as numpy arrays on the host.
+
+    Attributes:
+        params: w* as named arrays, in the order of the flat vector.
+        data: what data.npz holds: batch0, batch1, ... with leading axis n, test0, ..., and the
+            teacher's labels without noise as clean_train, clean_test.
+        meta: what meta.json holds.
+        views: arrays for the figures: curve, spectrum, outputs_train, outputs_test.
+    """
+
+    spec: TargetSpec
+    params: dict[str, np.ndarray]
+    data: dict[str, np.ndarray]
+    meta: dict[str, Any]
+    views: dict[str, np.ndarray]
+
+    @property
+    def w(self) -> Float[np.ndarray, " d"]:
+        """w*, flat."""
+        return np.concatenate([array.ravel() for array in self.params.values()])
+
+
+def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
+    """Make a target; `log` is told a line a stage.
+
+    Raises:
+        ValueError: if the spec cannot be built, or this process is not float64.
+        FloatingPointError: if training diverges.
+    """
+    precision.require("float64")
+    began = time.perf_counter()
+    problem = assemble(spec)
+    _finite_data(spec, problem.data)
+    constants = PosteriorSpec()
+    nbeta, gamma = constants.resolved_nbeta(problem.n), constants.gamma
+    log(f"{describe(spec, problem)}: d = {problem.start.size}, n = {problem.n}")
+    trained = Trained(problem.start, np.zeros((0, 3)), 0.0)
+    if problem.trains and spec.training.start == "random":
+        trained = train(stream(spec.seed, "training"), problem, spec.training)
+        log(f"trained {spec.training.steps} steps of {spec.training.optimizer}")
+    polished, found = _settle(spec, problem, trained.w, nbeta, gamma, log)
+    answer = known(spec, problem, polished.w, found)
+    log(
+        f"audit {'passed' if not found.reasons else 'failed: ' + '; '.join(found.reasons)}; "
+        f"known llc: {answer.reason}"
+    )
+    views = {"curve": trained.curve, "spectrum": found.spectrum, **_outputs(problem, polished.w)}
+    meta = {
+        **facts(spec, problem, polished.w, found, answer),
+        "train": {
+            "steps": spec.training.steps if trained.work else 0,
+            "polish_iterations": polished.iterations,
+            "polish_stopped": polished.stopped,
+            "seconds": time.perf_counter() - began,
+            "work_fge": trained.work + polished.work + found.work,
+        },
+    }
+    params = split(problem.shapes, polished.w)
+    return BuiltTarget(
+        spec, {name: np.asarray(a) for name, a in params.items()}, _arrays(problem), meta, views
+    )
+
+
+def _finite_data(spec: TargetSpec, data: Batch) -> None:
+    for i, array in enumerate(data or ()):
+        bad = int(np.sum(~np.isfinite(np.asarray(array))))
+        if bad:
+            raise ValueError(
+                f"data array {i} of a {spec.model.kind} target holds {bad} of {array.size} values "
+                "that are NaN or infinite; every number must be finite: mend the data, or scale "
+                "them down"
+            )
+
+
+def _settle(
+    spec: TargetSpec,
+    problem: Problem,
+    w: Weights,
+    nbeta: float,
+    gamma: float,
+    log: Callable[[str], None],
+) -> tuple[Polished, Audit]:
+    """Polish and audit; where the audit sees negative curvature, follow it and polish again."""
+    key, audit_key = stream(spec.seed, "polish"), stream(spec.seed, "audit")
+    polished = Polished(w, 0, 0.0, "not asked for" if problem.trains else "w* is given")
+    if not problem.trains or spec.training.polish == "none":
+        return polished, audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma)
+    escapes, work, iterations = 0, 0.0, 0
+    while True:
+        at = jax.random.fold_in(key, escapes)
+        polished = polish(at, problem, w, spec.training, nbeta, log)
+        found = audit(audit_key, problem, polished.w, nbeta=nbeta, gamma=gamma)
+        work += polished.work + found.work
+        iterations += polished.iterations
+        polished = polished._replace(iterations=iterations, work=work - found.work)
+        if not found.reasons or escapes == _ESCAPES:
+            return polished, found
+        w, lower = _along(problem.loss, polished.w, problem.data, found.lowest_vector)
+        if nbeta * (found.loss0 - float(lower)) < _WORTHWHILE:
+            return polished, found
+        log(f"escaping along eigenvalue {found.spectrum[0]:.3g}")
+        escapes += 1
+
+
+@eqx.filter_jit
+def _along(loss: Loss, w: Weights, data: Batch, vector: Weights) -> tuple[Weights, Array]:
+    """Return the lowest point on a grid of steps along +-vector, and its loss."""
+    steps = 2.0 ** -jnp.arange(14.0)
+    points = w + jnp.concatenate([steps, -steps])[:, None] * vector
+    losses = jax.lax.map(lambda u: loss.mean(u, data), points)
+    best = jnp.nanargmin(losses)
+    return points[best], losses[best]
+
+
+def _outputs(problem: Problem, w: Weights) -> dict[str, np.ndarray]:
+    if problem.data is None:
+        return {"slices": np.asarray(_slices(problem.loss, w))}
+    if not isinstance(problem.loss, Supervised):
+        return {}
+    apply = eqx.filter_jit(problem.loss.network.apply)
+    batches = {"train": problem.data, "test": problem.test}
+    return {
+        f"outputs_{name}": np.asarray(apply(w, batch[0]))
+        for name, batch in batches.items()
+        if batch is not None
+    }
+
+
+@eqx.filter_jit
+def _slices(loss: Loss, w: Weights) -> Float[Array, "slice point"]:
+    """Loss of a potential along its first coordinates, one unit to either side of w*."""
+    steps = jnp.linspace(-1.0, 1.0, _SLICE_POINTS)
+    axes = jnp.eye(min(_SLICES, w.size), w.size)
+    return jax.vmap(lambda v: jax.lax.map(lambda t: loss.mean(w + t * v, None), steps))(axes)
+
+
+def _arrays(problem: Problem) -> dict[str, np.ndarray]:
+    arrays = {f"batch{i}": array for i, array in enumerate(problem.data or ())}
+    arrays |= {f"test{i}": array for i, array in enumerate(problem.test or ())}
+    if problem.clean is not None:
+        arrays |= {"clean_train": problem.clean[0], "clean_test": problem.clean[1]}
+    return {name: np.asarray(array) for name, array in arrays.items()}

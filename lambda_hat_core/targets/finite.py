@@ -1,0 +1,36 @@
+"""What exact sampling of a target would give at a finite temperature, where it can be computed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.potentials import Quadratic
+from lambda_hat_core.target import Target
+from lambda_hat_core.truth import oracles, quadrature
+
+
+def oracle(
+    spec: TargetSpec, target: Target, nbeta: float, gamma: float
+) -> tuple[float | None, str]:
+    """Return nbeta (E_p[L] - L(w*)), or None, and how it was found or why it was not."""
+    if isinstance(target.loss, Quadratic):
+        value = oracles.quadratic(target.loss.eigenvalues(), nbeta, gamma)
+        return value, "exact: half the sum of nbeta h / (nbeta h + gamma)"
+    if target.data is not None:
+        return None, f"{spec.model.kind} with data: no finite-temperature value is computable"
+    if target.w0.size > 2:
+        return None, f"quadrature serves d <= 2, and d is {target.w0.size}"
+    if gamma <= 0:
+        return None, "quadrature needs gamma > 0: without it the posterior need not be proper"
+    loss = target.loss
+    with jax.enable_x64(True):
+        many = jax.jit(jax.vmap(lambda w: loss.mean(w, None)))
+
+        def losses(points: np.ndarray) -> np.ndarray:
+            return np.asarray(many(jnp.asarray(points)))
+
+        value = quadrature.potential(losses, np.asarray(target.w0, np.float64), nbeta, gamma)
+    if value is None:
+        return None, "quadrature did not converge"
+    return value, f"quadrature in {target.w0.size} dimensions"

@@ -1,0 +1,144 @@
+"""L-BFGS with the weak Wolfe line search of Lewis & Overton (2013), which also passes kinks.
+
+Bisection brackets a step that decreases enough (Armijo) and has left the steep part (weak Wolfe);
+no derivative of the step is interpolated, so a ReLU network's kinks do not mislead it.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Scalar
+
+from lambda_hat_core.target import Loss
+from lambda_hat_core.types import Batch, Weights
+
+MEMORY = 20
+"""Pairs kept; Nocedal & Wright (2006) find 3 to 20 enough."""
+_ARMIJO, _WOLFE = 1e-4, 0.9
+"""Nocedal & Wright (2006), section 3.1, for quasi-Newton directions."""
+_EVALUATIONS = 40
+"""Bisections of one line search: below that the step is rounding."""
+
+
+class State(NamedTuple):
+    """A point, its loss and gradient, and the last pairs (unused ones have rho = 0)."""
+
+    w: Weights
+    loss: Scalar
+    gradient: Weights
+    moves: Float[Array, "m d"]
+    changes: Float[Array, "m d"]
+    rho: Float[Array, " m"]
+    evaluations: Int[Array, ""]
+    stuck: Array
+
+
+class _Search(NamedTuple):
+    low: Scalar
+    high: Scalar
+    t: Scalar
+    loss: Scalar
+    gradient: Weights
+    tried: Array
+    done: Array
+
+
+def _direction(state: State) -> Weights:
+    """Two-loop recursion."""
+    q = state.gradient
+
+    def backward(q: Weights, pair: tuple) -> tuple[Weights, Scalar]:
+        move, change, rho = pair
+        alpha = rho * (move @ q)
+        return q - alpha * change, alpha
+
+    pairs = (state.moves, state.changes, state.rho)
+    q, alphas = jax.lax.scan(backward, q, pairs, reverse=True)
+    curvature = state.changes[-1] @ state.changes[-1]
+    norm = jnp.linalg.norm(state.gradient)
+    scale = jnp.where(
+        state.rho[-1] > 0,
+        1 / jnp.maximum(state.rho[-1] * curvature, 1e-300),
+        1 / jnp.maximum(norm, 1.0),
+    )
+
+    def forward(r: Weights, pair: tuple) -> tuple[Weights, None]:
+        move, change, rho, alpha = pair
+        return r + move * (alpha - rho * (change @ r)), None
+
+    r, _ = jax.lax.scan(forward, scale * q, (*pairs, alphas))
+    return jnp.where(r @ state.gradient > 0, -r, -scale * state.gradient)
+
+
+@eqx.filter_jit
+def start(loss: Loss, w: Weights, data: Batch) -> State:
+    """Return the state at w, without memory."""
+    value, gradient = jax.value_and_grad(loss.mean)(w, data)
+    empty = jnp.zeros((MEMORY, w.size), w.dtype)
+    return State(
+        w,
+        value,
+        gradient,
+        empty,
+        empty,
+        jnp.zeros(MEMORY, w.dtype),
+        jnp.asarray(1),
+        value > jnp.inf,
+    )
+
+
+@eqx.filter_jit
+def advance(loss: Loss, state: State, data: Batch, iterations: int, grad_tol: Scalar) -> State:
+    """Take up to `iterations` steps, fewer at |grad| <= grad_tol or if nothing is lower."""
+
+    def evaluate(w: Weights) -> tuple[Scalar, Weights]:
+        return jax.value_and_grad(loss.mean)(w, data)
+
+    def search(state: State, direction: Weights) -> _Search:
+        slope = state.gradient @ direction
+
+        def bisect(s: _Search) -> _Search:
+            value, gradient = evaluate(state.w + s.t * direction)
+            falls = value <= state.loss + _ARMIJO * s.t * slope
+            flat = gradient @ direction >= _WOLFE * slope
+            low, high = jnp.where(falls, s.t, s.low), jnp.where(falls, s.high, s.t)
+            following = jnp.where(jnp.isfinite(high), 0.5 * (low + high), 2 * low)
+            done = falls & flat
+            return _Search(
+                low, high, jnp.where(done, s.t, following), value, gradient, s.tried + 1, done
+            )
+
+        zero = jnp.zeros_like(state.loss)
+        begin = _Search(
+            zero, zero + jnp.inf, zero + 1, state.loss, state.gradient, jnp.asarray(0), zero > 1
+        )
+        return jax.lax.while_loop(lambda s: ~s.done & (s.tried < _EVALUATIONS), bisect, begin)
+
+    def step(carry: tuple[State, Array]) -> tuple[State, Array]:
+        state, i = carry
+        direction = _direction(state)
+        found = search(state, direction)
+        move = found.t * direction
+        change = found.gradient - state.gradient
+        rho = 1 / jnp.maximum(move @ change, 1e-300)
+        moved = State(
+            state.w + move,
+            found.loss,
+            found.gradient,
+            jnp.roll(state.moves, -1, 0).at[-1].set(move),
+            jnp.roll(state.changes, -1, 0).at[-1].set(change),
+            jnp.roll(state.rho, -1).at[-1].set(rho),
+            state.evaluations + found.tried,
+            found.done & False,
+        )
+        kept = state._replace(evaluations=state.evaluations + found.tried, stuck=~found.done)
+        return jax.tree.map(lambda a, b: jnp.where(found.done, a, b), moved, kept), i + 1
+
+    def unfinished(carry: tuple[State, Array]) -> Array:
+        state, i = carry
+        moving = jnp.linalg.norm(state.gradient) > grad_tol
+        return moving & ~state.stuck & (i < iterations)
+
+    return jax.lax.while_loop(unfinished, step, (state, jnp.asarray(0)))[0]

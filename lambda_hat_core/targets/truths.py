@@ -1,0 +1,88 @@
+"""The truths that label synthetic data: an MLP's teacher, or a kind's own generating weights."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import PRNGKeyArray
+
+from lambda_hat_core.config import model
+from lambda_hat_core.config.data import Teacher
+from lambda_hat_core.networks import (
+    DeepLinear,
+    DiagonalLinear,
+    Mlp,
+    Network,
+    NetworkSpec,
+    QuadraticActivation,
+    make_teacher,
+)
+from lambda_hat_core.types import Weights
+
+
+class Truth(NamedTuple):
+    """The network that makes the labels and its weights; whether they are also the student's."""
+
+    network: Network
+    weights: Weights
+    in_student: bool
+
+
+def make_truth(
+    key: PRNGKeyArray, spec: NetworkSpec, network: Network, teacher: Teacher | None
+) -> Truth:
+    """Draw the truth of a network target.
+
+    The weights of the kinds that bring their own truth are the deepest point of its fibre: balanced
+    layers of the true rank, columns of U that are zero, all factors of a zero coordinate zero.
+
+    Raises:
+        ValueError: if the truth does not fit the network.
+    """
+    match spec, network:
+        case model.Mlp(), Mlp():
+            labelling = make_teacher(spec, teacher, network)
+            dropped = teacher is not None and teacher.dropout_rate > 0
+            same = labelling == network and not dropped
+            return Truth(labelling, labelling.init(key), same)
+        case model.DeepLinear(), DeepLinear():
+            weights = _deep_linear(key, network, spec.rank)
+        case model.QuadraticActivation(), QuadraticActivation():
+            weights = _quadratic_activation(key, network, spec.rank)
+        case model.DiagonalLinear(), DiagonalLinear():
+            weights = _diagonal_linear(key, network, spec.n_zero)
+        case _:
+            raise TypeError(f"{spec.kind} has no truth for {type(network).__name__}")
+    return Truth(network, weights, True)
+
+
+def _deep_linear(key: PRNGKeyArray, network: DeepLinear, rank: int) -> Weights:
+    """Normal factors whose product has entries of variance 1 / inputs."""
+    left_key, right_key = jr.split(key)
+    left = jr.normal(left_key, (network.in_dim, rank))
+    right = jr.normal(right_key, (rank, network.out_dim))
+    return network.factor(left @ right / jnp.sqrt(network.in_dim * max(rank, 1)))
+
+
+def _quadratic_activation(key: PRNGKeyArray, network: QuadraticActivation, rank: int) -> Weights:
+    if rank > min(network.in_dim, network.width):
+        raise ValueError(
+            f"quadratic_activation: rank is {rank}, but U is {network.in_dim} x {network.width}; "
+            "choose rank <= min(in_dim, width)"
+        )
+    u = jr.normal(key, (network.in_dim, rank)) / jnp.sqrt(network.in_dim * max(rank, 1))
+    return jnp.pad(u, ((0, 0), (0, network.width - rank))).reshape(-1)
+
+
+def _diagonal_linear(key: PRNGKeyArray, network: DiagonalLinear, n_zero: int) -> Weights:
+    """Coordinates +-[0.5, 1.5], the last `n_zero` of them 0, every factor of one magnitude."""
+    if n_zero > network.in_dim:
+        raise ValueError(
+            f"diagonal_linear: n_zero is {n_zero}, but in_dim is {network.in_dim}; choose "
+            "n_zero <= in_dim"
+        )
+    size_key, sign_key = jr.split(key)
+    size = jr.uniform(size_key, (network.in_dim,), minval=0.5, maxval=1.5)
+    size = jnp.where(jnp.arange(network.in_dim) < network.in_dim - n_zero, size, 0.0)
+    factors = jnp.tile(size ** (1 / network.depth), (network.depth, 1))
+    return factors.at[0].multiply(jr.rademacher(sign_key, (network.in_dim,))).reshape(-1)

@@ -1,0 +1,6 @@
+"""Known answers: exact coefficients, and what exact sampling gives at finite temperature."""
+
+from lambda_hat_core.truth import coefficients, oracles, quadrature
+from lambda_hat_core.truth.coefficients import Coefficient
+
+__all__ = ["Coefficient", "coefficients", "oracles", "quadrature"]
