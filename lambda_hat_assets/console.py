@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+_WRITTEN_TO_BE_READ = ("ConfigError", "Failure", "OSError", "PermissionError")
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """Run config that chooses this logger; without it Dagster takes its own."""
 
@@ -36,13 +38,12 @@ class Lines(logging.Formatter):
 
 
 def reason(error: Any) -> str:
-    """Return a Dagster error's own words: those of the exception that started it."""
-    while error.cause is not None:
+    """Return the words of the exception behind a Dagster error; ours need no class name."""
+    while error.cause is not None and error.cls_name.startswith("Dagster"):
         error = error.cause
     text = error.message.strip()
     kind, _, words = text.partition(": ")
-    ours = kind.endswith((".Failure", ".ConfigError", "PermissionError")) and words
-    return words if ours else text
+    return words if kind.rpartition(".")[2] in _WRITTEN_TO_BE_READ else text
 
 
 def _wanted(record: logging.LogRecord) -> bool:

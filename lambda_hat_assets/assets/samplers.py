@@ -43,7 +43,7 @@ def sampler_assets(project: Project, family: Family) -> dg.AssetsDefinition:
     )
 
     @dg.multi_asset(
-        name=family.name,
+        name=f"make_{family.name}",
         specs=[runs, analyses],
         check_specs=checks.specs(family.analyses_key, checks.ANALYSIS_CHECKS, family.partitions),
         can_subset=True,

@@ -30,7 +30,7 @@ def targets_asset(project: Project) -> dg.AssetsDefinition:
     )
 
     @dg.multi_asset(
-        name="targets",
+        name="make_targets",
         specs=[spec],
         check_specs=checks.specs(TARGETS_KEY, checks.TARGET_CHECKS, partitions),
         can_subset=True,

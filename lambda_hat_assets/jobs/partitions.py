@@ -14,7 +14,7 @@ from lambda_hat_core import process
 
 PARENT_TAG = "lambda_hat/llc"
 OWNER_TAG = "lambda_hat/process"
-RESULTS_JOB = "llc_results"
+RESULTS_JOB = "results"
 TARGETS_JOB = "targets"
 
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]

@@ -1,13 +1,14 @@
 """Speaks the worker's protocol and stores plausible artifacts without computing anything.
 
-A target or run whose seed is 13 fails, one whose seed is 14 kills its process; every call is
-noted in calls.txt of the store.
+A target or run whose seed is 13 fails, one whose seed is 14 kills its process, a run whose seed is
+15 hangs the first time; every call is noted in calls.txt of the store.
 """
 
 import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from lambda_hat_core import records, stages
@@ -36,6 +37,9 @@ def answer(store: Store, request: dict, x64: str) -> dict:
     seed = request["spec"]["seed"]
     if request["stage"] != "analyse" and seed == 14:
         os.abort()
+    if request["stage"] == "sample" and seed == 15 and not (store.root / "hung").exists():
+        (store.root / "hung").touch()
+        time.sleep(600)
     if request["stage"] != "analyse" and seed == 13:
         spec = (TargetSpec if request["stage"] == "build" else RunSpec)(**request["spec"])
         records.write_failure(store, spec, "seed 13 always fails")

@@ -1,0 +1,205 @@
+"""The graph as the UI shows it, and what the definitions are made of."""
+
+import dagster as dg
+import pytest
+import yaml
+
+
+@pytest.fixture
+def repository(site, built):
+    site.experiment(target_seeds=(0, 1), samplers=("nuts", "sgld"))
+    return built(site.project())
+
+
+def node(repository, *path):
+    return repository.asset_graph.get(dg.AssetKey(path))
+
+
+def test_the_graph_reads_as_the_method_does(repository):
+    parents = {
+        key.to_user_string(): {parent.to_user_string() for parent in node_.parent_keys}
+        for key, node_ in ((key, repository.asset_graph.get(key)) for key in ALL)
+    }
+    assert parents["runs/nuts"] == parents["runs/sgld"] == {"targets"}
+    assert parents["analyses/nuts"] == {"runs/nuts"}
+    assert parents["llc_results"] >= {"analyses/nuts", "analyses/sgld"}
+    assert {key for key in repository.asset_graph.get_all_asset_keys()} == ALL
+
+
+ALL = {
+    dg.AssetKey(path.split("/"))
+    for path in "targets runs/nuts runs/sgld analyses/nuts analyses/sgld llc_results".split()
+}
+
+
+def test_every_asset_says_what_it_is(repository):
+    for key in ALL:
+        asset = repository.asset_graph.get(key)
+        assert asset.description.endswith("."), key
+        assert ". " not in asset.description, key
+        assert asset.group_name in ("targets", "nuts", "sgld", "results")
+        assert asset.kinds
+    for kind in ("runs", "analyses"):
+        asset = node(repository, kind, "sgld")
+        assert asset.tags["lambda_hat/dtype"] == "float32"
+        assert asset.pools == {"lambda_hat_float32"}
+        assert asset.code_version == "1"
+        assert "fields" in asset.metadata
+
+
+def test_runs_hang_on_their_own_target(repository, site):
+    runs = site.project().runs
+    mapping = node(repository, "runs", "nuts").partition_mappings[dg.AssetKey("targets")]
+    up, down = node(repository, "targets"), node(repository, "runs", "nuts")
+    for run, spec in runs.items():
+        if spec.sampler.kind != "nuts":
+            continue
+        found = mapping.get_upstream_mapped_partitions_result_for_partitions(
+            down.partitions_def.subset_with_partition_keys([run]),
+            down.partitions_def,
+            up.partitions_def,
+        )
+        assert set(found.partitions_subset.get_partition_keys()) == {spec.target}
+
+
+def test_checks_are_partitioned_and_are_those_of_the_core(repository):
+    from lambda_hat_core.analysis.checks import CHECK_NAMES
+
+    keys = repository.asset_graph.asset_check_keys
+    analyses = [key for key in keys if key.asset_key == dg.AssetKey(["analyses", "nuts"])]
+    assert {key.name for key in analyses} == set(CHECK_NAMES)
+    assert {key.name for key in keys if key.asset_key == dg.AssetKey("targets")} == {"minimum"}
+    for key in keys:
+        check = repository.asset_graph.get(key)
+        assert check.partitions_def == repository.asset_graph.get(key.asset_key).partitions_def
+
+
+def test_a_sampler_in_its_other_precision_is_a_pair_of_its_own(site, built):
+    path = site.experiment(samplers=("sgld",))
+    content = yaml.safe_load(path.read_text())
+    content["samplers"].append({"name": "sgld", "seed": 1, "dtype": "float64"})
+    path.write_text(yaml.safe_dump(content))
+    repository = built(site.project())
+    for name, dtype in (("sgld", "float32"), ("sgld_float64", "float64")):
+        asset = node(repository, "runs", name)
+        assert asset.tags["lambda_hat/dtype"] == dtype
+        assert asset.group_name == "sgld"
+        assert len(asset.partitions_def.get_partition_keys()) == 1
+
+
+def test_a_backfill_batches_keys(repository):
+    policy = node(repository, "runs", "nuts").backfill_policy
+    assert policy.max_partitions_per_run > 1
+
+
+def test_one_broken_file_leaves_the_others(site, built):
+    site.experiment()
+    site.experiment("broken").write_text("targets: [")
+    project = site.project()
+    assert set(project.plans) == {"default"}
+    assert "broken.yaml:2: not valid YAML" in project.problems["broken"]
+    assert project.plan(None).experiment == "default"
+    assert len(node(built(project), "targets").partitions_def.get_partition_keys()) == 1
+
+
+def test_a_selected_file_that_is_broken_or_missing_is_refused(site):
+    from lambda_hat_core.plan.errors import ConfigError
+
+    site.experiment()
+    broken = site.experiment("broken")
+    broken.write_text("targets: [")
+    with pytest.raises(ConfigError, match=r"broken\.yaml:2: not valid YAML"):
+        site.project(LAMBDA_HAT_EXPERIMENT=str(broken)).plan(None)
+    with pytest.raises(ConfigError, match=r'LAMBDA_HAT_EXPERIMENT is "defualt".*did you mean'):
+        site.project(LAMBDA_HAT_EXPERIMENT="defualt").plan(None)
+    with pytest.raises(ConfigError, match='LAMBDA_HAT_CARD is "nope": no such card'):
+        site.project(LAMBDA_HAT_CARD="nope").plan(None)
+
+
+def test_an_experiment_from_elsewhere_joins_the_union(site, tmp_path):
+    site.experiment()
+    other = site.experiment("other", target_seeds=(7,))
+    elsewhere = tmp_path / "elsewhere.yaml"
+    other.rename(elsewhere)
+    project = site.project(LAMBDA_HAT_EXPERIMENT=str(elsewhere))
+    assert project.selected == "other"
+    assert set(project.plans) == {"default", "other"}
+    assert len(project.targets) == 2
+
+
+def test_keys_follow_the_files_whatever_is_selected(site):
+    site.experiment("a", target_seeds=(1, 2))
+    site.experiment("b", target_seeds=(2, 3))
+    orders = [list(site.project(LAMBDA_HAT_EXPERIMENT=name).targets) for name in "ab"]
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("max_concurent: 3", "max_concurent is 3: no such key; did you mean max_concurrent"),
+        ("tags: {float32: {threads: 0}}", "tags.float32.threads is 0: must be > 0"),
+        ("tags: {float16: {}}", "tags.float16 is {}: no such dtype"),
+        ("tags: {float32: {executor: slrm}}", 'tags.float32.executor is "slrm"'),
+        ("tags: 3", "tags is 3: "),
+    ],
+)
+def test_a_card_names_its_mistakes(site, text, line):
+    from lambda_hat_core.plan.errors import ConfigError
+
+    site.experiment()
+    card = site.config / "card" / "bad.yaml"
+    card.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        site.project(LAMBDA_HAT_CARD=str(card)).plan(None)
+    assert str(error.value).startswith(f"{card}: {line}")
+
+
+def test_a_payload_is_told_its_dtype_and_threads(monkeypatch):
+    from lambda_hat_assets.card import LocalTag
+
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    found = LocalTag(threads=3, env={"A": "b"}).environment("float64")
+    assert found["JAX_ENABLE_X64"] == "1"
+    assert LocalTag().environment("float32")["JAX_ENABLE_X64"] == "0"
+    assert found["XLA_FLAGS"].startswith("--xla_dump_to=x --xla_force_host_platform_device_count=3")
+    assert found["OMP_NUM_THREADS"] == "1"
+    assert found["A"] == "b"
+
+
+def test_five_thousand_partitions_load_in_seconds(site, built):
+    import time
+
+    site.experiment(target_seeds=range(100), seeds=range(25), samplers=("nuts", "sgld"))
+    began = time.process_time()
+    project = site.project()
+    repository = built(project)
+    dg.Definitions.validate_loadable(built_definitions(project))
+    assert len(project.runs) == 5000
+    assert len(node(repository, "runs", "nuts").partitions_def.get_partition_keys()) == 2500
+    assert time.process_time() - began < 5
+
+
+def built_definitions(project):
+    from lambda_hat_assets.definitions import build, local_compute
+
+    return build(project, local_compute(project))
+
+
+def test_the_sensor_launches_llc_when_a_file_changes(site, repository, monkeypatch):
+    from lambda_hat_assets import sensors
+
+    monkeypatch.setattr(sensors, "CONFIG", site.config)
+    sensor = repository.get_sensor_def("config_changed")
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+
+    def tick(cursor):
+        with dg.build_sensor_context(instance=site.instance, cursor=cursor) as context:
+            found = sensor.evaluate_tick(context)
+        return found.run_requests, found.cursor
+
+    requests, cursor = tick(None)
+    assert not requests
+    assert not tick(cursor)[0]
+    site.experiment("new", target_seeds=(9,))
+    assert len(tick(cursor)[0]) == 1

@@ -1,0 +1,62 @@
+"""Who imports whom: core no Dagster, definitions no JAX, the package itself neither."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CORE = """
+import importlib, pkgutil, lambda_hat_core
+for found in pkgutil.walk_packages(lambda_hat_core.__path__, "lambda_hat_core."):
+    importlib.import_module(found.name)
+"""
+CONFIG = """
+import importlib, pkgutil
+for package in (importlib.import_module(f"lambda_hat_core.{name}") for name in ("config", "plan")):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(found.name)
+"""
+NUMERICS = {"jax", "blackjax", "flowjax", "arviz", "matplotlib", "optuna", "equinox", "optax"}
+
+
+def imported_by(code, folder):
+    """Return the top-level packages that are in memory after some code ran."""
+    listing = "import sys; print(' '.join({name.partition('.')[0] for name in sys.modules}))"
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{listing}"],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_core_imports_no_dagster(tmp_path):
+    found = imported_by(CORE, tmp_path)
+    assert "jax" in found
+    assert not {name for name in found if name.startswith(("dagster", "lambda_hat_assets"))}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from lambda_hat_assets import defs; defs.get_repository_def().load_all_definitions()",
+        "import lambda_hat_assets._preload",
+        CONFIG,
+        "import lambda_hat_core.stages, lambda_hat_core.worker_client",
+    ],
+    ids=["definitions", "preload", "config", "clients"],
+)
+def test_without_numerics(code, tmp_path):
+    assert not NUMERICS & imported_by(code, tmp_path)
+
+
+def test_the_package_itself_is_light(tmp_path):
+    found = imported_by(
+        "import lambda_hat_assets; assert 'defs' in dir(lambda_hat_assets)", tmp_path
+    )
+    assert not {name for name in found if name.startswith("dagster")} | (NUMERICS & found)
