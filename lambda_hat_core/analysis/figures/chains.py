@@ -102,7 +102,7 @@ def rank_figure(trace: Trace, title: str, said: str) -> Figure:
     return figure
 
 
-def _to_compare(series: Series) -> tuple[Series, list[str]]:
+def _to_compare(series: Series) -> tuple[np.ndarray, list[str]]:
     """Return chains and their names; a single chain is compared with itself, half by half."""
     if len(series) > 1:
         return series, [f"chain {chain + 1}" for chain in range(len(series))]

@@ -46,7 +46,7 @@ def wnv_figure(run: Running, title: str, said: str) -> Figure:
     known = np.isfinite(run.se) & (run.se > 0)
     if not known.any():
         return style.empty_figure(9.0, 3.0, title, said, "no standard error is known")
-    figure = style.new_figure(9.0, 3.9, title, said, top=0.85, gap=0.85)
+    figure = style.new_figure(9.0, 3.9, title, said, left=0.85, top=0.85, gap=0.95)
     panels = figure.subplots(1, 2)
     columns = ((run.fge, FGE, "se² x FGE"), (run.seconds, SECONDS, "se² x seconds"))
     for axes, (x, label, what) in zip(panels, columns, strict=True):

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from lambda_hat_core.analysis.figures.chains import energy_figure, rank_figure, trace_figure
 from lambda_hat_core.analysis.figures.convergence import convergence_figure, wnv_figure
-from lambda_hat_core.analysis.figures.style import references, save
+from lambda_hat_core.analysis.figures.style import Reference, references, save
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.running import running
 from lambda_hat_core.analysis.words import plus_minus
@@ -33,17 +35,22 @@ def draw_figures(
         llc_known: lambda, drawn as a dashed line.
         llc_oracle: the exact value at this nbeta and gamma, dotted.
     """
-    lines, run = references(llc_known, llc_oracle), running(trace)
-    said = _summary(estimate)
-    figures = {
-        "trace": trace_figure(trace, title, said, lines),
-        "rank": rank_figure(trace, title, said),
-        "llc_convergence_combined": convergence_figure(run, title, said, lines),
-        "wnv": wnv_figure(run, title, said),
-    }
+    figures = run_figures(trace, estimate, title, references(llc_known, llc_oracle))
+    return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def run_figures(
+    trace: Trace, estimate: Estimate, title: str, lines: list[Reference]
+) -> dict[str, Figure]:
+    """Return a run's figures by name, in the order of `FIGURES`."""
+    run, said = running(trace), _summary(estimate)
+    figures = {"trace": trace_figure(trace, title, said, lines)}
+    figures["rank"] = rank_figure(trace, title, said)
     if "energy" in trace.stats:
         figures["energy"] = energy_figure(trace, title, said, estimate.bfmi)
-    return [save(figures[name], folder / f"{name}.png") for name in FIGURES if name in figures]
+    figures["llc_convergence_combined"] = convergence_figure(run, title, said, lines)
+    figures["wnv"] = wnv_figure(run, title, said)
+    return figures
 
 
 def _summary(estimate: Estimate) -> str:

@@ -1,0 +1,281 @@
+"""Figures: every case is drawn, legibly, in colours that people can tell apart, from any thread."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.core import traces
+
+LONG = "nuts on tgt_0123456789ab: MLP 8-32-32-10, digits, cross_entropy, n = 1500, seed 42, " * 2
+CVD = {
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+"""Linear-RGB matrices of Machado, Oliveira & Fernandes (2009), severity 1."""
+
+
+def linear(palette):
+    channels = np.array([[int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)] for code in palette])
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb):
+    xyz = np.clip(rgb, 0, 1) @ np.array(
+        [[0.4125, 0.2127, 0.0193], [0.3576, 0.7152, 0.1192], [0.1804, 0.0722, 0.9503]]
+    )
+    scaled = xyz / [0.9505, 1.0, 1.089]
+    f = np.where(scaled > 216 / 24389, np.cbrt(scaled), (24389 / 27 * scaled + 16) / 116)
+    return np.stack(
+        [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1
+    )
+
+
+def cases():
+    plain = traces.trace()
+    broken, outlier = plain.loss.copy(), plain.loss.copy()
+    broken[1, 40:] = np.nan
+    outlier[2, 300] += 1e4
+    return {
+        "plain": plain,
+        "one chain": traces.trace(n_chains=1),
+        "ten draws": traces.trace(n_draws=10),
+        "one draw": traces.trace(n_chains=1, n_draws=1),
+        "no draws": traces.trace(n_draws=0, failure="the loss is not finite at draw 0 of chain 1"),
+        "stopped": plain._replace(loss=broken, failure="the loss is not finite at draw 40"),
+        "constant": plain._replace(loss=np.full_like(plain.loss, plain.loss0)),
+        "outlier": plain._replace(loss=outlier),
+        "sticky": traces.trace(rho=0.995),
+        "many chains": traces.trace(n_chains=24, n_draws=800),
+        "independent": traces.trace(rho=0.0, iid=True, stats={}),
+        "large": traces.trace(n_draws=50)._replace(nbeta=2e11),
+    }
+
+
+def drawn(trace, folder, **options):
+    from lambda_hat_core.analysis.estimate import estimate
+    from lambda_hat_core.analysis.figures.run import draw_figures
+
+    folder.mkdir(exist_ok=True)
+    return draw_figures(trace, estimate(trace, {}), folder, **{"title": "nuts", **options})
+
+
+def colours_in(path):
+    with Image.open(path) as image:
+        return len(image.convert("RGB").getcolors(2**24) or [])
+
+
+def assert_legible(figure):
+    """Every letter is on the page, and no tick label covers another."""
+    renderer, page = figure.canvas.get_renderer(), figure.bbox.padded(1.5)
+    words = [*figure.texts]
+    for axes in figure.axes:
+        if not axes.axison:
+            words += axes.texts
+            continue
+        words += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis, low, high in ((axes.xaxis, *axes.get_xlim()), (axes.yaxis, *axes.get_ylim())):
+            ticks = [
+                t for t in axis.get_major_ticks() if min(low, high) <= t.get_loc() <= max(low, high)
+            ]
+            labels = [t.label1 for t in ticks if t.label1.get_visible() and t.label1.get_text()]
+            boxes = [label.get_window_extent(renderer) for label in labels]
+            for first, second in itertools.pairwise(boxes):
+                assert not first.overlaps(second), [label.get_text() for label in labels]
+            words += labels
+        if axes.get_legend():
+            words += axes.get_legend().get_texts()
+    for legend in figure.legends:
+        words += legend.get_texts()
+    for word in words:
+        if word.get_text():
+            box = word.get_window_extent(renderer)
+            inside = page.contains(box.x0, box.y0) and page.contains(box.x1, box.y1)
+            assert inside, (word.get_text(), box)
+
+
+def test_the_palette_stands_out_and_apart():
+    from lambda_hat_core.analysis.figures.style import PALETTE
+    from lambda_hat_core.config.samplers import SAMPLERS
+
+    assert len(PALETTE) >= len(SAMPLERS)
+    rgb = linear(PALETTE)
+    luminance = rgb @ np.array([0.2126, 0.7152, 0.0722])
+    assert (1.05 / (luminance + 0.05)).min() >= 3
+    for matrix in (np.eye(3), *CVD.values()):
+        seen = lab(rgb @ np.array(matrix).T)
+        apart = np.linalg.norm(seen[:, None] - seen, axis=-1)
+        assert apart[~np.eye(len(seen), dtype=bool)].min() >= 20
+
+
+def test_the_colour_check_can_fail():
+    seen = lab(linear(["#d62728", "#2ca02c"]) @ np.array(CVD["deuteranopia"]).T)
+    told_apart = lab(linear(["#d62728", "#2ca02c"]))
+    assert np.linalg.norm(seen[0] - seen[1]) < 0.5 * np.linalg.norm(told_apart[0] - told_apart[1])
+
+
+@pytest.mark.parametrize("name", list(cases()))
+def test_every_case_is_drawn_legibly_and_small(name, tmp_path):
+    from lambda_hat_core.analysis.estimate import estimate
+    from lambda_hat_core.analysis.figures.run import FIGURES, run_figures
+    from lambda_hat_core.analysis.figures.style import references, save
+
+    trace = cases()[name]
+    figures = run_figures(trace, estimate(trace, {}), LONG, references(5.0, 4.9))
+    assert list(figures) == [kind for kind in FIGURES if trace.stats or kind != "energy"]
+    for kind, figure in figures.items():
+        path = save(figure, tmp_path / f"{kind}.png")
+        assert path.stat().st_size < 100_000, kind
+        assert colours_in(path) > 8, kind
+        assert_legible(figure)
+
+
+def test_threads_draw_the_same_bytes(tmp_path):
+    chosen = ["ten draws", "stopped", "one draw"]
+    alone = {
+        name: [path.read_bytes() for path in drawn(cases()[name], tmp_path / name)]
+        for name in chosen
+    }
+    with ThreadPoolExecutor(3) as pool:
+        made = pool.map(lambda name: drawn(cases()[name], tmp_path / f"{name} again"), chosen)
+        for name, paths in zip(chosen, made, strict=True):
+            assert [path.read_bytes() for path in paths] == alone[name]
+
+
+def test_nothing_global_is_touched(tmp_path):
+    import matplotlib
+    from matplotlib._pylab_helpers import Gcf
+
+    before, open_before = dict(matplotlib.rcParams), len(Gcf.figs)
+    paths = drawn(traces.trace(n_draws=20), tmp_path, llc_known=5.0)
+    assert next(path.name for path in paths) == "trace.png"
+    assert dict(matplotlib.rcParams) == before
+    assert len(Gcf.figs) == open_before
+
+
+def test_the_running_estimate_ends_at_the_estimate():
+    from lambda_hat_core.analysis.measure import measure
+    from lambda_hat_core.analysis.running import running
+
+    trace = traces.trace()
+    run, estimate = running(trace), measure(trace)
+    assert run.llc[-1] == pytest.approx(estimate.llc)
+    assert run.se[-1] == pytest.approx(estimate.llc_se)
+    assert (run.lo[-1], run.hi[-1]) == pytest.approx((estimate.llc_lo, estimate.llc_hi))
+    np.testing.assert_allclose(run.chains[:, -1], trace.llc.mean(axis=1))
+    assert run.fge[-1] == trace.cumulative_fge[-1]
+    assert (np.diff(run.fge) > 0).all()
+
+
+def test_the_running_estimate_stops_before_what_is_not_finite():
+    from lambda_hat_core.analysis.running import running
+
+    run = running(cases()["stopped"])
+    assert np.isfinite(run.llc).all()
+    assert run.fge[-1] == traces.trace().cumulative_fge[39]
+
+
+def curves_outside(figure):
+    """Chains whose rank curve leaves the band, of the first panel."""
+    axes = figure.axes[0]
+    band = axes.patches[0].get_bbox().y1
+    lines = [line for line in axes.get_lines() if line.get_label().startswith("chain")]
+    return [line.get_label() for line in lines if np.abs(line.get_ydata()).max() > band]
+
+
+def test_the_rank_band_holds_agreeing_chains_and_shows_others():
+    from lambda_hat_core.analysis.figures.chains import rank_figure
+
+    seeds = range(20)
+    out = [curves_outside(rank_figure(traces.trace(seed, rho=0.0), "", "")) for seed in seeds]
+    assert sum(map(len, out)) <= 0.1 * 4 * len(seeds) + 2 * np.sqrt(0.09 * 4 * len(seeds))
+    trace = traces.trace(rho=0.0)
+    loss = trace.loss.copy()
+    loss[1] += 1 / trace.nbeta
+    assert "chain 2" in curves_outside(rank_figure(trace._replace(loss=loss), "", ""))
+
+
+def test_far_values_are_cut_off_and_counted():
+    from lambda_hat_core.analysis.figures.chains import trace_figure
+
+    axes = trace_figure(cases()["outlier"], "", "", []).axes[0]
+    assert axes.get_ylim()[1] < 100
+    assert any("outside" in text.get_text() for text in axes.texts)
+    assert not trace_figure(cases()["plain"], "", "", []).axes[0].texts
+
+
+def intervals(count):
+    from lambda_hat_core.analysis.figures.comparison import Interval
+    from lambda_hat_core.config.samplers import SAMPLERS
+
+    rng, runs = np.random.default_rng(0), []
+    for index in range(count):
+        sampler = list(SAMPLERS)[index % len(SAMPLERS)]
+        llc, label = 5 + 0.1 * rng.normal(), f"{sampler} seed {index // len(SAMPLERS)}"
+        if index % 11 == 10:
+            runs.append(Interval(sampler, label, None, None, None, None, "failed"))
+        else:
+            far = 50.0 if index == 4 else 0.0
+            verdict = "suspect" if far or index % 5 == 3 else "ok"
+            runs.append(
+                Interval(sampler, label, llc + far, 0.1, llc + far - 0.2, llc + far + 0.2, verdict)
+            )
+    return runs
+
+
+def curves(count):
+    from lambda_hat_core.analysis.figures.comparison import running_curve
+
+    made = []
+    for index, run in enumerate(intervals(count)):
+        trace = traces.trace(index, n_draws=40, d=4)
+        work = trace.cumulative_fge * (1 + index % 9)
+        made.append(running_curve(run.sampler, run.label, run.verdict, trace.llc, work))
+    return made
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 40, 200])
+def test_comparisons_stay_legible(count, tmp_path):
+    from lambda_hat_core.analysis.figures.comparison import convergence_comparison, forest_figure
+    from lambda_hat_core.analysis.figures.style import references, save
+
+    lines = references(5.0, 4.9)
+    for figure in (
+        forest_figure(intervals(count), LONG, "", lines),
+        convergence_comparison(curves(count), LONG, "", lines),
+    ):
+        assert save(figure, tmp_path / "figure.png").stat().st_size < 100_000
+        assert_legible(figure)
+        assert figure.get_size_inches()[1] < 12
+
+
+def test_a_forest_shows_every_run_where_it_is():
+    from lambda_hat_core.analysis.figures.comparison import forest_figure
+
+    runs = intervals(12)
+    axes = forest_figure(runs, "", "", []).axes[0]
+    points = {line.get_marker(): 0 for line in axes.get_lines()}
+    for line in axes.get_lines():
+        points[line.get_marker()] += len(line.get_xdata()) == 1
+    assert (points[">"], points["X"], points["o"]) == (1, 1, 10)
+    hollow = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == sum(run.verdict == "suspect" for run in runs) - 1
+    texts = {text.get_text() for text in axes.texts}
+    assert {"failed"} < texts
+    assert any(text.startswith("54.") or text.startswith("55.") for text in texts)
+
+
+def test_a_curve_is_the_running_mean():
+    from lambda_hat_core.analysis.figures.comparison import running_curve
+
+    trace = traces.trace()
+    curve = running_curve("nuts", "a", "ok", trace.llc, trace.cumulative_fge)
+    assert curve.llc[-1] == pytest.approx(trace.llc.mean())
+    assert curve.llc[0] == pytest.approx(trace.llc[:, 0].mean())
+    assert curve.fge[-1] == trace.cumulative_fge[-1]
+    broken = trace.llc.copy()
+    broken[0, 0] = np.inf
+    assert running_curve("nuts", "a", "failed", broken, trace.cumulative_fge).fge.size == 0
