@@ -93,7 +93,7 @@ def sample_run(
                 spec.posterior,
             )
             trace = samplers.sample(
-                posterior, spec, progress=tell, checkpoint=_checkpoint(store, spec)
+                posterior, spec, progress=tell, log=say, checkpoint=_checkpoint(store, spec)
             )
             if trace.failure:
                 say(f"stopped: {trace.failure}")

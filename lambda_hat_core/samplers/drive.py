@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
@@ -122,7 +122,7 @@ def _mesh(n_chains: int) -> Mesh:
 def _advance(
     kernel: Kernel,
     monitor: Monitor,
-    keys: PRNGKeyArray,
+    keys: Key[Array, " chain"],
     states: Any,
     indices: Int[Array, " chunk"],
     thin: int,
@@ -130,7 +130,7 @@ def _advance(
 ) -> tuple[Any, dict[str, Array]]:
     arrays, static = eqx.partition((kernel, monitor), eqx.is_array)
 
-    def shard(arrays: Any, keys: PRNGKeyArray, states: Any, indices: Array) -> Any:
+    def shard(arrays: Any, keys: Key[Array, " chain"], states: Any, indices: Array) -> Any:
         kernel, monitor = eqx.combine(arrays, static)
 
         def chain(key: PRNGKeyArray, state: Any) -> Any:
@@ -153,7 +153,7 @@ def _advance(
 
 
 @eqx.filter_jit
-def _init(kernel: Kernel, keys: PRNGKeyArray, start: Float[Array, "chain d"]) -> Any:
+def _init(kernel: Kernel, keys: Key[Array, " chain"], start: Float[Array, "chain d"]) -> Any:
     return jax.vmap(kernel.init)(keys, start)
 
 

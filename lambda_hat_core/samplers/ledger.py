@@ -52,7 +52,7 @@ def is_stable(dynamics: Dynamics) -> bool:
     return bool(np.abs(np.linalg.eigvals(dynamics.A)).max() < 1)
 
 
-def _squared(blocks: Blocks) -> Blocks:
+def _squared(blocks: Blocks) -> Float[np.ndarray, "k ss ss"]:
     """A -> A (x) A, which acts on covariances written as vectors."""
     k, s, _ = blocks.shape
     return np.einsum("kij,klm->kiljm", blocks, blocks).reshape(k, s * s, s * s)

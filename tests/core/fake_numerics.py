@@ -107,7 +107,7 @@ class FakeTargets(ModuleType):
         return 1.5, "quadratic"
 
 
-def fake_sample(posterior, spec, *, progress, checkpoint):
+def fake_sample(posterior, spec, *, progress, log, checkpoint):
     """Return independent draws; seed 13 meets a number that is not finite, seed 14 an error."""
     from lambda_hat_core.samplers.drive import Progress
     from lambda_hat_core.trace import Trace
