@@ -139,21 +139,29 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
     """V_M further from 1 than the tolerance, unless its own error explains the distance.
 
-    The error is no excuse where it is so large that V_M certifies nothing.
+    The error is no excuse where it is so large that V_M certifies nothing. Where w* has no
+    curvature there is no V_M, and a fitted family may be wrong in just the directions that V_M
+    leaves out: there V counts too.
     """
-    if estimate.v_m is None:
-        return
-    off, error = abs(estimate.v_m - 1), estimate.v_m_se or 0.0
-    if off <= V_M_TOLERANCE or (off <= V_M_SES * error and error <= V_M_NOISE):
-        return
-    meaning = "not equilibrated" if estimate.v_m < 1 else "heated by step size or noise"
-    if off <= V_M_SES * error:
-        meaning = "too noisy to certify anything"
-    text = (
-        f"the virial certificate V_M is {plus_minus(estimate.v_m, error)}, more than "
-        f"{V_M_TOLERANCE} from 1: {meaning}"
-    )
-    yield Finding("certificate", "suspect", estimate.v_m, V_M_TOLERANCE, text)
+    values = {"V_M": (estimate.v_m, estimate.v_m_se)}
+    if estimate.v_m is None or estimate.iid:
+        values["V"] = (estimate.v, estimate.v_se)
+    for name, (value, se) in values.items():
+        if value is None:
+            continue
+        off, error = abs(value - 1), se or 0.0
+        if off <= V_M_TOLERANCE or (off <= V_M_SES * error and error <= V_M_NOISE):
+            continue
+        meaning = "not equilibrated" if value < 1 else "heated by step size or noise"
+        if estimate.iid:
+            meaning = "the fitted family is not the posterior"
+        if off <= V_M_SES * error:
+            meaning = "too noisy to certify anything"
+        text = (
+            f"the virial certificate {name} is {plus_minus(value, error)}, more than "
+            f"{V_M_TOLERANCE} from 1: {meaning}"
+        )
+        yield Finding("certificate", "suspect", value, V_M_TOLERANCE, text)
 
 
 def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:

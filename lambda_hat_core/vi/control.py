@@ -34,20 +34,26 @@ def quadratic_mean(posterior: Posterior, chart: Chart, moment: Moment) -> Scalar
     return diagonal + jnp.sum(low_rank)
 
 
-def controlled_mean(
-    losses: Float[np.ndarray, " draw"], control: Float[np.ndarray, " draw"], mean: float
-) -> tuple[float, float]:
-    """Return the mean of `losses` and its standard error, the control's mean being known."""
-    count = losses.size
-    if count < _MIN_DRAWS:
-        spread = losses.std(ddof=1) / np.sqrt(count) if count > 1 else np.inf
-        return float(losses.mean()), float(spread)
+def controlled_means(
+    losses: Float[np.ndarray, "chain draw"],
+    control: Float[np.ndarray, "chain draw"],
+    means: Float[np.ndarray, " chain"],
+) -> tuple[Float[np.ndarray, " chain"], Float[np.ndarray, " chain"]]:
+    """Return each restart's mean loss and its standard error, the control's mean being known.
+
+    A single draw has no standard error: infinity.
+    """
     corrected = losses.copy()
-    halves = np.arange(count) % 2
-    for half in (0, 1):
-        fitted, used = halves != half, halves == half
-        centred = control[fitted] - control[fitted].mean()
-        variance = float(centred @ centred)
-        slope = float(centred @ losses[fitted]) / variance if variance > 0 else 0.0
-        corrected[used] -= slope * (control[used] - mean)
-    return float(corrected.mean()), float(corrected.std(ddof=1) / np.sqrt(count))
+    count = losses.shape[1]
+    if count >= _MIN_DRAWS:
+        for half in (0, 1):
+            other = control[:, 1 - half :: 2]
+            centred = other - other.mean(axis=1, keepdims=True)
+            variance = np.sum(centred**2, axis=1)
+            covariance = np.sum(centred * losses[:, 1 - half :: 2], axis=1)
+            slope = np.where(variance > 0, covariance / np.where(variance > 0, variance, 1), 0)
+            excess = control[:, half::2] - means[:, None]
+            corrected[:, half::2] -= slope[:, None] * excess
+    if count == 1:
+        return corrected[:, 0], np.full(len(losses), np.inf)
+    return corrected.mean(axis=1), corrected.std(axis=1, ddof=1) / np.sqrt(count)

@@ -73,8 +73,8 @@ class Family(eqx.Module):
         return jnp.zeros(())
 
 
-def split(family: Family) -> tuple[PyTree, PyTree]:
-    """Return the fitted arrays and the rest."""
+def split(family: PyTree) -> tuple[PyTree, PyTree]:
+    """Return the fitted arrays of a family, or of a part of one, and the rest."""
     return eqx.partition(
         family,
         eqx.is_inexact_array,

@@ -35,6 +35,11 @@ class FitOptions(NamedTuple):
     batch_size: int | None
     clip: float | None
 
+    @classmethod
+    def of(cls, spec: Vi) -> "FitOptions":
+        """The part of `spec` that matters."""
+        return cls(spec.n_samples, spec.batch_size, spec.clip_global_norm)
+
 
 class Step(NamedTuple):
     """Scalars of one optimiser step, in nats where not said otherwise.

@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import paramax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.types import Weights
@@ -26,12 +25,12 @@ class Lifted(Family):
 
     Attributes:
         flow: a flowjax distribution of z, standard normal at the base.
-        vectors: V, orthonormal rows; the chart's first.
+        vectors: V, (k, d), orthonormal rows, the chart's first; not fitted.
         log_scale: log s of every axis.
     """
 
     flow: Any
-    vectors: Float[Array, "k d"] | paramax.NonTrainable
+    vectors: Any
     log_scale: Weights
 
     def project(self, u: Weights) -> Weights:

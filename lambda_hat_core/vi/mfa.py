@@ -5,6 +5,7 @@ enough to break the components' symmetry. Densities by Woodbury, O(M r d).
 """
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,9 +27,9 @@ class Mfa(Family):
 
     Attributes:
         logits: pi = softmax(logits / temperature).
-        means: mu_k; not fitted where they are tied to w*.
+        means: mu_k, (m, d); not fitted where they are tied to w*.
         factors: rows of U_k^T.
-        mask: 1 for the first r_k rows of component k, else 0.
+        mask: (m, r), not fitted: 1 for the first r_k rows of component k, else 0.
         log_scale: log sqrt(D).
         temperature: of the softmax.
         dirichlet: concentration of the prior on pi; 1 is none.
@@ -36,9 +37,9 @@ class Mfa(Family):
     """
 
     logits: Float[Array, " m"]
-    means: Float[Array, "m d"] | paramax.NonTrainable
+    means: Any
     factors: Float[Array, "m r d"]
-    mask: Float[Array, "m r"] | paramax.NonTrainable
+    mask: Any
     log_scale: Weights
     temperature: float = eqx.field(static=True)
     dirichlet: float = eqx.field(static=True)

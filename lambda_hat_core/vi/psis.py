@@ -19,7 +19,7 @@ def smooth(
 
     Equal ratios (q = p) have no tail: their k-hat is 0. Too few draws have none: it is NaN.
     """
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     count = log_ratios.shape[1]
     weights, khat = np.full(log_ratios.shape, 1 / count), np.zeros(len(log_ratios))

@@ -6,6 +6,7 @@ and the importance-weighted estimate are what reveals it.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,10 +22,10 @@ from lambda_hat_core.samplers.drive import Monitor, Progress
 from lambda_hat_core.trace import Trace
 from lambda_hat_core.vi import mfa
 from lambda_hat_core.vi.chart import Chart
-from lambda_hat_core.vi.control import controlled_mean
+from lambda_hat_core.vi.control import controlled_means
 from lambda_hat_core.vi.evaluate import DRAW_WORK, Evaluated, evaluate
 from lambda_hat_core.vi.family import Family, split
-from lambda_hat_core.vi.fit import FitOptions, Step, fit, learning_rates, minimum_of, step_work
+from lambda_hat_core.vi.fit import FitOptions, fit, learning_rates, minimum_of, step_work
 from lambda_hat_core.vi.psis import smooth
 from lambda_hat_core.vi.whitening import build_chart
 
@@ -43,15 +44,41 @@ def _initial(keys: PRNGKeyArray, spec: Vi, chart: Chart) -> PyTree:
     return jax.vmap(lambda key: split(_build(key, spec, chart))[0])(keys)
 
 
-def _not_finite(history: Step, drawn: Evaluated) -> str | None:
-    steps = ~np.isfinite(history.elbo)
-    if steps.any():
-        restart, step = np.argwhere(steps)[0].tolist()
-        return f"the ELBO is not finite at step {step} of restart {restart}"
-    draws = ~np.isfinite(drawn.loss)
-    if draws.any():
-        restart, draw = np.argwhere(draws)[0].tolist()
-        return f"the loss is not finite at draw {draw} of restart {restart}"
+class _Fitted(NamedTuple):
+    """Fitted parameters of all restarts, their common part, and (restart, step) scalars."""
+
+    params: PyTree
+    static: PyTree
+    history: dict[str, np.ndarray]
+
+
+def _fit(key: PRNGKeyArray, posterior: Posterior, chart: Chart, spec: Vi, loss0: float) -> _Fitted:
+    start_key, fit_key = jr.split(key)
+    starts = jr.split(start_key, spec.n_chains)
+    _, static = split(_build(starts[0], spec, chart))
+    params, history = fit(
+        jr.split(fit_key, spec.n_chains),
+        _initial(starts, spec, chart),
+        static,
+        posterior,
+        chart,
+        minimum_of(posterior, loss0),
+        learning_rates(spec, posterior.w0.dtype),
+        FitOptions.of(spec),
+    )
+    on_host = jax.device_get(history)._asdict()
+    return _Fitted(params, static, {name: np.asarray(x, np.float64) for name, x in on_host.items()})
+
+
+def _not_finite(history: dict[str, np.ndarray], drawn: Evaluated) -> str | None:
+    for what, values, axis in (
+        ("the ELBO", history["elbo"], "step"),
+        ("the loss", drawn.loss, "draw"),
+    ):
+        bad = np.argwhere(~np.isfinite(values))
+        if bad.size:
+            restart, index = bad[0].tolist()
+            return f"{what} is not finite at {axis} {index} of restart {restart}"
     return None
 
 
@@ -78,68 +105,44 @@ def sample_vi(
             f"vi.batch_size is {spec.batch_size}, but the target has n = {posterior.n}; "
             "choose batch_size <= n, or null for the full batch"
         )
-    chart_key, start_key, fit_key, draw_key = jr.split(key, 4)
+    chart_key, fit_key, draw_key = jr.split(key, 3)
+    restarts, n_draws = spec.n_chains, spec.n_draws
     chart, chart_work = build_chart(chart_key, posterior, spectrum, spec)
-    options = FitOptions(spec.n_samples, spec.batch_size, spec.clip_global_norm)
-    restarts = spec.n_chains
-    dtype = posterior.w0.dtype
-    starts = jr.split(start_key, restarts)
-    _, static = split(_build(starts[0], spec, chart))
-    params = _initial(starts, spec, chart)
-    params, history = fit(
-        jr.split(fit_key, restarts),
-        params,
-        static,
-        posterior,
-        chart,
-        minimum_of(posterior, loss0),
-        learning_rates(spec, dtype),
-        options,
-    )
-    history = Step(*(np.asarray(series, np.float64) for series in jax.device_get(history)))
+    params, static, history = _fit(fit_key, posterior, chart, spec, loss0)
     fitted = clock() - began
     keys = jr.split(draw_key, restarts)
-    drawn = evaluate(keys, params, static, posterior, chart, monitor, spec.n_draws)
+    drawn = evaluate(keys, params, static, posterior, chart, monitor, n_draws)
     finished = clock() - began
     setup = {**setup_work, **chart_work, "gradient at w*": 1.0}
-    per_step = restarts * step_work(posterior, options)
-    work = {
-        **setup,
-        "training": spec.steps * per_step,
-        "evaluation": restarts * spec.n_draws * DRAW_WORK,
-    }
-    spent = sum(work.values()) - work["evaluation"]
-    share = np.arange(1, spec.n_draws + 1) / spec.n_draws
-    fge = sum(setup.values()) + per_step * np.arange(1, spec.steps + 1)
-    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    per_step = restarts * step_work(posterior, FitOptions.of(spec))
+    training, evaluation = spec.steps * per_step, restarts * n_draws * DRAW_WORK
+    share = np.arange(1, n_draws + 1) / n_draws
+    spent = sum(setup.values()) + per_step * np.arange(1, spec.steps + 1)
     trace = Trace(
         loss=drawn.loss,
         dist2=drawn.dist2,
         projections=drawn.projections,
         virial=drawn.virial,
         virial_m=drawn.virial_m if float(jnp.sum(monitor.weights)) > 0 else None,
-        cumulative_fge=spent + work["evaluation"] * share,
+        cumulative_fge=sum(setup.values()) + training + evaluation * share,
         seconds=fitted + (finished - fitted) * share,
         stats={},
         loss0=loss0,
-        nbeta=nbeta,
-        gamma=gamma,
+        nbeta=float(posterior.nbeta),
+        gamma=float(posterior.gamma),
         n=posterior.n,
         d=posterior.w0.size,
-        work=work,
-        seconds_total=clock() - began,
+        work={**setup, "training": training, "evaluation": evaluation},
+        seconds_total=finished,
         info={"sampler": spec.kind, "algo": spec.algo, "h_max": float(spectrum.h_max)},
         failure=_not_finite(history, drawn),
         iid=True,
-        extras={
-            **history._asdict(),
-            "cumulative_fge": np.broadcast_to(fge, (restarts, spec.steps)).copy(),
-        },
+        extras={**history, "cumulative_fge": np.tile(spent, (restarts, 1))},
     )
     if trace.failure is None:
         trace = _certified(trace, drawn, spec)
-    rate = spec.n_draws / max(finished, 1e-9)
-    progress(Progress(spec.n_draws, spec.n_draws, restarts * rate, 0.0, float(trace.llc.mean())))
+    rate, llc = restarts * n_draws / max(finished, 1e-9), float(trace.llc.mean())
+    progress(Progress(n_draws, n_draws, rate, 0.0, llc))
     return trace._replace(seconds_total=clock() - began)
 
 
@@ -154,13 +157,14 @@ def _certified(trace: Trace, drawn: Evaluated, spec: Vi) -> Trace:
         "llc_importance": np.sum(weights * trace.llc, axis=1),
     }
     if spec.hvp_control_variate:
-        pairs = [
-            controlled_mean(loss, control / trace.nbeta, mean / trace.nbeta)
-            for loss, control, mean in zip(
-                drawn.loss, drawn.control, drawn.control_mean, strict=True
-            )
-        ]
-        extras["restart_loss"] = np.array([mean for mean, _ in pairs])
-        extras["restart_loss_se"] = np.array([se for _, se in pairs])
+        means, ses = controlled_means(
+            drawn.loss, drawn.control / trace.nbeta, drawn.control_mean / trace.nbeta
+        )
+        extras["restart_loss"], extras["restart_loss_se"] = means, ses
+    info = {
+        **trace.info,
+        "elbo": float(extras["elbo_final"].mean()),
+        "llc_importance": float(extras["llc_importance"].mean()),
+    }
     stats = {"log_ratio": log_ratios, "weight": weights}
-    return trace._replace(extras=extras, stats=stats)
+    return trace._replace(extras=extras, stats=stats, info=info)
