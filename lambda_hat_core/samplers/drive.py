@@ -23,7 +23,7 @@ from lambda_hat_core.types import Weights
 _CHUNKS = 20
 """Host visits a run: progress, the check for finite values, checkpoints."""
 _LOSS_WORK = 1 / 3
-_ONE_CHAIN_AT_A_TIME = 5000
+_ONE_CHAIN_AT_A_TIME = 1000
 """From this d on a device runs its chains in turn: one chain's state fits the cache, its products
 are plain instead of batched, and no chain waits for another's tree (bench/README.md)."""
 _AVERAGED = {"acceptance_rate", "energy_error"}
