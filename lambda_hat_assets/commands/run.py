@@ -16,8 +16,8 @@ HELP = "run an experiment without Dagster"
 
 _SECONDS_BETWEEN_LINES = 5.0
 
-_SUMMARY = """SELECT DISTINCT ON (run_id) run_id, sampler, flavour, dtype, llc, llc_se, llc_known,
-verdict, work_fge, wall_s, reasons FROM llc WHERE run_id IN ({})
+_SUMMARY = """SELECT DISTINCT ON (run_id) run_id, sampler, flavour, dtype, llc, llc_se, llc_oracle,
+llc_known, verdict, work_fge, wall_s, reasons FROM llc WHERE run_id IN ({})
 ORDER BY target_id, sampler, run_id"""
 
 
