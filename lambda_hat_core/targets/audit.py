@@ -153,7 +153,7 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
     exact = d <= DENSE
     work = 1.0 + 2.0 * min(d, DENSE if exact else _RANK)
     own_theta, own_vectors = theta, vectors
-    if not exact:
+    if not exact and float(jnp.linalg.norm(gradient)) > 0:
         own_theta, own_vectors = _from_gradient(gradient_key, loss, w, data, gradient)
         work += 2.0 * _RANK
     scaled = _scale(own_theta, nbeta, gamma) * (own_vectors @ gradient)

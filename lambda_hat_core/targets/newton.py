@@ -16,10 +16,19 @@ from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.target import Loss
 from lambda_hat_core.types import Batch, Weights
 
+_RANK = 128
+"""Krylov dimension: 256 gradients a step."""
+_DENSE = 256
+"""Largest d at which the whole Hessian is as cheap as that many products one after the other."""
 _BISECTIONS = 60
 """Halvings of log mu over 30 decades: more than float64 resolves."""
 _NOISE = 1e-13
 """Relative change of the loss below which float64 sums cannot say which point is lower."""
+
+
+def newton_rank(d: int) -> int:
+    """Return the dimension of the space in which a step is taken."""
+    return d if d <= _DENSE else _RANK
 
 
 class Step(NamedTuple):
@@ -76,7 +85,12 @@ def newton_step(
     def hvp(v: Weights) -> Weights:
         return jax.jvp(jax.grad(mean), (w,), (v,))[1]
 
-    theta, vectors = lanczos(key, hvp, w.size, rank, start=gradient)
+    if rank == w.size:
+        hessian = jax.lax.map(hvp, jnp.eye(rank), batch_size=16)
+        theta, rows = jnp.linalg.eigh((hessian + hessian.T) / 2)
+        vectors = rows.T
+    else:
+        theta, vectors = lanczos(key, hvp, w.size, rank, start=gradient)
     components = vectors @ gradient
     step = _subproblem(theta, components, radius)
     predicted = -(components @ step + 0.5 * jnp.sum(theta * step**2))

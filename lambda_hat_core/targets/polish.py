@@ -1,7 +1,8 @@
 """From the end of training to a minimum of the full-data loss, in float64.
 
-L-BFGS goes down the long valleys at one gradient a step; Newton steps in a Krylov space then settle
-in the bottom. Progress is measured in nbeta L_n, the unit of an estimate.
+L-BFGS goes down the long valleys at one gradient a step; a few Newton steps in a Krylov space leave
+saddles and settle in the bottom. They alternate until a cycle gains nothing that an estimate could
+see: progress is measured in nbeta L_n, its unit.
 """
 
 import math
@@ -17,7 +18,7 @@ from lambda_hat_core.config.training import Training
 from lambda_hat_core.losses import Supervised
 from lambda_hat_core.target import Loss
 from lambda_hat_core.targets import lbfgs
-from lambda_hat_core.targets.newton import newton_step
+from lambda_hat_core.targets.newton import newton_rank, newton_step
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
@@ -25,14 +26,12 @@ ROUND = 100
 """L-BFGS steps that count as one outer iteration."""
 _CLASS_ROUND = 10
 """The same for class labels, where the descent may have to stop before it runs to infinity."""
-_RANK = 128
-"""Krylov dimension of a Newton step: 256 gradients."""
-_WINDOW = 10
-"""Newton steps over which too small a gain means that the polish has settled."""
+_BURST = 5
+"""Newton steps a cycle."""
 _ROUND_GAIN = 1e-3
 """Gain of an L-BFGS round, in nbeta L_n, below which Newton takes over."""
-_NEWTON_GAIN = 1e-4
-"""Gain of a window of Newton steps, in nbeta L_n, below which it has settled."""
+_CYCLE_GAIN = 1e-4
+"""Gain of a cycle, in nbeta L_n, below which the polish has settled."""
 _STILL_FALLING = 0.01
 """Relative gain above which a loss on its way to 0 is not settled, however small it is."""
 _INFIMUM = 0.05
@@ -67,6 +66,26 @@ def separated(loss: Loss, w: Weights, data: Batch) -> bool:
     return bool(_all_correct(loss, w, data))
 
 
+class _Run(NamedTuple):
+    """What every stage of one polish needs."""
+
+    problem: Problem
+    spec: Training
+    nbeta: float
+    tolerance: float
+
+    def finished(self, w: Weights, loss: float, grad_norm: float) -> str | None:
+        if grad_norm <= self.tolerance:
+            return "gradient below grad_tol"
+        if self.nbeta * loss <= _INFIMUM and separated(self.problem.loss, w, self.problem.data):
+            return "classes separated: the loss has no minimum, only an infimum of 0 at infinity"
+        return None
+
+    def settled(self, before: float, after: float, least: float) -> bool:
+        gain = before - after
+        return self.nbeta * gain <= least and gain <= _STILL_FALLING * after
+
+
 def polish(
     key: PRNGKeyArray,
     problem: Problem,
@@ -83,72 +102,57 @@ def polish(
     state = lbfgs.start(problem.loss, w, problem.data)
     if not bool(jnp.isfinite(state.loss)):
         raise FloatingPointError("the training loss is not finite at the end of training")
-    tolerance = spec.grad_tol * max(1.0, float(state.loss))
+    run = _Run(problem, spec, nbeta, spec.grad_tol * max(1.0, float(state.loss)))
+    at = Polished(w, 0, 0.0, "")
+    loss = math.inf
+    while not at.stopped:
+        before = loss
+        at, loss = _descend(run, at)
+        if spec.polish == "newton_cg" and not at.stopped:
+            at, loss = _newton(jr.fold_in(key, at.iterations), run, at, loss)
+        if not at.stopped and run.settled(before, loss, _CYCLE_GAIN):
+            at = at._replace(stopped=f"a cycle lowered nbeta L_n by less than {_CYCLE_GAIN}")
+    log(f"polished {at.iterations} iterations to L_n = {loss:.8g}: {at.stopped}")
+    return at
+
+
+def _descend(run: _Run, at: Polished) -> tuple[Polished, float]:
+    """Run rounds of L-BFGS until one gains little."""
+    problem, spec = run.problem, run.spec
     classes = isinstance(problem.loss, Supervised) and problem.loss.name == "cross_entropy"
     length = _CLASS_ROUND if classes else ROUND
     least = _ROUND_GAIN * length / ROUND if spec.polish == "newton_cg" else 0.0
-    rounds, stopped = 0, None
-    while stopped is None and rounds < spec.polish_steps:
-        before = float(state.loss)
-        stopped = _finished(problem, state.w, before, state.gradient, tolerance, nbeta)
-        if stopped is None:
-            state = lbfgs.advance(problem.loss, state, problem.data, length, jnp.asarray(tolerance))
-            rounds += 1
-            gain = nbeta * (before - float(state.loss))
-            small = gain <= least and gain <= _STILL_FALLING * nbeta * float(state.loss)
-            if bool(state.stuck) or small:
-                break
-    work = float(state.evaluations)
-    log(f"L-BFGS: {rounds * length} steps, L_n = {float(state.loss):.8g}")
-    if stopped is None:
-        stopped = _finished(problem, state.w, float(state.loss), state.gradient, tolerance, nbeta)
-    if stopped is not None or spec.polish == "lbfgs":
-        why = stopped or ("no lower point found" if state.stuck else "polish_steps spent")
-        return Polished(state.w, rounds, work, why)
-    return _newton(
-        key, problem, state.w, spec, nbeta, tolerance, Polished(w, rounds, work, ""), log
-    )
-
-
-def _finished(
-    problem: Problem, w: Weights, loss: float, gradient: Weights, tolerance: float, nbeta: float
-) -> str | None:
-    if float(jnp.linalg.norm(gradient)) <= tolerance:
-        return "gradient below grad_tol"
-    if nbeta * loss <= _INFIMUM and separated(problem.loss, w, problem.data):
-        return "classes separated: the loss has no minimum, only an infimum of 0 at infinity"
-    return None
-
-
-def _newton(
-    key: PRNGKeyArray,
-    problem: Problem,
-    w: Weights,
-    spec: Training,
-    nbeta: float,
-    tolerance: float,
-    so_far: Polished,
-    log: Callable[[str], None],
-) -> Polished:
-    rank = min(w.size, _RANK)
-    radius = 0.1 * jnp.maximum(jnp.linalg.norm(w), 1.0)
-    losses: list[float] = []
-    done, why = so_far.iterations, "polish_steps spent"
-    while done < spec.polish_steps:
-        at = newton_step(jr.fold_in(key, done), problem.loss, w, problem.data, radius, rank=rank)
-        w, radius, done = at.w, at.radius, done + 1
-        losses.append(float(at.loss))
-        if float(at.grad_norm) <= tolerance:
-            why = "gradient below grad_tol"
+    state = lbfgs.start(problem.loss, at.w, problem.data)
+    done, stopped = at.iterations, ""
+    while True:
+        loss = float(state.loss)
+        stopped = run.finished(state.w, loss, float(jnp.linalg.norm(state.gradient))) or stopped
+        if not stopped and done >= spec.polish_steps:
+            stopped = "polish_steps spent"
+        if stopped:
             break
-        if nbeta * losses[-1] <= _INFIMUM and separated(problem.loss, w, problem.data):
-            why = "classes separated: the loss has no minimum, only an infimum of 0 at infinity"
+        tolerance = jnp.asarray(run.tolerance)
+        state = lbfgs.advance(problem.loss, state, problem.data, length, tolerance)
+        done += 1
+        if bool(state.stuck) and spec.polish == "lbfgs":
+            stopped = "no lower point found"
+        elif bool(state.stuck) or run.settled(loss, float(state.loss), least):
             break
-        gain = losses[-1 - _WINDOW] - losses[-1] if len(losses) > _WINDOW else math.inf
-        if nbeta * gain < _NEWTON_GAIN and gain <= _STILL_FALLING * losses[-1]:
-            why = f"{_WINDOW} Newton steps lowered nbeta L_n by less than {_NEWTON_GAIN}"
+    work = at.work + float(state.evaluations)
+    return Polished(state.w, done, work, stopped), float(state.loss)
+
+
+def _newton(key: PRNGKeyArray, run: _Run, at: Polished, loss: float) -> tuple[Polished, float]:
+    """Take a burst of Newton steps."""
+    problem = run.problem
+    rank = newton_rank(at.w.size)
+    w, radius = at.w, 0.1 * jnp.maximum(jnp.linalg.norm(at.w), 1.0)
+    done, stopped = at.iterations, ""
+    for i in range(min(_BURST, run.spec.polish_steps - done)):
+        step = newton_step(jr.fold_in(key, i), problem.loss, w, problem.data, radius, rank=rank)
+        w, radius, loss, done = step.w, step.radius, float(step.loss), done + 1
+        stopped = run.finished(w, loss, float(step.grad_norm)) or ""
+        if stopped:
             break
-    steps = len(losses)
-    if losses:
-        log(f"Newton: {steps} steps, L_n = {losses[-1]:.8g}, stopped: {why}")
-    return Polished(w, done, so_far.work + steps * (2.0 * rank + 2), why)
+    work = at.work + (done - at.iterations) * (2.0 * rank + 2)
+    return Polished(w, done, work, stopped), loss
