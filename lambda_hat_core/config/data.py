@@ -72,8 +72,8 @@ class Teacher(Frozen):
     drawn once when the data are made.
     """
 
-    depth: PositiveInt | None = None
-    widths: tuple[PositiveInt, ...] | None = None
+    depth: PositiveInt | None = Field(default=None, le=1000)
+    widths: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
     target_params: PositiveInt | None = None
     hidden: PositiveInt | None = None
     activation: Activation | None = None

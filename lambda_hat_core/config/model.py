@@ -56,9 +56,11 @@ class Mlp(Frozen):
     out_dim: PositiveInt | None = Field(
         default=None, description="outputs; null: the data's (synthetic: 1)"
     )
-    depth: PositiveInt = Field(default=2, description="hidden layers")
+    depth: PositiveInt = Field(default=2, le=1000, description="hidden layers")
     widths: tuple[PositiveInt, ...] | None = Field(
-        default=None, description="hidden widths; overrides depth, hidden and target_params"
+        default=None,
+        min_length=1,
+        description="hidden widths; overrides depth, hidden and target_params",
     )
     target_params: PositiveInt | None = Field(
         default=None, description="parameters wanted; the constant hidden width is inferred"

@@ -154,9 +154,13 @@ def pick[M: BaseModel](
 ) -> tuple[Section, type[M]]:
     """Return the section with `kind` filled in, and the model which that names."""
     kind = part.values.get("kind", default)
-    if kind not in models:
+    if not isinstance(kind, str) or kind not in models:
         raise part.at("kind").error("no such kind", suggest(kind, models), kind)
     return part._replace(values={"kind": kind, **part.values}), models[kind]
+
+
+_LARGEST = 2**53 - 1
+"""The largest integer that RFC 8785 can hold."""
 
 
 def validate[M: BaseModel](part: Section, model: type[M], group: str | None = None) -> M:
@@ -174,6 +178,9 @@ def validate[M: BaseModel](part: Section, model: type[M], group: str | None = No
             problems.add(part.at(key).problem("no such key", way_out, value))
         elif isinstance(value, bool) and fields[key].annotation is not bool:
             rule = "true and false are neither numbers nor words"
+            problems.add(part.at(key).problem(rule, _default(model, key), value))
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            rule = "beyond 2^53, where JSON has no exact integers"
             problems.add(part.at(key).problem(rule, _default(model, key), value))
     problems.raise_any()
     try:
