@@ -35,7 +35,8 @@ class Trace(NamedTuple):
         info: what set-up found, JSON-able: step_size, h_max, metric, noise, ledger.
         failure: why the run stopped early, or None; the arrays then hold what was drawn.
         iid: whether draws are independent and R-hat and ESS mean nothing.
-        extras: arrays of other shapes: elbo (restart, step), khat (restart,).
+        extras: arrays of other shapes: elbo (restart, step), khat (restart,); restart_loss and
+            restart_loss_se (restart,), a mean loss and its error from a control variate.
     """
 
     loss: Float[np.ndarray, "chain draw"]

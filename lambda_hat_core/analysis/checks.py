@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core.analysis import verdict
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.verdict import Finding, findings
-from lambda_hat_core.analysis.words import plus_minus
+from lambda_hat_core.analysis.words import plus_minus, short
 
 
 class Check(NamedTuple):
@@ -62,22 +62,41 @@ def checks(
     """
     found = findings(estimate, meta)
     return [
-        _grouped("finite", found, None, "every recorded scalar is finite"),
-        _grouped("converged", found, estimate.r_hat, _mixed_text(estimate)),
-        _grouped("certificate", found, estimate.v_m, _certificate_text(estimate)),
-        _grouped("minimum", found, estimate.llc_min, _minimum_text(estimate, meta)),
+        _grouped("finite", found, (None, None), "every recorded scalar is finite"),
+        _grouped("converged", found, _mixed(estimate), _mixed_text(estimate)),
+        _grouped(
+            "certificate",
+            found,
+            (estimate.v_m, verdict.V_M_TOLERANCE),
+            _certificate_text(estimate),
+        ),
+        _grouped(
+            "minimum",
+            found,
+            (estimate.llc_min, -verdict.OFF_CENTRE_MAX),
+            _minimum_text(estimate, meta),
+        ),
         _covers(estimate, meta or {}, llc_oracle),
         _budget(estimate, budget_fge),
     ]
 
 
-def _grouped(name: str, found: list[Finding], value: float | None, text: str) -> Check:
+def _grouped(
+    name: str, found: list[Finding], good: tuple[float | None, float | None], text: str
+) -> Check:
+    """Fail with the findings of that name, or pass with a value, its threshold and a text."""
     mine = [finding for finding in found if finding.check == name]
     if not mine:
-        return Check(name, True, "warn", value, None, text)
+        return Check(name, True, "warn", *good, text)
     severity = "error" if any(finding.verdict == "failed" for finding in mine) else "warn"
     texts = "; ".join(finding.text for finding in mine)
     return Check(name, False, severity, mine[0].value, mine[0].threshold, texts)
+
+
+def _mixed(estimate: Estimate) -> tuple[float | None, float | None]:
+    if estimate.iid:
+        return estimate.khat, verdict.KHAT_MAX
+    return estimate.r_hat, verdict.R_HAT_MAX
 
 
 def _mixed_text(estimate: Estimate) -> str:
@@ -120,13 +139,14 @@ def _covers(estimate: Estimate, meta: Mapping[str, Any], llc_oracle: float | Non
     if exact is None:
         text = f"no exact value is known: {meta.get('llc_known_reason') or 'none is attached'}"
         return Check(name, True, "warn", estimate.llc, None, text)
+    exact = float(exact)
     low, what = exact, f"the exact value {exact:.4g} at this nbeta and gamma"
     if llc_oracle is None:
         term = ((meta.get("multiplicity") or 1) - 1) / math.log(max(estimate.nbeta, math.e))
         low, what = exact - term, f"lambda = {exact:.4g}" + (f" less {term:.2g}" if term else "")
     if lo is None or hi is None:
         return Check(name, False, "warn", estimate.llc, exact, f"no interval to hold {what}")
-    passed = lo <= exact and hi >= low
+    passed = bool(lo <= exact and hi >= low)
     relation = "holds" if passed else "does not hold"
     text = f"the 90 % interval [{lo:.4g}, {hi:.4g}] {relation} {what}"
     return Check(name, passed, "warn", estimate.llc, exact, text)
@@ -135,9 +155,9 @@ def _covers(estimate: Estimate, meta: Mapping[str, Any], llc_oracle: float | Non
 def _budget(estimate: Estimate, budget_fge: float | None) -> Check:
     name, work = "work_within_budget", estimate.work_fge
     if budget_fge is None:
-        text = f"{work:.4g} full-gradient evaluations; no budget was set"
+        text = f"{short(work)} full-gradient evaluations; no budget was set"
         return Check(name, True, "warn", work, None, text)
     passed = work <= budget_fge
     relation = "within" if passed else "over"
-    text = f"{work:.4g} full-gradient evaluations, {relation} the budget of {budget_fge:.4g}"
+    text = f"{short(work)} full-gradient evaluations, {relation} the budget of {short(budget_fge)}"
     return Check(name, passed, "warn", work, budget_fge, text)

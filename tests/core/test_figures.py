@@ -48,9 +48,8 @@ def cases():
         "stopped": plain._replace(loss=broken, failure="the loss is not finite at draw 40"),
         "constant": plain._replace(loss=np.full_like(plain.loss, plain.loss0)),
         "outlier": plain._replace(loss=outlier),
-        "sticky": traces.trace(rho=0.995),
         "many chains": traces.trace(n_chains=24, n_draws=800),
-        "independent": traces.trace(rho=0.0, iid=True, stats={}),
+        "no energy": traces.trace(n_draws=20, stats={}),
         "large": traces.trace(n_draws=50)._replace(nbeta=2e11),
     }
 

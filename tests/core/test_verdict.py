@@ -1,5 +1,8 @@
 """Each reason against a run triggers at its threshold, and its neighbour does not."""
 
+import json
+
+import numpy as np
 import pytest
 
 from tests.core import traces
@@ -125,7 +128,7 @@ CHECKS = {
     "converged": ({"r_hat": 1.2}, {}, {}, {"converged"}),
     "certificate": ({"v_m": 1.5}, {}, {}, {"certificate"}),
     "minimum": ({}, {"is_minimum": False}, {}, {"minimum"}),
-    "oracle inside": ({}, {"llc_known": 9.0}, {"llc_oracle": 5.19}, set()),
+    "oracle inside": ({}, {"llc_known": 9.0}, {"llc_oracle": np.float64(5.19)}, set()),
     "oracle outside": ({}, {"llc_known": 5.0}, {"llc_oracle": 5.21}, {"interval_covers_known"}),
     "known outside": ({}, {"llc_known": 5.3, "multiplicity": 1}, {}, {"interval_covers_known"}),
     "known less its term": ({}, {"llc_known": 5.3, "multiplicity": 2}, {}, set()),
@@ -150,6 +153,8 @@ def test_checks_fail_one_at_a_time(name):
     assert tuple(check.name for check in made) == CHECK_NAMES
     assert {check.name for check in made if not check.passed} == failing
     assert all(check.text for check in made)
+    plain = [check._asdict() for check in made]
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
 def test_severity_says_whether_a_number_is_left():

@@ -18,6 +18,8 @@ DISTANCE = "|w - w*|²"
 _MOST_SHOWN = 1500
 """Draws a chain on a trace figure; of longer chains every k-th."""
 
+_LEGEND_ROOM = 0.18
+
 _KS_90 = 1.224
 """Kolmogorov's 90 % quantile of sqrt(n) sup |F_n - F| (Marsaglia, Tsang & Wang 2003)."""
 
@@ -43,10 +45,10 @@ def trace_figure(trace: Trace, title: str, said: str, lines: list[Reference]) ->
             options = {"color": style.colour(chain), "linewidth": 1.1, "histtype": "step"}
             narrow.hist(values, bins=bins, orientation="horizontal", **options)
         narrow.tick_params(labelleft=False)
-    limits = grid[0, 0].get_ylim()
+    bottom, top = grid[0, 0].get_ylim()
     style.draw_references(grid[0, 0], lines)
     grid[0, 0].axhline(float(rows[0][0].mean()), color=style.INK, linewidth=1.1, label="mean")
-    grid[0, 0].set_ylim(limits)
+    grid[0, 0].set_ylim(bottom, top + _LEGEND_ROOM * (top - bottom))
     style.count_axis(grid[1, 0])
     grid[1, 0].set_xlim(-0.02 * count - 0.5, 1.02 * count - 0.5)
     style.legend(grid[0, 0], loc="upper left", ncols=3)
