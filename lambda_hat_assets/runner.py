@@ -15,6 +15,9 @@ from lambda_hat_core.store import Kind, Store
 from lambda_hat_core.worker_client import Event, WorkerClient, request
 
 _MOST_WORKERS = 2
+_LOOKED_AT = 20
+"""Ready tasks among which one is sought that no other command is at work on."""
+
 _PAUSE = 2.0
 """Seconds before what failed for a reason that may pass is tried once more."""
 
@@ -131,8 +134,9 @@ class Runner:
         """Wait for a task that may start; one like the last goes first, its code is compiled."""
         with self._changed:
             while not self._stopped and self._waiting:
-                task = min(self._ready(), key=lambda task: _unlike(task, last), default=None)
-                if task is not None:
+                ready = sorted(self._ready(), key=lambda task: _unlike(task, last))[:_LOOKED_AT]
+                if ready:
+                    task = next(filter(self._is_free, ready), ready[0])
                     self._waiting.remove(task)
                     self._active.append(task)
                     return task
@@ -149,6 +153,11 @@ class Runner:
             if at_once[task.dtype] < self._tag(task.dtype).slots
             and (isinstance(task.spec, TargetSpec) or task.target.id not in unbuilt)
         ]
+
+    def _is_free(self, task: Task) -> bool:
+        """Whether no other command is at work on a task."""
+        kind = "targets" if isinstance(task.spec, TargetSpec) else "runs"
+        return not self._store.is_leased(kind, task.id)
 
     def _tag(self, dtype: Dtype) -> LocalTag:
         tag: Any = self._card.tag(dtype)
