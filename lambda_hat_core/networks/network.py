@@ -1,6 +1,6 @@
 """The protocol of every network: a function of a flat weight vector and a batch of inputs."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -8,6 +8,7 @@ from lambda_hat_core.networks.layout import Shapes
 from lambda_hat_core.types import Weights
 
 
+@runtime_checkable
 class Network(Protocol):
     """Implementations are frozen dataclasses, equal by value, and hold no arrays."""
 

@@ -30,7 +30,7 @@ _ESCAPES = 3
 """Saddles left along the lowest eigenvector, each followed by another polish."""
 _WORTHWHILE = 1e-3
 """Fall of nbeta L_n along that vector for which another polish is worth its cost."""
-_SLICES, _SLICE_POINTS = 4, 201
+_SLICES, _SLICE_POINTS = 3, 201
 
 
 class BuiltTarget(NamedTuple):
@@ -164,9 +164,10 @@ def _outputs(problem: Problem, w: Weights) -> dict[str, np.ndarray]:
 
 @eqx.filter_jit
 def _slices(loss: Loss, w: Weights) -> Float[Array, "slice point"]:
-    """Loss of a potential along its first coordinates, one unit to either side of w*."""
+    """Loss along the diagonal and the first coordinates, one unit to either side of w*."""
     steps = jnp.linspace(-1.0, 1.0, _SLICE_POINTS)
-    axes = jnp.eye(min(_SLICES, w.size), w.size)
+    diagonal = jnp.full((1, w.size), w.size**-0.5)
+    axes = jnp.concatenate([diagonal, jnp.eye(min(_SLICES, w.size), w.size)])
     return jax.vmap(lambda v: jax.lax.map(lambda t: loss.mean(w + t * v, None), steps))(axes)
 
 

@@ -122,9 +122,9 @@ def _inputs(built: BuiltTarget, axes: list[Axes]) -> None:
 def _slices(built: BuiltTarget, axes: list[Axes]) -> None:
     ax, slices = axes[0], built.views["slices"]
     reach = np.linspace(-1, 1, slices.shape[1])
-    colours = (_BLUE, _ORANGE, _GREEN, _GREY)
-    for i, (values, colour) in enumerate(zip(slices, colours, strict=False)):
-        ax.plot(reach, values, color=colour, label=f"coordinate {i}")
+    names = ("diagonal", *(f"coordinate {i}" for i in range(1, len(slices))))
+    for values, name, colour in zip(slices, names, (_GREY, _BLUE, _ORANGE, _GREEN), strict=False):
+        ax.plot(reach, values, color=colour, label=name)
     ax.set(xlabel="distance from w*", ylabel="L")
     ax.legend(fontsize=8)
 
@@ -132,7 +132,10 @@ def _slices(built: BuiltTarget, axes: list[Axes]) -> None:
 def _spectrum(built: BuiltTarget, axes: list[Axes]) -> None:
     ax, values = axes[0], built.views["spectrum"][::-1]
     rank = 1 + np.arange(values.size)
-    scale = max(float(np.abs(values).max()), 1e-300)
+    scale = float(np.abs(values).max())
+    if scale == 0:
+        ax.text(0.5, 0.5, "the Hessian is 0", ha="center", transform=ax.transAxes)
+        return
     size = np.maximum(np.abs(values), 1e-16 * scale)
     up = values > 0
     ax.plot(rank[up], size[up], "o", ms=3, color=_BLUE, label="positive")

@@ -24,7 +24,7 @@ from lambda_hat_core.types import Batch, Weights
 
 ROUND = 100
 """L-BFGS steps that count as one outer iteration."""
-_CLASS_ROUND = 10
+_CLASS_ROUND = 2
 """The same for class labels, where the descent may have to stop before it runs to infinity."""
 _BURST = 5
 """Newton steps a cycle."""

@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 _REACH = 9.0
 """Standard deviations of the localiser covered on each side of w*: exp(-9^2/2) = 3e-18."""
-_LEVELS = 26
-"""Halvings of the reach: the innermost panel is 1e-7 of a standard deviation wide."""
-_ORDERS = (16, 24)
+_LEVELS = 20
+"""Halvings of the reach: the innermost panel is 2e-5 of a standard deviation wide."""
+_ORDERS = (12, 18)
 """Nodes a panel; two answers must agree."""
 _TOLERANCE = 1e-6
 _BLOCK = 2**20
