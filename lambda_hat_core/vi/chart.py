@@ -45,16 +45,18 @@ class Chart(eqx.Module):
         """The `count` known directions of least curvature, as orthonormal rows."""
         return self.coordinates.vectors[:count]
 
-    def column_norms(self, latent: int) -> tuple[Weights, Weights]:
-        """|P e_j|^2 and |S A P e_j|^2 for every axis j.
+    def pull_back(self, v: Weights, latent: int) -> Weights:
+        """P A S v, where P projects out the first `latent` of the chart's vectors."""
+        pulled = self.coordinates.to_w(self.scale * v)
+        vectors = self.coordinates.vectors[:latent]
+        return pulled - (vectors @ pulled) @ vectors
 
-        P projects out the first `latent` of the chart's vectors.
-        """
+    def column_norms(self, latent: int) -> Weights:
+        """|S A P e_j|^2 for every axis j, P as in `pull_back`."""
         vectors, common = self.coordinates.vectors, self.coordinates.scale[0]
-        projected = 1 - jnp.sum(vectors[:latent] ** 2, axis=0)
         extra = self.coordinates.extra.at[:latent].set(-common)
         gram = (vectors * self.scale**2) @ vectors.T
         weighted = extra[:, None] * vectors
         square = jnp.sum(weighted * (gram @ weighted), axis=0)
         cross = 2 * common * jnp.sum(weighted * vectors, axis=0)
-        return projected, self.scale**2 * (common**2 + cross) + square
+        return self.scale**2 * (common**2 + cross) + square

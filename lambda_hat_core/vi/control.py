@@ -1,9 +1,9 @@
 """Control variate at evaluation: the loss minus its quadratic part at w*, whose mean is exact.
 
-h(v) = (|v|^2 - gamma |S A v|^2) / (2 nbeta) is 1/2 (SAv)^T H (SAv), with H from the Hessian-vector
-products of Lanczos and v the twin of a draw. E[h] holds every trace term, low rank and diagonal.
-The coefficient of either half of the draws comes from the other half, so the estimate stays
-unbiased whatever H is; where q is Gaussian and the loss quadratic it has no variance.
+h = 1/2 delta^T H delta with H from the Hessian-vector products of Lanczos and delta the
+displacement of a draw's twin. E[h] holds every trace term, low rank and diagonal. The coefficient
+of either half of the draws comes from the other half, so the estimate stays unbiased whatever H
+is; where q is Gaussian and the loss quadratic it has no variance.
 """
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Scalar
 
-from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.family import Moment
@@ -20,18 +20,19 @@ _MIN_DRAWS = 8
 """Fewer do not estimate a coefficient: plain means then."""
 
 
-def quadratic(posterior: Posterior, chart: Chart, twin: Weights) -> Scalar:
-    """Return nbeta h."""
-    spread = jnp.sum(chart.displacement(twin) ** 2)
-    return 0.5 * (jnp.sum(twin**2) - posterior.gamma * spread)
+def quadratic(spectrum: Spectrum, delta: Weights) -> Scalar:
+    """Return h."""
+    along = jnp.sum((spectrum.theta - spectrum.rest) * (spectrum.vectors @ delta) ** 2)
+    return 0.5 * (along + spectrum.rest * jnp.sum(delta**2))
 
 
-def quadratic_mean(posterior: Posterior, chart: Chart, moment: Moment) -> Scalar:
-    """Return nbeta E[h], exactly."""
-    squares, spreads = chart.column_norms(moment.latent)
-    diagonal = 0.5 * jnp.sum(moment.diagonal * (squares - posterior.gamma * spreads))
-    low_rank = jax.vmap(lambda factor: quadratic(posterior, chart, factor))(moment.factors)
-    return diagonal + jnp.sum(low_rank)
+def quadratic_mean(spectrum: Spectrum, chart: Chart, moment: Moment) -> Scalar:
+    """Return E[h], exactly."""
+    rows = jax.vmap(lambda v: chart.pull_back(v, moment.latent))(spectrum.vectors)
+    axes = (spectrum.theta - spectrum.rest) @ rows**2
+    axes = axes + spectrum.rest * chart.column_norms(moment.latent)
+    low_rank = jax.vmap(lambda v: quadratic(spectrum, chart.displacement(v)))(moment.factors)
+    return 0.5 * jnp.sum(moment.diagonal * axes) + jnp.sum(low_rank)
 
 
 def controlled_means(

@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
+from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.drive import Monitor
 from lambda_hat_core.vi.chart import Chart
@@ -32,7 +33,7 @@ class Evaluated(NamedTuple):
         virial: (w - w*) . grad U / d.
         virial_m: the same in the metric M, over tr M.
         log_q: log q(w).
-        control: nbeta h of the twin, `control.quadratic`.
+        control: h of the twin, `control.quadratic`.
         control_mean: its exact mean (restart,).
     """
 
@@ -53,6 +54,7 @@ def _evaluate(
     static: PyTree,
     posterior: Posterior,
     chart: Chart,
+    spectrum: Spectrum,
     monitor: Monitor,
     n_draws: int,
 ) -> tuple[dict[str, Array], Float[Array, " restart"]]:
@@ -78,11 +80,11 @@ def _evaluate(
                 "virial": delta @ gradient / delta.size,
                 "virial_m": jnp.sum(monitor.weights * along) / trace,
                 "log_q": log_q[0] - chart.log_det,
-                "control": quadratic(posterior, chart, twins[0]),
+                "control": quadratic(spectrum, chart.displacement(twins[0])),
             }
 
         draws = jax.lax.map(one, jnp.arange(n_draws), batch_size=min(_AT_ONCE, n_draws))
-        return draws, quadratic_mean(posterior, chart, family.moment())
+        return draws, quadratic_mean(spectrum, chart, family.moment())
 
     return jax.lax.map(restart, (keys, params))
 
@@ -93,11 +95,14 @@ def evaluate(
     static: PyTree,
     posterior: Posterior,
     chart: Chart,
+    spectrum: Spectrum,
     monitor: Monitor,
     n_draws: int,
 ) -> Evaluated:
     """Draw `n_draws` points from every restart's family and evaluate them on the full data."""
-    out, mean = jax.device_get(_evaluate(keys, params, static, posterior, chart, monitor, n_draws))
+    out, mean = jax.device_get(
+        _evaluate(keys, params, static, posterior, chart, spectrum, monitor, n_draws)
+    )
     values = {name: np.asarray(value, np.float64) for name, value in out.items()}
     loss = values.pop("high") + values.pop("low")
     return Evaluated(loss=loss, control_mean=np.asarray(mean, np.float64), **values)

@@ -111,7 +111,7 @@ def sample_vi(
     params, static, history = _fit(fit_key, posterior, chart, spec, loss0)
     fitted = clock() - began
     keys = jr.split(draw_key, restarts)
-    drawn = evaluate(keys, params, static, posterior, chart, monitor, n_draws)
+    drawn = evaluate(keys, params, static, posterior, chart, spectrum, monitor, n_draws)
     finished = clock() - began
     setup = {**setup_work, **chart_work, "gradient at w*": 1.0}
     per_step = restarts * step_work(posterior, FitOptions.of(spec))
@@ -157,9 +157,7 @@ def _certified(trace: Trace, drawn: Evaluated, spec: Vi) -> Trace:
         "llc_importance": np.sum(weights * trace.llc, axis=1),
     }
     if spec.hvp_control_variate:
-        means, ses = controlled_means(
-            drawn.loss, drawn.control / trace.nbeta, drawn.control_mean / trace.nbeta
-        )
+        means, ses = controlled_means(drawn.loss, drawn.control, drawn.control_mean)
         extras["restart_loss"], extras["restart_loss_se"] = means, ses
     info = {
         **trace.info,
