@@ -111,7 +111,8 @@ def _hull_bias(
     """Least off-centre bias over the convex hull of gradients sampled around w.
 
     At a kink the gradient does not vanish, but a mean of the gradients of its sides does (Clarke);
-    sampling finds it (Burke, Lewis & Overton 2005, doi:10.1137/030601296).
+    sampling finds it (Burke, Lewis & Overton 2005, doi:10.1137/030601296). What the Ritz vectors
+    leave out counts as their flattest direction.
     """
     d = w.size
     curvature = jnp.maximum(jnp.mean(jnp.maximum(theta, 0.0)), 1e-300)
@@ -120,11 +121,12 @@ def _hull_bias(
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     around = jnp.concatenate([w[None], w + reach * directions])
     gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=16)
-    scaled = (gradients @ vectors.T) * _scale(theta, nbeta, gamma)
-    gram = scaled @ scaled.T
+    components, scale = gradients @ vectors.T, _scale(theta, nbeta, gamma)
+    outside = (gradients - components @ vectors) * jnp.max(scale)
+    gram = (components * scale) @ (components * scale).T + outside @ outside.T
     rate = 1 / jnp.maximum(jnp.trace(gram), 1e-300)
 
-    def descend(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def descend(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         weights, ahead, t = carry
         following = _onto_simplex(ahead - rate * (gram @ ahead))
         next_t = 0.5 * (1 + jnp.sqrt(1 + 4 * t**2))

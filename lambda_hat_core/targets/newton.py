@@ -50,7 +50,7 @@ def _subproblem(
     def at(shift: Scalar) -> Float[Array, " k"]:
         return -components / (theta + lowest + shift)
 
-    def halve(_: int, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+    def halve(_: Array, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         low, high = bounds
         middle = 0.5 * (low + high)
         outside = jnp.linalg.norm(at(jnp.exp(middle))) > radius
