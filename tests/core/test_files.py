@@ -1,0 +1,67 @@
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from lambda_hat_core import files, process
+
+
+def test_json_is_strict_whatever_it_is_given():
+    content = {
+        "nan": float("nan"),
+        "inf": [-float("inf"), 1.5],
+        "numpy": (np.float32(0.5), np.int64(3), np.bool_(True), np.arange(2)),
+        "none": None,
+        3: "x",
+    }
+    assert json.loads(files.to_json(content)) == {
+        "nan": None,
+        "inf": [None, 1.5],
+        "numpy": [0.5, 3, True, [0, 1]],
+        "none": None,
+        "3": "x",
+    }
+    assert files.to_json(True) == "true"
+
+
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "folder" / "a.txt"
+    files.write_atomic(path, "old")
+
+    def half(tmp):
+        tmp.write_text("half")
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError):
+        files.write_atomic(path, half)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
+    files.write_atomic(path, b"new")
+    assert path.read_text() == "new"
+
+
+def test_sweep_spares_the_living_the_young_and_other_hosts(tmp_path):
+    old = time.time() - 7200
+    names = {
+        "gone": f".tmp-x-{process.host()}-999999999-ab",
+        "young": f".tmp-y-{process.host()}-999999999-ab",
+        "alive": f".tmp-z-{process.host()}-{os.getpid()}-ab",
+        "elsewhere": ".tmp-x-00000000-1-ab",
+        "foreign": ".tmp-nobody",
+        "result": "run_x",
+    }
+    for kind, name in names.items():
+        (tmp_path / name).mkdir()
+        if kind != "young":
+            os.utime(tmp_path / name, (old, old))
+    assert files.sweep(tmp_path) == [tmp_path / names.pop("gone")]
+    assert {path.name for path in tmp_path.iterdir()} == set(names.values())
+
+
+def test_living_process_is_told_from_a_later_one_of_its_pid():
+    mine = process.start_time(os.getpid())
+    assert process.alive(os.getpid(), mine) and process.alive(os.getpid())
+    assert not process.alive(os.getpid(), "1" if mine else mine + "x")
+    assert not process.alive(999999999)

@@ -1,0 +1,47 @@
+import pytest
+
+from lambda_hat_core.config.data import NoData
+from lambda_hat_core.config.model import Quadratic
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import SAMPLERS, Nuts, Sgld
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.forecast import History, forecast
+
+TARGET = TargetSpec(model=Quadratic(), data=NoData(n_data=1000))
+
+
+def run(sampler):
+    return RunSpec(
+        target=TARGET.id, sampler=sampler, posterior=PosteriorSpec(loss="own"), dtype="float64"
+    )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_has_a_forecast(name):
+    cost = forecast(run(SAMPLERS[name]()), TARGET, History([]))
+    assert 1e2 < cost.fge < 1e7 and cost.seconds is None
+
+
+def test_work_of_sgld_by_hand():
+    sampler = Sgld(n_chains=2, n_draws=30, n_burn=10, thin=5, batch_size=100)
+    cost = forecast(run(sampler), TARGET, History([]))
+    assert cost.fge == pytest.approx(2 * (30 * 5 * 0.1 + 30 * 4 / 3))
+
+
+def test_work_grows_with_draws():
+    costs = [forecast(run(Nuts(n_draws=n)), TARGET, History([])).fge for n in (200, 400)]
+    assert costs[1] > 1.3 * costs[0]
+
+
+def test_seconds_come_from_the_most_alike_runs():
+    rows = [
+        (TARGET.id, "nuts", 100.0, 1.0),
+        (TARGET.id, "sgld", 100.0, 5.0),
+        ("tgt_other", "nuts", 100.0, 9.0),
+        ("tgt_other", "hmc", 100.0, 20.0),
+    ]
+    known = History(rows)
+    assert known.seconds(run(Nuts()), 1000.0) == pytest.approx(10.0)
+    assert known.seconds(run(SAMPLERS["hmc"]()), 1000.0) == pytest.approx(30.0)
+    assert History(rows[2:]).seconds(run(SAMPLERS["hmc"]()), 1000.0) == pytest.approx(200.0)
+    assert History(rows[2:]).seconds(run(Sgld()), 1000.0) is None
