@@ -9,6 +9,7 @@ curves), discretisation (finite steps, full gradients), minibatch noise, burn-in
 that have not forgotten the start). Only the last three are the sampler's.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,15 +32,17 @@ class Dynamics(NamedTuple):
 
     Attributes:
         A: one step's mean.
-        Q: covariance that the sampler injects a step.
-        Q_minibatch: covariance that minibatch noise adds.
+        Q: covariance that one step adds, minibatch noise included.
         S_0: covariance at the start.
     """
 
     A: Blocks
     Q: Blocks
-    Q_minibatch: Blocks
     S_0: Blocks
+
+
+Law = Callable[[Modes], Dynamics]
+"""The dynamics on given modes, at one step size."""
 
 
 def outer(vectors: Float[np.ndarray, "k s"], weights: Float[np.ndarray, " k"]) -> Blocks:
@@ -66,17 +69,17 @@ def _solve(matrix: Blocks, right: Float[np.ndarray, "k ss"]) -> Float[np.ndarray
     return np.linalg.solve(matrix, right[..., None])[..., 0]
 
 
-def stationary(dynamics: Dynamics, noise: Blocks) -> Float[np.ndarray, "k ss"]:
-    """Return vec S_inf under injected covariance `noise`."""
+def stationary(dynamics: Dynamics) -> Float[np.ndarray, "k ss"]:
+    """Return vec S_inf."""
     squared = _squared(dynamics.A)
-    return _solve(np.eye(squared.shape[1]) - squared, _flat(noise))
+    return _solve(np.eye(squared.shape[1]) - squared, _flat(dynamics.Q))
 
 
 def mean_of_draws(
     dynamics: Dynamics, *, n_draws: int, n_burn: int, thin: int
 ) -> Float[np.ndarray, "k ss"]:
     """Return the mean of vec S_t over recorded draws, states thin (n_burn + 1) .. thin n_draws."""
-    final = stationary(dynamics, dynamics.Q + dynamics.Q_minibatch)
+    final = stationary(dynamics)
     squared = _squared(dynamics.A)
     one_draw = np.linalg.matrix_power(squared, thin)
     identity = np.eye(squared.shape[1])
@@ -86,9 +89,7 @@ def mean_of_draws(
     return final + _solve(identity - one_draw, left) / (n_draws - n_burn)
 
 
-def account(
-    modes: Modes, dynamics: Dynamics, *, n_draws: int, n_burn: int, thin: int
-) -> dict[str, Any]:
+def account(modes: Modes, law: Law, *, n_draws: int, n_burn: int, thin: int) -> dict[str, Any]:
     """Return the ledger: the quadratic answer, each bias, and the answer that is predicted.
 
     `asymptotic` is half the number of curved directions, `oracle` what an exact sampler would
@@ -100,17 +101,18 @@ def account(
     curved = stiff > _RESOLVED * stiff.max() if stiff.max() > 0 else np.zeros(stiff.size, bool)
     asymptotic = 0.5 * float(modes.size[curved].sum())
     oracle = 0.5 * float(modes.size @ modes.share)
+    dynamics, quiet = law(modes), law(modes._replace(noise=np.zeros_like(modes.noise)))
     ledger: dict[str, Any] = {
         "asymptotic": asymptotic,
         "oracle": oracle,
         "localisation": _bias(oracle - asymptotic, asymptotic),
-        "stable": is_stable(dynamics),
+        "stable": is_stable(dynamics) and is_stable(quiet),
     }
     if not ledger["stable"]:
         nothing = {"discretisation": None, "minibatch": None, "burn_in": None}
         return ledger | nothing | {"predicted": None, "error": None}
-    exact = float(half @ stationary(dynamics, dynamics.Q)[:, 0])
-    noisy = float(half @ stationary(dynamics, dynamics.Q + dynamics.Q_minibatch)[:, 0])
+    exact = float(half @ stationary(quiet)[:, 0])
+    noisy = float(half @ stationary(dynamics)[:, 0])
     draws = mean_of_draws(dynamics, n_draws=n_draws, n_burn=n_burn, thin=thin)
     predicted = float(half @ draws[:, 0])
     return ledger | {
@@ -130,7 +132,7 @@ def burn_in_needed(modes: Modes, dynamics: Dynamics, *, n_kept: int, thin: int) 
     """Return the draws after which the burn-in bias of the next `n_kept` is under 1 %."""
     half = 0.5 * modes.size * modes.share * modes.mu
     oracle = 0.5 * float(modes.size @ modes.share)
-    final = float(half @ stationary(dynamics, dynamics.Q + dynamics.Q_minibatch)[:, 0])
+    final = float(half @ stationary(dynamics)[:, 0])
 
     def enough(burn: int) -> bool:
         draws = mean_of_draws(dynamics, n_draws=burn + n_kept, n_burn=burn, thin=thin)

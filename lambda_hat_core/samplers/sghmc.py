@@ -90,7 +90,7 @@ def damped(modes: Modes, eps: float, keep: float, injected: float) -> Dynamics:
     kick = np.stack([-both * eps**2 / 2 * one, -keep * eps * one], 1)
     start = np.zeros_like(A)
     start[:, 0, 0], start[:, 1, 1] = modes.start / mu, 1.0
-    return Dynamics(A, outer(damping, injected * one), outer(kick, modes.noise), start)
+    return Dynamics(A, outer(damping, injected * one) + outer(kick, modes.noise), start)
 
 
 def build(

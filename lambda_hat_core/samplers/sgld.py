@@ -115,8 +115,7 @@ def dynamics(modes: Modes, eps: float, spec: Sgld) -> Dynamics:
         kick = np.stack([one], 1)
         return Dynamics(
             outer(kick, 1 - eps * modes.mu / 2),
-            outer(kick, eps * one),
-            outer(kick, (eps / 2) ** 2 * modes.noise),
+            outer(kick, eps + (eps / 2) ** 2 * modes.noise),
             outer(kick, start),
         )
     new = 1 - spec.beta1
@@ -129,7 +128,7 @@ def dynamics(modes: Modes, eps: float, spec: Sgld) -> Dynamics:
     )
     kick = np.stack([-eps / 2 * new * one, new * one], 1)
     place = np.stack([one, zero], 1)
-    return Dynamics(A, outer(place, eps * one), outer(kick, modes.noise), outer(place, start))
+    return Dynamics(A, outer(place, eps * one) + outer(kick, modes.noise), outer(place, start))
 
 
 def build(
@@ -141,6 +140,14 @@ def build(
     spectrum: Spectrum,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict the biases; nothing else is adapted."""
+    burn = spec.n_burn * spec.thin
+    last = burn if spec.freeze_preconditioner else spec.n_draws * spec.thin
+    remembered = spec.beta2**last
+
+    def preconditioner(second_moment: Weights) -> Weights:
+        v = remembered + (1 - remembered) * second_moment
+        return preconditioner_of(v, jnp.asarray(max(last, 1), v.dtype), spec)
+
     step_size, work, info = tune(
         key,
         posterior,
@@ -152,14 +159,12 @@ def build(
         # The first moment is old by beta1 / (1 - beta1) steps, and a delayed force heats.
         lag=1 + 2 * spec.beta1 / (1 - spec.beta1) if spec.precond == "adam" else 1.0,
         dynamics=lambda modes, eps: dynamics(modes, eps, spec),
-        preconditioner=None
-        if spec.precond == "none"
-        else lambda second_moment: 1 / (jnp.sqrt(second_moment) + spec.eps),
+        preconditioner=None if spec.precond == "none" else preconditioner,
     )
     kernel = SgldKernel(
         posterior,
         jnp.asarray(step_size, start.dtype),
-        jnp.asarray(spec.n_burn * spec.thin, start.dtype),
+        jnp.asarray(burn, start.dtype),
         Sgld.model_validate(spec.model_dump(include=_RULE)),
     )
     return Tuned(kernel, start, work, info)

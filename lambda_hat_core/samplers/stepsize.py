@@ -111,7 +111,7 @@ def _ledger(
 ) -> dict[str, Any]:
     """The ledger of this run, what would be better, and warnings where it predicts > 10 %."""
     lengths = {"n_draws": spec.n_draws, "n_burn": spec.n_burn, "thin": spec.thin}
-    ledger = account(modes, dynamics(modes, step), **lengths)
+    ledger = account(modes, lambda modes: dynamics(modes, step), **lengths)
     n_kept = spec.n_draws - spec.n_burn
     better = dynamics(modes, advised)
     burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.thin) if is_stable(better) else 0
