@@ -1,4 +1,4 @@
-"""The three stages: what the store has is reused, what it lacks is computed once and published.
+"""The stages: what the store has is reused, what it lacks is computed once and published.
 
 A result that is not finite is a result. Any other failure leaves no folder but a row that SQL
 shows. JAX and the numeric packages are imported inside functions.
@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core import files, records
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
 from lambda_hat_core.store import Kind, Store
 
 Log = Callable[[str], None]
@@ -161,9 +162,32 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
     return _stage(store, "analyses", spec, make, log)
 
 
+def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
+    """Make an experiment's gallery, unless the one in the store is of the same inputs."""
+    began = time.perf_counter()
+    status: Literal["made", "reused"] = "reused"
+    with store.lease("galleries", gallery.id, log):
+        if not is_current(store, gallery):
+            from lambda_hat_core.gallery.build import write
+
+            with store.publish("galleries", gallery.id) as folder:
+                write(store, gallery, folder)
+            status = "made"
+    seconds = time.perf_counter() - began
+    return Outcome(gallery.id, status, seconds, record(store, "galleries", gallery.id))
+
+
+_FACTS: dict[Kind, str] = {
+    "targets": "meta.json",
+    "runs": "work.json",
+    "analyses": "estimate.json",
+    "galleries": FACTS,
+}
+
+
 def record(store: Store, kind: Kind, id: str) -> dict[str, Any]:
     """Return the facts of a complete artifact: its JSON file, its folder, figures and age."""
-    name = {"targets": "meta.json", "runs": "work.json", "analyses": "estimate.json"}[kind]
+    name = _FACTS[kind]
     facts = store.read_json(kind, id, name)
     folder = store.path(kind, id)
     return facts | {

@@ -2,8 +2,8 @@
 
 `python -m lambda_hat_core.worker --home H` reads stdin until it closes, and then exits at once,
 whatever it is doing: its parent is gone. `--requests FILE` works through a file instead. A request
-is {"id", "stage": "build" | "sample" | "analyse", "spec", "target"}; its events carry its id and
-are "log", "progress", and at the end "done" or "failed".
+is {"id", "stage": "build" | "sample" | "analyse" | "gallery", "spec", "target"}; its events carry
+its id and are "log", "progress", and at the end "done" or "failed".
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.plan.errors import ConfigError
 from lambda_hat_core.store import Store
 
@@ -98,8 +99,10 @@ def _run(store: Store, request: dict[str, Any], tell: Callable[..., None]) -> An
             return stages.sample_run(store, *_run_specs(request), log, progress)
         case "analyse":
             return stages.analyse_run(store, *_run_specs(request), log)
+        case "gallery":
+            return stages.build_gallery(store, Gallery.model_validate(request["spec"]), log)
         case stage:
-            raise ValueError(f"no stage {stage!r}; known: build, sample, analyse")
+            raise ValueError(f"no stage {stage!r}; known: build, sample, analyse, gallery")
 
 
 def _run_specs(request: dict[str, Any]) -> tuple[RunSpec, TargetSpec]:

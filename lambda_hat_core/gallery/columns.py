@@ -1,0 +1,92 @@
+"""The columns of a gallery's table: what each cell says, and what it is sorted by."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lambda_hat_core.analysis.words import plus_minus, short
+from lambda_hat_core.gallery.rows import Row
+
+Facts = dict[str, Any]
+
+
+class Column(NamedTuple):
+    """One column of numbers.
+
+    Attributes:
+        name: the field of estimate.json that it is sorted by, and that the cell carries in full.
+        heading: for people.
+        meaning: one line more.
+        text: what the cell says; called only where the field is not null.
+    """
+
+    name: str
+    heading: str
+    meaning: str
+    text: Callable[[Facts], str]
+
+
+def _number(name: str, digits: int = 4) -> Callable[[Facts], str]:
+    return lambda facts: f"{facts[name]:.{digits}g}"
+
+
+def _end(facts: Facts, name: str) -> str:
+    """Write an end of the interval to the digits of the estimate."""
+    return plus_minus(facts[name], facts["llc_se"]).partition(" ")[0]
+
+
+def _certificate(facts: Facts) -> str:
+    return plus_minus(facts["v_m"], facts.get("v_m_se"))
+
+
+def _seconds(facts: Facts) -> str:
+    seconds = facts["wall_s"]
+    return f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"
+
+
+COLUMNS = (
+    Column(
+        "llc",
+        "LLC ± se",
+        "estimate and standard error",
+        lambda facts: plus_minus(facts["llc"], facts["llc_se"]),
+    ),
+    Column(
+        "llc_lo",
+        "90 % interval",
+        "central interval of the estimate; sorted by its lower end",
+        lambda facts: f"{_end(facts, 'llc_lo')} to {_end(facts, 'llc_hi')}",
+    ),
+    Column("llc_known", "known λ", "exact LLC at this w*", _number("llc_known")),
+    Column(
+        "llc_oracle", "exact", "exact value at the run's nβ and localiser", _number("llc_oracle")
+    ),
+    Column("v_m", "V_M", "virial certificate, 1 at equilibrium", _certificate),
+    Column("r_hat", "R-hat", "largest over the scalars that gate", lambda f: f"{f['r_hat']:.3f}"),
+    Column("ess_min", "ESS", "fewest effective draws", lambda f: f"{f['ess_min']:.0f}"),
+    Column(
+        "work_fge",
+        "work (FGE)",
+        "full-gradient evaluations of all chains and purposes",
+        lambda facts: short(float(f"{facts['work_fge']:.3g}")),
+    ),
+    Column("wall_s", "seconds", "wall time of sampling", _seconds),
+)
+
+PRECISE = ("llc_se", "llc_lo", "llc_hi")
+"""Fields that the cell of the estimate carries beside its own, in full."""
+
+
+def estimate_words(row: Row) -> str:
+    """Return a row's estimate, or what it has instead."""
+    if row.facts.get("llc") is None:
+        return "no estimate"
+    return plus_minus(row.facts["llc"], row.facts["llc_se"])
+
+
+def count_words(rows: list[Row]) -> str:
+    """Return how many rows there are of each verdict: `5 ok, 1 suspect, 1 failed`."""
+    counts = {word: sum(row.verdict == word for row in rows) for word in _ORDER}
+    return ", ".join(f"{count} {_ORDER[word]}" for word, count in counts.items() if count)
+
+
+_ORDER = {"ok": "ok", "suspect": "suspect", "failed": "failed", "missing": "not run"}

@@ -1,0 +1,87 @@
+"""A target's runs side by side, and the figures that their analyses drew before."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyarrow import parquet
+
+from lambda_hat_core.analysis.figures import comparison, style
+from lambda_hat_core.analysis.figures.comparison import Curve, Interval
+from lambda_hat_core.gallery.rows import Row
+from lambda_hat_core.store import Store
+
+_ONE_LINE = 1e-3
+"""Relative difference below which two exact values are one line in a figure."""
+
+
+def draw_comparisons(
+    store: Store, id: str, label: str, rows: Sequence[Row], known: float | None, folder: Path
+) -> list[str]:
+    """Draw the forest and the convergence of a target's runs.
+
+    Args:
+        store: where the draws are.
+        id: the target.
+        label: the same in words.
+        rows: its runs.
+        known: the exact LLC at w*.
+        folder: gets the PNG files.
+
+    Returns:
+        Their names.
+    """
+    lines = style.references(known, _common_oracle(rows))
+    tried = [row for row in rows if row.verdict != "missing"]
+    said = f"{len(tried)} of {len(rows)} runs, 90 % intervals"
+    forest = comparison.forest_figure([_interval(row) for row in tried], label, said, lines)
+    curves = [_curve(store, row) for row in rows if row.facts]
+    settled = comparison.convergence_comparison(
+        curves, label, f"{len(curves)} runs, the estimate as it went", lines
+    )
+    names = [f"{id}_forest.png", f"{id}_convergence.png"]
+    for name, figure in zip(names, (forest, settled), strict=True):
+        style.save(figure, folder / name)
+    return names
+
+
+def take(source: Path, folder: Path, prefix: str) -> str:
+    """Put a figure of the store into a folder, as a second name of the file where that works."""
+    name = f"{prefix}_{source.name}"
+    try:
+        os.link(source, folder / name)
+    except OSError:
+        shutil.copyfile(source, folder / name)
+    return name
+
+
+def _common_oracle(rows: Sequence[Row]) -> float | None:
+    """Return the exact value at nbeta and gamma where it is one for all runs, as far as a line."""
+    values = [row.facts["llc_oracle"] for row in rows if row.facts]
+    if not values or None in values or max(values) - min(values) > _ONE_LINE * max(values):
+        return None
+    return values[0]
+
+
+def _interval(row: Row) -> Interval:
+    at = {name: row.facts.get(f"llc_{name}") for name in ("se", "lo", "hi")}
+    verdict: Any = row.verdict
+    llc = row.facts.get("llc")
+    return Interval(sampler=row.member.sampler, label=row.short, llc=llc, verdict=verdict, **at)
+
+
+def _curve(store: Store, row: Row) -> Curve:
+    path = store.path("analyses", row.run) / "draws.parquet"
+    table = parquet.read_table(path, columns=["chain", "llc", "cumulative_fge"])
+    chain, llc, fge = (np.asarray(table[name]) for name in ("chain", "llc", "cumulative_fge"))
+    n_chains = int(chain.max()) + 1 if chain.size else 1
+    return comparison.running_curve(
+        row.member.sampler,
+        row.short,
+        row.facts["verdict"],
+        llc.reshape(n_chains, -1),
+        fge[: llc.size // n_chains],
+    )

@@ -1,0 +1,64 @@
+"""The same table as Markdown, for a document, a notebook or the UI."""
+
+from collections.abc import Sequence
+
+from lambda_hat_core.gallery.columns import count_words, estimate_words
+from lambda_hat_core.gallery.rows import Row
+
+_MOST_ROWS = 40
+
+
+def table(rows: Sequence[Row], labels: dict[str, str]) -> str:
+    """Return the runs as a Markdown table.
+
+    Args:
+        rows: at most 40 of them are listed.
+        labels: of their targets.
+    """
+    lines = [
+        "| target | sampler | LLC ± se | known λ | exact | verdict | FGE | seconds |",
+        "|---|---|--:|--:|--:|---|--:|--:|",
+    ]
+    for row in rows[:_MOST_ROWS]:
+        cells = [labels[row.member.target], row.member.label, estimate_words(row)]
+        cells += [_number(row, "llc_known"), _number(row, "llc_oracle")]
+        cells.append("; ".join([f"**{row.verdict}**", *row.reasons]))
+        cells += [_number(row, "work_fge", 3), _number(row, "wall_s", 3)]
+        lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
+    if len(rows) > _MOST_ROWS:
+        lines.append(f"\n{len(rows) - _MOST_ROWS} more runs are in the page.")
+    return "\n".join(lines)
+
+
+def document(
+    experiment: str, rows: list[Row], labels: dict[str, str], figures: dict[str, list[str]]
+) -> str:
+    """Return the whole snippet: counts, table, and each target's comparisons.
+
+    Args:
+        experiment: its title.
+        rows: the runs.
+        labels: of the targets.
+        figures: paths, from the document's folder, by target.
+    """
+    parts = [f"## {experiment}", f"{len(rows)} runs: {count_words(rows)}.", table(rows, labels)]
+    for target, paths in figures.items():
+        parts.append(f"### {_escaped(labels[target])}")
+        parts += [picture(path, labels[target]) for path in paths]
+    return "\n\n".join(parts) + "\n"
+
+
+def picture(path: str, words: str) -> str:
+    """Return an image with a description that cannot end it early."""
+    return f"![{words.replace('[', '(').replace(']', ')')}]({path})"
+
+
+def _number(row: Row, name: str, digits: int = 4) -> str:
+    value = row.facts.get(name)
+    return "" if value is None else f"{value:.{digits}g}"
+
+
+def _escaped(text: str) -> str:
+    for letter in ("\\", "|", "<"):
+        text = text.replace(letter, f"\\{letter}")
+    return " ".join(text.split())

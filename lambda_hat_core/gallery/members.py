@@ -1,0 +1,77 @@
+"""What a gallery shows, by id, and whether the one in the store still shows it."""
+
+import hashlib
+import json
+
+from pydantic import Field
+
+from lambda_hat_core import records
+from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.store import MANIFEST, Kind, Store
+
+FACTS = "gallery.json"
+
+_LAYOUT = 1
+"""Raised when the page itself changes, so that galleries of the older one are made again."""
+
+
+class Member(Frozen):
+    """One run: its target and what it is called, the target left out."""
+
+    target: str
+    sampler: str
+    label: str
+
+
+class Gallery(Frozen):
+    """An experiment's targets and runs, in the order of its file."""
+
+    experiment: str = Field(min_length=1, pattern=r"^[^./][^/]*$")
+    targets: dict[str, str] = Field(description="labels by target id")
+    runs: dict[str, Member]
+
+    @property
+    def id(self) -> str:
+        """The name of its folder."""
+        return self.experiment
+
+
+def gallery_of(plan: Plan) -> Gallery:
+    """Return the gallery of a plan's experiment."""
+    members = {}
+    for run in plan.membership[plan.experiment]:
+        spec = plan.runs[run]
+        label = plan.labels[run].removesuffix(f" on {plan.labels[spec.target]}")
+        members[run] = Member(target=spec.target, sampler=spec.sampler.kind, label=label)
+    named = {member.target for member in members.values()}
+    labels = {id: plan.labels[id] for id in plan.targets if id in named}
+    return Gallery(experiment=plan.experiment, targets=labels, runs=members)
+
+
+def fingerprint(store: Store, gallery: Gallery) -> str:
+    """Return a hash of everything the page is made of: members, results, failures, layout."""
+    digest = hashlib.sha256(f"{_LAYOUT} {gallery.model_dump_json()}".encode())
+    kinds: tuple[tuple[Kind, dict], ...] = (
+        ("targets", gallery.targets),
+        ("analyses", gallery.runs),
+    )
+    for kind, ids in kinds:
+        for id in ids:
+            digest.update(f"{id} {_state(store, kind, id)}\n".encode())
+    return digest.hexdigest()
+
+
+def is_current(store: Store, gallery: Gallery) -> bool:
+    """Whether the store has a whole gallery made of just these inputs."""
+    if not store.is_complete("galleries", gallery.id):
+        return False
+    made_of = store.read_json("galleries", gallery.id, FACTS)["inputs"]
+    return made_of == fingerprint(store, gallery)
+
+
+def _state(store: Store, kind: Kind, id: str) -> str:
+    try:
+        return json.loads((store.path(kind, id) / MANIFEST).read_bytes())["sha256"]
+    except FileNotFoundError:
+        return records.read_failure(store, id) or "absent"

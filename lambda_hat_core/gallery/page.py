@@ -1,0 +1,230 @@
+"""index.html: one page without server, network or framework. All text is escaped."""
+
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lambda_hat_core.gallery.columns import COLUMNS, PRECISE, count_words, estimate_words
+from lambda_hat_core.gallery.rows import Row, split
+
+ASSETS = "assets"
+_FEW_TARGETS = 12
+_VERDICT_AT = 6
+"""Column of the verdict, after those of the estimate."""
+
+_ID = re.compile(r"^(tgt|run_\w+?)_[0-9a-f]{12}_")
+_HERE = Path(__file__).parent
+
+
+class Section(NamedTuple):
+    """A target and its runs.
+
+    Attributes:
+        id: the target.
+        label: the same in words.
+        meta: meta.json, empty where the target was not made.
+        rows: its runs.
+        comparisons: names of the figures of all runs.
+        figures: names of its own figures.
+        diagnostics: names of each run's figures, by run.
+    """
+
+    id: str
+    label: str
+    meta: dict[str, Any]
+    rows: list[Row]
+    comparisons: list[str]
+    figures: list[str]
+    diagnostics: dict[str, list[str]]
+
+
+def page(experiment: str, sections: Sequence[Section], rows: list[Row], folder: Path) -> str:
+    """Return the page.
+
+    Args:
+        experiment: its title.
+        sections: the targets, in order.
+        rows: the runs, in order.
+        folder: holds the PNG files, which are asked for their size.
+    """
+    labels = {section.id: section.label for section in sections}
+    samplers = len({row.member.sampler for row in rows})
+    lede = (
+        f"{_many(len(rows), 'run')} of {_many(samplers, 'sampler')} "
+        f"on {_many(len(sections), 'target')}: {count_words(rows)}."
+    )
+    style, script = (_HERE.joinpath(name).read_text() for name in ("style.css", "table.js"))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(experiment)}: local learning coefficients</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1>{escape(experiment)}</h1>
+<p class="lede">{escape(lede)}</p>
+<p class="note">The estimate is nβ E[L<sub>n</sub>(w) &minus; L<sub>n</sub>(w*)] with its standard
+error. Known λ is the exact LLC at w*, without localiser; exact is the value at the run's own nβ and
+localiser, which is what an estimate should meet. V_M is 1 at equilibrium.</p>
+{_navigation(sections)}
+</header>
+<main>
+<div class="tools">
+<label>Filter <input id="filter" type="search" placeholder="nuts suspect"></label>
+<span id="spoken" class="note" role="status" aria-live="polite"></span></div>
+<div class="scroll" tabindex="0" role="region" aria-label="All runs">
+<table id="runs">
+<caption class="unseen">All runs; the buttons in the headings sort.</caption>
+<thead><tr>{_headings()}</tr></thead>
+<tbody>
+{_lines(_row(row, labels[row.member.target]) for row in rows)}
+</tbody>
+</table>
+</div>
+{_lines(_section(section, folder) for section in sections)}
+</main>
+<footer class="note">{escape(_newest(rows))}</footer>
+<script>
+{script}</script>
+</body>
+</html>
+"""
+
+
+def _lines(parts: Iterable[str]) -> str:
+    return "\n".join(parts)
+
+
+def _many(count: int, noun: str, nouns: str | None = None) -> str:
+    return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
+def _newest(rows: Sequence[Row]) -> str:
+    times = [row.facts["created_at"] for row in rows if row.facts]
+    if not times:
+        return "Nothing has been analysed yet."
+    newest = max(times).replace("T", " ")
+    count = _many(len(times), "analysis", "analyses")
+    return f"Made by lambda_hat from {count}, the newest of {newest} UTC."
+
+
+def _navigation(sections: Sequence[Section]) -> str:
+    links = (f'<li><a href="#{s.id}">{escape(s.label)}</a></li>' for s in sections)
+    many = ' class="many"' if len(sections) > _FEW_TARGETS else ""
+    return f'<nav{many} aria-label="Targets"><ul>{"".join(links)}</ul></nav>'
+
+
+def _headings() -> str:
+    names = [("target", "", ""), ("sampler", "", "")]
+    names += [(column.heading, column.meaning, "number") for column in COLUMNS]
+    names.insert(_VERDICT_AT, ("verdict", "what the checks say, and why", ""))
+    return "".join(
+        f'<th scope="col" aria-sort="none" class="{kind}">'
+        f'<button type="button" title="{escape(meaning)}">{escape(heading)}</button></th>'
+        for heading, meaning, kind in names
+    )
+
+
+def _row(row: Row, target: str) -> str:
+    name, parts = split(row.member.label)
+    verdict = _pill(row) + "".join(f"<small>{escape(reason)}</small>" for reason in row.reasons)
+    cells = [
+        f'<td class="target"><a href="#{row.member.target}">{escape(target)}</a></td>',
+        f'<td class="sampler" data-sort="{escape(row.member.label)}"><a href="#{row.run}">'
+        f"{escape(name)}</a><small>{escape(', '.join(parts))}</small></td>",
+        *(_cell(row, column) for column in COLUMNS),
+    ]
+    cells.insert(_VERDICT_AT, f'<td class="verdict" data-sort="{row.verdict}">{verdict}</td>')
+    return f'<tr data-run="{row.run}">{"".join(cells)}</tr>'
+
+
+def _cell(row: Row, column: Any) -> str:
+    value = row.facts.get(column.name)
+    kind = f"number {column.name}"
+    if value is None:
+        return f'<td class="{kind}" data-sort=""><span class="absent">&ndash;</span></td>'
+    extra = ""
+    if column.name == "llc":
+        extra = "".join(f' data-{name}="{row.facts[name]}"' for name in PRECISE)
+    text = escape(column.text(row.facts))
+    return f'<td class="{kind}" data-sort="{value!r}"{extra}>{text}</td>'
+
+
+def _pill(row: Row) -> str:
+    word = "not run" if row.verdict == "missing" else row.verdict
+    return f'<span class="pill {row.verdict}">{word}</span>'
+
+
+def _section(section: Section, folder: Path) -> str:
+    parts = [
+        f'<section aria-labelledby="{section.id}">',
+        f'<h2 id="{section.id}">{escape(section.label)}</h2>',
+        f'<p class="facts">{_target_facts(section)}</p>',
+        _figures(section.comparisons, section.label, folder),
+    ]
+    if section.figures:
+        parts.append(
+            "<details><summary>The target: training, fit, data and curvature at w*</summary>"
+            f"{_figures(section.figures, section.label, folder)}</details>"
+        )
+    parts += [_run(row, section.diagnostics[row.run], folder) for row in section.rows]
+    return _lines([*parts, "</section>"])
+
+
+def _target_facts(section: Section) -> str:
+    meta = section.meta
+    if not meta:
+        return f"<code>{section.id}</code> was not made."
+    known = "" if meta["llc_known"] is None else f"known λ = {meta['llc_known']:.4g}, "
+    facts = [f"n = {meta['n']}", f"d = {meta['d']}", f"L(w*) = {meta['loss0']:.4g}"]
+    if meta.get("test_loss") is not None:
+        facts.append(f"test loss {meta['test_loss']:.4g}")
+    facts.append(f"|gradient| = {meta['grad_norm']:.2g}")
+    facts.append(f"lowest eigenvalue {meta['min_eigenvalue']:.2g}")
+    audit = "; ".join(meta["audit_reasons"]) or "w* passed its audit"
+    said = ", ".join(facts)
+    return (
+        f"<code>{section.id}</code> · {escape(said)} · {escape(audit)} · "
+        f"{escape(known + meta['llc_known_reason'])}"
+    )
+
+
+def _run(row: Row, figures: list[str], folder: Path) -> str:
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in row.reasons)
+    return (
+        f'<details id="{row.run}"><summary>{escape(row.short)} '
+        f'<span class="said">{escape(estimate_words(row))}</span> {_pill(row)}</summary>'
+        f'<p class="facts"><code>{row.run}</code> · {escape(row.member.label)}</p>'
+        + (f'<ul class="reasons">{reasons}</ul>' if reasons else "")
+        + _figures(figures, row.short, folder)
+        + "</details>"
+    )
+
+
+def _figures(names: Sequence[str], of: str, folder: Path) -> str:
+    if not names:
+        return ""
+    return f'<div class="figures">{"".join(_figure(name, of, folder) for name in names)}</div>'
+
+
+def _figure(name: str, of: str, folder: Path) -> str:
+    width, height = _size(folder / name)
+    tall = ' class="tall"' if height > width else ""
+    what = _ID.sub("", name).removesuffix(".png").replace("_", " ")
+    return (
+        f'<figure{tall}><img src="{ASSETS}/{escape(name)}" alt="{escape(f"{what} of {of}")}" '
+        f'width="{width}" height="{height}" loading="lazy" decoding="async"></figure>'
+    )
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return width and height of a PNG, which its header says."""
+    with path.open("rb") as file:
+        return struct.unpack(">II", file.read(24)[16:])

@@ -1,0 +1,55 @@
+const table = document.querySelector("#runs");
+const body = table.tBodies[0];
+const headers = [...table.tHead.rows[0].cells];
+const spoken = document.querySelector("#spoken");
+
+const value = (row, column) => {
+  const text = row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
+  return text === "" ? null : text;
+};
+
+const compare = (a, b) => {
+  const [x, y] = [Number(a), Number(b)];
+  if (!Number.isNaN(x) && !Number.isNaN(y)) return x - y;
+  return a.localeCompare(b, undefined, { numeric: true });
+};
+
+const sort = (column) => {
+  const header = headers[column];
+  const descending = header.getAttribute("aria-sort") === "ascending";
+  const sign = descending ? -1 : 1;
+  const rows = [...body.rows].sort((one, other) => {
+    const [a, b] = [value(one, column), value(other, column)];
+    if (a === null || b === null) return (a === null) - (b === null);
+    return sign * compare(a, b);
+  });
+  body.append(...rows);
+  for (const other of headers) other.setAttribute("aria-sort", "none");
+  header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  spoken.textContent = `sorted by ${header.innerText.trim()}, ${descending ? "falling" : "rising"}`;
+};
+
+headers.forEach((header, column) => {
+  header.querySelector("button").addEventListener("click", () => sort(column));
+});
+
+const filter = document.querySelector("#filter");
+filter.addEventListener("input", () => {
+  const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  for (const row of body.rows) {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !words.every((word) => text.includes(word));
+    shown += !row.hidden;
+  }
+  spoken.textContent = words.length ? `${shown} of ${body.rows.length} runs shown` : "";
+});
+
+const unfold = () => {
+  const aim = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (aim?.tagName !== "DETAILS") return;
+  for (let part = aim; part; part = part.parentElement.closest("details")) part.open = true;
+  aim.scrollIntoView();
+};
+addEventListener("hashchange", unfold);
+unfold();

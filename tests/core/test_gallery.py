@@ -1,0 +1,179 @@
+"""Galleries: what the page holds, when it is made again, and what cannot break out of it."""
+
+import json
+import re
+import struct
+import zlib
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.core.fake_numerics import run, target
+
+
+def png():
+    """A picture of one pixel."""
+
+    def chunk(kind, body):
+        crc = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+    head, pixel = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0), zlib.compress(b"\0\0")
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", pixel), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def made_target(store, spec):
+    meta = {"n": 1000, "d": 3, "loss0": 0.0, "test_loss": None, "grad_norm": 0.0}
+    meta |= {"min_eigenvalue": 1.0, "audit_reasons": [], "llc_known": 1.5}
+    meta |= {"llc_known_reason": "rank < 4 & even"}
+    with store.publish("targets", spec.id, spec) as folder:
+        (folder / "meta.json").write_text(json.dumps(meta))
+        (folder / "figures").mkdir()
+        (folder / "figures" / "spectrum.png").write_bytes(png())
+
+
+def made_analysis(store, spec, **facts):
+    from lambda_hat_core import records
+    from lambda_hat_core.analysis.estimate import estimate
+    from tests.core.traces import trace
+
+    drawn = trace(spec.seed, n_draws=100)
+    found = estimate(drawn, {})
+    row = records.run_row(spec) | found._asdict() | {"llc_known": 1.5, "llc_oracle": 1.4}
+    row |= {"verdict": "ok", "reasons": [], "loss": "own", **facts}
+    with store.publish("analyses", spec.id, spec) as folder:
+        records.write("llc", [row], folder / "estimate.parquet")
+        records.write_draws(spec.id, drawn, folder / "draws.parquet")
+        row["created_at"] = row["created_at"].isoformat()
+        (folder / "estimate.json").write_text(json.dumps(row, default=str))
+        (folder / "figures").mkdir()
+        for name in ("trace", "llc_convergence_combined"):
+            (folder / "figures" / f"{name}.png").write_bytes(png())
+
+
+@pytest.fixture
+def store(tmp_path):
+    from lambda_hat_core.store import Store
+
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def gallery(store):
+    """Four runs: fine, suspect, failed, never tried."""
+    from lambda_hat_core import records
+    from lambda_hat_core.gallery.members import Gallery, Member
+
+    made_target(store, target())
+    specs = [run(seed) for seed in (1, 2, 3, 4)]
+    made_analysis(store, specs[0])
+    made_analysis(store, specs[1], verdict="suspect", reasons=["R-hat <b>1.2</b> & more"])
+    records.write_failure(store, specs[2], "killed <script>alert(1)</script>")
+    runs = {
+        spec.id: Member(target=target().id, sampler="sgld", label=f"sgld (own, seed {spec.seed})")
+        for spec in specs
+    }
+    return Gallery(experiment="exp", targets={target().id: 'quadratic "q" <3>'}, runs=runs)
+
+
+class Page(HTMLParser):
+    """Table rows by run, as dictionaries of class -> (attributes, text); and all images."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.images, self.tags, self.headings = {}, [], [], []
+        self._cells, self._cell = None, None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        if tag == "tr" and "data-run" in attrs:
+            self._cells = self.rows.setdefault(attrs["data-run"], {})
+        elif tag == "td" and self._cells is not None:
+            self._cell = [attrs, ""]
+            self._cells[attrs["class"].split()[-1]] = self._cell
+        elif tag == "th":
+            self.headings.append(attrs)
+        elif tag == "img":
+            self.images.append(attrs["src"])
+
+    def handle_endtag(self, tag):
+        if tag == "td":
+            self._cell = None
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell[1] += data
+
+
+def made(store, gallery):
+    from lambda_hat_core import stages
+
+    outcome = stages.build_gallery(store, gallery, print)
+    text = (store.path("galleries", gallery.id) / "index.html").read_text()
+    return outcome, Page(text), text
+
+
+def test_every_run_is_a_row_with_its_verdict_and_reasons(store, gallery):
+    outcome, page, _ = made(store, gallery)
+    assert outcome.status == "made" and outcome.record["n_runs"] == 4
+    assert list(page.rows) == list(gallery.runs)
+    verdicts = [cells["verdict"][0]["data-sort"] for cells in page.rows.values()]
+    assert verdicts == ["ok", "suspect", "failed", "missing"]
+    fine, suspect, failed, missing = page.rows.values()
+    assert "R-hat <b>1.2</b> & more" in suspect["verdict"][1]
+    assert "killed <script>alert(1)</script>" in failed["verdict"][1]
+    assert "it was not run" in missing["verdict"][1]
+    assert float(fine["llc"][0]["data-sort"]) > 0 and failed["llc"][0]["data-sort"] == ""
+    assert outcome.record["verdicts"] == {"ok": 1, "suspect": 1, "failed": 1, "missing": 1}
+
+
+def test_text_cannot_become_markup_and_nothing_is_fetched(store, gallery):
+    _, page, text = made(store, gallery)
+    assert page.tags.count("script") == 1 and "b" not in page.tags
+    assert "rank &lt; 4 &amp; even" in text
+    assert not re.search(r"https?://|//[a-z]|@import|url\(", text.split("<script>")[0])
+    assert {heading["aria-sort"] for heading in page.headings} == {"none"}
+    snippet = (store.path("galleries", "exp") / "gallery.md").read_text()
+    assert "\\<script>" in snippet and snippet.count("![") == 2
+
+
+def test_every_picture_is_in_the_folder_and_the_folder_holds_no_other(store, gallery):
+    _, page, text = made(store, gallery)
+    folder = store.path("galleries", "exp")
+    there = {path.relative_to(folder).as_posix() for path in folder.glob("assets/*.png")}
+    assert set(page.images) == there
+    assert len(there) == 2 + 1 + 2 * 2
+    assert 'alt="llc convergence combined of sgld seed 1"' in text
+
+
+def test_made_again_only_when_something_changed(store, gallery):
+    from lambda_hat_core import records
+
+    assert made(store, gallery)[0].status == "made"
+    assert made(store, gallery)[0].status == "reused"
+    fourth = run(4)
+    records.write_failure(store, fourth, "tried")
+    outcome, page, _ = made(store, gallery)
+    assert outcome.status == "made" and "tried" in page.rows[fourth.id]["verdict"][1]
+    made_analysis(store, fourth)
+    assert made(store, gallery)[1].rows[fourth.id]["verdict"][0]["data-sort"] == "ok"
+    renamed = gallery.model_copy(update={"targets": {target().id: "new name"}})
+    assert made(store, renamed)[0].status == "made"
+    (store.path("galleries", "exp") / "index.html").unlink()
+    assert made(store, renamed)[0].status == "made"
+
+
+def test_runs_of_a_target_are_told_apart(gallery):
+    from lambda_hat_core.gallery.members import Gallery
+    from lambda_hat_core.gallery.rows import short_names
+
+    assert sorted(short_names(gallery).values()) == [f"sgld seed {s}" for s in (1, 2, 3, 4)]
+    first = next(iter(gallery.runs))
+    alone = Gallery(experiment="e", targets=gallery.targets, runs={first: gallery.runs[first]})
+    assert short_names(alone) == {first: "sgld"}
+    same = dict.fromkeys(gallery.runs, gallery.runs[first])
+    twins = gallery.model_copy(update={"runs": same})
+    assert len(set(short_names(twins).values())) == 4
