@@ -16,6 +16,7 @@ from lambda_hat_assets.commands.run import Bars
 from lambda_hat_core import records
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import Store
+from tests.assets import fake_worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +84,18 @@ def started(home, worker):
     return child
 
 
+def fill(home):
+    """Store what `run` would make of the small experiment."""
+    store, plan = Store(home), small(home)
+    for spec in plan.targets.values():
+        fake_worker.make(store, "targets", spec.model_dump(mode="json"))
+    for kind in ("runs", "analyses"):
+        for spec in plan.runs.values():
+            fake_worker.make(store, kind, spec.model_dump(mode="json"))
+    members = [(spec.target, id) for id, spec in plan.runs.items()]
+    records.write_experiment(store, "small", members)
+
+
 def small(home):
     return load_plan(home.parent / "small.yaml", ROOT / "config")
 
@@ -103,6 +116,9 @@ def test_run_makes_everything_and_a_second_run_nothing(command, home):
     store = Store(home)
     plan = small(home)
     assert set(store.list("analyses")) == set(plan.runs)
+    calls = [line.split() for line in (home / "calls.txt").read_text().splitlines()]
+    served = {(id.split("_")[-2], x64) for id, _, x64 in calls}
+    assert served == {("tgt", "1"), ("nuts", "1"), ("sgld", "0")}, "each dtype has its process"
     second = command("run", file)
     assert second.returncode == 0
     assert "2 targets and 4 runs, 6 exist" in second.stdout
@@ -176,16 +192,6 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     assert "failed when last tried: seed 13 always fails" in command("plan", file).stdout
 
 
-def test_each_dtype_has_a_process_of_its_own(command, home):
-    assert command("run", home.parent / "small.yaml").returncode == 0
-    calls = [line.split() for line in (home / "calls.txt").read_text().splitlines()]
-    assert {(id.split("_")[-2], x64) for id, _, x64 in calls} == {
-        ("tgt", "1"),
-        ("nuts", "1"),
-        ("sgld", "0"),
-    }
-
-
 def test_killed_run_is_taken_up_again(command, home):
     child = started(home, "cat > /dev/null")
     child.kill()
@@ -210,7 +216,7 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert "small: 2 targets, 0 exist; 4 runs, 0 exist" in before.stdout
     assert "left: about" in before.stdout and "no like run" in before.stdout
     assert all(id in before.stdout for id in (*small(home).targets, *small(home).runs))
-    command("run", file)
+    fill(home)
     assert "nothing is left" in command("plan", file).stdout
     changed = command("plan", file, "samplers.seed=5").stdout
     assert "4 runs, 0 exist" in changed and "as like runs took it" in changed
@@ -218,7 +224,7 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
 
 def test_gc_removes_what_nothing_names_and_is_old(command, home, monkeypatch):
     file = home.parent / "small.yaml"
-    assert command("run", file).returncode == 0
+    fill(home)
     young = command("artifacts", "gc", "--ttl-days", 1)
     assert "0 folders" in young.stdout
     monkeypatch.setenv("LAMBDA_HAT_EXPERIMENT", str(file))
@@ -241,7 +247,7 @@ def test_gc_refuses_while_an_experiment_file_cannot_be_read(command, home, monke
 
 
 def test_gc_keeps_the_runs_of_studies(command, home):
-    assert command("run", home.parent / "small.yaml").returncode == 0
+    fill(home)
     run = next(iter(small(home).runs))
     records.write("trials", [{"run_id": run}], home / "tuning" / "study" / "trials.parquet")
     assert command("artifacts", "gc", "--ttl-days", 0).returncode == 0
