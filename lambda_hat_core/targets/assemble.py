@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lambda_hat_core import custom, potentials
+from lambda_hat_core import custom
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic
 from lambda_hat_core.config.spec import TargetSpec
@@ -20,7 +20,6 @@ from lambda_hat_core.targets.choice import default_loss, supervised
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
 from lambda_hat_core.targets.truths import make_truth
-from lambda_hat_core.truth import coefficients
 
 _SYNTHETIC_DIMS = (4, 1)
 
@@ -83,10 +82,7 @@ def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> 
             if kind.spectrum is not None:
                 given = kind.spectrum
                 return Quadratic(len(given), spectrum=given, seed=seed_of_rotation)
-            rank = kind.d if kind.rank is None else kind.rank
-            if rank > kind.d:
-                raise ValueError(f"quadratic: rank is {rank}, but d is {kind.d}; choose rank <= d")
-            return Quadratic(kind.d, kind.condition, kind.h_max, rank, seed=seed_of_rotation)
+            return Quadratic(kind.d, kind.condition, kind.h_max, kind.rank, seed=seed_of_rotation)
 
 
 def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -> Problem:
@@ -96,18 +92,9 @@ def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -
             "choose data: {kind: none, n_data: ...}"
         )
     loss = loss_of(spec, spec.training.loss, None)
-    if isinstance(loss, Quadratic):
-        point = np.zeros(loss.d)
-    else:
-        powers = kind.powers if isinstance(kind, model.NormalCrossing) else ()
-        given = kind.point if isinstance(kind, model.NormalCrossing) else None
-        point = np.zeros(len(powers)) if given is None else np.asarray(given, np.float64)
-        if point.size != len(powers):
-            raise ValueError(
-                f"normal_crossing: point has {point.size} coordinates, but powers has "
-                f"{len(powers)}; give as many"
-            )
-        coefficients.normal_crossing(powers, point.tolist())
+    given = kind.point if isinstance(kind, model.NormalCrossing) else None
+    size = loss.d if isinstance(loss, Quadratic) else len(getattr(loss, "powers", ()))
+    point = np.zeros(size) if given is None else np.asarray(given, np.float64)
     start = jnp.asarray(point)
     return Problem(
         loss, None, spec.data.n_data, start, (("w", (start.size,)),), trains=False, truth=start
@@ -162,17 +149,3 @@ def _labelled(
         clean=(clean[0], clean[1]),
         truth=truth.weights if truth.in_student else None,
     )
-
-
-def is_potential(spec: TargetSpec) -> bool:
-    """Return whether the target is one of the potentials with a formula."""
-    return isinstance(spec.model, model.Quadratic | model.NormalCrossing)
-
-
-def eigenvalues_of(spec: TargetSpec) -> np.ndarray | None:
-    """Return the whole Hessian spectrum where the spec states it, else None."""
-    if not isinstance(spec.model, model.Quadratic):
-        return None
-    loss = _potential_loss(spec.model, spec.seed)
-    assert isinstance(loss, potentials.Quadratic)
-    return loss.eigenvalues()

@@ -35,9 +35,6 @@ def make_truth(
 
     The weights of the kinds that bring their own truth are the deepest point of its fibre: balanced
     layers of the true rank, columns of U that are zero, all factors of a zero coordinate zero.
-
-    Raises:
-        ValueError: if the truth does not fit the network.
     """
     match spec, network:
         case model.Mlp(), Mlp():
@@ -65,22 +62,12 @@ def _deep_linear(key: PRNGKeyArray, network: DeepLinear, rank: int) -> Weights:
 
 
 def _quadratic_activation(key: PRNGKeyArray, network: QuadraticActivation, rank: int) -> Weights:
-    if rank > min(network.in_dim, network.width):
-        raise ValueError(
-            f"quadratic_activation: rank is {rank}, but U is {network.in_dim} x {network.width}; "
-            "choose rank <= min(in_dim, width)"
-        )
     u = jr.normal(key, (network.in_dim, rank)) / jnp.sqrt(network.in_dim * max(rank, 1))
     return jnp.pad(u, ((0, 0), (0, network.width - rank))).reshape(-1)
 
 
 def _diagonal_linear(key: PRNGKeyArray, network: DiagonalLinear, n_zero: int) -> Weights:
     """Coordinates +-[0.5, 1.5], the last `n_zero` of them 0, every factor of one magnitude."""
-    if n_zero > network.in_dim:
-        raise ValueError(
-            f"diagonal_linear: n_zero is {n_zero}, but in_dim is {network.in_dim}; choose "
-            "n_zero <= in_dim"
-        )
     size_key, sign_key = jr.split(key)
     size = jr.uniform(size_key, (network.in_dim,), minval=0.5, maxval=1.5)
     size = jnp.where(jnp.arange(network.in_dim) < network.in_dim - n_zero, size, 0.0)

@@ -1,0 +1,244 @@
+"""Targets from spec to disk and back: what is built, what is known, what is refused."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lambda_hat_core import targets
+from lambda_hat_core.config import model
+from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic, Teacher
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.training import Training
+from lambda_hat_core.posterior import localised, loss_at_minimum
+from lambda_hat_core.targets.assemble import assemble
+from lambda_hat_core.truth import oracles
+
+TRUTH = Training(start="truth")
+QUICK = Training(steps=600, lr=2e-2)
+
+
+def silent(line):
+    del line
+
+
+def synthetic(n=300, noise=0.0):
+    return Synthetic(n_data=n, n_test=50, noise_scale=noise)
+
+
+def spec(kind, data=None, training=TRUTH, seed=0, **fields):
+    return TargetSpec(model=kind, data=data or NoData(), training=training, seed=seed, **fields)
+
+
+def built(*args, **fields):
+    return targets.build(spec(*args, **fields), silent).meta
+
+
+DLN = model.DeepLinear(widths=(3, 5, 4), rank=2)
+RELU = model.Mlp(widths=(5,), activation="relu")
+TANH = model.Mlp(widths=(3,), activation="tanh")
+SQUARES = model.QuadraticActivation(in_dim=3, width=3, rank=1)
+DIAGONAL = model.DiagonalLinear(in_dim=3, depth=3, n_zero=1)
+
+CERTAIN = {
+    "quadratic": (spec(model.Quadratic(d=5, condition=100.0, rank=4)), 2.0, 1),
+    "normal crossing": (spec(model.NormalCrossing(powers=(1, 2), point=(0.0, 2.0))), 0.5, 1),
+    "deep linear, deepest": (spec(DLN, synthetic()), 6.0, 1),
+    "deep linear, trained": (
+        spec(model.DeepLinear(widths=(3, 5, 4), rank=3), synthetic(noise=0.1), QUICK),
+        6.0,
+        1,
+    ),
+    "tanh at the truth": (spec(TANH, synthetic()), 9.5, 1),
+    "relu at the truth": (spec(RELU, synthetic(), seed=3), 13.0, 1),
+    "tanh at a noisy truth": (spec(TANH, synthetic(n=2000, noise=0.1)), 9.5, 1),
+    "squares": (spec(SQUARES, synthetic(), QUICK), 2.5, 1),
+    "diagonal": (spec(DIAGONAL, synthetic()), 1.5, 3),
+    "diagonal, trained": (spec(DIAGONAL, synthetic(noise=0.1), QUICK), 1.5, 1),
+}
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_a_certain_coefficient_is_attached(x64, name):
+    target, llc, multiplicity = CERTAIN[name]
+    meta = targets.build(target, silent).meta
+    assert meta["is_minimum"], meta["audit_reasons"]
+    assert meta["llc_known"] == llc, meta["llc_known_reason"]
+    assert meta["multiplicity"] == multiplicity
+    assert meta["off_centre_bias"] < 1e-6
+
+
+UNCERTAIN = {
+    "rank": (
+        spec(model.DeepLinear(widths=(3, 3, 3), rank=1), synthetic(noise=0.1), QUICK),
+        "local value 4.5, but the least over the fibre is 4: gamma decides",
+    ),
+    "trained": (spec(TANH, synthetic(noise=0.1), QUICK), "a trained network"),
+    "noisy squares": (spec(SQUARES, synthetic(noise=0.1), QUICK), "noisy labels move w"),
+    "real": (spec(model.Mlp(widths=(1,), activation="tanh"), Diabetes(), QUICK), "real data"),
+    "skip": (
+        spec(model.Mlp(widths=(4, 4), skip_connections=True), synthetic()),
+        "no formula with layer norm",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_an_uncertain_coefficient_is_null_with_its_reason(x64, name):
+    target, reason = UNCERTAIN[name]
+    meta = targets.build(target, silent).meta
+    assert meta["llc_known"] is None and meta["multiplicity"] is None
+    assert reason in meta["llc_known_reason"]
+
+
+def test_what_is_not_a_minimum_is_named_and_has_no_coefficient(x64):
+    training = Training(start="truth", polish="none")
+    meta = built(TANH, synthetic(noise=1.0), training)
+    assert not meta["is_minimum"] and "falls by" in meta["audit_reasons"][0]
+    assert meta["llc_known"] is None and meta["llc_known_reason"] == "w* did not pass the audit"
+
+
+def test_digits_are_trained_until_the_loss_is_at_its_infimum(x64):
+    kind = model.Mlp(widths=(4,), activation="tanh")
+    target = spec(kind, Digits(n_data=60), Training(steps=300, lr=3e-2, batch_size=30))
+    meta = targets.build(target, silent).meta
+    assert meta["loss"] == "cross_entropy" and meta["d"] == 65 * 4 + 50
+    assert meta["train"]["polish_stopped"].startswith("classes separated")
+    assert 0 < meta["loss0"] * 60 / np.log(60) < 0.05 and meta["is_minimum"]
+    assert "infimum" in meta["audit_notes"][0]
+
+
+def test_a_stored_target_is_the_same_in_both_precisions(tmp_path):
+    target = spec(DLN, synthetic(noise=0.1), QUICK)
+    with jax.enable_x64(True):
+        made = targets.build(target, silent)
+        targets.save(made, tmp_path)
+        again = targets.load(target, tmp_path, PosteriorSpec())
+        np.testing.assert_array_equal(again.w0, made.w)
+        loss0 = loss_at_minimum(localised(again, PosteriorSpec()))
+        assert loss0 == pytest.approx(made.meta["loss0"], rel=1e-13)
+    single = targets.load(target, tmp_path, PosteriorSpec())
+    assert single.w0.dtype == jnp.float32
+    np.testing.assert_array_equal(single.w0, made.w.astype(np.float32))
+    assert single.data is not None and single.data[0].dtype == jnp.float32
+    assert single.loss == again.loss
+    assert loss_at_minimum(localised(single, PosteriorSpec())) == pytest.approx(loss0, rel=1e-4)
+
+
+def test_a_folder_holds_its_files_and_figures(x64, tmp_path):
+    for name, kind, data in (("a", TANH, synthetic()), ("b", model.Quadratic(d=3), NoData())):
+        (tmp_path / name).mkdir()
+        targets.save(targets.build(spec(kind, data), silent), tmp_path / name)
+        meta = json.loads((tmp_path / name / "meta.json").read_text())
+        assert meta["versions"]["jax"] == jax.__version__ and len(meta["code_sha256"]) == 64
+    drawn = {path.name for path in (tmp_path / "a" / "figures").iterdir()}
+    assert drawn == {"predictions.png", "data.png", "spectrum.png"}
+    drawn = {path.name for path in (tmp_path / "b" / "figures").iterdir()}
+    assert drawn == {"potential.png", "spectrum.png"}
+    with np.load(tmp_path / "a" / "data.npz", allow_pickle=False) as stored:
+        assert set(stored.files) == {
+            "batch0",
+            "batch1",
+            "test0",
+            "test1",
+            "clean_train",
+            "clean_test",
+        }
+
+
+def test_a_posterior_chooses_its_loss_and_scale(x64, tmp_path):
+    target = spec(TANH, synthetic(noise=0.2), Training(start="truth", polish_steps=3))
+    targets.save(targets.build(target, silent), tmp_path)
+    squared = targets.load(target, tmp_path, PosteriorSpec(loss="mse"))
+    gaussian = targets.load(target, tmp_path, PosteriorSpec(loss="gaussian"))
+    scaled = targets.load(target, tmp_path, PosteriorSpec(loss="gaussian", sigma=0.4))
+    value = float(squared.loss.mean(squared.w0, squared.data))
+    assert float(gaussian.loss.mean(gaussian.w0, gaussian.data)) == pytest.approx(value / 0.08)
+    assert float(scaled.loss.mean(scaled.w0, scaled.data)) == pytest.approx(value / 0.32)
+    with pytest.raises(ValueError, match="synthetic data have real labels; choose mse"):
+        targets.load(target, tmp_path, PosteriorSpec(loss="cross_entropy"))
+    with pytest.raises(ValueError, match="mlp has no loss of its own"):
+        targets.load(target, tmp_path, PosteriorSpec(loss="own"))
+
+
+def test_oracles_of_potentials(dtype, tmp_path):
+    cases = {
+        "quadratic": (spec(model.Quadratic(d=4, condition=100.0), seed=1), None),
+        "crossing": (spec(model.NormalCrossing(powers=(1, 1))), 0.3614334),
+    }
+    for name, (target, expected) in cases.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        with jax.enable_x64(True):
+            targets.save(targets.build(target, silent), folder)
+        at = targets.load(target, folder, PosteriorSpec())
+        value, reason = targets.oracle(target, at, 145.0, 1.0)
+        h = np.array([1, 100 ** (-1 / 3), 100 ** (-2 / 3), 0.01])
+        exact = oracles.quadratic(h, 145.0, 1.0) if expected is None else expected
+        assert value == pytest.approx(exact, rel=1e-6), reason
+
+
+def test_where_there_is_no_oracle_there_is_a_reason(x64):
+    problem = assemble(spec(TANH, synthetic()))
+    from lambda_hat_core.target import Target
+
+    target = Target(problem.start, problem.data, problem.loss, problem.n)
+    value, reason = targets.oracle(spec(TANH, synthetic()), target, 100.0, 1.0)
+    assert value is None and "mlp with data" in reason
+
+
+REFUSED = {
+    "truth of another network": (
+        spec(TANH, synthetic(), teacher=Teacher(widths=(7,))),
+        "no weights of this network generate the labels",
+    ),
+    "truth of real data": (spec(TANH, Diabetes()), "training.start is truth"),
+    "potential with data": (spec(model.Quadratic(d=2), synthetic()), "data.kind is synthetic"),
+    "network without data": (spec(TANH, NoData()), "mlp needs examples"),
+    "minibatch": (
+        spec(TANH, synthetic(), Training(batch_size=301)),
+        "batch_size is 301, but there are n = 300",
+    ),
+    "numbers that overflow": (
+        spec(TANH, synthetic(noise=1e308)),
+        "NaN or infinite; every number must be finite",
+    ),
+    "gaussian without noise": (
+        spec(TANH, synthetic(), Training(loss="gaussian")),
+        "loss gaussian needs a noise scale",
+    ),
+    "dimensions": (
+        spec(model.Mlp(in_dim=3), Diabetes(), QUICK),
+        "mlp maps 3 inputs to 1 outputs, but diabetes has 10 and 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_built_is_refused_in_one_line(x64, name):
+    target, message = REFUSED[name]
+    with pytest.raises(ValueError) as caught:
+        targets.build(target, silent)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_divergence_is_named(x64):
+    training = Training(optimizer="sgd", lr=1e3, steps=60)
+    with pytest.raises(FloatingPointError, match=r"lower training\.lr"):
+        targets.build(spec(SQUARES, synthetic(noise=0.1), training), silent)
+
+
+def test_targets_are_built_in_float64_only():
+    with pytest.raises(ValueError, match="float64"):
+        targets.build(spec(model.Quadratic(d=2)), silent)
+
+
+def test_the_same_spec_gives_the_same_bits(x64):
+    target = spec(DLN, synthetic(noise=0.1), Training(steps=50, batch_size=20, optimizer="adamw"))
+    first, second = (targets.build(target, silent) for _ in range(2))
+    np.testing.assert_array_equal(first.w, second.w)
+    other = targets.build(target.model_copy(update={"seed": 1}), silent)
+    assert not np.allclose(first.w, other.w)
