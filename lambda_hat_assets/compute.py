@@ -10,8 +10,9 @@ from lambda_hat_assets.project import Project
 from lambda_hat_core import stages
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
 
-Kind = Literal["targets", "runs", "analyses"]
+Kind = Literal["targets", "runs", "analyses", "galleries"]
 Say = Callable[[str], None]
 
 
@@ -19,15 +20,15 @@ class Order(NamedTuple):
     """What is wanted of one key.
 
     Attributes:
-        key: a target id or a run id.
-        kinds: what to make, in this order: `targets`, or `runs` and `analyses`.
-        target: the target's spec, which is `key`'s own or the one it samples.
-        run: the run's spec, None for a target.
+        key: a target id, a run id, or an experiment's name.
+        kinds: what to make, in this order: `targets`, `runs` and `analyses`, or `galleries`.
+        target: the target's spec, which is `key`'s own or the one it samples; or the gallery.
+        run: the run's spec, None for a target and a gallery.
     """
 
     key: str
     kinds: tuple[Kind, ...]
-    target: TargetSpec
+    target: TargetSpec | Gallery
     run: RunSpec | None
 
 
@@ -79,7 +80,7 @@ class Compute:
 
         Args:
             kinds: what is wanted of each key, in the order in which it is made.
-            keys: target ids or run ids, all of one dtype.
+            keys: target ids, run ids or experiments, all of one dtype.
             say: told what happens, a line at a time.
         """
         orders: list[Order] = []
@@ -101,6 +102,8 @@ class Compute:
             self._open.popitem()[1].close()
 
     def _complete(self, kind: Kind, key: str) -> bool:
+        if kind == "galleries":
+            return is_current(self._project.store, gallery_of(self._project.plans[key]))
         return self._project.store.is_complete(kind, key)
 
     def _reused(self, kind: Kind, key: str, say: Say) -> Result:
@@ -109,6 +112,8 @@ class Compute:
         return Result(key, kind, record, reused=True)
 
     def _order(self, key: str, kinds: tuple[Kind, ...]) -> Order:
+        if "galleries" in kinds:
+            return Order(key, kinds, gallery_of(self._project.plans[key]), None)
         run = self._project.runs.get(key)
         target = self._project.targets[run.target if run else key]
         return Order(key, kinds, target, run)

@@ -8,6 +8,8 @@ from functools import partial
 
 import dagster as dg
 
+from lambda_hat_assets.assets.common import GALLERIES_KEY
+from lambda_hat_assets.assets.galleries import galleries_asset
 from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
 from lambda_hat_assets.assets.targets import targets_asset
@@ -40,7 +42,8 @@ def build(project: Project, compute: Compute) -> dg.Definitions:
         assets = [
             targets_asset(project),
             *(sampler_assets(project, family) for family in members),
-            results_asset(project, [family.analyses_key for family in members]),
+            galleries_asset(project, members),
+            results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
         ]
     llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name))
     defs = dg.Definitions(

@@ -50,6 +50,13 @@ ANALYSIS: Fields = _COMMON | {
     "loss0": (float, "L_n(w*)"),
 }
 
+GALLERY: Fields = {
+    "made": (str, "when the page was made, in UTC"),
+    "reused": (bool, "whether nothing had changed since an earlier page, which then stayed"),
+    "n_targets": (int, "targets on the page"),
+    "n_runs": (int, "runs on the page, whatever became of them"),
+}
+
 
 def schema(fields: Fields) -> dict[str, Any]:
     """Return definition metadata that lists the fields of every materialisation."""

@@ -8,10 +8,16 @@ from lambda_hat_assets.card import LocalTag
 from lambda_hat_assets.compute import Kind, Order, Result, Say
 from lambda_hat_core import records
 from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import Event, WorkerClient, request
 
-_STAGE: dict[Kind, str] = {"targets": "build", "runs": "sample", "analyses": "analyse"}
+_STAGE: dict[Kind, str] = {
+    "targets": "build",
+    "runs": "sample",
+    "analyses": "analyse",
+    "galleries": "gallery",
+}
 
 _SECONDS_BETWEEN_LINES = 5.0
 _PAUSE = 2.0
@@ -52,8 +58,9 @@ class LocalBackend:
             end = self._asked(order, kind, say)
         if end["event"] == "done":
             return Result(order.key, kind, end["record"], reused=end["status"] == "reused")
-        if end["kind"] == "died":
-            records.write_failure(self._store, order.run or order.target, end["reason"])
+        spec = order.run or order.target
+        if end["kind"] == "died" and not isinstance(spec, Gallery):
+            records.write_failure(self._store, spec, end["reason"])
         return Result(order.key, kind, {}, failure=end["reason"])
 
     def _asked(self, order: Order, kind: Kind, say: Say) -> Event:

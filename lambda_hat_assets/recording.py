@@ -92,7 +92,7 @@ def _metadata(project: Project, result: Result) -> dict[str, Any]:
         **pick(_FIELDS[result.kind], facts),
         "path": dg.MetadataValue.path(folder),
         "spec": dg.MetadataValue.json(spec.model_dump(mode="json")),
-        **{Path(name).stem: _picture(folder / "figures" / name) for name in record["figures"]},
+        **{Path(name).stem: picture(folder / "figures" / name) for name in record["figures"]},
     }
 
 
@@ -112,7 +112,8 @@ def _interval(record: Mapping[str, Any]) -> str | None:
     return None if low is None or high is None else f"[{low:.4g}, {high:.4g}]"
 
 
-def _picture(path: Path) -> dg.MetadataValue:
+def picture(path: Path) -> dg.MetadataValue:
+    """Return a figure to be shown inline, or where it is if it is large."""
     content = path.read_bytes()
     if len(content) > LARGEST_INLINE:
         return dg.MetadataValue.path(path)

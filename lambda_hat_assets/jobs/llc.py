@@ -17,7 +17,14 @@ from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.console import QUIET, console
 from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.executor import executor
-from lambda_hat_assets.jobs.partitions import RESULTS_JOB, TARGETS_JOB, materialise, own, reap
+from lambda_hat_assets.jobs.partitions import (
+    GALLERIES_JOB,
+    RESULTS_JOB,
+    TARGETS_JOB,
+    materialise,
+    own,
+    reap,
+)
 from lambda_hat_assets.partitions import Family, family_name
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import events
@@ -96,6 +103,7 @@ def llc_job(
         Claims(context.run_id).forget()
         chosen = project.plan(experiment)
         reporting.note_blocked(store, chosen)
+        drawn = materialise(context, job(GALLERIES_JOB), experiment)
         materialise(context, job(RESULTS_JOB))
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):
@@ -104,6 +112,8 @@ def llc_job(
             f"{sum(float64) + sum(float32)} runs made now; {store.root / sql.DATABASE}"
         )
         failed = reporting.failed(found, chosen)
+        if drawn is not None:
+            raise dg.Failure(f"the gallery could not be made: {drawn}", allow_retries=False)
         if failed:
             raise dg.Failure(
                 f"{len(failed)} of {len(chosen.runs)} runs failed: {'; '.join(failed)}",

@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import RESULTS_KEY, TARGETS_KEY, Routing
+from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_KEY, Routing
 from lambda_hat_assets.console import QUIET, reason
 from lambda_hat_assets.partitions import Family
 from lambda_hat_core import process
 
 PARENT_TAG = "lambda_hat/llc"
 OWNER_TAG = "lambda_hat/process"
+GALLERIES_JOB = "gallery"
 RESULTS_JOB = "results"
 TARGETS_JOB = "targets"
 
@@ -21,7 +22,7 @@ _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def partition_jobs(families: Sequence[Family]) -> list[Any]:
-    """Return a job for the targets, one for each family of runs, and one for the table."""
+    """Return a job for the targets, one for each family of runs, galleries and the table."""
 
     def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str]):
         return dg.define_asset_job(name, keys, tags=tags, config=QUIET)
@@ -32,6 +33,7 @@ def partition_jobs(families: Sequence[Family]) -> list[Any]:
             job(family.name, [family.runs_key, family.analyses_key], Routing(family.dtype).tags)
             for family in families
         ),
+        job(GALLERIES_JOB, [GALLERIES_KEY], Routing("float64").tags),
         job(RESULTS_JOB, [RESULTS_KEY], {}),
     ]
 

@@ -39,6 +39,7 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
         "n_targets": len(sections),
         "n_runs": len(rows),
         "verdicts": dict(Counter(row.verdict for row in rows)),
+        "forests": [paths[0] for paths in drawn.values()],
         "table": markdown.table(rows, gallery.targets),
     }
     (folder / FACTS).write_text(files.to_json(facts, indent=1))

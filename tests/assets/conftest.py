@@ -75,12 +75,13 @@ class FakeBackend:
         self.x64 = str(int(dtype == "float64"))
 
     def run(self, orders, say):
+        from lambda_hat_assets import local
         from lambda_hat_assets.compute import Result
         from lambda_hat_core.worker_client import request
 
         for order in orders:
             for kind in order.kinds:
-                stage = {"targets": "build", "runs": "sample", "analyses": "analyse"}[kind]
+                stage = local._STAGE[kind]
                 line = request(stage, order.run or order.target)
                 end = fake_worker.answer(self.store, line, self.x64)
                 yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))

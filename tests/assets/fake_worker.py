@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lambda_hat_core import records, stages
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
 from lambda_hat_core.store import Store
 
 META = {"n": 1000, "d": 3, "loss": "own", "loss0": 0.0, "grad_norm": 1e-12, "min_eigenvalue": 1.0}
@@ -32,6 +33,8 @@ def main() -> None:
 
 
 def answer(store: Store, request: dict, x64: str) -> dict:
+    if request["stage"] == "gallery":
+        return drawn(store, Gallery(**request["spec"]))
     with (store.root / "calls.txt").open("a") as calls:
         calls.write(f"{request['id']} {request['stage']} {x64}\n")
     seed = request["spec"]["seed"]
@@ -48,6 +51,15 @@ def answer(store: Store, request: dict, x64: str) -> dict:
     kind = {"build": "targets", "sample": "runs", "analyse": "analyses"}[request["stage"]]
     make(store, kind, request["spec"])
     record = stages.record(store, kind, request["id"])
+    return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
+
+
+def drawn(store: Store, gallery: Gallery) -> dict:
+    with store.publish("galleries", gallery.id) as folder:
+        facts = {"inputs": fingerprint(store, gallery), "n_runs": len(gallery.runs)}
+        facts |= {"n_targets": len(gallery.targets), "verdicts": {}, "forests": [], "table": ""}
+        (folder / FACTS).write_text(json.dumps(facts))
+    record = stages.record(store, "galleries", gallery.id)
     return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
 
 

@@ -1,0 +1,69 @@
+"""Galleries: an experiment's runs side by side, one page an experiment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from lambda_hat_assets.assets.common import GALLERIES_KEY, Routing
+from lambda_hat_assets.compute import Compute
+from lambda_hat_assets.fields import GALLERY, pick, schema
+from lambda_hat_assets.partitions import Family, to_many
+from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.recording import picture
+
+_SHOWN = 4
+"""Targets whose comparison is shown inline; the page has all."""
+
+
+def galleries_asset(project: Project, families: Sequence[Family]) -> dg.AssetsDefinition:
+    """Return the asset of all galleries; an experiment's waits for its own runs alone."""
+    routing = Routing("float64")
+
+    @dg.asset(
+        key=GALLERIES_KEY,
+        partitions_def=dg.StaticPartitionsDefinition(list(project.plans)),
+        deps=[_dependence(project, family) for family in families],
+        group_name="results",
+        kinds={"html", "matplotlib"},
+        code_version=code_version(),
+        tags=routing.tags,
+        op_tags=routing.tags,
+        pool=routing.pool,
+        metadata=schema(GALLERY),
+    )
+    def galleries(
+        context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
+    ) -> dg.MaterializeResult:
+        """All runs of an experiment side by side, as a page that opens from disk."""
+        (result,) = compute.run(["galleries"], [context.partition_key], context.log.info)
+        if result.failure is not None:
+            raise dg.Failure(result.failure, allow_retries=False)
+        return dg.MaterializeResult(metadata=_metadata(result.record | {"reused": result.reused}))
+
+    return galleries
+
+
+def _dependence(project: Project, family: Family) -> dg.AssetDep:
+    pairs = [
+        (run, name)
+        for name, plan in project.plans.items()
+        for run in family.runs
+        if run in plan.runs
+    ]
+    return dg.AssetDep(family.analyses_key, partition_mapping=to_many(pairs))
+
+
+def _metadata(record: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(record["path"])
+    page = folder / "index.html"
+    counts = {f"verdict {verdict}": count for verdict, count in record["verdicts"].items()}
+    pictures = {Path(name).stem: picture(folder / name) for name in record["forests"][:_SHOWN]}
+    return {
+        **pick(GALLERY, record),
+        **counts,
+        "path": dg.MetadataValue.path(page),
+        "runs": dg.MetadataValue.md(record["table"]),
+        **pictures,
+    }

@@ -1,0 +1,58 @@
+"""The asset of galleries: what it waits for, what it tells, and that `llc` makes it."""
+
+import dagster as dg
+import pytest
+
+GALLERIES = dg.AssetKey("galleries")
+
+
+@pytest.fixture
+def project(site):
+    site.experiment("a", target_seeds=(0, 1))
+    site.experiment("b", target_seeds=(1, 2), samplers=("nuts", "sgld"))
+    return site.project(LAMBDA_HAT_EXPERIMENT="a")
+
+
+def metadata(instance, key):
+    event = instance.fetch_materializations(
+        dg.AssetRecordsFilter(GALLERIES, asset_partitions=[key]), limit=1
+    ).records[0]
+    return event.asset_materialization.metadata
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_experiment_waits_for_its_own_runs_alone(project, built, name):
+    graph = built(project).asset_graph
+    below = graph.get(GALLERIES)
+    assert set(below.partitions_def.get_partition_keys()) == {"a", "b"}
+    found = set()
+    for above, mapping in below.partition_mappings.items():
+        upstream = graph.get(above).partitions_def
+        result = mapping.get_upstream_mapped_partitions_result_for_partitions(
+            below.partitions_def.subset_with_partition_keys([name]), below.partitions_def, upstream
+        )
+        found |= set(result.partitions_subset.get_partition_keys())
+    assert found == set(project.plans[name].runs)
+
+
+def test_llc_makes_the_gallery_of_its_experiment_once(site, project, built):
+    for _ in range(2):
+        result = built(project).get_job("llc").execute_in_process(instance=site.instance)
+        assert result.success
+    assert site.instance.get_materialized_partitions(GALLERIES) == {"a"}
+    found = metadata(site.instance, "a")
+    assert found["n_runs"].value == 2
+    assert found["reused"].value is True
+    assert found["path"].value == str(project.store.path("galleries", "a") / "index.html")
+    assert project.store.is_complete("galleries", "a")
+
+
+def test_a_gallery_that_cannot_be_made_fails_its_partition_alone(site, project, built_local):
+    site.card(command=["/does/not/exist"])
+    broken = built_local(site.project())
+    job = broken.get_job("gallery")
+    result = job.execute_in_process(instance=site.instance, partition_key="b", raise_on_error=False)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "cannot be started" in failure.step_failure_data.error.message
+    assert not project.store.root.joinpath("failures", "b.parquet").exists()
