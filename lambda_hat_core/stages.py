@@ -274,7 +274,7 @@ def _checkpoint(store: Store, spec: RunSpec) -> Any:
         "numerics_version": spec.numerics_version,
         "target": {name: entry["sha256"] for name, entry in target.items()},
         "devices": jax.device_count(),
-        "chunks": drive._CHUNKS,
+        "chunks": drive.CHUNKS,
     }
     return DiskCheckpoint(Checkpoint(checkpoint_folder(store, spec.id), identity))
 

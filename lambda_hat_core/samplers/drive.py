@@ -20,7 +20,7 @@ from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.types import Weights
 
-_CHUNKS = 20
+CHUNKS = 20
 """Host visits a run: progress, the check for finite values, checkpoints."""
 _LOSS_WORK = 1 / 3
 _ONE_CHAIN_AT_A_TIME = 1000
@@ -158,7 +158,7 @@ def _init(kernel: Kernel, keys: Key[Array, " chain"], start: Float[Array, "chain
 
 
 def _chunk_length(n_draws: int) -> int:
-    return -(-n_draws // min(_CHUNKS, n_draws))
+    return -(-n_draws // min(CHUNKS, n_draws))
 
 
 def _not_finite(values: dict[str, np.ndarray], first: int) -> str | None:
