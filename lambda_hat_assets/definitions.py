@@ -17,6 +17,7 @@ from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.console import console
 from lambda_hat_assets.jobs.llc import llc_job
 from lambda_hat_assets.jobs.partitions import partition_jobs
+from lambda_hat_assets.jobs.promote import promote_job
 from lambda_hat_assets.local import LocalBackend
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
@@ -48,7 +49,7 @@ def build(project: Project, compute: Compute) -> dg.Definitions:
     llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name))
     defs = dg.Definitions(
         assets=assets,
-        jobs=[llc, *partition_jobs(members)],
+        jobs=[llc, promote_job(project), *partition_jobs(members)],
         sensors=[config_sensor(llc)],
         resources={"compute": compute},
         loggers={"console": console},

@@ -47,6 +47,30 @@ def test_llc_makes_the_gallery_of_its_experiment_once(site, project, built):
     assert project.store.is_complete("galleries", "a")
 
 
+def test_the_job_and_the_command_promote_alike(site, project, built, tmp_path, monkeypatch):
+    from lambda_hat_assets import cli
+    from lambda_hat_assets.commands import promote
+
+    repository = built(project)
+    assert repository.get_job("llc").execute_in_process(instance=site.instance).success
+    config = {"experiment": "a", "plots": ["trace.png"], "outdir": str(tmp_path / "job")}
+    result = repository.get_job("promote").execute_in_process(
+        instance=site.instance, run_config={"ops": {"copy_plots": {"config": config}}}
+    )
+    assert result.success
+    monkeypatch.setattr(promote, "CONFIG", site.config)
+    monkeypatch.setenv("LAMBDA_HAT_HOME", str(project.store.root))
+    outdir = str(tmp_path / "command")
+    assert cli.main(["promote", "a", "--plots", "trace.png", "--outdir", outdir]) == 0
+    one, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / by / "a").iterdir()}
+        for by in ("job", "command")
+    )
+    assert one == other
+    assert set(one) == {"nuts_trace.png", "gallery.md"}
+    assert cli.main(["promote", "a", "--plots", "none.png", "--outdir", outdir]) == 2
+
+
 def test_a_gallery_that_cannot_be_made_fails_its_partition_alone(site, project, built_local):
     site.card(command=["/does/not/exist"])
     broken = built_local(site.project())

@@ -166,6 +166,42 @@ def test_made_again_only_when_something_changed(store, gallery):
     assert made(store, renamed)[0].status == "made"
 
 
+def test_promotion_takes_the_newest_run_of_every_sampler(store, gallery, tmp_path):
+    from lambda_hat_core.gallery.promote import promote
+
+    first, second = list(gallery.runs)[:2]
+    manifest = store.path("analyses", first) / "manifest.json"
+    manifest.write_bytes(older(manifest))
+    written = promote(store, gallery, tmp_path / "docs")
+    names = ["sgld_trace.png", "sgld_llc_convergence_combined.png", "gallery.md"]
+    assert [path.name for path in written] == names
+    snippet = written[-1].read_text()
+    assert second in snippet and first not in snippet
+    assert all(f"({name})" in snippet for name in names[:2])
+    assert written[0].read_bytes() == png()
+    with pytest.raises(ValueError, match=r"'rank\.png'; they have: llc_conv.*, trace\.png"):
+        promote(store, gallery, tmp_path, ["rank.png"])
+
+
+def older(manifest):
+    """Return a manifest that says its folder was made long ago."""
+    from lambda_hat_core.store import _digest
+
+    body = json.loads(manifest.read_bytes())
+    del body["sha256"]
+    body["created_at"] = "2020-01-01T00:00:00+00:00"
+    return json.dumps({**body, "sha256": _digest(body)}).encode()
+
+
+def test_nothing_to_promote_is_said(store, gallery, tmp_path):
+    from lambda_hat_core.gallery.promote import promote
+
+    untried = dict(list(gallery.runs.items())[3:])
+    with pytest.raises(FileNotFoundError, match=r"experiment 'exp' has no complete run.*run it"):
+        promote(store, gallery.model_copy(update={"runs": untried}), tmp_path)
+    assert not (tmp_path / "exp").exists()
+
+
 def test_runs_of_a_target_are_told_apart(gallery):
     from lambda_hat_core.gallery.members import Gallery
     from lambda_hat_core.gallery.rows import short_names

@@ -1,0 +1,32 @@
+"""Copy the newest run's plots of every sampler of an experiment to the documents."""
+
+import argparse
+from pathlib import Path
+
+from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
+
+HELP = "copy the newest run's plots of every sampler into docs/assets"
+
+OUTDIR = Path("docs/assets")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may follow `promote`."""
+    from lambda_hat_core.gallery.promote import PLOTS
+
+    parser.add_argument("experiment", nargs="?", default=default_experiment())
+    parser.add_argument("--plots", default=",".join(PLOTS), help="file names with commas between")
+    parser.add_argument("--outdir", type=Path, default=OUTDIR, help="folder of all experiments")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was written."""
+    from lambda_hat_core.gallery.members import gallery_of
+    from lambda_hat_core.gallery.promote import promote
+    from lambda_hat_core.plan.plan import load_plan
+
+    gallery = gallery_of(load_plan(args.experiment, CONFIG))
+    plots = [name.strip() for name in args.plots.split(",") if name.strip()]
+    for path in promote(open_store(), gallery, args.outdir, plots):
+        print(path)
+    return 0

@@ -1,0 +1,49 @@
+"""`promote`: the newest run's plots of every sampler, copied to where documents show them."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from lambda_hat_assets.commands.promote import OUTDIR
+from lambda_hat_assets.console import QUIET, console
+from lambda_hat_assets.project import Project
+from lambda_hat_core.gallery.members import gallery_of
+from lambda_hat_core.gallery.promote import PLOTS, promote
+
+
+class PromoteConfig(dg.Config):
+    """What to copy, and where to."""
+
+    experiment: str | None = Field(
+        None, description="name of a loaded experiment; null: LAMBDA_HAT_EXPERIMENT"
+    )
+    plots: list[str] = Field(list(PLOTS), description="file names of figures")
+    outdir: str = Field(str(OUTDIR), description="folder of all experiments")
+
+
+def promote_job(project: Project) -> dg.JobDefinition:
+    """Return the job; it copies files and computes nothing."""
+
+    @dg.op
+    def copy_plots(context: dg.OpExecutionContext, config: PromoteConfig) -> None:
+        """Copy, and write the snippet beside."""
+        gallery = gallery_of(project.plan(config.experiment))
+        written = promote(project.store, gallery, Path(config.outdir), config.plots)
+        context.log.info(f"{len(written) - 1} plots and {written[-1]}")
+        snippet = dg.MetadataValue.md(written[-1].read_text())
+        context.add_output_metadata(
+            {"path": dg.MetadataValue.path(written[-1]), "snippet": snippet}
+        )
+
+    @dg.job(
+        name="promote",
+        logger_defs={"console": console},
+        executor_def=dg.in_process_executor,
+        config=QUIET,
+        description="Copy the newest run's plots of every sampler into docs/assets/<experiment>.",
+    )
+    def promoted():
+        copy_plots()
+
+    return promoted
