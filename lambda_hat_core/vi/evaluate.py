@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
@@ -17,7 +17,7 @@ from lambda_hat_core.vi.control import quadratic, quadratic_mean
 from lambda_hat_core.vi.family import join
 
 _AT_ONCE = 8
-"""Draws evaluated together: bounds the memory of the full-data passes."""
+"""Draws evaluated together, at most: bounds the memory of the full-data passes."""
 
 DRAW_WORK = 1 + 1 / 3
 """Full-gradient evaluations a draw: its loss and the gradient of the virial certificate."""
@@ -49,7 +49,7 @@ class Evaluated(NamedTuple):
 
 @eqx.filter_jit
 def _evaluate(
-    keys: PRNGKeyArray,
+    keys: Key[Array, " restart"],
     params: PyTree,
     static: PyTree,
     posterior: Posterior,
@@ -58,6 +58,7 @@ def _evaluate(
     monitor: Monitor,
     n_draws: int,
 ) -> tuple[dict[str, Array], Float[Array, " restart"]]:
+    at_once = max(k for k in range(1, _AT_ONCE + 1) if n_draws % k == 0)
     trace = jnp.sum(monitor.weights)
     trace = jnp.where(trace > 0, trace, 1.0)
 
@@ -83,14 +84,14 @@ def _evaluate(
                 "control": quadratic(spectrum, chart.displacement(twins[0])),
             }
 
-        draws = jax.lax.map(one, jnp.arange(n_draws), batch_size=min(_AT_ONCE, n_draws))
+        draws = jax.lax.map(one, jnp.arange(n_draws), batch_size=at_once)
         return draws, quadratic_mean(spectrum, chart, family.moment())
 
     return jax.lax.map(restart, (keys, params))
 
 
 def evaluate(
-    keys: PRNGKeyArray,
+    keys: Key[Array, " restart"],
     params: PyTree,
     static: PyTree,
     posterior: Posterior,

@@ -17,7 +17,7 @@ import jax.random as jr
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree, Scalar
 
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.posterior import Posterior
@@ -162,7 +162,7 @@ def _objective(
 
 @eqx.filter_jit
 def fit(
-    keys: PRNGKeyArray,
+    keys: Key[Array, " restart"],
     params: PyTree,
     static: PyTree,
     posterior: Posterior,

@@ -6,6 +6,8 @@ built so that drawing is one pass.
 """
 
 import functools
+import itertools
+import math
 from typing import Any
 
 import equinox as eqx
@@ -16,10 +18,9 @@ import paramax
 from flowjax.bijections import RationalQuadraticSpline
 from flowjax.distributions import AbstractTransformed, Normal
 from flowjax.flows import coupling_flow, masked_autoregressive_flow
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.config.samplers import Vi
-from lambda_hat_core.vi.family import split
 from lambda_hat_core.vi.lift import Lifted
 
 _START = 0.01
@@ -28,51 +29,55 @@ _KNOTS, _INTERVAL = 8, 4.0
 """Splines act within 4 Laplace widths and are the identity beyond."""
 
 
-def _near_identity(flow: AbstractTransformed) -> AbstractTransformed:
-    """Scale down what every conditioner puts out; zero output is the identity."""
+def _draw_weights(key: PRNGKeyArray, flow: AbstractTransformed) -> AbstractTransformed:
+    """Draw every conditioner's weights anew, its last layer small; zero is the identity."""
+    count = itertools.count()
 
-    def shrink(node: object) -> object:
+    def layer(linear: eqx.nn.Linear, factor: float) -> eqx.nn.Linear:
+        fan_in: Any = linear.in_features
+        limit = factor / math.sqrt(fan_in)
+
+        def draw(leaf: Any) -> Any:
+            if not eqx.is_inexact_array(leaf):
+                return leaf
+            return jr.uniform(jr.fold_in(key, next(count)), leaf.shape, leaf.dtype, -limit, limit)
+
+        return jax.tree.map(draw, linear)
+
+    def conditioner(node: Any) -> Any:
         if not isinstance(node, eqx.nn.MLP):
             return node
-        last = jax.tree.map(
-            lambda leaf: _START * leaf if eqx.is_inexact_array(leaf) else leaf, node.layers[-1]
-        )
-        return eqx.tree_at(lambda mlp: mlp.layers[-1], node, last)
+        factors = [1.0] * (len(node.layers) - 1) + [_START]
+        layers = tuple(layer(*pair) for pair in zip(node.layers, factors, strict=True))
+        return eqx.tree_at(lambda mlp: mlp.layers, node, layers)
 
-    return jax.tree.map(shrink, flow, is_leaf=lambda node: isinstance(node, eqx.nn.MLP))
-
-
-def _flow(key: PRNGKeyArray, kind: str, k: int, depth: int, width: int) -> AbstractTransformed:
-    base = Normal(jnp.zeros(k), jnp.ones(k))
-    match kind:
-        case "realnvp":
-            flow = coupling_flow(
-                key, base_dist=base, flow_layers=depth, nn_width=width, invert=False
-            )
-        case _:
-            bend = RationalQuadraticSpline(knots=_KNOTS, interval=_INTERVAL)
-            flow = masked_autoregressive_flow(
-                key,
-                base_dist=base,
-                transformer=bend if kind == "nsf_ar" else None,
-                flow_layers=depth,
-                nn_width=width,
-                invert=False,
-            )
-    return _near_identity(flow).merge_transforms()
+    return jax.tree.map(conditioner, flow, is_leaf=lambda node: isinstance(node, eqx.nn.MLP))
 
 
 @functools.cache
-def _architecture(kind: str, k: int, depth: int, width: int, dtype: Any) -> PyTree:
-    """All but the fitted arrays: the same object every time, so that compilations are found."""
-    del dtype
-    return split(_flow(jr.key(0), kind, k, depth, width))[1]
+def _architecture(kind: str, k: int, depth: int, width: int, dtype: Any) -> AbstractTransformed:
+    """Build the same object every time, so that compilations are found again."""
+    base = Normal(jnp.zeros(k, dtype), jnp.ones(k, dtype))
+    key = jr.key(0)
+    if kind == "realnvp":
+        flow = coupling_flow(key, base_dist=base, flow_layers=depth, nn_width=width, invert=False)
+    else:
+        spline = RationalQuadraticSpline(knots=_KNOTS, interval=_INTERVAL)
+        flow = masked_autoregressive_flow(
+            key,
+            base_dist=base,
+            transformer=spline if kind == "nsf_ar" else None,
+            flow_layers=depth,
+            nn_width=width,
+            invert=False,
+        )
+    return flow.merge_transforms()
 
 
 def build(key: PRNGKeyArray, spec: Vi, vectors: Float[Array, "k d"]) -> Lifted:
     """Return the family at its start, the Laplace Gaussian to about 1 %.
 
-    Permutations between layers depend on the architecture alone, initial weights on the key.
+    Permutations between layers depend on the architecture alone, weights on the key.
 
     Raises:
         ValueError: if a coupling flow is asked for on a single direction.
@@ -83,10 +88,9 @@ def build(key: PRNGKeyArray, spec: Vi, vectors: Float[Array, "k d"]) -> Lifted:
             f"vi.flow_type is realnvp, but the flow has {k} direction, which cannot be split in "
             "two; choose maf or nsf_ar, or d_latent >= 2"
         )
-    shape = (spec.flow_type, k, spec.flow_depth, spec.flow_hidden)
-    params, _ = split(_flow(key, *shape))
+    flow = _architecture(spec.flow_type, k, spec.flow_depth, spec.flow_hidden, vectors.dtype)
     return Lifted(
-        flow=eqx.combine(params, _architecture(*shape, vectors.dtype)),
+        flow=_draw_weights(key, flow),
         vectors=paramax.NonTrainable(vectors),
         log_scale=jnp.zeros(d, vectors.dtype),
     )

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Key, PRNGKeyArray, PyTree
 
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum
@@ -39,7 +39,7 @@ def _build(key: PRNGKeyArray, spec: Vi, chart: Chart) -> Family:
 
 
 @eqx.filter_jit
-def _initial(keys: PRNGKeyArray, spec: Vi, chart: Chart) -> PyTree:
+def _initial(keys: Key[Array, " restart"], spec: Vi, chart: Chart) -> PyTree:
     """Return every restart's parameters, stacked."""
     return jax.vmap(lambda key: split(_build(key, spec, chart))[0])(keys)
 

@@ -1,0 +1,190 @@
+"""Variational runs against exact answers; one shape, so one compilation a family and precision."""
+
+import numpy as np
+import pytest
+
+from tests.core import vicases
+
+ALGOS = ["mfa", "flow"]
+BIAS = {"mfa": 0.01, "flow": 0.05}
+
+
+@pytest.fixture(scope="module")
+def regressions():
+    """One trace a family of the regression whose answer is known."""
+    import jax
+
+    with jax.enable_x64(True):
+        target, exact = vicases.regression()
+        return {algo: vicases.run(target, algo) for algo in ALGOS}, exact
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_linear_regression(regressions, algo):
+    from lambda_hat_core.analysis.estimate import estimate
+
+    traces, exact = regressions
+    found = estimate(traces[algo])
+    assert found.verdict == "ok", found.reasons
+    assert found.llc_se < 0.01 * exact
+    assert abs(found.llc - exact) < 0.02 * exact
+    assert abs(found.v_m - 1) < 4 * found.v_m_se
+    assert found.khat < 0.7
+    plain = traces[algo].llc
+    assert abs(plain.mean() - exact) < 4 * plain.std() / np.sqrt(plain.size) + 0.02 * exact
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+@pytest.mark.parametrize("condition", [1.0, 1e3, 1e6])
+def test_quadratic(x64, algo, condition):
+    from lambda_hat_core.analysis.estimate import estimate
+
+    target, exact = vicases.quadratic(condition)
+    found = estimate(vicases.run(target, algo))
+    assert found.llc_se < 0.01 * exact
+    assert abs(found.llc - exact) < BIAS[algo] * exact
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_float32_agrees(regressions, algo):
+    import jax
+
+    from lambda_hat_core.analysis.estimate import estimate
+
+    traces, exact = regressions
+    with jax.enable_x64(False):
+        found = estimate(vicases.run(vicases.regression()[0], algo, dtype="float32"))
+    other = estimate(traces[algo])
+    assert found.llc_se < 0.01 * exact
+    assert abs(found.llc - other.llc) < 4 * np.hypot(found.llc_se, other.llc_se)
+    assert abs(found.llc - exact) < BIAS[algo] * exact
+
+
+def test_same_seed_same_bits(x64, regressions):
+    target, _ = vicases.regression()
+    again, other = vicases.run(target), vicases.run(target, seed=1)
+    for name in ("loss", "dist2", "projections", "virial", "virial_m"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(regressions[0]["mfa"], name))
+        assert (getattr(other, name) != getattr(again, name)).all()
+    for name, values in again.extras.items():
+        np.testing.assert_array_equal(values, regressions[0]["mfa"].extras[name])
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_the_elbo_ends_at_the_log_evidence(regressions, algo):
+    """On a quadratic log Z = -1/2 log det((nbeta H + gamma) / 2 pi): sign and normalisation."""
+    trace = regressions[0][algo]
+    x = np.random.default_rng(0).normal(size=(vicases.N, vicases.D))
+    precision = trace.nbeta * x.T @ x / vicases.N + trace.gamma * np.eye(vicases.D)
+    evidence = -0.5 * np.linalg.slogdet(precision / (2 * np.pi))[1]
+    gap = evidence - trace.extras["elbo_final"]
+    assert (np.abs(gap) < 0.03).all()
+    tail = trace.extras["elbo"][:, -50:]
+    assert abs(tail.mean() - evidence) < 4 * tail.std() / np.sqrt(tail.size) + 0.03
+    parts = trace.extras["energy"] + trace.extras["entropy"]
+    np.testing.assert_allclose(parts, trace.extras["elbo"], atol=1e-9)
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_a_wrong_start_is_repaired(x64, algo, monkeypatch):
+    """From coordinates that are 1.5 times too wide the ascent comes back to the answer."""
+    from lambda_hat_core.vi import whitening
+
+    laplace = whitening.laplace
+
+    def too_wide(posterior, spectrum):
+        import equinox as eqx
+
+        factor = 1.5 * np.ones(vicases.D)
+        wrong = laplace(posterior, spectrum)
+        return eqx.tree_at(
+            lambda c: (c.scale, c.extra), wrong, (wrong.scale * factor, wrong.extra * factor)
+        )
+
+    monkeypatch.setattr(whitening, "laplace", too_wide)
+    target, exact = vicases.quadratic(1e3)
+    assert vicases.run(target, algo, steps=0).llc.mean() > 2 * exact
+    trace = vicases.run(target, algo)
+    assert trace.extras["elbo"][:, 0].mean() < trace.extras["elbo"][:, -50:].mean() - 1
+    se = trace.llc.std() / np.sqrt(trace.llc.size)
+    assert se < 0.02 * exact
+    assert abs(trace.llc.mean() - exact) < 4 * se + BIAS[algo] * exact
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+@pytest.mark.parametrize("whitening", ["rmsprop", "adam"])
+def test_whitening_changes_coordinates_only(x64, algo, whitening):
+    target, exact = vicases.quadratic(1e3)
+    target = vicases.posterior(*target.data[:2], target.w0, 0, gamma=30.0)
+    h = 1e3 ** (-np.arange(vicases.D) / (vicases.D - 1)) * float(target.nbeta)
+    exact = 0.5 * np.sum(h / (h + 30.0))
+    trace = vicases.run(target, algo, whitening=whitening, batch_size=256)
+    llc = trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
+    assert abs(llc.mean() - exact) < BIAS[algo] * exact
+    assert trace.work["whitening"] == 400 * 256 / vicases.N + 2 * vicases.D
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+@pytest.mark.parametrize("case", [vicases.quartic, vicases.crossings])
+def test_a_wrong_family_is_flagged(x64, algo, case):
+    """Where Laplace is no guide: suspect; the importance-weighted estimate is the closer one."""
+    from lambda_hat_core.analysis.estimate import estimate
+
+    target, exact = case()
+    trace = vicases.run(target, algo)
+    found = estimate(trace)
+    assert abs(found.llc - exact) > 0.05 * exact
+    assert found.verdict == "suspect" or found.llc_lo < exact < found.llc_hi, found
+    assert abs(trace.info["llc_importance"] - exact) < 0.7 * abs(found.llc - exact)
+
+
+def test_work_counts_everything(regressions):
+    """Minibatch gradients of every sample and the one at w*, Lanczos, every recorded scalar."""
+    trace = regressions[0]["mfa"]
+    assert trace.work == {
+        "spectrum": 2 * vicases.D,
+        "loss0": 1 / 3,
+        "whitening": 0.0,
+        "gradient at w*": 1.0,
+        "training": pytest.approx(3 * 800 * (4 + 1) * 256 / vicases.N),
+        "evaluation": pytest.approx(3 * 700 * 4 / 3),
+    }
+    assert trace.cumulative_fge[-1] == pytest.approx(trace.work_fge)
+    spent = trace.extras["cumulative_fge"][:, -1] + trace.work["evaluation"]
+    assert spent == pytest.approx(trace.work_fge)
+    assert (np.diff(trace.seconds) > 0).all()
+
+
+def test_a_fit_that_blows_up_is_a_result(x64):
+    from lambda_hat_core.analysis.estimate import estimate
+
+    trace = vicases.run(vicases.regression()[0], lr=1e6)
+    assert "the ELBO is not finite at step" in trace.failure
+    found = estimate(trace)
+    assert found.verdict == "failed"
+    assert found.llc is None
+
+
+def test_impossible_sizes_are_refused(x64):
+    target, _ = vicases.regression()
+    with pytest.raises(ValueError, match=r"vi.batch_size is 4000, but the target has n = 2000"):
+        vicases.run(target, batch_size=4000)
+    with pytest.raises(ValueError, match="the flow has 1 direction"):
+        vicases.run(target, "flow", d_latent=1)
+
+
+def test_tensorboard_reads_what_is_written(regressions, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from lambda_hat_core.vi.tensorboard import write_tensorboard
+
+    trace = regressions[0]["mfa"]
+    write_tensorboard(trace, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"restart_{i}" for i in range(3)]
+    events = EventAccumulator(str(tmp_path / "restart_1"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {f"vi/{name}" for name in trace.extras}
+    last = events.Scalars("vi/elbo")[-1]
+    assert last.step == 799
+    assert last.value == pytest.approx(trace.extras["elbo"][1, -1], rel=1e-6)
+    assert events.Scalars("vi/khat")[0].value == pytest.approx(trace.extras["khat"][1], rel=1e-6)

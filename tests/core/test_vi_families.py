@@ -1,0 +1,241 @@
+"""Densities, gradients and moments of the variational families against brute force."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import paramax
+import pytest
+from scipy.stats import multivariate_normal
+
+from tests.core import vicases
+
+D = 5
+
+
+def spec(**fields):
+    from lambda_hat_core.config.samplers import Vi
+
+    return Vi(**fields)
+
+
+def mixture(rng, **fields):
+    """A mixture of three components of ranks 0, 1 and 3, far from its start."""
+    import equinox as eqx
+
+    from lambda_hat_core.vi import mfa
+
+    chosen = spec(M=3, r_per_component=(0, 1, 3), **fields)
+    family = paramax.unwrap(mfa.build(jr.key(0), chosen, jnp.zeros(D)))
+    new = [rng.normal(size=x.shape) for x in (family.logits, family.factors, family.log_scale)]
+    return eqx.tree_at(
+        lambda f: (f.logits, f.factors, f.log_scale, f.means),
+        family,
+        (*map(jnp.asarray, new), jnp.asarray(rng.normal(size=(3, D)))),
+    )
+
+
+def covariances(family):
+    rows = np.asarray(family.factors * family.mask[..., None])
+    return np.diag(np.exp(2 * np.asarray(family.log_scale))) + rows.transpose(0, 2, 1) @ rows
+
+
+def lifted(rng, flow_type="realnvp", k=3):
+    """A flow on three directions of five, weights and widths far from their start."""
+    import equinox as eqx
+
+    from lambda_hat_core.vi import flow
+    from lambda_hat_core.vi.family import join, split
+
+    vectors = np.linalg.qr(rng.normal(size=(D, D)))[0][:k]
+    chosen = spec(algo="flow", flow_type=flow_type, flow_depth=2, flow_hidden=6)
+    params, static = split(flow.build(jr.key(0), chosen, jnp.asarray(vectors)))
+    params = jax.tree.map(lambda x: x + 0.3 * rng.normal(size=x.shape), params)
+    return params, static, eqx.filter_jit(join)(params, static)
+
+
+def test_mixture_density(x64):
+    rng = np.random.default_rng(0)
+    family = mixture(rng, alpha_temperature=2.0)
+    u = rng.normal(size=(6, D))
+    weights = np.exp(np.asarray(family.logits) / 2)
+    parts = zip(weights / weights.sum(), family.means, covariances(family), strict=True)
+    expected = np.log(sum(w * multivariate_normal(m, c).pdf(u) for w, m, c in parts))
+    np.testing.assert_allclose(jax.vmap(family.log_density)(jnp.asarray(u)), expected, rtol=1e-10)
+
+
+def test_mixture_draws_have_its_moments(x64):
+    family = mixture(np.random.default_rng(1))
+    draws = family.draw(jr.key(1), 40_000)
+    diagonal, factors, latent = family.moment()
+    assert latent == 0
+    expected = np.diag(diagonal) + factors.T @ factors
+    weights = np.exp(family.log_weights)
+    means = np.asarray(family.means)
+    brute = np.einsum("k,kij->ij", weights, covariances(family))
+    brute += np.einsum("k,ki,kj->ij", weights, means, means)
+    np.testing.assert_allclose(expected, brute, rtol=1e-10)
+    products = np.einsum("si,sj->sij", draws.twin, draws.twin)
+    error = products.std(axis=0) / 200
+    assert (np.abs(products.mean(axis=0) - expected) < 5 * error).all()
+    np.testing.assert_allclose(draws.log_q, jax.vmap(family.log_density)(draws.u), rtol=1e-10)
+
+
+def test_weights_get_the_rao_blackwell_gradient(x64):
+    """Gradient of log q in the logits is (responsibility - pi) / temperature, in them alone."""
+    family = mixture(np.random.default_rng(2), alpha_temperature=2.0)
+    u = jnp.ones(D)
+    grads = jax.grad(lambda f: f.score_log_density(u))(family)
+    joint = family.log_weights + family.component_log_density(u)
+    expected = (jax.nn.softmax(joint) - jnp.exp(family.log_weights)) / 2
+    np.testing.assert_allclose(grads.logits, expected, rtol=1e-10)
+    assert not grads.means.any() and not grads.log_scale.any() and not grads.factors.any()
+
+
+def test_prior_and_bonus_regularise_the_weights(x64):
+    family = mixture(np.random.default_rng(3), alpha_dirichlet_prior=3.0, entropy_bonus=0.5)
+    log_pi = np.asarray(family.log_weights)
+    expected = 2 * log_pi.sum() - 0.5 * np.sum(np.exp(log_pi) * log_pi)
+    assert family.regulariser() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("flow_type", ["realnvp", "maf", "nsf_ar"])
+def test_lifted_density_is_that_of_its_draws(x64, flow_type):
+    """log q from the forward pass equals log q from the inverse, and the complement's is dense."""
+    import equinox as eqx
+
+    rng = np.random.default_rng(4)
+    family = lifted(rng, flow_type)[2]
+    draws = eqx.filter_jit(lambda f: f.draw(jr.key(2), 3))(family)
+    inverse = eqx.filter_jit(lambda f, u: jax.lax.map(f.log_density, u))(family, draws.u)
+    np.testing.assert_allclose(draws.log_q, inverse, rtol=1e-7)
+    v, s = np.asarray(family.vectors), np.exp(np.asarray(family.log_scale))
+    q = np.linalg.svd(np.eye(D) - v.T @ v)[0][:, : D - 3].T
+    dense = multivariate_normal(np.zeros(D - 3), q * s**2 @ q.T)
+    for u in draws.u:
+        rest = u - v.T @ (v @ u)
+        assert family.complement_log_density(rest) == pytest.approx(dense.logpdf(q @ rest))
+        assert np.abs(v @ np.asarray(family.project(u))).max() < 1e-12
+
+
+def test_lifted_gradient_sticks_the_landing(x64):
+    """It equals the gradient through w of log q with its parameters held fixed."""
+    import equinox as eqx
+
+    from lambda_hat_core.vi.family import join
+
+    params, static, still = lifted(np.random.default_rng(5))
+
+    @eqx.filter_jit
+    @jax.grad
+    def fast(params):
+        return jnp.sum(join(params, static).draw_sticking(jr.key(3), 4)[1])
+
+    @eqx.filter_jit
+    @jax.grad
+    def by_inversion(params):
+        u, _ = join(params, static).draw_sticking(jr.key(3), 4)
+        return jnp.sum(jax.vmap(still.log_density)(u))
+
+    for one, other in zip(
+        jax.tree.leaves(fast(params)), jax.tree.leaves(by_inversion(params)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
+
+
+def test_the_gradient_has_no_variance_at_the_answer(x64):
+    """At q = p every draw's gradient is zero: log q is differentiated, not dropped."""
+    import equinox as eqx
+
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.vi import mfa
+    from lambda_hat_core.vi.whitening import build_chart
+
+    target, _ = vicases.regression()
+    chart, _ = build_chart(jr.key(0), target, hessian_spectrum(jr.key(1), target)[0], spec())
+    family = paramax.unwrap(mfa.build(jr.key(2), spec(M=1, r=1), target.w0))
+    family = eqx.tree_at(lambda f: (f.means, f.factors), family, replace_fn=jnp.zeros_like)
+
+    @jax.grad
+    def gradient(log_scale):
+        moved = eqx.tree_at(lambda f: f.log_scale, family, log_scale)
+        u, log_q = moved.draw_sticking(jr.key(4), 1)
+        return target.log_density(chart.to_w(u[0])) - log_q[0]
+
+    assert np.abs(gradient(family.log_scale)).max() < 1e-9
+
+
+@pytest.mark.parametrize("latent", [0, 3])
+def test_the_trace_term_is_complete(x64, latent):
+    """tr(H E[delta delta^T]) with H, chart and moment as dense matrices; D and all of it counts."""
+    from lambda_hat_core.linalg.spectrum import Spectrum
+    from lambda_hat_core.samplers.coordinates import Coordinates
+    from lambda_hat_core.vi.chart import Chart
+    from lambda_hat_core.vi.control import quadratic_mean
+    from lambda_hat_core.vi.family import Moment
+
+    rng = np.random.default_rng(6)
+    v, b = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
+    v, b, c = v[:4], b[:5], 0.7
+    extra, theta, s = rng.uniform(0.1, 2, 4), rng.normal(size=5), rng.uniform(0.5, 2, 8)
+    diagonal, factors = rng.uniform(0.5, 2, 8), rng.normal(size=(2, 8))
+    zero = jnp.zeros(8)
+    inner = Coordinates(zero, zero + c, *map(jnp.asarray, (v, extra, 1 / (c + extra) - 1 / c)))
+    chart = Chart(inner, jnp.asarray(s), zero)
+    spectrum = Spectrum(jnp.asarray(theta), jnp.asarray(b), jnp.asarray(0.3))
+    moment = Moment(jnp.asarray(diagonal), jnp.asarray(factors), latent)
+    p = np.eye(8) - v[:latent].T @ v[:latent]
+    to_w = np.diag(s) @ (c * np.eye(8) + v.T * extra @ v)
+    h = b.T * theta @ b + 0.3 * (np.eye(8) - b.T @ b)
+    second = p @ np.diag(diagonal) @ p + factors.T @ factors
+    expected = 0.5 * np.trace(h @ to_w @ second @ to_w.T)
+    assert quadratic_mean(spectrum, chart, moment) == pytest.approx(expected, rel=1e-10)
+    assert chart.log_det == pytest.approx(np.linalg.slogdet(to_w)[1], rel=1e-10)
+
+
+def test_the_control_variate_is_unbiased():
+    """Whatever its coefficient: over 2000 runs of a cubic loss it has the plain mean's value."""
+    from lambda_hat_core.vi.control import controlled_means
+
+    draws = np.random.default_rng(7).normal(size=(2000, 40))
+    losses = draws**2 + 0.2 * draws**3 + 3
+    means, ses = controlled_means(losses, draws**2, np.ones(2000))
+    assert abs(means.mean() - 4) < 4 * means.std() / np.sqrt(2000)
+    assert means.std() < 0.85 * losses.mean(axis=1).std()
+    assert ses.mean() == pytest.approx(means.std(), rel=0.1)
+
+
+@pytest.mark.parametrize(("variance", "expected"), [(0.2, 0.8), (0.5, 0.5)])
+def test_k_hat_of_a_narrow_gaussian(variance, expected):
+    """p = N(0, 1), q = N(0, s): p/q has tail index 1 - s (the ratio is unbounded)."""
+    from lambda_hat_core.vi.psis import smooth
+
+    x = np.sqrt(variance) * np.random.default_rng(8).normal(size=(4, 20_000))
+    weights, khat = smooth(-0.5 * x**2 + 0.5 * x**2 / variance)
+    assert abs(khat.mean() - expected) < 0.15
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
+
+
+def test_k_hat_of_equal_and_of_few_ratios():
+    from lambda_hat_core.vi.psis import smooth
+
+    weights, khat = smooth(np.zeros((2, 100)))
+    np.testing.assert_array_equal(khat, 0.0)
+    np.testing.assert_allclose(weights, 0.01)
+    weights, khat = smooth(np.log([[1.0, 3.0]]))
+    np.testing.assert_allclose(weights, [[0.25, 0.75]])
+    assert np.isnan(khat).all()
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear_decay"])
+def test_learning_rates(x64, schedule):
+    from lambda_hat_core.vi.fit import learning_rates
+
+    chosen = spec(lr_schedule=schedule, lr=0.1, steps=100, lr_warmup_frac=0.2)
+    rates = np.asarray(learning_rates(chosen, np.dtype("float64")))
+    assert rates.shape == (100,)
+    assert (np.diff(rates[:20]) > 0).all() and rates[0] < 0.01
+    assert rates.max() == pytest.approx(0.1)
+    middle, end = {"constant": (0.1, 0.1), "cosine": (0.05, 0), "linear_decay": (0.05, 0)}[schedule]
+    assert rates[60] == pytest.approx(middle)
+    assert abs(rates[-1] - end) < 0.002
