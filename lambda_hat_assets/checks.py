@@ -15,6 +15,13 @@ ANALYSIS_CHECKS = {
 }
 TARGET_CHECKS = {"minimum": "w* passed its audit: gradient, lowest eigenvalue, predicted bias."}
 
+_NEEDED = {
+    "certificate": "value",
+    "interval_covers_known": "threshold",
+    "work_within_budget": "threshold",
+}
+"""What a record must have for the check to have been made at all."""
+
 _SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
 
@@ -31,7 +38,7 @@ def specs(
 def evaluations(
     asset: dg.AssetKey, key: str, checks: Sequence[Mapping[str, Any]]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Yield what the record of a partition says of its checks.
+    """Yield what the record of a partition says of its checks, where it says anything.
 
     Args:
         asset: whose checks.
@@ -39,6 +46,9 @@ def evaluations(
         checks: mappings with name, passed, severity, value, threshold, text.
     """
     for found in checks:
+        needed = _NEEDED.get(found["name"])
+        if needed is not None and found[needed] is None:
+            continue
         numbers = {name: found[name] for name in ("value", "threshold") if found[name] is not None}
         yield dg.AssetCheckEvaluation(
             asset_key=asset,

@@ -1,6 +1,6 @@
-"""Which of a job's step processes takes which key: each key is taken once.
+"""Which of a job's step processes takes which batch of keys: each batch is taken once.
 
-The steps of one job run on one machine and share a folder. A key is taken by an advisory lock,
+The steps of one job run on one machine and share a folder. A batch is taken by an advisory lock,
 which goes with its process however that ends, and is finished once its file says so.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Claims:
-    """The keys of one job that are being worked on, or have been.
+    """The batches of one job that are being worked on, or have been.
 
     Args:
         job: the id of the job's run.
@@ -23,24 +23,26 @@ class Claims:
         self.folder = Path(tempfile.gettempdir()) / f"lambda_hat-{job}"
         self.folder.mkdir(exist_ok=True)
 
-    def take(self, keys: Sequence[str], busy: Callable[[str], bool]) -> Iterator[str]:
-        """Yield keys that nobody else has, one at a time, until none is left.
+    def take(
+        self, batches: Sequence[list[str]], busy: Callable[[str], bool]
+    ) -> Iterator[list[str]]:
+        """Yield batches that nobody else has, one at a time, until none is left.
 
         Args:
-            keys: what there is to do.
-            busy: whether another job is at work on a key; such keys come last.
+            batches: what there is to do.
+            busy: whether another job is at work on a key; its batch comes last.
         """
-        left = list(keys)
+        left = list(batches)
         while left:
-            key = next((k for k in left if not busy(k)), left[0])
-            left.remove(key)
-            with self._claim(key) as mine:
+            batch = next((b for b in left if not any(map(busy, b))), left[0])
+            left.remove(batch)
+            with self._claim(batch[0]) as mine:
                 if mine:
-                    yield key
+                    yield batch
 
     @contextmanager
-    def _claim(self, key: str) -> Iterator[bool]:
-        with (self.folder / key).open("a+") as file:
+    def _claim(self, name: str) -> Iterator[bool]:
+        with (self.folder / name).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -56,9 +58,3 @@ class Claims:
     def forget(self) -> None:
         """Remove the folder, at the end of the job."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def rotated(keys: Sequence[str], slot: int, slots: int) -> list[str]:
-    """Return the keys as the step of a slot takes them: its own share first, then the others'."""
-    start = slot * len(keys) // slots
-    return [*keys[start:], *keys[:start]]

@@ -38,7 +38,7 @@ def local_compute(project: Project) -> Compute:
 
 def build(project: Project, compute: Compute) -> dg.Definitions:
     """Return everything that Dagster is told."""
-    members = families(project.runs.values())
+    members = families(project.runs.values(), project.targets)
     with _unfinished_features():
         assets = [
             targets_asset(project),

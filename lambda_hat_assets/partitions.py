@@ -1,12 +1,12 @@
 """Partitions are ids; static mappings join the families, so that UI and daemon understand them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import dagster as dg
 
 from lambda_hat_core.config.samplers import DEFAULT_DTYPE, Dtype
-from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
 
 class Family(NamedTuple):
@@ -16,7 +16,7 @@ class Family(NamedTuple):
         name: the sampler's, with the dtype added where it is not the sampler's default.
         sampler: the sampler's name.
         dtype: of every run here.
-        runs: run ids, in the order of the experiments, so that neighbours share a target.
+        runs: run ids in the order of the partitions; neighbours share a compilation.
         partitions: the same as a definition.
     """
 
@@ -43,10 +43,10 @@ def family_name(spec: RunSpec) -> str:
     return kind if spec.dtype == DEFAULT_DTYPE[kind] else f"{kind}_{spec.dtype}"
 
 
-def families(runs: Iterable[RunSpec]) -> list[Family]:
+def families(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[Family]:
     """Return the families of some runs, sorted by name."""
     members: dict[str, list[RunSpec]] = {}
-    for spec in runs:
+    for spec in _by_shape(runs, targets):
         members.setdefault(family_name(spec), []).append(spec)
     return [
         Family(
@@ -58,6 +58,16 @@ def families(runs: Iterable[RunSpec]) -> list[Family]:
         )
         for name, specs in sorted(members.items())
     ]
+
+
+def _by_shape(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[RunSpec]:
+    """Return the runs with those together that differ in seeds, data and posterior only."""
+    groups: dict[tuple[str, str], list[RunSpec]] = {}
+    for spec in runs:
+        model = targets[spec.target].model
+        shape = (spec.sampler.model_dump_json(), model.model_dump_json())
+        groups.setdefault(shape, []).append(spec)
+    return [spec for group in groups.values() for spec in group]
 
 
 def to_many(pairs: Iterable[tuple[str, str]]) -> dg.StaticPartitionMapping:

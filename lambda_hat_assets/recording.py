@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets import checks
-from lambda_hat_assets.compute import Kind, Result, Say
+from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.fields import ANALYSIS, RUN, TARGET, Fields, pick
 from lambda_hat_assets.project import Project, code_version
 
@@ -21,30 +21,37 @@ _FIELDS: dict[Kind, Fields] = {"targets": TARGET, "runs": RUN, "analyses": ANALY
 
 
 def recorded(
-    project: Project, assets: Mapping[Kind, dg.AssetKey], results: Iterator[Result], say: Say
-) -> Iterator[Event]:
-    """Yield the events of results as they come.
+    context: dg.AssetExecutionContext,
+    project: Project,
+    assets: Mapping[Kind, dg.AssetKey],
+    results: Iterator[Result],
+) -> Iterator[Event | dg.Output[None]]:
+    """Yield the events of results as they come, and say in a line what came out.
 
     Args:
+        context: of the step.
         project: for what the ids mean.
         assets: the asset of each kind of artifact.
         results: of `Compute.run`.
-        say: told in a line what came out.
 
     Raises:
         dg.Failure: at the end, if anything failed. Never retried by Dagster.
     """
     failed: dict[str, str] = {}
     for result in results:
-        if result.failure is None:
-            yield from events(project, assets[result.kind], result)
-            if result.kind != "runs":
-                say(f"{result.key}: {_line(result)}")
-        else:
+        if result.failure is not None:
             failed[result.key] = result.failure
+            context.log.error(f"{result.key} failed: {result.failure}")
+            continue
+        yield from events(project, assets[result.kind], result)
+        if result.kind != "runs":
+            context.log.info(f"{result.key}: {_line(result)}")
     if failed:
-        lines = [f"{key}: {why}" for key, why in failed.items()]
-        raise dg.Failure("\n".join(lines), metadata={"failed": failed}, allow_retries=False)
+        lines = [f"{key} failed: {why}" for key, why in failed.items()]
+        raise dg.Failure("; ".join(lines), metadata={"failed": failed}, allow_retries=False)
+    for output in context.assets_def.check_specs_by_output_name:
+        if output in context.selected_output_names:
+            yield dg.Output(None, output)
 
 
 def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Event]:

@@ -53,11 +53,11 @@ def sampler_assets(project: Project, family: Family) -> dg.AssetsDefinition:
     )
     def sampler(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
-    ) -> Iterator[Event]:
+    ) -> Iterator[Event | dg.Output[None]]:
         kinds: list[Kind] = [
             kind for kind, key in of_kind.items() if key in context.selected_asset_keys
         ]
         results = compute.run(kinds, context.partition_keys, context.log.info)
-        yield from recorded(project, of_kind, results, context.log.info)
+        yield from recorded(context, project, of_kind, results)
 
     return sampler

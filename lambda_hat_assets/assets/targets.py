@@ -40,8 +40,8 @@ def targets_asset(project: Project) -> dg.AssetsDefinition:
     )
     def targets(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
-    ) -> Iterator[Event]:
+    ) -> Iterator[Event | dg.Output[None]]:
         results = compute.run(["targets"], context.partition_keys, context.log.info)
-        yield from recorded(project, {"targets": TARGETS_KEY}, results, context.log.info)
+        yield from recorded(context, project, {"targets": TARGETS_KEY}, results)
 
     return targets

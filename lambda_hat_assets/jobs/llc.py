@@ -1,8 +1,8 @@
 """`llc`: a whole experiment in one command: plan, targets, runs, report.
 
 Targets and runs are shared out to a few steps a dtype. Each is a process with a warm worker, takes
-keys until none is left, and opens a Dagster run of its own for every key: what it does looks as if
-it had been clicked.
+batches until none is left, and opens a Dagster run of its own for every batch: what it does looks
+as if it had been clicked.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,11 +11,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from lambda_hat_assets.assets.common import DTYPE_TAG, TARGETS_KEY
-from lambda_hat_assets.claims import Claims, rotated
+from lambda_hat_assets.assets.common import DTYPE_TAG, GALLERIES_KEY, TARGETS_KEY
+from lambda_hat_assets.claims import Claims
 from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.console import QUIET, console
 from lambda_hat_assets.jobs import report as reporting
+from lambda_hat_assets.jobs.batches import Batch, batch_size, batches, shares, slots
 from lambda_hat_assets.jobs.executor import executor
 from lambda_hat_assets.jobs.partitions import (
     GALLERIES_JOB,
@@ -30,6 +31,7 @@ from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import events
 from lambda_hat_core import records, sql, stages
 from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.gallery.members import gallery_of, is_current
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
 """A step whose process dies is started again and takes what is left."""
@@ -55,7 +57,7 @@ def llc_job(
     """
     store = project.store
 
-    @dg.op(out={"experiment": dg.Out(str), "shares": dg.DynamicOut(list)})
+    @dg.op(out={"experiment": dg.Out(str), "shared": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
         """Compare the experiment with the store and share out the targets that are missing."""
         own(context)
@@ -69,13 +71,16 @@ def llc_job(
             context.log.info(f"{ghosts} earlier runs ended with their process")
         for line in project.card.routing():
             context.log.info(line)
-        todo = _missing(context, project, "targets", TARGETS_KEY, chosen.targets)
+        _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
+        todo = [key for key in chosen.targets if not store.is_complete("targets", key)]
         context.log.info(
             f"{chosen.experiment}: {len(chosen.targets)} targets, {len(todo)} of them to make; "
             f"{len(chosen.runs)} runs"
         )
         yield dg.Output(chosen.experiment, "experiment")
-        yield from _shares(project, todo, "float64", "shares")
+        workers = slots(project.card, "float64", len(todo))
+        cut = batches(list(project.targets), todo, batch_size(len(todo), workers))
+        yield from shares(list(cut), workers, "shared")
 
     @dg.op(out={"float64": dg.DynamicOut(list), "float32": dg.DynamicOut(list)})
     def fan_out(
@@ -84,16 +89,23 @@ def llc_job(
         """Share out the runs that are missing, one dtype a step."""
         del made
         chosen = project.plan(experiment)
-        todo: dict[Dtype, list[str]] = {"float64": [], "float32": []}
-        for family in families:
-            mine = [run for run in family.runs if run in chosen.runs]
-            for run in _missing(context, project, "analyses", family.analyses_key, mine):
-                if store.is_complete("targets", chosen.runs[run].target):
-                    todo[family.dtype].append(run)
-        count = sum(map(len, todo.values()))
-        context.log.info(f"{experiment}: {count} of {len(chosen.runs)} runs to make")
-        for dtype, keys in todo.items():
-            yield from _shares(project, _by_shape(project, keys), dtype, dtype)
+        todo = [
+            run
+            for run, spec in chosen.runs.items()
+            if not store.is_complete("analyses", run) and store.is_complete("targets", spec.target)
+        ]
+        context.log.info(f"{experiment}: {len(todo)} of {len(chosen.runs)} runs to make")
+        for dtype in ("float64", "float32"):
+            mine = [family for family in families if family.dtype == dtype]
+            wanted = {run for run in todo if project.runs[run].dtype == dtype}
+            workers = slots(project.card, dtype, len(wanted))
+            size = batch_size(len(wanted), workers)
+            cut = [batch for family in mine for batch in batches(family.runs, wanted, size)]
+            yield from shares(cut, workers, dtype)
+            for family in mine:
+                runs = [run for run in family.runs if run in chosen.runs]
+                _tell_of(context, project, "runs", family.runs_key, runs)
+                _tell_of(context, project, "analyses", family.analyses_key, runs)
 
     @dg.op
     def report(
@@ -103,7 +115,9 @@ def llc_job(
         Claims(context.run_id).forget()
         chosen = project.plan(experiment)
         reporting.note_blocked(store, chosen)
-        drawn = materialise(context, job(GALLERIES_JOB), experiment)
+        known = context.instance.get_materialized_partitions(GALLERIES_KEY)
+        drawn = experiment in known and is_current(store, gallery_of(chosen))
+        drawn = drawn or materialise(context, job(GALLERIES_JOB), [experiment])
         materialise(context, job(RESULTS_JOB))
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):
@@ -112,8 +126,8 @@ def llc_job(
             f"{sum(float64) + sum(float32)} runs made now; {store.root / sql.DATABASE}"
         )
         failed = reporting.failed(found, chosen)
-        if drawn is not None:
-            raise dg.Failure(f"the gallery could not be made: {drawn}", allow_retries=False)
+        if not drawn:
+            raise dg.Failure("the gallery could not be made", allow_retries=False)
         if failed:
             raise dg.Failure(
                 f"{len(failed)} of {len(chosen.runs)} runs failed: {'; '.join(failed)}",
@@ -132,8 +146,8 @@ def llc_job(
         "analyses and the table.",
     )
     def llc():
-        experiment, shares = plan()
-        runs = fan_out(experiment, shares.map(make_targets).collect())
+        experiment, shared = plan()
+        runs = fan_out(experiment, shared.map(make_targets).collect())
         report(
             experiment,
             runs.float64.map(sample["float64"]).collect(),
@@ -146,61 +160,35 @@ def llc_job(
 def _taker(
     project: Project, what: str, dtype: Dtype, job: Callable[[str], dg.JobDefinition]
 ) -> dg.OpDefinition:
-    """Return the op that takes keys of one dtype until none is left."""
+    """Return the op that takes batches of one dtype until none is left."""
     kind: Kind = "targets" if what == "targets" else "runs"
 
     @dg.op(name=f"{what}_{dtype}", tags={DTYPE_TAG: dtype}, retry_policy=_CRASH)
-    def take(context: dg.OpExecutionContext, keys: list[str]) -> int:
-        """Make what nobody else has taken; the failure of a key is in its own run."""
+    def take(context: dg.OpExecutionContext, shared: list[Batch]) -> int:
+        """Make what nobody else has taken; a key that fails does so in its own run."""
         made = 0
         claims = Claims(context.run_id)
-        for key in claims.take(keys, lambda key: project.store.is_leased(kind, key)):
-            name = TARGETS_JOB if kind == "targets" else family_name(project.runs[key])
-            why = materialise(context, job(name), key)
-            made += why is None
-            if why is not None:
-                context.log.error(f"{key} failed: {why}")
+        for batch in claims.take(shared, lambda key: project.store.is_leased(kind, key)):
+            name = TARGETS_JOB if kind == "targets" else family_name(project.runs[batch[0]])
+            materialise(context, job(name), batch)
+            made += sum(project.store.is_complete(kind, key) for key in batch)
         return made
 
     return take
 
 
-def _missing(
+def _tell_of(
     context: dg.OpExecutionContext,
     project: Project,
     kind: Kind,
     asset: dg.AssetKey,
     keys: Iterable[str],
-) -> list[str]:
-    """Return the keys that the store lacks; what it has and Dagster lacks is told to Dagster."""
+) -> None:
+    """Tell Dagster of what the store has and it does not know; nothing is computed."""
     known = context.instance.get_materialized_partitions(asset)
-    lacking: list[str] = []
     for key in keys:
-        if not project.store.is_complete(kind, key):
-            lacking.append(key)
-        elif key not in known:
-            found = Result(key, kind, stages.record(project.store, kind, key), reused=True)
-            for event in events(project, asset, found):
-                context.instance.report_runless_asset_event(event)
-    return lacking
-
-
-def _by_shape(project: Project, keys: Iterable[str]) -> list[str]:
-    """Return the keys with those together that one compilation serves."""
-    groups: dict[str, list[str]] = {}
-    for key in keys:
-        run = project.runs[key]
-        model = project.targets[run.target].model
-        shape = f"{run.sampler.model_dump_json()} {model.model_dump_json()}"
-        groups.setdefault(shape, []).append(key)
-    return [key for group in groups.values() for key in group]
-
-
-def _shares(
-    project: Project, keys: list[str], dtype: Dtype, output: str
-) -> Iterator[dg.DynamicOutput]:
-    """Yield all keys once for each step that may take them, its own share first."""
-    slots = min(len(keys), project.card.slots, project.card.tag(dtype).slots)
-    for slot in range(slots):
-        share = rotated(keys, slot, slots)
-        yield dg.DynamicOutput(share, mapping_key=f"{slot + 1}_of_{slots}", output_name=output)
+        if key in known or not project.store.is_complete(kind, key):
+            continue
+        found = Result(key, kind, stages.record(project.store, kind, key), reused=True)
+        for event in events(project, asset, found):
+            context.instance.report_runless_asset_event(event)

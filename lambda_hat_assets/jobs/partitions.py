@@ -1,4 +1,4 @@
-"""Jobs of one partition, and how `llc` runs them inside its own steps."""
+"""Jobs of some partitions of one family, and how `llc` runs them inside its own steps."""
 
 import multiprocessing
 import os
@@ -8,12 +8,13 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_KEY, Routing
-from lambda_hat_assets.console import QUIET, reason
+from lambda_hat_assets.console import PARENT_TAG, QUIET
 from lambda_hat_assets.partitions import Family
 from lambda_hat_core import process
 
-PARENT_TAG = "lambda_hat/llc"
 OWNER_TAG = "lambda_hat/process"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
 GALLERIES_JOB = "gallery"
 RESULTS_JOB = "results"
 TARGETS_JOB = "targets"
@@ -44,23 +45,28 @@ def owner(pid: int) -> str:
 
 
 def materialise(
-    context: dg.OpExecutionContext, job: dg.JobDefinition, key: str | None = None
-) -> str | None:
+    context: dg.OpExecutionContext, job: dg.JobDefinition, keys: Sequence[str] = ()
+) -> bool:
     """Run a partition job inside this process, as a Dagster run of its own.
 
+    Args:
+        context: of the step whose process this is.
+        job: what to run.
+        keys: a contiguous range of its partitions; none for what has no partitions.
+
     Returns:
-        None if it succeeded, else why not.
+        Whether all went well; the log has told what did not.
     """
-    result = job.execute_in_process(
+    tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid())}
+    if len(keys) > 1:
+        tags |= {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
+    return job.execute_in_process(
+        run_config=QUIET,
         instance=context.instance,
-        partition_key=key,
+        partition_key=keys[0] if len(keys) == 1 else None,
         raise_on_error=False,
-        tags={PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid())},
-    )
-    if result.success:
-        return None
-    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return reason(errors[0]) if errors else f"run {result.run_id} failed outside its steps"
+        tags=tags,
+    ).success
 
 
 def own(context: dg.OpExecutionContext) -> None:
