@@ -197,7 +197,7 @@ def test_the_control_variate_is_unbiased():
     """Whatever its coefficient: over 2000 runs of a cubic loss it has the plain mean's value."""
     from lambda_hat_core.vi.control import controlled_means
 
-    draws = np.random.default_rng(7).normal(size=(2000, 40))
+    draws = np.random.default_rng(7).normal(size=(2000, 200))
     losses = draws**2 + 0.2 * draws**3 + 3
     means, ses = controlled_means(losses, draws**2, np.ones(2000))
     assert abs(means.mean() - 4) < 4 * means.std() / np.sqrt(2000)
