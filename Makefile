@@ -8,7 +8,7 @@ export DAGSTER_MODULE_NAME := lambda_hat_assets
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: llc test lint format ui docs bench clean
+.PHONY: llc test lint format ui ui-test docs bench clean
 .DEFAULT_GOAL := llc
 
 .tools/bin/uv:
@@ -36,6 +36,11 @@ format: .venv/.synced
 
 ui: .venv/.synced  ## the Dagster UI on loopback
 	$(RUN)/dagster dev
+
+ui-test: .venv/.synced  ## the UI and the galleries in a headless Chromium, which root installs
+	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
+	$(UV) sync --frozen --quiet --group ui
+	$(RUN)/pytest tests/ui
 
 docs: .venv/.synced  ## the generated pages
 	$(RUN)/python -m lambda_hat_core.plan.reference > docs/config.md

@@ -1,0 +1,80 @@
+"""A headless Chromium, and the folder of its screenshots; without either the tests are left out."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+SCREENSHOTS = Path(__file__).with_name("screenshots")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def missing():
+    """Return what the browser tests lack here, or None."""
+    if shutil.which("chromium") is None:
+        return "no chromium on this machine"
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed"
+    return None
+
+
+def pytest_report_header():
+    what = missing()
+    return what and f"browser tests are left out: {what} (make ui-test installs it)"
+
+
+def pytest_collection_modifyitems(config, items):
+    if missing() is None:
+        return
+    mine = [item for item in items if item.get_closest_marker("ui")]
+    config.hook.pytest_deselected(items=mine)
+    items[:] = [item for item in items if item not in mine]
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A context of a fresh Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    profile = tmp_path_factory.mktemp("profile")
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=shutil.which("chromium"),
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1440, "height": 1000},
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that collects the errors of its scripts, of which there may be none."""
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def shot():
+    """A function that writes a screenshot into tests/ui/screenshots."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+
+    def take(page, name, **options):
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", **options)
+
+    return take

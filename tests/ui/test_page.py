@@ -1,0 +1,70 @@
+"""The gallery page in a browser, from disk: what sorts, filters and unfolds."""
+
+import pytest
+
+from tests.core.test_gallery import gallery, store  # noqa: F401
+
+pytestmark = pytest.mark.ui
+
+
+@pytest.fixture
+def opened(page, store, gallery):  # noqa: F811
+    from lambda_hat_core import stages
+
+    stages.build_gallery(store, gallery, print)
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((store.path("galleries", "exp") / "index.html").as_uri())
+    yield page
+    assert requests and all(url.startswith("file://") for url in requests)
+
+
+def column(page, name):
+    cells = page.locator(f"#runs tbody td.{name}")
+    return cells.evaluate_all("cells => cells.map(cell => cell.dataset.sort)")
+
+
+def test_a_click_sorts_and_another_turns_it_round(opened, shot):
+    shot(opened, "gallery_light", full_page=True)
+    opened.get_by_role("button", name="LLC ± se").click()
+    rising = column(opened, "llc")
+    values = [float(value) for value in rising if value]
+    assert len(values) == 2
+    assert values == sorted(values) and rising[2:] == ["", ""]
+    header = opened.locator("th[aria-sort='ascending']")
+    assert header.inner_text().startswith("LLC")
+    opened.get_by_role("button", name="LLC ± se").click()
+    assert column(opened, "llc") == [*reversed(rising[:2]), "", ""]
+    assert opened.locator("#spoken").inner_text() == "sorted by LLC ± se, falling"
+
+
+def test_the_keyboard_sorts_text(opened):
+    button = opened.get_by_role("button", name="verdict")
+    button.focus()
+    opened.keyboard.press("Enter")
+    assert column(opened, "verdict") == ["failed", "missing", "ok", "suspect"]
+    opened.keyboard.press("Space")
+    assert column(opened, "verdict") == ["suspect", "ok", "missing", "failed"]
+
+
+def test_words_filter_the_rows(opened):
+    opened.get_by_label("Filter").fill("suspect sgld")
+    assert opened.locator("#runs tbody tr:visible").count() == 1
+    assert opened.locator("#spoken").inner_text() == "1 of 4 runs shown"
+    opened.get_by_label("Filter").fill("")
+    assert opened.locator("#runs tbody tr:visible").count() == 4
+
+
+def test_a_link_unfolds_its_run_and_pictures_load(opened, gallery, shot):  # noqa: F811
+    run = next(iter(gallery.runs))
+    details = opened.locator(f"details#{run}")
+    assert details.get_attribute("open") is None
+    opened.locator(f"#runs a[href='#{run}']").click()
+    image = details.locator("img").first
+    image.wait_for(state="visible")
+    assert details.get_attribute("open") is not None
+    opened.wait_for_function("image => image.complete", arg=image.element_handle())
+    assert image.evaluate("image => image.naturalWidth") == 1
+    opened.emulate_media(color_scheme="dark")
+    opened.evaluate("scrollTo(0, 0)")
+    shot(opened, "gallery_dark", full_page=True)
