@@ -1,7 +1,8 @@
 """One process of bench/speed.py: times cells on request, in the environment a worker would have.
 
-Reads one JSON request a line, [sampler, d, batch], and answers each with the CPU and wall seconds
-that one SGLD step (or one NUTS gradient) of one chain costs, for the product and for plain scans.
+Reads one JSON request a line, [sampler, d, batch, variants], and answers each with the CPU and wall
+seconds that one SGLD step (or one NUTS gradient) of one chain costs in each variant: the product's,
+and plain scans.
 """
 
 import json
@@ -44,10 +45,14 @@ Clock = tuple[float, float]
 
 
 class Case(NamedTuple):
-    """One timed call, and what its time is divided by (a count, or one found while it runs)."""
+    """One timed call, and what its time is divided by (a count, or one found while it runs).
+
+    The time of `base` is taken off: what a call costs beside the steps that are counted.
+    """
 
     call: Callable[[], Any]
     units: Callable[[Any], float]
+    base: Callable[[], Any] | None = None
 
 
 def flops(widths: tuple[int, ...], rows: int) -> float:
@@ -157,7 +162,7 @@ def plain_sgld(d: int, batch: int | None, steps: int, noise: Callable, over: str
 
 
 def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
-    """The product with one draw in all, by generator, or one every THIN steps; and plain scans."""
+    """The product's steps, by generator; with a draw every THIN of them; and plain scans."""
     posterior = posterior_of(d)
     size = posterior.w0.size
     guess = flops(WIDTHS[d], batch or N) / 60e9 + size * 4e-9 + 1e-5
@@ -177,9 +182,14 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
         for over in ("vmap", "map")
     }
     draws = max(2, steps // THIN)
+
+    def steps_alone(noise: Any) -> Case:
+        one, all_of_them = (product(kernel(noise), monitor, 1, thin) for thin in (1, steps))
+        return Case(all_of_them, scaled(steps - 1), base=one)
+
     return {
-        "threefry": Case(product(kernel("threefry"), monitor, 1, steps), scaled(steps)),
-        "philox": Case(product(kernel("philox"), monitor, 1, steps), scaled(steps)),
+        "threefry": steps_alone("threefry"),
+        "philox": steps_alone("philox"),
         "recorded": Case(product(kernel("threefry"), monitor, draws, THIN), scaled(draws * THIN)),
         **plain,
     }
@@ -223,19 +233,34 @@ def gemm() -> Case:
 
 @cache
 def cases(sampler: str, d: int, batch: int | None) -> dict[str, Case]:
-    """Build a cell once, and compile it."""
+    """Build a cell once."""
     built = sgld_cases(d, batch) if sampler == "sgld" else nuts_cases(d)
-    built["gemm"] = gemm()
-    for case in built.values():
-        jax.block_until_ready(case.call())
-    return built
+    return {**built, "gemm": gemm()}
+
+
+@cache
+def compiled(sampler: str, d: int, batch: int | None, variant: str) -> Case:
+    """Call a variant once, so that timed calls compile nothing."""
+    case = cases(sampler, d, batch)[variant]
+    for call in (case.call, case.base):
+        if call is not None:
+            jax.block_until_ready(call())
+    return case
+
+
+def clocked(call: Callable[[], Any]) -> tuple[Any, Clock]:
+    """Return what a call returns, and its CPU and wall seconds."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    out = jax.block_until_ready(call())
+    return out, (time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def timed(case: Case) -> Clock:
     """CPU and wall seconds a unit."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    out = jax.block_until_ready(case.call())
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    out, (cpu, wall) = clocked(case.call)
+    if case.base is not None:
+        _, (less_cpu, less_wall) = clocked(case.base)
+        cpu, wall = cpu - less_cpu, wall - less_wall
     units = case.units(out)
     return cpu / units, wall / units
 
@@ -243,11 +268,11 @@ def timed(case: Case) -> Clock:
 def main() -> None:
     """Serve requests until the input ends."""
     for line in sys.stdin:
-        sampler, d, batch = json.loads(line)
-        measured = {name: timed(case) for name, case in cases(sampler, d, batch).items()}
-        rows = batch or N
-        answer = {"devices": jax.device_count(), "flops": flops(WIDTHS[d], rows), **measured}
+        sampler, d, batch, variants = json.loads(line)
+        wanted = [*(variants or set(cases(sampler, d, batch)) - {"gemm"}), "gemm"]
+        measured = {name: timed(compiled(sampler, d, batch, name)) for name in wanted}
         assert all(math.isfinite(cpu) for cpu, _ in measured.values())
+        answer = {"devices": jax.device_count(), "flops": flops(WIDTHS[d], batch or N), **measured}
         print(json.dumps(answer), flush=True)
 
 
