@@ -82,8 +82,7 @@ def hessian_spectrum(
 ) -> tuple[Spectrum, float]:
     """Return the spectrum and its work in full-gradient evaluations (2 a product and point).
 
-    Args:
-        at: points whose Hessians are averaged; None is w* alone.
+    The Hessian is averaged over the points `at`; None is w* alone.
     """
     d = posterior.w0.size
     k = min(rank, d)
