@@ -59,7 +59,8 @@ class LocalTag(Frozen):
 
     def route(self) -> str:
         """Return in words where payloads go."""
-        return f"local, {self.slots} at once, {self.threads} thread(s) each"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"local, {self.slots} at once, {threads} each"
 
 
 class Tags(Frozen):

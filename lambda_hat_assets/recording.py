@@ -50,7 +50,7 @@ def recorded(
         lines = [f"{key} failed: {why}" for key, why in failed.items()]
         raise dg.Failure("; ".join(lines), metadata={"failed": failed}, allow_retries=False)
     for output in context.assets_def.check_specs_by_output_name:
-        if output in context.selected_output_names:
+        if output in context.op_execution_context.selected_output_names:
             yield dg.Output(None, output)
 
 
@@ -63,24 +63,9 @@ def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Eve
         metadata=_metadata(project, result),
         tags={"dagster/data_version": result.key, "dagster/code_version": code_version()},
     )
-    yield from checks.evaluations(asset, result.key, _checks(result))
-
-
-def _checks(result: Result) -> list[dict[str, Any]]:
-    if result.kind != "targets":
-        return result.record.get("checks", [])
-    passed = result.record["is_minimum"]
-    reasons = "; ".join(result.record["audit_reasons"]) or "w* passed its audit"
-    return [
-        {
-            "name": "minimum",
-            "passed": passed,
-            "severity": "warn",
-            "value": result.record["grad_norm"],
-            "threshold": None,
-            "text": reasons,
-        }
-    ]
+    record = result.record
+    found = [checks.audit(record)] if result.kind == "targets" else record.get("checks", [])
+    yield from checks.evaluations(asset, result.key, found)
 
 
 def _metadata(project: Project, result: Result) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.losses import Supervised
-from lambda_hat_core.targets.audit import Audit
+from lambda_hat_core.targets.audit import LIMIT, Audit
 from lambda_hat_core.targets.known import Known
 from lambda_hat_core.targets.polish import separated
 from lambda_hat_core.targets.problem import Problem
@@ -31,7 +31,6 @@ def facts(
         notes.append("w* lies at a kink: a mean of the gradients of its sides vanishes")
     if not found.exact:
         notes.append(f"eigenvalues are Lanczos estimates of {found.spectrum.size} steps")
-    held_out = None if problem.test is None else float(problem.loss.mean(w, problem.test))
     return {
         "n": problem.n,
         "d": int(w.size),
@@ -39,13 +38,13 @@ def facts(
         "kind": spec.model.kind,
         "loss": problem.loss.name if isinstance(problem.loss, Supervised) else "own",
         "loss0": found.loss0,
-        "test_loss": held_out,
         "grad_norm": found.grad_norm,
         "min_eigenvalue": float(found.spectrum[0]),
         "max_eigenvalue": float(found.spectrum[-1]),
         "off_centre_bias": found.off_centre_bias,
         "is_minimum": not found.reasons,
         "audit_reasons": list(found.reasons),
+        "audit_limit": LIMIT,
         "audit_notes": notes,
         "llc_known": None if exact is None else float(exact.llc),
         "llc_known_reason": answer.reason,

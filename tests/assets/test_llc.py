@@ -121,3 +121,57 @@ def test_the_launchpad_may_name_another_loaded_experiment(site, built):
     assert 'experiment is "othr": no experiment of that name' in str(
         failure.step_failure_data.error.cause.message
     )
+
+
+def test_in_a_batch_a_key_fails_alone(site, built):
+    site.experiment(seeds=(*range(100, 109), 13), samplers=("sgld",))
+    site.card(max_concurrent=1)
+    project = site.project()
+    assert not llc(site, built(project)).success
+    (bad,) = [id for id, spec in project.runs.items() if spec.seed == 13]
+    assert partitions(site, "analyses", "sgld") == set(project.runs) - {bad}
+    runs = site.instance.get_runs(dg.RunsFilter(job_name="sgld"))
+    assert 1 < len(runs) < 10
+    statuses = [run.status for run in runs]
+    assert statuses.count(dg.DagsterRunStatus.FAILURE) == 1
+    for asset in ("runs", "analyses"):
+        unmade = site.instance.event_log_storage
+        left = unmade.get_latest_asset_partition_materialization_attempts_without_materializations(
+            dg.AssetKey([asset, "sgld"])
+        )
+        assert set(left) == {bad}
+    checks = site.instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(dg.AssetKey(["analyses", "sgld"]), "finite"), limit=20
+    )
+    events = [record.event.dagster_event for record in checks if record.event]
+    made = [event for event in events if event.event_type_value == "ASSET_CHECK_EVALUATION"]
+    passed = {event.asset_check_evaluation_data.partition for event in made}
+    assert passed == set(project.runs) - {bad}
+
+
+def test_batches_are_contiguous_whole_and_no_longer_than_asked():
+    from lambda_hat_assets.jobs.batches import batch_size, batches
+
+    order = list("abcdefgh")
+    assert list(batches(order, set("abdefh"), 2)) == [["a", "b"], ["d", "e"], ["f"], ["h"]]
+    assert list(batches(order, set(), 3)) == []
+    assert [batch_size(count, 2) for count in (0, 1, 8, 20, 1000)] == [1, 1, 1, 3, 20]
+
+
+def test_a_batch_is_taken_once_and_a_dead_owner_frees_it(tmp_path, monkeypatch):
+    import tempfile
+
+    from lambda_hat_assets.claims import Claims
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    work = [["a"], ["b"], ["c"]]
+    one = Claims("job").take(work, lambda key: False)
+    two = Claims("job").take(work, lambda key: key == "b")
+    assert next(one) == ["a"]
+    assert next(two) == ["c"]
+    one.close()
+    assert next(two) == ["b"]
+    assert list(Claims("job").take(work, lambda key: False)) == [["a"]]
+    assert list(two) == []
+    Claims("job").forget()
+    assert not list(tmp_path.iterdir())
