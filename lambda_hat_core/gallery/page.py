@@ -12,6 +12,7 @@ from lambda_hat_core.gallery.rows import Row, split
 
 ASSETS = "assets"
 _FEW_TARGETS = 12
+_FEW_RUNS = 12
 _VERDICT_AT = 6
 """Column of the verdict, after those of the estimate."""
 
@@ -174,8 +175,10 @@ def _section(section: Section, folder: Path) -> str:
             "<details><summary>The target: training, fit, data and curvature at w*</summary>"
             f"{_figures(section.figures, section.label, folder)}</details>"
         )
-    parts += [_run(row, section.diagnostics[row.run], folder) for row in section.rows]
-    return _lines([*parts, "</section>"])
+    runs = _lines(_run(row, section.diagnostics[row.run], folder) for row in section.rows)
+    if len(section.rows) > _FEW_RUNS:
+        runs = f"<details><summary>Each of {len(section.rows)} runs</summary>{runs}</details>"
+    return _lines([*parts, runs, "</section>"])
 
 
 def _target_facts(section: Section) -> str:

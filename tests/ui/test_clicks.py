@@ -1,0 +1,218 @@
+"""What a person does in the Dagster UI, on real numerics: click, backfill, look at the results."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.ui
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENT = {
+    "experiment": "tiny",
+    "targets": [
+        {"model": {"kind": "quadratic", "d": 2}, "data": {"n_data": 1000}, "seed": seed}
+        for seed in range(3)
+    ],
+    "samplers": [{"name": "nuts", "overrides": {"n_draws": 150, "n_burn": 50, "n_warmup": 60}}],
+    "posterior": {"gamma": 10.0},
+}
+PATIENCE = 300.0
+"""Seconds for one launch; a machine that does nothing else needs a tenth of it."""
+
+_STATS = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) {
+... on AssetNode { partitionStats { numMaterialized numFailed } } } }"""
+
+
+class Ui(NamedTuple):
+    """A running `dagster dev`."""
+
+    root: Path
+    url: str
+
+    @property
+    def home(self):
+        return self.root / "runs"
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory):
+    root = tmp_path_factory.mktemp("site")
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(ROOT / name, root)
+    (root / "config" / "experiment").mkdir(parents=True)
+    (root / "config" / "experiment" / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    (root / "config" / "card").mkdir()
+    shutil.copy(ROOT / "config" / "card" / "local.yaml", root / "config" / "card")
+    (root / "dagster").mkdir()
+    shutil.copy(ROOT / "dagster.yaml", root / "dagster")
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"LAMBDA_HAT_HOME": str(root / "runs"), "LAMBDA_HAT_EXPERIMENT": "tiny"}
+    env |= {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(root / "dagster")}
+    port = free_port()
+    with (root / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)],
+            cwd=root,
+            env=env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    yield Ui(root, f"http://127.0.0.1:{port}")
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(60)
+    finally:
+        end(process)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def end(process):
+    """Kill what is left of a process's session."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def wait_for(condition, what):
+    limit = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < limit, f"still waiting for {what}"
+        time.sleep(1)
+
+
+def answers(page, ui):
+    from playwright.sync_api import Error
+
+    try:
+        return page.request.get(ui.url).ok
+    except Error:
+        return False
+
+
+def materialised(page, ui, *path):
+    """Return how many partitions of an asset the UI knows as made; none may have failed."""
+    body = {"query": _STATS, "variables": {"path": path}}
+    answer = page.request.post(f"{ui.url}/graphql", data=body).json()
+    stats = answer["data"]["assetNodeOrError"]["partitionStats"]
+    assert stats["numFailed"] == 0, path
+    return stats["numMaterialized"]
+
+
+def dialog(page, button):
+    page.get_by_role("button", name=button).first.click()
+    return page.get_by_role("button", name=re.compile("^Launch"))
+
+
+def launch_one(page, button, key):
+    """Materialise one partition by clicking."""
+    launch = dialog(page, button)
+    page.get_by_text("Select a partition").click()
+    page.get_by_text(key, exact=True).locator("visible=true").first.click()
+    page.keyboard.press("Escape")
+    launch.click()
+    launch.wait_for(state="hidden")
+
+
+def launch_missing(page, button):
+    """Launch a backfill of what is missing by clicking."""
+    launch = dialog(page, button)
+    page.get_by_role("button", name="Missing", exact=True).click()
+    launch.click()
+    launch.wait_for(state="hidden")
+
+
+def made(ui, kind):
+    return sorted(path.name for path in (ui.home / kind).glob("[!._]*"))
+
+
+def test_everything_by_clicking(page, ui, shot):
+    wait_for(lambda: answers(page, ui), "the web server")
+    page.goto(f"{ui.url}/asset-groups")
+    for name in ("targets", "nuts", "results"):
+        page.get_by_text(name, exact=True).locator("visible=true").first.wait_for()
+    shot(page, "1_graph")
+
+    target, run = planned(ui)
+    targets, nuts = f"{ui.url}/assets/targets", f"{ui.url}/locations/lambda_hat_assets/jobs/nuts"
+    page.goto(targets)
+    launch_one(page, "Materialize…", target)
+    wait_for(lambda: materialised(page, ui, "targets") == 1, "the first target")
+    page.goto(nuts)
+    launch_one(page, "Materialize all…", run)
+    wait_for(lambda: materialised(page, ui, "analyses", "nuts") == 1, "the first analysis")
+    assert (made(ui, "targets"), made(ui, "analyses")) == ([target], [run])
+
+    page.goto(targets)
+    launch_missing(page, "Materialize…")
+    wait_for(lambda: materialised(page, ui, "targets") == 3, "the other targets")
+    page.goto(nuts)
+    launch_missing(page, "Materialize all…")
+    wait_for(lambda: materialised(page, ui, "analyses", "nuts") == 3, "the other analyses")
+    assert materialised(page, ui, "runs", "nuts") == 3
+
+    page.goto(f"{ui.url}/assets/galleries")
+    launch_one(page, "Materialize…", "tiny")
+    wait_for(lambda: materialised(page, ui, "galleries") == 1, "the gallery")
+    page.goto(f"{ui.url}/assets/llc_results")
+    page.get_by_role("button", name="Materialize").first.click()
+    wait_for((ui.home / "llc.duckdb").exists, "the table")
+    page.goto(f"{ui.url}/asset-groups")
+    page.get_by_text("results", exact=True).locator("visible=true").first.wait_for()
+    shot(page, "2_all_green")
+
+    look_at_an_analysis(page, ui, run, shot)
+    look_at_the_gallery(page, ui, shot)
+
+
+def planned(ui):
+    """Return the first target and its run."""
+    from lambda_hat_core.plan.plan import load_plan
+
+    plan = load_plan(ui.root / "config" / "experiment" / "tiny.yaml", ui.root / "config")
+    run = next(iter(plan.runs))
+    return plan.runs[run].target, run
+
+
+def look_at_an_analysis(page, ui, run, shot):
+    page.goto(f"{ui.url}/assets/analyses/nuts?view=partitions&partition={run}")
+    page.get_by_text("r_hat", exact=True).first.wait_for()
+    shot(page, "3_analysis")
+    row = page.locator("tr", has=page.get_by_text("trace", exact=True))
+    row.get_by_text("Show Markdown").click()
+    figure = page.locator("img[src^='data:image/png']").first
+    figure.wait_for()
+    assert figure.evaluate("image => image.naturalWidth") > 400
+    shot(page, "4_figure")
+    page.goto(f"{ui.url}/assets/analyses/nuts")
+    page.get_by_role("button", name="Plots").click()
+    page.locator("canvas").first.wait_for()
+    page.get_by_text("llc_se", exact=True).first.wait_for()
+    shot(page, "5_plots")
+
+
+def look_at_the_gallery(page, ui, shot):
+    page.goto((ui.home / "galleries" / "tiny" / "index.html").as_uri())
+    page.get_by_role("button", name="LLC ± se").click()
+    cells = page.locator("#runs tbody td.llc")
+    values = cells.evaluate_all("cells => cells.map(cell => Number(cell.dataset.sort))")
+    assert len(values) == 3 and values == sorted(values)
+    shot(page, "6_gallery", full_page=True)
