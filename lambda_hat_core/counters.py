@@ -63,8 +63,12 @@ def _key(words: Words) -> PRNGKeyArray:
     return jr.wrap_key_data(jnp.stack(words, axis=-1), impl="threefry2x32")
 
 
-def _below(size: int) -> Words:
-    index = jax.lax.iota(jnp.uint32, size)
+def _below(shape: tuple[int, ...]) -> Words:
+    """Counters 0, 1, ... in the order of a flattened array of this shape."""
+    index, stride = jnp.zeros(shape, jnp.uint32), 1
+    for axis in reversed(range(len(shape))):
+        index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
+        stride *= shape[axis]
     return jnp.zeros_like(index), index
 
 
@@ -79,45 +83,48 @@ def split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     return fold_in(key, 0), fold_in(key, 1)
 
 
-def bits(key: PRNGKeyArray, size: int) -> UInt32[Array, " size"]:
+def bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """Return 32 random bits each: jax.random.bits."""
-    high, low = threefry2x32(_words(key), _below(size))
+    high, low = threefry2x32(_words(key), _below(shape))
     return high ^ low
 
 
-def long_bits(key: PRNGKeyArray, size: int) -> UInt64[Array, " size"]:
+def long_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt64[Array, "..."]:
     """Return 64 random bits each, as jax.random.bits does where 64-bit types are enabled."""
-    high, low = threefry2x32(_words(key), _below(size))
+    high, low = threefry2x32(_words(key), _below(shape))
     with jax.enable_x64(True):
         return high.astype(jnp.uint64) << 32 | low.astype(jnp.uint64)
 
 
-def philox_bits(key: PRNGKeyArray, size: int) -> UInt32[Array, " size"]:
-    """Return 32 random bits each, four a block of Philox4x32-10.
+def philox_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """Return 32 random bits each, four a block of Philox4x32-10 along the last axis.
 
     Blocks are counted by the first counter word, so a key holds 2^34 numbers. The barriers keep
     XLA from computing a block again for each of its words.
     """
+    *rows, columns = shape
+    _, block = _below((*rows, -(-columns // 4)))
     with jax.enable_x64(True):
-        block = jax.lax.iota(jnp.uint64, -(-size // 4))
+        block = block.astype(jnp.uint64)
         zero = jnp.zeros_like(block)
         key_words = tuple(word.astype(jnp.uint64) for word in _words(key))
         a, b, c, d = philox4x32(key_words, (block, zero, zero, zero))
         pairs = jax.lax.optimization_barrier((a | b << 32, c | d << 32))
-        words = jax.lax.bitcast_convert_type(jnp.concatenate(pairs), jnp.uint32)
-    return jax.lax.optimization_barrier(words.reshape(-1))[:size]
+        words = jax.lax.bitcast_convert_type(jnp.concatenate(pairs, axis=-1), jnp.uint32)
+    return jax.lax.optimization_barrier(words.reshape(*rows, -1))[..., :columns]
 
 
-def philox_long_bits(key: PRNGKeyArray, size: int) -> UInt64[Array, " size"]:
+def philox_long_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt64[Array, "..."]:
     """Return 64 random bits each, two a block of Philox4x32-10."""
-    words = philox_bits(key, 2 * size).reshape(size, 2)
+    *rows, columns = shape
+    words = philox_bits(key, (*rows, 2 * columns)).reshape(*shape, 2)
     with jax.enable_x64(True):
         return jax.lax.bitcast_convert_type(words, jnp.uint64)
 
 
 def indices(key: PRNGKeyArray, size: int, n: int) -> Int32[Array, " size"]:
     """Draw `size` integers from 0 .. n - 1; each has its probability within n / 2^64 of 1 / n."""
-    high, low = threefry2x32(_words(key), _below(size))
+    high, low = threefry2x32(_words(key), _below((size,)))
     with jax.enable_x64(True):
         carry = (low.astype(jnp.uint64) * jnp.uint64(n)) >> 32
         return ((high.astype(jnp.uint64) * jnp.uint64(n) + carry) >> 32).astype(jnp.int32)

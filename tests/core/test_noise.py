@@ -11,7 +11,7 @@ import pytest
 from scipy import special, stats
 
 from lambda_hat_core import counters
-from lambda_hat_core.samplers.noise import _single, standard_normal
+from lambda_hat_core.samplers.noise import _grid, _single, standard_normal
 
 GENERATORS = ("threefry", "philox")
 PI = "243f6a88 85a308d3 13198a2e 03707344 a4093822 299f31d0"
@@ -66,10 +66,11 @@ def test_keys_and_bits_are_those_of_jax_random():
     )
     ours = jnp.stack(counters.split(key))
     assert jr.key_data(ours).tolist() == jr.key_data(jr.split(key)).tolist()
-    assert counters.bits(key, 1001).tolist() == jr.bits(key, (1001,)).tolist()
+    assert counters.bits(key, (1001,)).tolist() == jr.bits(key, (1001,)).tolist()
+    assert counters.bits(key, (3, 5, 7)).tolist() == jr.bits(key, (3, 5, 7)).tolist()
     with jax.enable_x64(True):
-        expected = jr.bits(key, (77,), jnp.uint64).tolist()
-    assert counters.long_bits(key, 77).tolist() == expected
+        expected = jr.bits(key, (7, 11), jnp.uint64).tolist()
+    assert counters.long_bits(key, (7, 11)).tolist() == expected
 
 
 def test_a_philox_key_and_its_block_number_decide_its_words():
@@ -78,10 +79,10 @@ def test_a_philox_key_and_its_block_number_decide_its_words():
         words = tuple(jr.key_data(key).astype(jnp.uint64))
         zero = jnp.uint64(0)
         blocks = [counters.philox4x32(words, (jnp.uint64(i), zero, zero, zero)) for i in range(3)]
-    first = {int(word) for block in blocks for word in block}
-    assert set(counters.philox_bits(key, 12).tolist()) == first
-    assert len(first) == 12
-    assert counters.philox_bits(key, 10).shape == (10,)
+    first = sorted(int(word) for block in blocks for word in block)
+    assert sorted(counters.philox_bits(key, (12,)).tolist()) == first
+    assert sorted(counters.philox_bits(key, (3, 4)).reshape(-1).tolist()) == first
+    assert counters.philox_bits(key, (2, 5)).shape == (2, 5)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -94,7 +95,8 @@ def test_normals_are_the_inverse_cdf_of_their_bits(generator, wide):
         ("threefry", True): counters.long_bits,
         ("philox", True): counters.philox_long_bits,
     }
-    bits = np.asarray(draws[generator, wide](key, size))
+    grid = _grid(size)
+    bits = np.asarray(draws[generator, wide](key, grid)).reshape(-1)[:size]
     with jax.enable_x64(wide):
         like = jnp.zeros(size, jnp.float64 if wide else jnp.float32)
         got = np.asarray(standard_normal(key, like, generator))
@@ -117,6 +119,13 @@ def test_single_precision_tails_reach_six_sigma():
     assert np.max(np.abs(got - expected)[near]) < 1e-5
     assert np.max(np.abs(got / expected - 1)[~near]) < 5e-4
     assert 6.2 < np.max(got) < 6.4
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 1000, 1024, 1025, 10_213])
+def test_the_grid_of_a_vector_wastes_little(size):
+    rows, columns = _grid(size)
+    assert size <= rows * columns < size + 16 * rows
+    assert columns <= 1024
 
 
 @cache
