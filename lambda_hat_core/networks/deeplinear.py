@@ -62,20 +62,18 @@ class DeepLinear:
             return x @ reduce(jnp.matmul, layers)
         return reduce(jnp.matmul, layers, x)
 
-    def factor(self, product: Float[Array, "p q"]) -> Weights:
-        """Return balanced weights of the given product: every layer has the product's rank.
+    def factor(self, product: Float[Array, "p q"], rank: int) -> Weights:
+        """Return balanced weights of a product of the given rank: every layer has that rank.
 
         Raises:
             ValueError: if the rank is larger than the narrowest layer.
         """
-        left, singular, right = jnp.linalg.svd(product, full_matrices=False)
-        keep = singular > singular[0] * max(product.shape) * jnp.finfo(product.dtype).eps
-        rank = int(jnp.sum(keep))
         if rank > min(self.widths):
             raise ValueError(
                 f"deep linear: a product of rank {rank} does not pass widths {self.widths}; "
                 "choose rank <= min(widths)"
             )
+        left, singular, right = jnp.linalg.svd(product, full_matrices=False)
         depth = len(self.widths) - 1
         root = jnp.diag(singular[:rank] ** (1 / depth))
         inner = [root] * (depth - 2)

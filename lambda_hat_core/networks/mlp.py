@@ -77,12 +77,15 @@ class Mlp:
     def init(self, key: PRNGKeyArray) -> Weights:
         """Draw normal weights that keep the variance, and biases uniform in +-1/sqrt(fan-in)."""
         gain = 2.0 if self.activation in _HALVED else 1.0
+        weight_key, bias_key = jr.split(key)
+        normal = split(self.shapes, jr.normal(weight_key, (self.size,)))
+        uniform = split(self.shapes, jr.uniform(bias_key, (self.size,), minval=-1.0, maxval=1.0))
         arrays: dict[str, Array] = {}
         for i, (fan_in, width) in enumerate(pairwise(self.widths), start=1):
-            weight_key, bias_key = jr.split(jr.fold_in(key, i))
             reach = 1 / math.sqrt(fan_in)
-            arrays[f"weight{i}"] = jr.normal(weight_key, (fan_in, width)) * reach * gain**0.5
-            arrays[f"bias{i}"] = jr.uniform(bias_key, (width,), minval=-reach, maxval=reach)
+            arrays[f"weight{i}"] = normal[f"weight{i}"] * reach * gain**0.5
+            if self.bias:
+                arrays[f"bias{i}"] = uniform[f"bias{i}"] * reach
             arrays[f"scale{i}"], arrays[f"shift{i}"] = jnp.ones(width), jnp.zeros(width)
         return join(self.shapes, arrays)
 

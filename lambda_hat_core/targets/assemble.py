@@ -2,13 +2,14 @@
 
 from typing import Literal
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from lambda_hat_core import custom
 from lambda_hat_core.config import model
-from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic
+from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic, Teacher
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.networks import Network, NetworkSpec, make_network
@@ -20,6 +21,7 @@ from lambda_hat_core.targets.choice import default_loss, supervised
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
 from lambda_hat_core.targets.truths import make_truth
+from lambda_hat_core.types import Weights
 
 _SYNTHETIC_DIMS = (4, 1)
 
@@ -104,7 +106,7 @@ def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -
 def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
     network = network_of(spec, kind)
     loss = loss_of(spec, spec.training.loss, None)
-    start = network.init(stream(spec.seed, "initial weights"))
+    start = _initial(stream(spec.seed, "initial weights"), network)
     problem = Problem(loss, None, spec.data.n_data, start, network.shapes)
     match spec.data:
         case Digits():
@@ -130,22 +132,36 @@ def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
     return problem
 
 
+@eqx.filter_jit
+def _initial(key: PRNGKeyArray, network: Network) -> Weights:
+    return network.init(key)
+
+
 def _labelled(
     problem: Problem, spec: TargetSpec, data: Synthetic, network: Network, kind: NetworkSpec
 ) -> Problem:
-    truth = make_truth(stream(spec.seed, "teacher"), kind, network, spec.teacher)
-    rate = spec.teacher.dropout_rate if spec.teacher is not None else 0.0
-    batches: list[tuple[Array, Array]] = []
-    clean: list[Array] = []
-    for name, x in zip(("train", "test"), inputs(data, spec.seed, network.in_dim), strict=True):
-        exact = truth.network.apply(truth.weights, x)
-        clean.append(exact)
-        masked = dropout(stream(spec.seed, f"dropout {name}"), rate, exact)
-        drawn = noise(data, stream(spec.seed, f"noise {name}"), x, exact.shape[1])
-        batches.append((x, masked + drawn))
+    names = ("input law", "inputs", "teacher", "dropout", "noise")
+    keys = {name: stream(spec.seed, name) for name in names}
+    (x, y, exact), truth = _synthesise(keys, data, network, kind, spec.teacher)
+    n = data.n_data
     return problem._replace(
-        data=batches[0],
-        test=batches[1],
-        clean=(clean[0], clean[1]),
-        truth=truth.weights if truth.in_student else None,
+        data=(x[:n], y[:n]), test=(x[n:], y[n:]), clean=(exact[:n], exact[n:]), truth=truth
     )
+
+
+@eqx.filter_jit
+def _synthesise(
+    keys: dict[str, PRNGKeyArray],
+    data: Synthetic,
+    network: Network,
+    kind: NetworkSpec,
+    teacher: Teacher | None,
+) -> tuple[tuple[Array, Array, Array], Weights | None]:
+    """Return inputs, labels and labels without noise of training then test, and the truth."""
+    truth = make_truth(keys["teacher"], kind, network, teacher)
+    rate = teacher.dropout_rate if teacher is not None else 0.0
+    x = inputs(data, keys["input law"], keys["inputs"], network.in_dim)
+    exact = truth.network.apply(truth.weights, x)
+    drawn = noise(data, keys["noise"], x, exact.shape[1])
+    y = dropout(keys["dropout"], rate, exact) + drawn
+    return (x, y, exact), truth.weights if truth.in_student else None

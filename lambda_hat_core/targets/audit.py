@@ -56,12 +56,24 @@ class Audit(NamedTuple):
     work: float
 
 
-@eqx.filter_jit
-def _decompose(
-    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch
-) -> tuple[Scalar, Weights, Array, Array]:
-    """Return L_n, its gradient, and eigenpairs: all of them, or those Lanczos sees first."""
+class _Measured(NamedTuple):
+    """Eigenpairs `theta`, `vectors`: all of them, or those Lanczos sees first from a random start.
 
+    `own` are those of the gradient's Krylov space, in which g^T f(H) g is a Gauss quadrature.
+    """
+
+    loss: Scalar
+    gradient: Weights
+    theta: Array
+    vectors: Array
+    own: tuple[Array, Array]
+    bias: Scalar
+
+
+@eqx.filter_jit
+def _measure(
+    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, nbeta: Scalar, gamma: Scalar
+) -> _Measured:
     def mean(w: Weights) -> Scalar:
         return loss.mean(w, data)
 
@@ -72,25 +84,17 @@ def _decompose(
     d = w.size
     if d <= DENSE:
         hessian = jax.lax.map(hvp, jnp.eye(d), batch_size=16)
-        theta, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2)
-        return value, gradient, theta, vectors.T
-    theta, vectors = lanczos(key, hvp, d, _RANK)
-    return value, gradient, theta, vectors
+        theta, columns = jnp.linalg.eigh((hessian + hessian.T) / 2)
+        own = theta, vectors = theta, columns.T
+    else:
+        spectrum_key, gradient_key = jr.split(key)
+        theta, vectors = lanczos(spectrum_key, hvp, d, _RANK)
+        own = lanczos(gradient_key, hvp, d, _RANK, start=gradient)
+    scaled = _scale(own[0], nbeta, gamma) * (own[1] @ gradient)
+    return _Measured(value, gradient, theta, vectors, own, jnp.sum(scaled**2))
 
 
-@eqx.filter_jit
-def _from_gradient(
-    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, gradient: Weights
-) -> tuple[Array, Array]:
-    """Ritz pairs of the gradient's own Krylov space, in which g^T f(H) g is a Gauss quadrature."""
-
-    def hvp(v: Weights) -> Weights:
-        return jax.jvp(jax.grad(lambda u: loss.mean(u, data)), (w,), (v,))[1]
-
-    return lanczos(key, hvp, w.size, _RANK, start=gradient)
-
-
-def _scale(theta: Array, nbeta: float, gamma: float) -> Array:
+def _scale(theta: Array, nbeta: Scalar, gamma: Scalar) -> Array:
     """Root of nbeta^2/2 (nbeta h + gamma)^-1; curvature within rounding of 0 counts as 0."""
     floor = jnp.finfo(theta.dtype).eps * jnp.max(jnp.abs(theta)) * theta.size
     stiff = jnp.where(theta > floor, nbeta * theta, 0.0) + gamma
@@ -105,8 +109,8 @@ def _hull_bias(
     data: Batch,
     theta: Array,
     vectors: Array,
-    nbeta: float,
-    gamma: float,
+    nbeta: Scalar,
+    gamma: Scalar,
 ) -> Scalar:
     """Least off-centre bias over the convex hull of gradients sampled around w.
 
@@ -148,33 +152,29 @@ def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
 
 def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamma: float) -> Audit:
     """Measure w at the given temperature and localisation."""
-    d = w.size
+    exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
-    spectrum_key, gradient_key, hull_key = jr.split(key, 3)
-    value, gradient, theta, vectors = _decompose(spectrum_key, loss, w, data)
-    exact = d <= DENSE
-    work = 1.0 + 2.0 * min(d, DENSE if exact else _RANK)
-    own_theta, own_vectors = theta, vectors
-    if not exact and float(jnp.linalg.norm(gradient)) > 0:
-        own_theta, own_vectors = _from_gradient(gradient_key, loss, w, data, gradient)
-        work += 2.0 * _RANK
-    scaled = _scale(own_theta, nbeta, gamma) * (own_vectors @ gradient)
-    bias = float(jnp.sum(scaled**2))
-    kinked = False
+    measure_key, hull_key = jr.split(key)
+    at = (jnp.asarray(nbeta, w.dtype), jnp.asarray(gamma, w.dtype))
+    seen = _measure(measure_key, loss, w, data, *at)
+    work = 1.0 + (2.0 * w.size if exact else 4.0 * _RANK)
+    bias, kinked = float(seen.bias), False
     if bias > LIMIT and data is not None:
-        hull = _hull_bias(hull_key, loss, w, data, own_theta, own_vectors, nbeta, gamma)
+        hull = float(_hull_bias(hull_key, loss, w, data, *seen.own, *at))
         work += _SAMPLES + 1.0
-        kinked = float(hull) <= LIMIT
-        bias = float(hull) if kinked else bias
-    lowest, highest = float(theta[0]), float(theta[-1])
+        kinked = hull <= LIMIT
+        bias = hull if kinked else bias
+    value, grad_norm = float(seen.loss), float(np.linalg.norm(np.asarray(seen.gradient)))
+    spectrum = np.asarray(seen.theta)
+    lowest, highest = spectrum[0].item(), spectrum[-1].item()
     fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
     reasons = []
-    if not np.isfinite([float(value), lowest, highest, bias]).all():
-        reasons.append(f"L_n = {float(value)} or its derivatives are not finite at w*")
+    if not np.isfinite([value, lowest, highest, bias]).all():
+        reasons.append(f"L_n = {value} or its derivatives are not finite at w*")
     if bias > LIMIT:
         reasons.append(
             f"nbeta L_n falls by {bias:.3g} from w* to the centre of its quadratic (limit {LIMIT}; "
-            f"|grad L_n| = {float(jnp.linalg.norm(gradient)):.2g})"
+            f"|grad L_n| = {grad_norm:.2g})"
         )
     if fall > LIMIT:
         reasons.append(
@@ -182,13 +182,13 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
             f"within the localiser's width (limit {LIMIT})"
         )
     return Audit(
-        loss0=float(value),
-        grad_norm=float(jnp.linalg.norm(gradient)),
-        spectrum=np.asarray(theta),
+        loss0=value,
+        grad_norm=grad_norm,
+        spectrum=spectrum,
         exact=exact,
         off_centre_bias=bias,
         kinked=kinked,
         reasons=tuple(reasons),
-        lowest_vector=vectors[0],
+        lowest_vector=seen.vectors[0],
         work=work,
     )

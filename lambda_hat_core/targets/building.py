@@ -1,5 +1,6 @@
 """Build a target: assemble, train, polish, audit, attach what is known. Pure numerics, no paths."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +15,6 @@ from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks.layout import split
 from lambda_hat_core.streams import stream
 from lambda_hat_core.target import Loss
 from lambda_hat_core.targets.assemble import assemble
@@ -83,6 +83,9 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
     views = {"curve": trained.curve, "spectrum": found.spectrum, **_outputs(problem, polished.w)}
     meta = {
         **facts(spec, problem, polished.w, found, answer),
+        "test_loss": None
+        if problem.test is None
+        else float(_mean(problem.loss, polished.w, problem.test)),
         "train": {
             "steps": spec.training.steps if trained.work else 0,
             "polish_iterations": polished.iterations,
@@ -91,10 +94,12 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
             "work_fge": trained.work + polished.work + found.work,
         },
     }
-    params = split(problem.shapes, polished.w)
-    return BuiltTarget(
-        spec, {name: np.asarray(a) for name, a in params.items()}, _arrays(problem), meta, views
-    )
+    ends = np.cumsum([math.prod(shape) for _, shape in problem.shapes])[:-1]
+    parts = np.split(np.asarray(polished.w), ends)
+    params = {
+        name: part.reshape(shape) for (name, shape), part in zip(problem.shapes, parts, strict=True)
+    }
+    return BuiltTarget(spec, params, _arrays(problem), meta, views)
 
 
 def _finite_data(spec: TargetSpec, data: Batch) -> None:
@@ -153,13 +158,22 @@ def _outputs(problem: Problem, w: Weights) -> dict[str, np.ndarray]:
         return {"slices": np.asarray(_slices(problem.loss, w))}
     if not isinstance(problem.loss, Supervised):
         return {}
-    apply = eqx.filter_jit(problem.loss.network.apply)
     batches = {"train": problem.data, "test": problem.test}
     return {
-        f"outputs_{name}": np.asarray(apply(w, batch[0]))
+        f"outputs_{name}": np.asarray(_apply(problem.loss, w, batch[0]))
         for name, batch in batches.items()
         if batch is not None
     }
+
+
+@eqx.filter_jit
+def _apply(loss: Supervised, w: Weights, x: Array) -> Array:
+    return loss.network.apply(w, x)
+
+
+@eqx.filter_jit
+def _mean(loss: Loss, w: Weights, batch: Batch) -> Array:
+    return loss.mean(w, batch)
 
 
 @eqx.filter_jit

@@ -7,17 +7,15 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.config.data import Synthetic
-from lambda_hat_core.streams import stream
 
 
-def inputs(spec: Synthetic, seed: int, dim: int) -> tuple[Float[Array, "n p"], Float[Array, "m p"]]:
-    """Draw training and test inputs of `dim` coordinates from one law.
+def inputs(spec: Synthetic, law: PRNGKeyArray, rows: PRNGKeyArray, dim: int) -> Float[Array, "n p"]:
+    """Draw training, then test inputs of `dim` coordinates from one law, itself drawn from `law`.
 
     gauss_iso: N(0, I).  gauss_aniso: var_i = cov_decay^i.  mixture: k centres on a sphere, unit
     noise.  lowdim_manifold: tanh(Z A), Z and A normal.  heavy_tail: rows of a multivariate t.
     """
     total = spec.n_data + spec.n_test
-    law, rows = stream(seed, "input law"), stream(seed, "inputs")
     match spec.x_dist:
         case "gauss_iso":
             x = jr.normal(rows, (total, dim))
@@ -39,7 +37,7 @@ def inputs(spec: Synthetic, seed: int, dim: int) -> tuple[Float[Array, "n p"], F
             x = jr.normal(normal_key, (total, dim)) / jnp.sqrt(scale)
         case _:
             assert_never(spec.x_dist)
-    return x[: spec.n_data], x[spec.n_data :]
+    return x
 
 
 def noise(

@@ -58,7 +58,7 @@ def _deep_linear(key: PRNGKeyArray, network: DeepLinear, rank: int) -> Weights:
     left_key, right_key = jr.split(key)
     left = jr.normal(left_key, (network.in_dim, rank))
     right = jr.normal(right_key, (rank, network.out_dim))
-    return network.factor(left @ right / jnp.sqrt(network.in_dim * max(rank, 1)))
+    return network.factor(left @ right / jnp.sqrt(network.in_dim * max(rank, 1)), rank)
 
 
 def _quadratic_activation(key: PRNGKeyArray, network: QuadraticActivation, rank: int) -> Weights:

@@ -81,7 +81,7 @@ def test_deep_linear_is_its_product_in_either_order(x64, n):
 def test_factors_are_balanced_and_have_the_rank_of_their_product(x64, widths):
     network = DeepLinear(widths)
     product = jr.normal(jr.key(0), (6, 2)) @ jr.normal(jr.key(1), (2, 5))
-    w = network.factor(product)
+    w = network.factor(product, 2)
     layers = [np.asarray(layer) for layer in network.layers(w)]
     np.testing.assert_allclose(np.linalg.multi_dot(layers), product, atol=1e-12)
     assert [np.linalg.matrix_rank(layer) for layer in layers] == [2] * len(layers)
@@ -91,7 +91,7 @@ def test_factors_are_balanced_and_have_the_rank_of_their_product(x64, widths):
 
 def test_a_product_that_does_not_pass_is_refused(x64):
     with pytest.raises(ValueError, match="rank 3 does not pass widths"):
-        DeepLinear((3, 2, 3)).factor(jnp.eye(3))
+        DeepLinear((3, 2, 3)).factor(jnp.eye(3), 3)
 
 
 def test_quadratic_activation_is_a_quadratic_form(x64):
