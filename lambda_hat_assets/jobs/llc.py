@@ -37,6 +37,10 @@ _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
 """A step whose process dies is started again and takes what is left."""
 
 
+_PRIORITY: dict[Dtype, str] = {"float64": "1", "float32": "0"}
+"""Long runs first: the samplers of float64 follow full-data gradients."""
+
+
 class PlanConfig(dg.Config):
     """What to run."""
 
@@ -163,7 +167,9 @@ def _taker(
     """Return the op that takes batches of one dtype until none is left."""
     kind: Kind = "targets" if what == "targets" else "runs"
 
-    @dg.op(name=f"{what}_{dtype}", tags={DTYPE_TAG: dtype}, retry_policy=_CRASH)
+    tags = {DTYPE_TAG: dtype, "dagster/priority": _PRIORITY[dtype]}
+
+    @dg.op(name=f"{what}_{dtype}", tags=tags, retry_policy=_CRASH)
     def take(context: dg.OpExecutionContext, shared: list[Batch]) -> int:
         """Make what nobody else has taken; a key that fails does so in its own run."""
         made = 0
