@@ -83,6 +83,11 @@ def estimate_words(row: Row) -> str:
     return plus_minus(row.facts["llc"], row.facts["llc_se"])
 
 
+def many(count: int, noun: str, nouns: str | None = None) -> str:
+    """Return a count with its noun, in the plural where there is not just one."""
+    return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
 def count_words(rows: list[Row]) -> str:
     """Return how many rows there are of each verdict: `5 ok, 1 suspect, 1 failed`."""
     counts = {word: sum(row.verdict == word for row in rows) for word in _ORDER}

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lambda_hat_core.gallery.columns import COLUMNS, PRECISE, count_words, estimate_words
+from lambda_hat_core.gallery.columns import COLUMNS, PRECISE, count_words, estimate_words, many
 from lambda_hat_core.gallery.rows import Row, split
 
 ASSETS = "assets"
@@ -54,8 +54,8 @@ def page(experiment: str, sections: Sequence[Section], rows: list[Row], folder: 
     labels = {section.id: section.label for section in sections}
     samplers = len({row.member.sampler for row in rows})
     lede = (
-        f"{_many(len(rows), 'run')} of {_many(samplers, 'sampler')} "
-        f"on {_many(len(sections), 'target')}: {count_words(rows)}."
+        f"{many(len(rows), 'run')} of {many(samplers, 'sampler')} "
+        f"on {many(len(sections), 'target')}: {count_words(rows)}."
     )
     style, script = (_HERE.joinpath(name).read_text() for name in ("style.css", "table.js"))
     return f"""<!doctype html>
@@ -103,16 +103,12 @@ def _lines(parts: Iterable[str]) -> str:
     return "\n".join(parts)
 
 
-def _many(count: int, noun: str, nouns: str | None = None) -> str:
-    return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"
-
-
 def _newest(rows: Sequence[Row]) -> str:
     times = [row.facts["created_at"] for row in rows if row.facts]
     if not times:
         return "Nothing has been analysed yet."
     newest = max(times).replace("T", " ")
-    count = _many(len(times), "analysis", "analyses")
+    count = many(len(times), "analysis", "analyses")
     return f"Made by lambda_hat from {count}, the newest of {newest} UTC."
 
 

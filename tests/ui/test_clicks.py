@@ -149,6 +149,7 @@ def test_everything_by_clicking(page, ui, shot):
     page.goto(f"{ui.url}/asset-groups")
     for name in ("targets", "nuts", "results"):
         page.get_by_text(name, exact=True).locator("visible=true").first.wait_for()
+    page.get_by_text("fetching statuses").first.wait_for(state="hidden")
     shot(page, "1_graph")
 
     target, run = planned(ui)
@@ -177,6 +178,7 @@ def test_everything_by_clicking(page, ui, shot):
     wait_for((ui.home / "llc.duckdb").exists, "the table")
     page.goto(f"{ui.url}/asset-groups")
     page.get_by_text("results", exact=True).locator("visible=true").first.wait_for()
+    page.get_by_text("fetching statuses").first.wait_for(state="hidden")
     shot(page, "2_all_green")
 
     look_at_an_analysis(page, ui, run, shot)
