@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core import files, records
+from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
 from lambda_hat_core.store import Kind, Store
@@ -99,6 +100,10 @@ def sample_run(
             if trace.failure:
                 say(f"stopped: {trace.failure}")
         save_trace(trace, spec, folder / "trace.nc")
+        if isinstance(spec.sampler, Vi) and spec.sampler.tensorboard:
+            from lambda_hat_core.vi.tensorboard import write_tensorboard
+
+            write_tensorboard(trace, folder / "tensorboard")
         facts = {
             "work": trace.work,
             "work_fge": trace.work_fge,
