@@ -39,7 +39,7 @@ class CustomTarget:
 
     params: Any
     loss: Callable[[Any, Any], Any]
-    data: tuple[Any, ...] | None
+    data: Any
     n: int
     llc_known: float | None = None
     train: bool = False
@@ -168,6 +168,9 @@ def _checked_data(factory: str, made: CustomTarget) -> Batch:
     for i, array in enumerate(data):
         if array.ndim == 0 or array.shape[0] != made.n:
             raise _refuse(factory, f"returned data[{i}] of shape {array.shape}", rule)
+        if not bool(jnp.all(jnp.isfinite(array))):
+            did = f"returned data[{i}] that holds NaN or infinite numbers"
+            raise _refuse(factory, did, "every number must be finite")
     return tuple(
         array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
         for array in data
@@ -175,7 +178,12 @@ def _checked_data(factory: str, made: CustomTarget) -> Batch:
 
 
 def _check_loss(factory: str, loss: CustomLoss, start: Weights, data: Batch) -> None:
-    value = eqx.filter_jit(loss.mean)(start, data)
+
+    @eqx.filter_jit
+    def evaluate(w: Weights, batch: Batch) -> Array:
+        return jnp.asarray(loss.function(loss.rebuild(w), batch))
+
+    value = evaluate(start, data)
     if value.shape != ():
         did = f"has a loss that returns shape {value.shape}"
         raise _refuse(factory, did, "loss(params, batch) returns a scalar, the mean over rows")

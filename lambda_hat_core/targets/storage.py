@@ -6,6 +6,7 @@ a file means the same numbers in a process of either dtype.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,9 +16,13 @@ from lambda_hat_core import custom
 from lambda_hat_core.config import model
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.target import Target
+from lambda_hat_core.target import Loss, Target
 from lambda_hat_core.targets.assemble import loss_of
 from lambda_hat_core.targets.building import BuiltTarget
+from lambda_hat_core.types import Batch, Weights
+
+_UNSEEN = 0.05
+"""Difference in nbeta L_n(w*) that no estimate can see."""
 
 
 def save(built: BuiltTarget, folder: Path) -> None:
@@ -60,6 +65,23 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
                 f"posterior.loss is {posterior.loss}, but a custom target has its own loss; use own"
             )
         loss = custom.prepare(spec.model, spec.seed).loss
+        _check_same(spec.model.factory, loss, jnp.asarray(flat, dtype), data or None, meta)
     else:
         loss = loss_of(spec, posterior.loss, posterior.sigma)
     return Target(jnp.asarray(flat, dtype), data or None, loss, meta["n"])
+
+
+def _check_same(factory: str, loss: Loss, w: Weights, data: Batch, meta: dict[str, Any]) -> None:
+    """Refuse a factory that made another loss than when the target was built.
+
+    jax.random draws other numbers in float32 than in float64; in params and data they are stored,
+    in what the loss closes over they are not.
+    """
+    here = float(eqx.filter_jit(loss.mean)(w, data))
+    unseen = _UNSEEN / PosteriorSpec().resolved_nbeta(meta["n"]) + 1e-4 * abs(meta["loss0"])
+    if not abs(here - meta["loss0"]) <= unseen:
+        raise ValueError(
+            f"model.factory {factory} has L_n(w*) = {here:.6g} in {w.dtype.name}, but had "
+            f"{meta['loss0']:.6g} when the target was built in float64; what the loss uses must "
+            "not be drawn by jax.random in the process's dtype: put it in data, or draw it with numpy"
+        )
