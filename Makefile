@@ -23,7 +23,7 @@ llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries,
 	$(RUN)/dagster job execute -j llc
 
 test: lint  ## every test that needs nothing but this machine
-	$(RUN)/pytest
+	$(RUN)/pytest -n 2 --dist loadfile
 
 lint: .venv/.synced  ## format, lint and types
 	$(RUN)/ruff format --check .
