@@ -30,8 +30,8 @@ from lambda_hat_core.types import Weights
 
 GRADIENTS = {"isokinetic_mclachlan": 2, "isokinetic_velocity_verlet": 1}
 """Gradients a step."""
-_ROUNDS = 5
-"""Tunings of n_tune, 2 n_tune, 4 n_tune ... steps before the run is called a failure."""
+_ROUNDS = 12
+"""Tunings of n_tune steps each before the run is called a failure."""
 _DIRECTIONS = 16
 _L_FACTOR = 0.4
 """L in units of the distance between independent points: blackjax's."""
@@ -221,13 +221,13 @@ def build(
     else:
         chosen = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, narrowest))
     kernel = MclmcKernel(posterior, chosen, 0.25 * width, width, spec.integrator)
-    work, failure = 0.0, None
+    work, n_steps, failure = 0.0, 0, None
     if spec.metric == "diagonal":
         scale_key, key = jr.split(key)
         kernel, start, work = _rescale(scale_key, kernel, start, spec)
     if spec.L == "auto" or spec.step_size == "auto":
-        kernel, start, spent, failure = _tune(key, kernel, start, spec)
-        work += spent
+        kernel, start, n_steps, failure = _tune(key, kernel, start, spec)
+        work += start.shape[0] * (1 + GRADIENTS[spec.integrator] * n_steps)
     if spec.L != "auto":
         kernel = eqx.tree_at(lambda k: k.length, kernel, jnp.asarray(spec.L, dtype))
     if spec.step_size != "auto":
@@ -236,8 +236,9 @@ def build(
         "step_size": float(kernel.step_size),
         "L": float(kernel.length),
         "metric": spec.metric,
+        "n_tuned": n_steps,
     }
-    return Tuned(kernel, start, work, info, failure)
+    return Tuned(kernel, start, float(work), info, failure)
 
 
 def _rescale(
@@ -258,34 +259,37 @@ def _rescale(
 
 def _tune(
     key: PRNGKeyArray, kernel: MclmcKernel, start: Float[Array, "chain d"], spec: Mclmc
-) -> tuple[MclmcKernel, Float[Array, "chain d"], float, str | None]:
-    """Find L and the step size; every round that is not confirmed is followed by one twice as long.
+) -> tuple[MclmcKernel, Float[Array, "chain d"], int, str | None]:
+    """Find L and the step size in rounds of `n_tune` steps, until the later half confirms them.
 
-    Returns the kernel, where the chains stand, the work, and what is wrong if nothing helped.
+    Returns the kernel, where the chains stand, how many steps it took, and what is still wrong.
     """
     goal = jnp.asarray(spec.desired_energy_var, start.dtype)
     init_key, key = jr.split(key)
     states = _start(init_key, kernel, start)
-    n_steps, complaint = 0, None
-    for attempt in range(_ROUNDS):
-        find_key, watch_key = jr.split(jr.fold_in(key, attempt))
-        n_round = spec.n_tune * 2**attempt
-        n_watch = n_round // 3
-        states, *lengths, _ = _find_step(find_key, kernel, states, n_round - n_watch, goal, False)
+    n_watch = spec.n_tune // 3
+    seen: list[_Check] = []
+    complaint = None
+    while len(seen) < _ROUNDS:
+        find_key, watch_key = jr.split(jr.fold_in(key, len(seen)))
+        n_find = spec.n_tune - n_watch
+        states, *lengths, _ = _find_step(find_key, kernel, states, n_find, goal, False)
         kernel = eqx.tree_at(lambda k: (k.step_size, k.length), kernel, tuple(lengths))
         states, apart, check = _watch(watch_key, kernel, states, n_watch)
         length = _L_FACTOR * kernel.step_size * apart
         kernel = eqx.tree_at(lambda k: k.length, kernel, length)
-        n_steps += n_round
-        complaint = _Check(*map(np.asarray, check)).complaint(spec.desired_energy_var)
+        seen.append(_Check(*map(np.asarray, check)))
+        later = seen[len(seen) // 2 :]
+        joined = (np.concatenate(series, axis=1) for series in zip(*later, strict=True))
+        complaint = _Check(*joined).complaint(spec.desired_energy_var)
         if complaint is None:
             break
+    n_steps = len(seen) * spec.n_tune
     failure = complaint and (
         f"mclmc: after {n_steps} tuning steps a chain the check still found {complaint}; "
         f"raise n_tune (now {spec.n_tune}), or choose nuts"
     )
-    work = start.shape[0] * (1 + GRADIENTS[spec.integrator] * n_steps)
-    return kernel, jax.vmap(kernel.position)(states), float(work), failure
+    return kernel, jax.vmap(kernel.position)(states), n_steps, failure
 
 
 @eqx.filter_jit

@@ -195,8 +195,17 @@ def built(name):
     """A kernel whose adaptation is as short as can be."""
     from lambda_hat_core.config import samplers as config
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
-    from lambda_hat_core.samplers import adjusted_mclmc, coordinates, hmc, mala, mclmc, nuts, sgld
-    from lambda_hat_core.samplers import sghmc, sgnht
+    from lambda_hat_core.samplers import (
+        adjusted_mclmc,
+        coordinates,
+        hmc,
+        mala,
+        mclmc,
+        nuts,
+        sghmc,
+        sgld,
+        sgnht,
+    )
 
     posterior = mixed.posterior(QUADRATICS["condition 1e6"])
     spectrum, _ = hessian_spectrum(jr.key(0), posterior)

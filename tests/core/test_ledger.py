@@ -1,0 +1,169 @@
+"""The bias ledger against exact formulas, and against the steps that it claims to describe."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from tests.core import mixed
+from tests.core.surfaces import DiagonalQuadratic
+
+H = np.array([1.0, 0.1, 1e-3])
+NBETA, GAMMA = 1000.0, 2.0
+MU = NBETA * H + GAMMA
+
+
+def modes(noise=0.0, start=0.0):
+    from lambda_hat_core.samplers.modes import Modes
+
+    one = np.ones(3)
+    return Modes(one, MU, NBETA * H / MU, noise * one, start * one)
+
+
+def sgld_law(eps, **fields):
+    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.samplers import sgld
+
+    return lambda given: sgld.dynamics(given, eps, Sgld(**fields))
+
+
+@pytest.mark.parametrize("precond", ["none", "adam"])
+def test_sgld_from_the_minimum_is_the_closed_form(precond):
+    """Adam without memory of gradients is SGLD."""
+    from lambda_hat_core.samplers.ledger import account
+    from lambda_hat_core.truth import oracles
+
+    eps, variance = 0.3 / MU[0], 0.02
+    exact = oracles.sgld_biases(
+        H, NBETA, GAMMA, step_size=eps, gradient_variance=variance, n_burn=7, n_steps=500
+    )
+    law = sgld_law(eps, precond=precond, beta1=0.0)
+    ledger = account(modes(NBETA**2 * variance), law, n_draws=500, n_burn=7, thin=1)
+    for name, value in exact._asdict().items():
+        assert ledger[name]["absolute"] == pytest.approx(value, rel=1e-9), name
+    assert ledger["predicted"] == pytest.approx(1.5 + sum(exact), rel=1e-12)
+
+
+def test_thinning_and_starts():
+    """Draws of 3 steps are every third state; a stationary start leaves no burn-in bias."""
+    from lambda_hat_core.samplers.ledger import account, mean_of_draws
+
+    law = sgld_law(0.3 / MU[0])
+    one = [mean_of_draws(law(modes()), n_draws=t, n_burn=t - 1, thin=1)[:, 0] for t in (9, 12, 15)]
+    thinned = mean_of_draws(law(modes()), n_draws=5, n_burn=2, thin=3)[:, 0]
+    np.testing.assert_allclose(thinned, np.mean(one, axis=0), rtol=1e-10)
+    widened = modes(start=1 / (1 - 0.3 / 4 * MU / MU[0]))
+    ledger = account(widened, law, n_draws=10, n_burn=0, thin=1)
+    assert abs(ledger["burn_in"]["relative"]) < 1e-12
+
+
+def test_the_map_of_the_ledger_is_the_step():
+    """The derivative of one sghmc step in (w, p) is the ledger's A, direction by direction."""
+    from lambda_hat_core.posterior import Posterior
+    from lambda_hat_core.samplers import sghmc
+
+    eps, alpha = 0.9 / MU[0] ** 0.5, 0.2
+    expected = sghmc.dynamics(modes(), eps, alpha).A
+    with jax.enable_x64(True):
+        posterior = Posterior(
+            w0=jnp.zeros(3),
+            data=None,
+            nbeta=jnp.asarray(NBETA),
+            gamma=jnp.asarray(GAMMA),
+            loss=DiagonalQuadratic(tuple(H)),
+            n=100,
+        )
+        kernel = sghmc.SghmcKernel(posterior, jnp.asarray(eps), alpha, None, "threefry")
+
+        def step(w, p):
+            return tuple(kernel.step(jr.key(1), sghmc.SghmcState(w, p))[0])
+
+        blocks = jax.jacobian(step, argnums=(0, 1))(jnp.zeros(3), jnp.zeros(3))
+        for i in range(2):
+            for j in range(2):
+                block = np.asarray(blocks[i][j])
+                np.testing.assert_allclose(block, np.diag(expected[:, i, j]), atol=1e-12)
+
+
+def test_underdamped_dynamics_are_exact_without_noise_up_to_the_stability_limit():
+    from lambda_hat_core.samplers import sghmc, sgnht
+    from lambda_hat_core.samplers.ledger import account
+
+    lengths = {"n_draws": 100, "n_burn": 50, "thin": 5}
+    for law in (sghmc.dynamics, sgnht.dynamics):
+        for share in (0.1, 1.0, 3.9):
+            eps = (share / MU[0]) ** 0.5
+            ledger = account(
+                modes(), lambda given, eps=eps, law=law: law(given, eps, 0.1), **lengths
+            )
+            assert abs(ledger["discretisation"]["relative"]) < 1e-9
+    beyond = (4.1 / MU[0]) ** 0.5
+    ledger = account(modes(), lambda given: sghmc.dynamics(given, beyond, 0.1), **lengths)
+    assert not ledger["stable"]
+    assert ledger["predicted"] is None
+
+
+def test_a_thermostat_removes_noise_that_all_directions_share():
+    from lambda_hat_core.samplers import sghmc, sgnht
+    from lambda_hat_core.samplers.ledger import account
+
+    eps = (0.2 / MU[0]) ** 0.5
+    lengths = {"n_draws": 100, "n_burn": 50, "thin": 5}
+    noisy = modes(noise=0.1 / eps**2)
+    heated = account(noisy, lambda given: sghmc.dynamics(given, eps, 0.1), **lengths)
+    cooled = account(noisy, lambda given: sgnht.dynamics(given, eps, 0.1), **lengths)
+    assert heated["minibatch"]["relative"] > 0.4
+    assert abs(cooled["minibatch"]["relative"]) < 0.02
+
+
+def prepared(**fields):
+    """The set-up of one run, without the run."""
+    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.samplers import sgld
+
+    posterior = mixed.posterior(mixed.quadratic(1e6, noise=0.02))
+    spectrum, _ = hessian_spectrum(jr.key(0), posterior)
+    start = posterior.w0 + jnp.zeros((8, 1))
+    spec = Sgld(**{"n_chains": 8, "batch_size": 24, **fields})
+    return sgld.build(jr.key(1), posterior, spec, start=start, spectrum=spectrum).info
+
+
+def test_a_run_that_will_be_wrong_is_told_so_before_it_starts():
+    from lambda_hat_core.samplers.stepsize import report
+
+    auto = prepared()
+    eps = auto["step_size"]
+    assert auto["ledger"]["recommended"]["step_size"] == eps
+    large = prepared(step_size=10 * eps)["ledger"]
+    assert any("lower step_size" in text and f"{eps:.3g}" in text for text in large["warnings"])
+    unstable = prepared(step_size=1000 * eps)["ledger"]
+    assert "unstable" in unstable["warnings"][0]
+    short = prepared(step_size=eps / 100, n_burn=1, n_draws=50)["ledger"]
+    assert short["burn_in"]["relative"] < -0.1
+    assert any("raise n_burn from 1 to" in text for text in short["warnings"])
+    for ledger in (auto["ledger"], large, unstable, short):
+        json.dumps(ledger, allow_nan=False)
+        lines = report(ledger)
+        assert sum(line.startswith("warning: ") for line in lines) == len(ledger["warnings"])
+
+
+def test_the_advised_burn_in_is_enough_and_hardly_more():
+    from lambda_hat_core.samplers.ledger import account, burn_in_needed
+
+    law = sgld_law(0.3 / MU[0])
+    need = burn_in_needed(modes(), law(modes()), n_kept=200, thin=5)
+    bias = [
+        account(modes(), law, n_draws=burn + 200, n_burn=burn, thin=5)["burn_in"]["relative"]
+        for burn in (need, int(0.9 * need) - 1)
+    ]
+    assert -0.01 <= bias[0] < 0
+    assert bias[1] < -0.01
+
+
+def test_a_minibatch_larger_than_the_data_is_refused():
+    with pytest.raises(ValueError, match=r"sgld.batch_size is 100, but the target has n = 48"):
+        prepared(batch_size=100)
