@@ -27,14 +27,13 @@ def missing():
     return None
 
 
-def pytest_report_header():
-    what = missing()
-    return what and f"browser tests are left out: {what} (make ui-test installs it)"
-
-
 def pytest_collection_modifyitems(config, items):
-    if missing() is None:
+    what = missing()
+    if what is None:
         return
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"browser tests are left out: {what} (make ui-test installs it)")
     mine = [item for item in items if item.get_closest_marker("ui")]
     config.hook.pytest_deselected(items=mine)
     items[:] = [item for item in items if item not in mine]
