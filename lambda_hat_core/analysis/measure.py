@@ -43,6 +43,9 @@ class Estimate(NamedTuple):
         v_m_se: its standard error.
         bfmi: lowest fraction of missing information of a chain, where there is an energy.
         khat: largest Pareto k-hat over the restarts of a variational fit.
+        family_bias: by how much the mean over a fitted family's draws exceeds the mean over the
+            same draws weighted by p/q.
+        family_bias_se: its standard error, over restarts.
         acceptance: mean acceptance rate.
         n_divergent: divergent kernel steps among the draws kept.
         n_stuck: chains whose loss never changed.
@@ -83,6 +86,8 @@ class Estimate(NamedTuple):
     v_m_se: float | None
     bfmi: float | None
     khat: float | None
+    family_bias: float | None
+    family_bias_se: float | None
     acceptance: float | None
     n_divergent: int | None
     n_stuck: int
@@ -140,6 +145,7 @@ def measure(trace: Trace) -> Estimate:
     complete = trace.failure is None and is_finite(trace)
     llc = mean_llc(trace) if complete else _UNKNOWN
     mixed = mixing(trace) if complete else NOT_MEASURED
+    bias = _family_bias(trace) if complete else _UNKNOWN
     v, v_m = (
         _mean(trace, series) if complete and series is not None else _UNKNOWN
         for series in (trace.virial, trace.virial_m)
@@ -154,6 +160,8 @@ def measure(trace: Trace) -> Estimate:
         llc_lo=number(llc.mean - llc.half_width) if llc.half_width is not None else None,
         llc_hi=number(llc.mean + llc.half_width) if llc.half_width is not None else None,
         **mixed._asdict(),
+        family_bias=number(bias.mean),
+        family_bias_se=number(bias.se),
         v=number(v.mean),
         v_se=number(v.se),
         v_m=number(v_m.mean),
@@ -179,6 +187,15 @@ def measure(trace: Trace) -> Estimate:
         verdict="suspect",
         reasons=[],
     )
+
+
+def _family_bias(trace: Trace) -> Mean:
+    weighted = trace.extras.get("llc_importance")
+    if weighted is None:
+        return _UNKNOWN
+    excess = trace.llc.mean(axis=1) - weighted
+    se = float(excess.std(ddof=1)) / math.sqrt(excess.size) if excess.size > 1 else None
+    return Mean(float(excess.mean()), se, None)
 
 
 def _mean(trace: Trace, series: Series) -> Mean:

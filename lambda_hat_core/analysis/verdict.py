@@ -39,6 +39,12 @@ OFF_CENTRE_MAX = 0.05
 OFF_CENTRE_SHARE = 0.5
 """Share of the estimate at which that bias leaves nothing to interpret."""
 
+FAMILY_SHARE = 0.05
+"""Share of the estimate that a family may be off by, as its own importance weights see it."""
+
+FAMILY_SES = 2.0
+"""Standard errors by which that must differ from 0 before it is evidence."""
+
 KHAT_MAX = 0.7
 """Vehtari et al. 2024 (arXiv:1507.02646): above it importance ratios have no usable mean."""
 
@@ -134,6 +140,21 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"above {KHAT_MAX}"
         )
         yield suspect(estimate.khat, KHAT_MAX, text)
+    yield from _family(estimate)
+
+
+def _family(estimate: Estimate) -> Iterator[Finding]:
+    """A fitted family whose draws, weighted by p/q, tell another estimate."""
+    bias, llc = estimate.family_bias, estimate.llc
+    if bias is None or llc is None:
+        return
+    limit = max(FAMILY_SHARE * abs(llc), FAMILY_SES * (estimate.family_bias_se or 0.0))
+    if abs(bias) > limit:
+        text = (
+            f"the fitted family is biased: weighting its draws by p/q moves the estimate by "
+            f"{-bias:+.3g}, more than {limit:.3g}"
+        )
+        yield Finding("converged", "suspect", bias, limit, text)
 
 
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
