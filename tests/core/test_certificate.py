@@ -1,0 +1,63 @@
+"""The virial certificate on a singular network: 1 for NUTS, and above it for steps that heat."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+WIDTHS, RANK, N, GAMMA = (6, 6, 6, 6), 3, 2000, 10.0
+
+
+@functools.cache
+def deep_linear():
+    """Balanced weights of a rank-3 product, which is the truth, and its noisy examples."""
+    from lambda_hat_core.networks.deeplinear import DeepLinear
+
+    network = DeepLinear(WIDTHS)
+    rng = np.random.default_rng(0)
+    product = rng.normal(size=(6, RANK)) @ rng.normal(size=(RANK, 6)) / math.sqrt(6 * RANK)
+    x = rng.normal(size=(N, 6))
+    with jax.enable_x64(True):
+        w0 = np.asarray(network.factor(jnp.asarray(product), RANK))
+    return network, w0, (x, x @ product + 0.1 * rng.normal(size=(N, 6)))
+
+
+def run(sampler):
+    from lambda_hat_core.config.posterior import PosteriorSpec
+    from lambda_hat_core.config.spec import RunSpec
+    from lambda_hat_core.losses import Supervised
+    from lambda_hat_core.posterior import localised
+    from lambda_hat_core.samplers import sample
+    from lambda_hat_core.target import Target
+
+    network, w0, data = deep_linear()
+    arrays = tuple(jnp.asarray(array, jnp.zeros(()).dtype) for array in data)
+    target = Target(jnp.asarray(w0, arrays[0].dtype), arrays, Supervised(network, "mse"), N)
+    spec = PosteriorSpec(gamma=GAMMA)
+    dtype = "float64" if jax.config.jax_enable_x64 else "float32"
+    run = RunSpec(target="tgt_000000000000", sampler=sampler, posterior=spec, dtype=dtype)
+    return sample(localised(target, spec), run)
+
+
+def test_the_certificate_is_one_for_nuts_and_grows_with_the_error_of_sgld():
+    with jax.enable_x64(True):
+        nuts = run({"kind": "nuts", "n_chains": 8, "n_warmup": 100, "n_draws": 300, "n_burn": 20})
+    v_m = nuts.virial_m.mean(axis=1)
+    assert v_m.std(ddof=1) / math.sqrt(8) < 0.017
+    assert abs(v_m.mean() - 1) < 0.05
+    answer = nuts.llc.mean()
+
+    lengths = {"kind": "sgld", "n_chains": 8, "n_draws": 400, "n_burn": 50, "thin": 8}
+    lengths["batch_size"] = 8
+    auto = run({**lengths, "n_draws": 100}).info["step_size"]
+    excess, certificate = [], []
+    for factor in (0.8, 2.7, 8.0):
+        trace = run({**lengths, "step_size": factor * auto})
+        excess.append(trace.llc.mean() / answer - 1)
+        certificate.append(trace.virial_m.mean() - 1)
+    assert 0.4 < excess[2]
+    assert excess[0] < excess[1] < excess[2]
+    assert 0.1 < certificate[2]
+    assert certificate[0] < certificate[1] < certificate[2]
