@@ -83,5 +83,5 @@ def _check_same(factory: str, loss: Loss, w: Weights, data: Batch, meta: dict[st
         raise ValueError(
             f"model.factory {factory} has L_n(w*) = {here:.6g} in {w.dtype.name}, but had "
             f"{meta['loss0']:.6g} when the target was built in float64; what the loss uses must "
-            "not be drawn by jax.random in a dtype that changes: put it in data, or draw it with numpy"
+            "not be drawn by jax.random in the default dtype: put it in data, or use numpy"
         )

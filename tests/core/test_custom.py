@@ -138,7 +138,7 @@ def test_a_loss_that_draws_in_the_dtype_of_its_process_is_refused(user):
     with jax.enable_x64(True):
         targets.save(targets.build(at, silent), user)
         targets.load(at, user, PosteriorSpec())
-    with pytest.raises(ValueError, match="put it in data, or draw it with numpy"):
+    with pytest.raises(ValueError, match="put it in data, or use numpy"):
         targets.load(at, user, PosteriorSpec())
 
 
