@@ -127,7 +127,7 @@ def llc_job(
         for line in reporting.table(found, chosen.labels):
             context.log.info(line)
         context.log.info(
-            f"{sum(float64) + sum(float32)} runs made now; {store.root / sql.DATABASE}"
+            f"{sum(float64) + sum(float32)} runs are new; {store.root / sql.DATABASE}"
         )
         failed = reporting.failed(found, chosen)
         if not drawn:
