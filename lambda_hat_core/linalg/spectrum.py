@@ -60,17 +60,22 @@ def spectrum_work(d: int, k: int) -> float:
     return 2.0 * (k + (_PROBES if k < d else 0))
 
 
-@eqx.filter_jit
-def _compute(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], k: int
-) -> Spectrum:
+def mean_hessian(posterior: Posterior, points: Float[Array, "point d"]) -> Operator:
+    """Return v -> H v, the Hessian of L_n averaged over the points."""
     grad = jax.grad(posterior.loss_mean)
 
     def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
         products = jax.vmap(lambda w: jax.jvp(grad, (w,), (v,))[1])(points)
         return jnp.mean(products, axis=0)
 
-    return operator_spectrum(key, product, posterior.w0.size, k)
+    return product
+
+
+@eqx.filter_jit
+def _compute(
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], k: int
+) -> Spectrum:
+    return operator_spectrum(key, mean_hessian(posterior, points), posterior.w0.size, k)
 
 
 def hessian_spectrum(

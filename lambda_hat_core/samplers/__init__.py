@@ -103,6 +103,11 @@ def sample(
     seed = run.seed
     spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
     loss0 = loss_at_minimum(posterior)
+    start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
+    found = pilot.fly(stream(seed, "pilot"), posterior, start, spectrum)
+    spectrum, start = found.spectrum, found.positions
+    monitor = watch(seed, posterior, spectrum)
+    setup = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}
     if isinstance(spec, Vi):
         from lambda_hat_core.vi.run import sample_vi
 
@@ -111,26 +116,18 @@ def sample(
             posterior,
             spec,
             spectrum=spectrum,
-            monitor=watch(seed, posterior, spectrum),
+            points=found.positions,
+            monitor=monitor,
             loss0=loss0,
-            setup_work={"spectrum": spectrum_work, "loss0": 1 / 3},
+            setup_work=setup,
             began=began,
             progress=progress,
             clock=clock,
         )
-    start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
-    found = pilot.fly(stream(seed, "pilot"), posterior, start, spectrum)
-    spectrum, start = found.spectrum, found.positions
-    monitor = watch(seed, posterior, spectrum)
     tuned = build(stream(seed, "build"), posterior, spec, start=start, spectrum=spectrum)
     for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
         log(line)
-    setup = {
-        "spectrum": spectrum_work,
-        "pilot": found.work,
-        "loss0": 1 / 3,
-        "adaptation": tuned.work,
-    }
+    setup["adaptation"] = tuned.work
     nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
     draws = drive.run_chains(
         stream(seed, "sampling"),

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Key, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum
@@ -88,6 +88,7 @@ def sample_vi(
     spec: Vi,
     *,
     spectrum: Spectrum,
+    points: Float[Array, "point d"],
     monitor: Monitor,
     loss0: float,
     setup_work: dict[str, float],
@@ -96,6 +97,8 @@ def sample_vi(
     clock: Callable[[], float],
 ) -> Trace:
     """Fit `n_chains` restarts and draw `n_draws` points from each.
+
+    `spectrum` is that of the Hessian averaged over `points`.
 
     Raises:
         ValueError: if the minibatch is larger than the data set.
@@ -107,7 +110,7 @@ def sample_vi(
         )
     chart_key, fit_key, draw_key = jr.split(key, 3)
     restarts, n_draws = spec.n_chains, spec.n_draws
-    chart, chart_work = build_chart(chart_key, posterior, spectrum, spec)
+    chart, chart_work = build_chart(chart_key, posterior, spectrum, points, spec)
     params, static, history = _fit(fit_key, posterior, chart, spec, loss0)
     fitted = clock() - began
     keys = jr.split(draw_key, restarts)

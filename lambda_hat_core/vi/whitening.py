@@ -11,13 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.linalg.spectrum import (
     RANK,
     Spectrum,
     hessian_spectrum,
+    mean_hessian,
     operator_spectrum,
     spectrum_work,
 )
@@ -60,15 +61,16 @@ def _scale(key: PRNGKeyArray, posterior: Posterior, spec: Vi) -> tuple[Weights, 
 
 
 @eqx.filter_jit
-def _whitened_spectrum(key: PRNGKeyArray, posterior: Posterior, scale: Weights, k: int) -> Spectrum:
+def _whitened_spectrum(
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], scale: Weights, k: int
+) -> Spectrum:
     """Spectrum of K, its curvature nbeta S H S clipped at 0 so that K >= gamma S^2."""
     w0 = posterior.w0
-    grad = jax.grad(posterior.loss_mean)
+    hessian = mean_hessian(posterior, points)
     floor = posterior.gamma * scale**2
 
     def product(v: Weights) -> Weights:
-        curvature = scale * jax.jvp(grad, (w0,), (scale * v,))[1]
-        return posterior.nbeta * curvature + floor * v
+        return posterior.nbeta * scale * hessian(scale * v) + floor * v
 
     spectrum = operator_spectrum(key, product, w0.size, k)
     inside = jnp.sum(spectrum.vectors**2 * floor, axis=1)
@@ -81,14 +83,19 @@ def _whitened_spectrum(key: PRNGKeyArray, posterior: Posterior, scale: Weights, 
 
 
 def build_chart(
-    key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum, spec: Vi
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spectrum: Spectrum,
+    points: Float[Array, "point d"],
+    spec: Vi,
 ) -> tuple[Chart, dict[str, float]]:
     """Return the chart and its work by purpose.
 
     Args:
         key: for the minibatches and for Lanczos.
         posterior: around w*.
-        spectrum: of H at w*, which suffices without whitening unless `d_latent` exceeds it.
+        spectrum: of H, which suffices without whitening unless `d_latent` exceeds it.
+        points: over which H is averaged.
         spec: whitening, minibatch size, latent directions.
     """
     moment_key, spectrum_key = jr.split(key)
@@ -97,12 +104,12 @@ def build_chart(
     k = min(d, max(RANK, spec.d_latent if spec.algo == "flow" else 0))
     curvature, products = posterior, 0.0
     if spec.whitening != "none":
-        spectrum = _whitened_spectrum(spectrum_key, posterior, scale, k)
-        products = spectrum_work(d, k)
+        spectrum = _whitened_spectrum(spectrum_key, posterior, points, scale, k)
+        products = len(points) * spectrum_work(d, k)
         one, zero = jnp.ones_like(posterior.nbeta), jnp.zeros_like(posterior.gamma)
         curvature = eqx.tree_at(lambda p: (p.nbeta, p.gamma), posterior, (one, zero))
     elif k > spectrum.theta.size:
-        spectrum, products = hessian_spectrum(spectrum_key, posterior, rank=k)
+        spectrum, products = hessian_spectrum(spectrum_key, posterior, at=points, rank=k)
     inner = laplace(curvature, spectrum)
     inner = eqx.tree_at(lambda c: c.origin, inner, jnp.zeros_like(posterior.w0))
     return Chart(inner, scale, posterior.w0), {"whitening": work + products}

@@ -121,7 +121,7 @@ def test_whitening_changes_coordinates_only(x64, algo, whitening):
     trace = vicases.run(target, algo, whitening=whitening, batch_size=256)
     llc = trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
     assert abs(llc.mean() - exact) < BIAS[algo] * exact
-    assert trace.work["whitening"] == 400 * 256 / vicases.N + 2 * vicases.D
+    assert trace.work["whitening"] == 400 * 256 / vicases.N + 3 * 2 * vicases.D
 
 
 @pytest.mark.parametrize("algo", ALGOS)
@@ -141,7 +141,9 @@ def test_a_wrong_family_is_flagged(x64, algo, case):
 def test_work_counts_everything(regressions):
     """Minibatch gradients of every sample and the one at w*, Lanczos, every recorded scalar."""
     trace = regressions[0]["mfa"]
+    assert trace.work["pilot"] > 3 * 2 * 2 * vicases.D
     assert trace.work == {
+        "pilot": trace.work["pilot"],
         "spectrum": 2 * vicases.D,
         "loss0": 1 / 3,
         "whitening": 0.0,

@@ -152,7 +152,9 @@ def test_the_gradient_has_no_variance_at_the_answer(x64):
     from lambda_hat_core.vi.whitening import build_chart
 
     target, _ = vicases.regression()
-    chart, _ = build_chart(jr.key(0), target, hessian_spectrum(jr.key(1), target)[0], spec())
+    chart, _ = build_chart(
+        jr.key(0), target, hessian_spectrum(jr.key(1), target)[0], target.w0[None], spec()
+    )
     family = paramax.unwrap(mfa.build(jr.key(2), spec(M=1, r=1), target.w0))
     family = eqx.tree_at(lambda f: (f.means, f.factors), family, replace_fn=jnp.zeros_like)
 
