@@ -5,7 +5,8 @@ matrix product rate of the same process; then the cost of the job around the num
 
 Processes are started as the local card starts workers. Cells are measured in turn in all of them,
 over several rounds, of which the fastest counts. On one core CPU seconds are compared, so another
-program on the machine does little harm; on two, wall seconds, so it does.
+program on the machine does little harm; on two, wall seconds, so it does: `2 free cores` is what
+the CPU seconds would allow.
 """
 
 import argparse
@@ -16,15 +17,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jobcost
 import pandas as pd
 
-import jobcost
 from lambda_hat_assets.card import LocalTag
 from lambda_hat_core.config.samplers import Dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 BARS = {(10_000, 64): 0.30, (10_000, None): 0.50, (100_000, 64): 0.30, (100_000, None): 0.60}
 """Fraction of sgemm that an SGLD step must reach."""
+QUICK = ("threefry", "plain, jax.random, vmap", "plain, our noise, map")
 SPEED_UP, PLAIN = 1.5, 1.1
 """Two cores over one; product over the fastest plain scan."""
 
@@ -47,14 +49,14 @@ class Process:
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
 
-    def ask(self, cell: Cell) -> dict[str, Any]:
-        """Measure a cell once.
+    def ask(self, cell: Cell, variants: tuple[str, ...]) -> dict[str, Any]:
+        """Measure a cell once, in some variants; in all of them for none.
 
         Raises:
             RuntimeError: if the process died.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(cell) + "\n")
+        self._process.stdin.write(json.dumps([*cell, variants]) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
@@ -68,7 +70,9 @@ class Process:
         self._process.wait()
 
 
-def measure(cells: list[Cell], processes: list[Process], rounds: int) -> pd.DataFrame:
+def measure(
+    cells: list[Cell], processes: list[Process], rounds: int, *, quick: bool
+) -> pd.DataFrame:
     """One row a cell, number of cores and variant: the fastest of `rounds`."""
     rows = []
     for cell in cells:
@@ -79,7 +83,9 @@ def measure(cells: list[Cell], processes: list[Process], rounds: int) -> pd.Data
             for process in processes:
                 if process.dtype != dtype:
                     continue
-                answer = process.ask(cell)
+                both = ("threefry",) if cell[0] == "sgld" else ("nuts",)
+                few = QUICK if quick else ()
+                answer = process.ask(cell, few if process.cores == 1 else both)
                 flops = answer.pop("flops")
                 if answer.pop("devices") != process.cores:
                     raise RuntimeError(f"{process.cores} devices were asked for, XLA made others")
@@ -124,15 +130,17 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             "fastest plain us": plain.cpu_us.min(),
             "product / plain": one.cpu_us[name] / plain.cpu_us.min(),
             "2 cores": one.wall_us[name] / two.wall_us[name] if len(two) else float("nan"),
+            "2 free cores": 2 * one.cpu_us[name] / two.cpu_us[name] if len(two) else float("nan"),
         }
         if sampler == "sgld":
             library = plain[plain.index.str.contains("jax.random")].cpu_us.min()
-            line |= {
-                "plain jax.random us": library,
-                "philox us": one.cpu_us["philox"],
-                "% gemm, philox": 100 * one.gemm_fraction["philox"],
-                "us, draws recorded": one.cpu_us["recorded"],
-            }
+            line["plain jax.random us"] = library
+            if "philox" in one.index:
+                line |= {
+                    "philox us": one.cpu_us["philox"],
+                    "% gemm, philox": 100 * one.gemm_fraction["philox"],
+                    "us, draws recorded": one.cpu_us["recorded"],
+                }
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -156,7 +164,7 @@ def bars(table: pd.DataFrame) -> list[str]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="d = 1000 minibatch only; a minute")
+    parser.add_argument("--quick", action="store_true", help="two cells, few variants; a minute")
     parser.add_argument("--no-job", action="store_true", help="leave the job's cost out")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
@@ -176,7 +184,8 @@ def main() -> None:
     processes = [
         Process(dtype, affinity) for dtype in dtypes for affinity in ({cores[1]}, set(cores))
     ]
-    rows = measure(cells, processes, 2 if options.quick else options.rounds)
+    rounds = 2 if options.quick else options.rounds
+    rows = measure(cells, processes, rounds, quick=options.quick)
     for process in processes:
         process.close()
     table = summary(rows)

@@ -96,7 +96,9 @@ def _line(result: Result) -> str:
         return f"d = {record['d']}, L(w*) = {record['loss0']:.4g}{exact}"
     if record.get("llc") is None:
         return f"failed: {'; '.join(record['reasons'])}"
-    return f"llc {record['llc']:.4g} +- {record['llc_se']:.2g}, {record['verdict']}"
+    error = record["llc_se"]
+    about = "" if error is None else f" +- {error:.2g}"
+    return f"llc {record['llc']:.4g}{about}, {record['verdict']}"
 
 
 def _interval(record: Mapping[str, Any]) -> str | None:

@@ -126,9 +126,7 @@ def llc_job(
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):
             context.log.info(line)
-        context.log.info(
-            f"{sum(float64) + sum(float32)} runs are new; {store.root / sql.DATABASE}"
-        )
+        context.log.info(f"{sum(float64) + sum(float32)} runs are new; {store.root / sql.DATABASE}")
         failed = reporting.failed(found, chosen)
         if not drawn:
             raise dg.Failure("the gallery could not be made", allow_retries=False)

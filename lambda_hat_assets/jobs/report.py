@@ -57,11 +57,14 @@ def table(found: list[Row], labels: dict[str, str]) -> list[str]:
 
 
 def _estimate(row: Row) -> str:
-    if row.llc is None or row.se is None:
-        return f"failed: {'; '.join(row.reasons)}"
+    more = f" and {len(row.reasons) - 1} more" if len(row.reasons) > 1 else ""
+    first = f"{row.reasons[0]}{more}" if row.reasons else "no reason given"
+    if row.llc is None:
+        return f"failed: {first}"
+    error = "" if row.se is None else f" +- {row.se:.2g}"
     known = "" if row.known is None else f"  exact {row.known:.4g}"
-    why = f" ({'; '.join(row.reasons)})" if row.reasons else ""
-    return f"llc {row.llc:8.4g} +- {row.se:.2g}{known}  {row.verdict}{why}"
+    why = f" ({first})" if row.reasons else ""
+    return f"llc {row.llc:8.4g}{error}{known}  {row.verdict}{why}"
 
 
 def failed(found: list[Row], plan: Plan) -> dict[str, str]:

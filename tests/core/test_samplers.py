@@ -227,3 +227,67 @@ def built(name):
         kernel = sgld.SgldKernel(posterior, small, small, config.Sgld.model_validate(spec))
         return spec, kernel
     return spec, kernels[name]()
+
+
+@pytest.fixture
+def lost(x64):
+    """Set-up of mclmc for chains that stand a hundred widths from where they belong."""
+    from lambda_hat_core.config.samplers import Mclmc
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.samplers import mclmc
+
+    posterior = mixed.posterior(QUADRATICS["condition 1e6"])
+    spectrum, _ = hessian_spectrum(jr.key(0), posterior)
+    start = jr.normal(jr.key(1), (8, mixed.D))
+    spec = Mclmc(n_chains=8, n_tune=600)
+    return lambda: mclmc.build(jr.key(2), posterior, spec, start=start, spectrum=spectrum)
+
+
+def test_mclmc_tunes_on_until_it_has_arrived(lost):
+    """A first tuning on the way down the hill is not believed."""
+    tuned = lost()
+    assert tuned.failure is None
+    assert tuned.info["n_tuned"] > 600
+    assert tuned.work == 8 * (1 + 2 * tuned.info["n_tuned"])
+    potential = np.asarray(jax.vmap(tuned.kernel.posterior.potential)(tuned.positions))
+    assert potential.mean() < 5 * mixed.D
+
+
+def test_mclmc_that_never_arrives_is_a_failure(lost, monkeypatch):
+    from lambda_hat_core.samplers import mclmc
+
+    monkeypatch.setattr(mclmc, "_ROUNDS", 1)
+    assert "raise n_tune (now 600)" in lost().failure
+
+
+@pytest.mark.parametrize(
+    ("name", "integrator"),
+    [
+        ("mclmc", "isokinetic_mclachlan"),
+        ("mclmc", "isokinetic_velocity_verlet"),
+        ("adjusted_mclmc", None),
+        ("hmc", None),
+        ("mala", None),
+        ("sghmc", None),
+    ],
+)
+def test_work_is_the_gradients_really_evaluated(name, integrator, x64, monkeypatch):
+    """Counted by the loss itself, against what the step reports."""
+    count = []
+    mean = mixed.Mixed.mean
+
+    def counted(self, w, batch):
+        jax.debug.callback(lambda: count.append(1))
+        return mean(self, w, batch)
+
+    spec, kernel = built(name)
+    if integrator:
+        kernel = type(kernel)(
+            kernel.posterior, kernel.coordinates, kernel.step_size, kernel.length, integrator
+        )
+    state = kernel.init(jr.key(0), kernel.posterior.w0 + 0.01)
+    monkeypatch.setattr(mixed.Mixed, "mean", counted)
+    _, stats = jax.jit(lambda key, state: kernel.step(key, state))(jr.key(1), state)
+    jax.effects_barrier()
+    per_gradient = spec.get("batch_size", mixed.N) / mixed.N
+    assert len(count) * per_gradient == pytest.approx(float(stats["work"]))
