@@ -1,9 +1,8 @@
 """The coordinates in which a family lives: w = w* + S A u.
 
 S is the diagonal whitening and A = K^(-1/2), K = S (nbeta H + gamma) S, low rank plus a constant
-from Lanczos, with H averaged over the pilot's points (on a quadratic: H at w*). There the Laplace
-Gaussian N(w*, (nbeta H + gamma)^-1) is N(0, I). Only coordinates change: the target and its
-localiser |w - w*|^2 stay what they are.
+from Lanczos. There the Laplace Gaussian N(w*, (nbeta H + gamma)^-1) is N(0, I). Only coordinates
+change: the target and its localiser |w - w*|^2 stay what they are.
 """
 
 import equinox as eqx

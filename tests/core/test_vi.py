@@ -121,29 +121,28 @@ def test_whitening_changes_coordinates_only(x64, algo, whitening):
     trace = vicases.run(target, algo, whitening=whitening, batch_size=256)
     llc = trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
     assert abs(llc.mean() - exact) < BIAS[algo] * exact
-    assert trace.work["whitening"] == 400 * 256 / vicases.N + 3 * 2 * vicases.D
+    assert trace.work["whitening"] == 400 * 256 / vicases.N + 2 * vicases.D
 
 
 @pytest.mark.parametrize("algo", ALGOS)
 @pytest.mark.parametrize("case", [vicases.quartic, vicases.crossings])
 def test_a_wrong_family_is_flagged(x64, algo, case):
-    """Where Laplace is no guide: suspect; the importance-weighted estimate is the closer one."""
+    """Where Laplace is no guide: suspect, or right; importance weights are right where k-hat is."""
     from lambda_hat_core.analysis.estimate import estimate
 
     target, exact = case()
     trace = vicases.run(target, algo)
     found = estimate(trace)
-    assert abs(found.llc - exact) > 0.05 * exact
     assert found.verdict == "suspect" or found.llc_lo < exact < found.llc_hi, found
-    assert abs(trace.info["llc_importance"] - exact) < 0.7 * abs(found.llc - exact)
+    if found.khat < 0.7:
+        assert abs(trace.info["llc_importance"] - exact) < 0.05 * exact
 
 
 def test_work_counts_everything(regressions):
     """Minibatch gradients of every sample and the one at w*, Lanczos, every recorded scalar."""
     trace = regressions[0]["mfa"]
-    assert trace.work["pilot"] > 3 * 2 * 2 * vicases.D
     assert trace.work == {
-        "pilot": trace.work["pilot"],
+        "pilot": 0.0,
         "spectrum": 2 * vicases.D,
         "loss0": 1 / 3,
         "whitening": 0.0,
