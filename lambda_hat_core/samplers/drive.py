@@ -25,7 +25,7 @@ CHUNKS = 20
 _LOSS_WORK = 1 / 3
 _ONE_CHAIN_AT_A_TIME = 1000
 """From this d on a device runs its chains in turn: one chain's state fits the cache, its products
-are plain instead of batched, and no chain waits for another's tree (bench/README.md)."""
+are plain instead of batched, and no chain waits for another's tree."""
 _AVERAGED = {"acceptance_rate", "energy_error"}
 """Stats of a draw that are means over its steps; `energy` is the last one's, others are sums."""
 

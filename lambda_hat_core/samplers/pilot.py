@@ -22,7 +22,7 @@ from lambda_hat_core.samplers.hmc import HmcKernel
 _ROUNDS = 2
 _STEPS = 50
 _LEAPFROGS = 4
-"""Mean trajectory: 200 gradients a round and chain, 1 % of a default run's."""
+"""Mean trajectory: 200 gradients a round and chain."""
 _ACCEPTANCE = 0.8
 
 
