@@ -80,6 +80,10 @@ class Card(Frozen):
         default=None,
         description="payload processes at once over both dtypes; null: cores // threads",
     )
+    shared_filesystem: bool = Field(
+        default=False,
+        description="several machines write the store: studies are a journal, not SQLite",
+    )
     tags: Tags = Tags()
 
     def tag(self, dtype: Dtype) -> LocalTag:
