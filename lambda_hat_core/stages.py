@@ -146,6 +146,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             "llc_known_reason": meta["llc_known_reason"],
             "llc_oracle": oracle,
             "llc_oracle_reason": oracle_reason,
+            "ledger": trace.info.get("ledger"),
             "checks": [check._asdict() for check in checks(found, meta, llc_oracle=oracle)],
         }
         row = records.run_row(spec)

@@ -14,7 +14,7 @@ from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
 
 _SHOWN = 4
-"""Targets whose comparison is shown inline; the page has all."""
+"""Targets whose comparison is shown inline, and profiles; the page has all."""
 
 
 def galleries_asset(project: Project, families: Sequence[Family]) -> dg.AssetsDefinition:
@@ -60,6 +60,12 @@ def _metadata(record: dict[str, Any]) -> dict[str, Any]:
     page = folder / "index.html"
     counts = {f"verdict {verdict}": count for verdict, count in record["verdicts"].items()}
     pictures = {Path(name).stem: picture(folder / name) for name in record["forests"][:_SHOWN]}
+    curves = record["profiles"][:_SHOWN]
+    pictures |= {Path(c["figure"]).stem: picture(folder / c["figure"]) for c in curves}
+    if record["profiles"]:
+        pictures["profiles"] = dg.MetadataValue.md(
+            "\n".join(f"- {curve['note']}" for curve in record["profiles"])
+        )
     return {
         **pick(GALLERY, record),
         **counts,

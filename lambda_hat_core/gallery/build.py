@@ -7,6 +7,7 @@ from lambda_hat_core import files
 from lambda_hat_core.gallery import figures, markdown
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
 from lambda_hat_core.gallery.page import ASSETS, Section, page
+from lambda_hat_core.gallery.profiles import draw_profiles
 from lambda_hat_core.gallery.rows import Row, read_rows
 from lambda_hat_core.store import Store
 
@@ -29,7 +30,10 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
         _section(store, id, label, [row for row in rows if row.member.target == id], assets)
         for id, label in gallery.targets.items()
     ]
-    drawn = {s.id: [f"{ASSETS}/{name}" for name in s.comparisons] for s in sections}
+    drawn = {
+        s.id: [f"{ASSETS}/{name}" for name in (*s.comparisons, *(p.figure for p in s.profiles))]
+        for s in sections
+    }
     (folder / "index.html").write_text(page(gallery.experiment, sections, rows, assets))
     (folder / "gallery.md").write_text(
         markdown.document(gallery.experiment, rows, gallery.targets, drawn)
@@ -40,6 +44,11 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
         "n_runs": len(rows),
         "verdicts": dict(Counter(row.verdict for row in rows)),
         "forests": [paths[0] for paths in drawn.values()],
+        "profiles": [
+            {"figure": f"{ASSETS}/{p.figure}", "note": f"{p.title}: {p.note}"}
+            for s in sections
+            for p in s.profiles
+        ],
         "table": markdown.table(rows, gallery.targets),
     }
     (folder / FACTS).write_text(files.to_json(facts, indent=1))
@@ -55,6 +64,7 @@ def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -
         meta=meta,
         rows=rows,
         comparisons=figures.draw_comparisons(store, id, label, rows, known, assets),
+        profiles=draw_profiles(store, id, label, rows, known, assets),
         figures=[figures.take(path, assets, id) for path in _target_figures(store, id)],
         diagnostics={
             row.run: [figures.take(path, assets, row.run) for path in row.figures] for row in rows

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pyarrow import parquet
 
+from lambda_hat_core.analysis.diagnostics import Series
 from lambda_hat_core.analysis.figures import comparison, style
 from lambda_hat_core.analysis.figures.comparison import Curve, Interval
 from lambda_hat_core.gallery.columns import many
@@ -74,15 +75,15 @@ def _interval(row: Row) -> Interval:
     return Interval(sampler=row.member.sampler, label=row.short, llc=llc, verdict=verdict, **at)
 
 
-def _curve(store: Store, row: Row) -> Curve:
-    path = store.path("analyses", row.run) / "draws.parquet"
+def read_draws(store: Store, run: str) -> tuple[Series, np.ndarray]:
+    """Return the llc of every draw by chain, and the work after each draw."""
+    path = store.path("analyses", run) / "draws.parquet"
     table = parquet.read_table(path, columns=["chain", "llc", "cumulative_fge"])
     chain, llc, fge = (np.asarray(table[name]) for name in ("chain", "llc", "cumulative_fge"))
     n_chains = int(chain.max()) + 1 if chain.size else 1
-    return comparison.running_curve(
-        row.member.sampler,
-        row.short,
-        row.facts["verdict"],
-        llc.reshape(n_chains, -1),
-        fge[: llc.size // n_chains],
-    )
+    return llc.reshape(n_chains, -1), fge[: llc.size // n_chains]
+
+
+def _curve(store: Store, row: Row) -> Curve:
+    llc, fge = read_draws(store, row.run)
+    return comparison.running_curve(row.member.sampler, row.short, row.facts["verdict"], llc, fge)

@@ -12,7 +12,7 @@ from lambda_hat_core.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Raised when the page itself changes, so that galleries of the older one are made again."""
 
 

@@ -7,7 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lambda_hat_core.gallery import profiles
 from lambda_hat_core.gallery.columns import COLUMNS, PRECISE, count_words, estimate_words, many
+from lambda_hat_core.gallery.profiles import Profile
 from lambda_hat_core.gallery.rows import Row, split
 
 ASSETS = "assets"
@@ -29,6 +31,7 @@ class Section(NamedTuple):
         meta: meta.json, empty where the target was not made.
         rows: its runs.
         comparisons: names of the figures of all runs.
+        profiles: curves over gamma and nbeta.
         figures: names of its own figures.
         diagnostics: names of each run's figures, by run.
     """
@@ -38,6 +41,7 @@ class Section(NamedTuple):
     meta: dict[str, Any]
     rows: list[Row]
     comparisons: list[str]
+    profiles: list[Profile]
     figures: list[str]
     diagnostics: dict[str, list[str]]
 
@@ -165,6 +169,7 @@ def _section(section: Section, folder: Path) -> str:
         f'<h2 id="{section.id}">{escape(section.label)}</h2>',
         f'<p class="facts">{_target_facts(section)}</p>',
         _figures(section.comparisons, section.label, folder),
+        profiles.section(section.profiles, lambda name: _figure(name, section.label, folder)),
     ]
     if section.figures:
         parts.append(

@@ -58,6 +58,8 @@ def drawn(store: Store, gallery: Gallery) -> dict:
     with store.publish("galleries", gallery.id) as folder:
         facts = {"inputs": fingerprint(store, gallery), "n_runs": len(gallery.runs)}
         facts |= {"n_targets": len(gallery.targets), "verdicts": {}, "forests": [], "table": ""}
+        (folder / "gamma_profile.png").write_bytes(PNG)
+        facts["profiles"] = [{"figure": "gamma_profile.png", "note": "nuts: one plateau"}]
         (folder / FACTS).write_text(json.dumps(facts))
     record = stages.record(store, "galleries", gallery.id)
     return {"event": "done", "status": "made", "seconds": 0.0, "record": record}

@@ -1,0 +1,62 @@
+"""Three biases that look alike, as three numbers: finite temperature, step size, burn-in.
+
+Exact sampling at a finite nbeta reads lambda low by about (m - 1) / log nbeta, too large a step
+reads high, too little burn-in reads low. A step chosen to hit lambda does so by cancellation.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lambda_hat_core.analysis.diagnostics import Series
+from lambda_hat_core.analysis.profiles import TemperatureFit
+
+EXACT = frozenset({"nuts", "hmc", "mala", "adjusted_mclmc"})
+"""Samplers whose Metropolis test leaves no bias of the step size."""
+
+
+class Bias(NamedTuple):
+    """By how much an estimate is off, its standard error where it has one, and how it is known."""
+
+    value: float
+    se: float | None
+    source: str
+
+
+def temperature_bias(fit: TemperatureFit, nbeta: float) -> Bias | None:
+    """Return -(m - 1) / log nbeta of a fit, None where there is none."""
+    if fit.multiplicity is None or fit.multiplicity_se is None:
+        return None
+    log = math.log(nbeta)
+    return Bias(-(fit.multiplicity - 1) / log, fit.multiplicity_se / log, "fitted")
+
+
+def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias | None:
+    """Return what step size and minibatches add.
+
+    Args:
+        facts: estimate.json of the run.
+        exact: that of an exact sampler's run at the same nbeta and gamma, where there is one.
+    """
+    if facts["sampler"] in EXACT:
+        return Bias(0.0, None, "exact sampler")
+    if exact is not None:
+        error = math.hypot(facts["llc_se"], exact["llc_se"])
+        return Bias(facts["llc"] - exact["llc"], error, f"against {exact['sampler']}")
+    ledger = facts.get("ledger")
+    if not ledger or not ledger["stable"]:
+        return None
+    excess = ledger["discretisation"]["relative"] + ledger["minibatch"]["relative"]
+    return Bias(facts["llc"] * excess / (1 + excess), None, "predicted")
+
+
+def burn_in_bias(llc: Series) -> Bias | None:
+    """Return the mean of all draws less that of the later half; its error is between chains."""
+    n_chains, n_draws = llc.shape
+    if n_chains < 2 or n_draws < 2:
+        return None
+    drift = llc.mean(axis=1) - llc[:, n_draws // 2 :].mean(axis=1)
+    se = float(np.std(drift, ddof=1)) / math.sqrt(n_chains)
+    return Bias(float(drift.mean()), se, "first half against second")

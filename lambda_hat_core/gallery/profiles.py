@@ -1,0 +1,164 @@
+"""A target's LLC over gamma and over nbeta, where an experiment has runs that differ in one."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from lambda_hat_core.analysis import biases, profiles
+from lambda_hat_core.analysis.biases import Bias
+from lambda_hat_core.analysis.figures import style
+from lambda_hat_core.analysis.figures.profiles import gamma_figure, temperature_figure
+from lambda_hat_core.analysis.profiles import Point, TemperatureFit
+from lambda_hat_core.analysis.words import plus_minus, short
+from lambda_hat_core.gallery.figures import read_draws
+from lambda_hat_core.gallery.rows import Row, split
+from lambda_hat_core.store import SPEC, Store
+
+Axis = Literal["gamma", "nbeta"]
+
+_SETS: dict[Axis, set[str]] = {
+    "gamma": {"gamma", "prior_radius"},
+    "nbeta": {"nbeta", "beta0", "beta_mode"},
+}
+"""Fields of a run's posterior that decide each axis."""
+
+HEADINGS = ("nβ", "LLC", "finite temperature", "step size", "burn-in")
+
+
+class Profile(NamedTuple):
+    """One curve.
+
+    Attributes:
+        figure: name of its PNG file.
+        title: the runs it is of.
+        note: what it says, in a sentence.
+        biases: a row a run under `HEADINGS`; empty over gamma.
+    """
+
+    figure: str
+    title: str
+    note: str
+    biases: list[tuple[str, ...]]
+
+
+def draw_profiles(
+    store: Store, id: str, label: str, rows: Sequence[Row], known: float | None, folder: Path
+) -> list[Profile]:
+    """Draw every profile of a target's runs, those of exact samplers first.
+
+    Args:
+        store: where specs and draws are.
+        id: the target.
+        label: the same in words.
+        rows: its runs.
+        known: the exact LLC at w*.
+        folder: gets the PNG files.
+    """
+    lines = style.references(known, None)
+    done = [row for row in rows if row.facts.get("llc") is not None]
+    drawn, exact_fits = [], {}
+    for index, (axis, group) in enumerate(_groups(store, done)):
+        title = f"{label}: {_shared_name(group)}"
+        points = [_point(row, axis) for row in group]
+        name = f"{id}_{axis}_profile_{index + 1}.png"
+        if axis == "gamma":
+            found = profiles.gamma_profile(points)
+            figure, note, table = gamma_figure(found, title, lines), found.note, []
+        else:
+            fit = profiles.temperature_fit(points)
+            gammas = group[0].facts["gamma"]
+            if group[0].facts["sampler"] in biases.EXACT:
+                exact_fits.setdefault(gammas, fit)
+            figure, note = temperature_figure(fit, title, lines), fit.note
+            table = _biases(store, group, done, exact_fits.get(gammas, fit))
+        style.save(figure, folder / name)
+        drawn.append(Profile(name, title, note, table))
+    return drawn
+
+
+def section(drawn: Sequence[Profile], figure: Callable[[str], str]) -> str:
+    """Return profiles as HTML; `figure` makes the element of a picture."""
+    return "\n".join(
+        f'<div class="figures">{figure(profile.figure)}</div>\n'
+        f'<p class="note">{escape(profile.title)}. {escape(_sentence(profile.note))}</p>'
+        + _table(profile.biases)
+        for profile in drawn
+    )
+
+
+def _sentence(note: str) -> str:
+    return f"{note[0].upper()}{note[1:]}."
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEADINGS)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
+    caption = "By how much each run is off, and how that is known"
+    return f'<table class="biases"><caption>{caption}</caption>{head}{body}</table>'
+
+
+def _groups(store: Store, rows: Sequence[Row]) -> Iterator[tuple[Axis, list[Row]]]:
+    """Yield runs that differ, beside their seed, in one axis alone, and have two values of it."""
+    specs = {row.run: store.read_json("analyses", row.run, SPEC) for row in rows}
+    ordered = sorted(rows, key=lambda row: row.facts["sampler"] not in biases.EXACT)
+    axes: tuple[Axis, ...] = ("gamma", "nbeta")
+    for axis in axes:
+        groups: dict[str, list[Row]] = {}
+        for row in ordered:
+            groups.setdefault(_without(specs[row.run], axis), []).append(row)
+        for group in groups.values():
+            if len({row.facts[axis] for row in group}) > 1:
+                yield axis, sorted(group, key=lambda row: row.facts[axis])
+
+
+def _without(spec: Mapping[str, Any], axis: Axis) -> str:
+    rest = {name: v for name, v in spec["posterior"].items() if name not in _SETS[axis]}
+    return json.dumps({**spec, "seed": None, "posterior": rest}, sort_keys=True)
+
+
+def _shared_name(group: Sequence[Row]) -> str:
+    """Return what the labels of all runs have in common."""
+    labels = [split(row.member.label) for row in group]
+    shared = [part for part in labels[0][1] if all(part in parts for _, parts in labels)]
+    return f"{labels[0][0]} ({', '.join(shared)})" if shared else labels[0][0]
+
+
+def _point(row: Row, axis: Axis) -> Point:
+    facts = row.facts
+    return Point(facts[axis], facts["llc"], facts["llc_se"] or 0.0, facts["verdict"])
+
+
+def _biases(
+    store: Store, group: Sequence[Row], rows: Sequence[Row], fit: TemperatureFit
+) -> list[tuple[str, ...]]:
+    return [
+        (
+            short(row.facts["nbeta"]),
+            plus_minus(row.facts["llc"], row.facts["llc_se"]),
+            _words(biases.temperature_bias(fit, row.facts["nbeta"])),
+            _words(biases.step_bias(row.facts, _exact_twin(row, rows))),
+            _words(biases.burn_in_bias(read_draws(store, row.run)[0])),
+        )
+        for row in group
+    ]
+
+
+def _exact_twin(row: Row, rows: Sequence[Row]) -> Mapping[str, Any] | None:
+    """Return an exact sampler's facts on the very same posterior."""
+    same = ("nbeta", "gamma", "loss")
+    for other in rows:
+        facts = other.facts
+        is_exact = facts["sampler"] in biases.EXACT and facts["verdict"] != "failed"
+        if is_exact and all(facts[name] == row.facts[name] for name in same):
+            return facts
+    return None
+
+
+def _words(bias: Bias | None) -> str:
+    if bias is None:
+        return "not known"
+    return f"{plus_minus(bias.value, bias.se)} ({bias.source})"
