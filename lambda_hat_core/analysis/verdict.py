@@ -132,7 +132,8 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
         text = f"the error is more than half of the estimate: {_llc(estimate)}"
         yield suspect(estimate.llc_se, SE_SHARE * max(estimate.llc, 0.0), text)
     if estimate.n_divergent:
-        text = f"{estimate.n_divergent} steps diverged: the step size is too large"
+        steps = "1 step" if estimate.n_divergent == 1 else f"{estimate.n_divergent} steps"
+        text = f"{steps} diverged: the step size is too large"
         yield suspect(float(estimate.n_divergent), 0.0, text)
     if estimate.khat is not None and estimate.khat > KHAT_MAX:
         text = (

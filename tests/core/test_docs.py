@@ -1,0 +1,34 @@
+"""The queries that the pages show are queries that the views answer."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lambda_hat_core import records, sql
+from lambda_hat_core.store import Store
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "sql.md").read_text()
+QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, flags=re.DOTALL)
+README_QUERIES = re.findall(
+    r'lambda-hat sql "(.*?)"', (ROOT / "README.md").read_text(), flags=re.DOTALL
+)
+
+
+@pytest.mark.parametrize("query", [*QUERIES, *README_QUERIES])
+def test_queries_of_the_pages_run_on_an_empty_store(tmp_path, query):
+    assert sql.query(Store(tmp_path), query).rows == []
+
+
+def test_pages_have_queries():
+    assert len(QUERIES) == PAGE.count("```sql") == 5
+    assert README_QUERIES
+
+
+@pytest.mark.parametrize("table", records.SCHEMAS)
+def test_page_names_every_column(table):
+    row = re.search(rf"^\| `{table}` \|.*\| `(.*)` \|$", PAGE, flags=re.MULTILINE)
+    assert row is not None
+    columns = [*records.SCHEMAS[table], *(["experiment"] if table == "llc" else [])]
+    assert sorted(row[1].split(", ")) == sorted(columns)
