@@ -1,6 +1,6 @@
-"""Which of a job's step processes takes which batch of keys: each batch is taken once.
+"""Which of a job's step processes takes which keys: each key is taken once.
 
-The steps of one job run on one machine and share a folder. A batch is taken by an advisory lock,
+The steps of one job run on one machine and share a folder. A key is taken by an advisory lock,
 which goes with its process however that ends, and is finished once its file says so.
 """
 
@@ -8,12 +8,12 @@ import fcntl
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
 class Claims:
-    """The batches of one job that are being worked on, or have been.
+    """The keys of one job that are being worked on, or have been.
 
     Args:
         job: the id of the job's run.
@@ -24,20 +24,33 @@ class Claims:
         self.folder.mkdir(exist_ok=True)
 
     def take(
-        self, batches: Sequence[list[str]], busy: Callable[[str], bool]
+        self,
+        stretches: Sequence[list[str]],
+        size: Callable[[int], int],
+        busy: Callable[[str], bool],
     ) -> Iterator[list[str]]:
-        """Yield batches that nobody else has, one at a time, until none is left.
+        """Yield batches of keys that nobody else has, one at a time, until none is left.
 
         Args:
-            batches: what there is to do.
-            busy: whether another job is at work on a key; its batch comes last.
+            stretches: contiguous keys; a batch is a part of one.
+            size: most keys of the next batch, given how many nobody is known to have taken.
+            busy: whether another job is at work on a key; such keys come last.
         """
-        left = list(batches)
+        left = [list(keys) for keys in stretches if keys]
         while left:
-            batch = next((b for b in left if not any(map(busy, b))), left[0])
-            left.remove(batch)
-            with self._claim(batch[0]) as mine:
-                if mine:
+            keys = next((keys for keys in left if not busy(keys[0])), left[0])
+            most = size(sum(map(len, left)))
+            with ExitStack() as claims:
+                batch: list[str] = []
+                while keys and len(batch) < most and not (batch and busy(keys[0])):
+                    mine = claims.enter_context(self._claim(keys[0]))
+                    key = keys.pop(0)
+                    if not mine:
+                        break
+                    batch.append(key)
+                if not keys:
+                    left.remove(keys)
+                if batch:
                     yield batch
 
     @contextmanager

@@ -21,7 +21,7 @@ from lambda_hat_assets.jobs.promote import promote_job
 from lambda_hat_assets.local import LocalBackend
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
-from lambda_hat_assets.sensors import config_sensor
+from lambda_hat_assets.sensors import config_sensor, pools_sensor
 
 
 def local_compute(project: Project) -> Compute:
@@ -50,7 +50,7 @@ def build(project: Project, compute: Compute) -> dg.Definitions:
     defs = dg.Definitions(
         assets=assets,
         jobs=[llc, promote_job(project), *partition_jobs(members)],
-        sensors=[config_sensor(llc)],
+        sensors=[config_sensor(llc), pools_sensor(project)],
         resources={"compute": compute},
         loggers={"console": console},
         executor=dg.in_process_executor,

@@ -1,11 +1,12 @@
-"""A sensor that launches `llc` when a file under config/ changes. Off until switched on."""
+"""Sensors: `llc` after a change under config/, off until switched on; pools kept in order."""
 
 import hashlib
 from pathlib import Path
 
 import dagster as dg
 
-from lambda_hat_assets.project import CONFIG
+from lambda_hat_assets.pools import LOOK, reap, set_limits
+from lambda_hat_assets.project import CONFIG, Project
 
 
 def fingerprint(folder: Path) -> str:
@@ -33,3 +34,20 @@ def config_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=requests, cursor=now)
 
     return config_changed
+
+
+def pools_sensor(project: Project) -> dg.SensorDefinition:
+    """Return the sensor that sees to the slots of runs which `dagster dev` starts."""
+
+    @dg.sensor(
+        name="pools",
+        minimum_interval_seconds=int(LOOK),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Gives each dtype's pool the card's number of slots, and ends runs whose "
+        "process was killed.",
+    )
+    def pools(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        set_limits(context.instance, project.card)
+        return dg.SkipReason(f"{reap(context.instance)} runs ended with their process")
+
+    return pools

@@ -10,6 +10,7 @@ from lambda_hat_assets.assets.common import GALLERIES_KEY, Routing
 from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.fields import GALLERY, pick, schema
 from lambda_hat_assets.partitions import Family, to_many
+from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
 
@@ -37,6 +38,7 @@ def galleries_asset(project: Project, families: Sequence[Family]) -> dg.AssetsDe
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
         """All runs of an experiment side by side, as a page that opens from disk."""
+        own(context)
         (result,) = compute.run(["galleries"], [context.partition_key], context.log.info)
         if result.failure is not None:
             raise dg.Failure(result.failure, allow_retries=False)

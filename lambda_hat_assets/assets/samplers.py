@@ -9,6 +9,7 @@ from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
 from lambda_hat_assets.compute import Compute, Kind
 from lambda_hat_assets.fields import ANALYSIS, RUN, schema
 from lambda_hat_assets.partitions import Family, to_many
+from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import Event, recorded
 
@@ -54,6 +55,7 @@ def sampler_assets(project: Project, family: Family) -> dg.AssetsDefinition:
     def sampler(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Event | dg.Output[None]]:
+        own(context)
         kinds: list[Kind] = [
             kind for kind, key in of_kind.items() if key in context.selected_asset_keys
         ]

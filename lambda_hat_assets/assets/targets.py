@@ -8,6 +8,7 @@ from lambda_hat_assets import checks
 from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
 from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.fields import TARGET, schema
+from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import Event, recorded
 
@@ -41,6 +42,7 @@ def targets_asset(project: Project) -> dg.AssetsDefinition:
     def targets(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Event | dg.Output[None]]:
+        own(context)
         results = compute.run(["targets"], context.partition_keys, context.log.info)
         yield from recorded(context, project, {"targets": TARGETS_KEY}, results)
 

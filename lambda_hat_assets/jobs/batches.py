@@ -1,4 +1,4 @@
-"""What is left to do, cut into batches, and shared out to steps.
+"""What is left to do, and how much of it a step takes at once.
 
 A batch is a contiguous range of partitions, so that it can be one Dagster run; partitions are
 ordered by shape, so that neighbours share a compilation.
@@ -13,49 +13,78 @@ from lambda_hat_assets.card import Card
 from lambda_hat_core.config.samplers import Dtype
 
 MOST = 20
-"""Keys of one batch; about 0.3 s of CPU for the Dagster run are then paid once for 20."""
+"""Keys of one batch: what a Dagster run costs, about 0.3 s of CPU, is then paid once for 20."""
 
-_PER_SLOT = 4
+_SECONDS = 15.0
+"""Of one batch: what a Dagster run costs is then a fiftieth of it."""
+
+_PER_STEP = 2
 """Batches that each step finds at least, so that none waits long for another's last one."""
 
-Batch = list[str]
+Keys = list[str]
 
 
-def batch_size(count: int, slots: int) -> int:
-    """Return how many keys a batch should have if `slots` steps share `count` keys."""
-    return max(1, min(MOST, math.ceil(count / (_PER_SLOT * max(1, slots)))))
+class Pace:
+    """How many keys the next batch should have, from how long the keys of the last one took.
+
+    Args:
+        steps: that share the work.
+    """
+
+    def __init__(self, steps: int):
+        self._steps = max(1, steps)
+        self._size = 1
+
+    def size(self, left: int) -> int:
+        """Return the size of the next batch if `left` keys are not done yet."""
+        return max(1, min(self._size, math.ceil(left / (_PER_STEP * self._steps))))
+
+    def took(self, seconds: float, keys: int) -> None:
+        """Note how long a batch took: short keys make large batches, long ones go alone."""
+        self._size = max(1, min(MOST, int(_SECONDS * keys / max(seconds, 1e-3))))
 
 
-def batches(order: Sequence[str], wanted: Collection[str], size: int) -> Iterator[Batch]:
-    """Yield the wanted keys in contiguous ranges of at most `size`.
+def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
+    """Yield the wanted keys in contiguous ranges.
 
     Args:
         order: all partitions, in the order in which Dagster has them.
         wanted: those that are missing.
-        size: most keys of a batch.
     """
-    batch: Batch = []
+    stretch: Keys = []
     for key in order:
         if key in wanted:
-            batch.append(key)
-        if batch and (key not in wanted or len(batch) == size):
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+            stretch.append(key)
+        elif stretch:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
 
 
-def slots(card: Card, dtype: Dtype, count: int) -> int:
-    """Return how many steps of a dtype take `count` keys."""
+def steps(card: Card, dtype: Dtype, count: int) -> int:
+    """Return how many steps of a dtype share `count` keys."""
     return min(count, card.slots, card.tag(dtype).slots)
 
 
-def shares(found: list[Batch], slots: int, output: str) -> Iterator[dg.DynamicOutput[list[Batch]]]:
-    """Yield all batches once for each step that may take them, its own share first."""
-    for slot in range(slots):
-        start = slot * len(found) // slots
+def shares(found: Sequence[Keys], count: int, output: str) -> Iterator[dg.DynamicOutput]:
+    """Yield everything once for each of `count` steps, its own share first."""
+    total = sum(map(len, found))
+    for step in range(count):
         yield dg.DynamicOutput(
-            [*found[start:], *found[:start]],
-            mapping_key=f"{slot + 1}_of_{slots}",
+            rotated(found, step * total // count),
+            mapping_key=f"{step + 1}_of_{count}",
             output_name=output,
         )
+
+
+def rotated(found: Sequence[Keys], by: int) -> list[Keys]:
+    """Return stretches from the key of number `by` onwards, those before it at the end."""
+    first: list[Keys] = []
+    last: list[Keys] = []
+    for stretch in found:
+        cut = max(0, min(by, len(stretch)))
+        by -= len(stretch)
+        last += [stretch[:cut]] if cut else []
+        first += [stretch[cut:]] if stretch[cut:] else []
+    return first + last

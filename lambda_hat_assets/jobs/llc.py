@@ -5,6 +5,7 @@ batches until none is left, and opens a Dagster run of its own for every batch: 
 as if it had been clicked.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,17 +17,16 @@ from lambda_hat_assets.claims import Claims
 from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.console import QUIET, console
 from lambda_hat_assets.jobs import report as reporting
-from lambda_hat_assets.jobs.batches import Batch, batch_size, batches, shares, slots
+from lambda_hat_assets.jobs.batches import Keys, Pace, shares, steps, stretches
 from lambda_hat_assets.jobs.executor import executor
 from lambda_hat_assets.jobs.partitions import (
     GALLERIES_JOB,
     RESULTS_JOB,
     TARGETS_JOB,
     materialise,
-    own,
-    reap,
 )
 from lambda_hat_assets.partitions import Family, family_name
+from lambda_hat_assets.pools import executor_pid, own, reap, reaping, set_limits
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import events
 from lambda_hat_core import records, sql, stages
@@ -64,7 +64,8 @@ def llc_job(
     @dg.op(out={"experiment": dg.Out(str), "shared": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
         """Compare the experiment with the store and share out the targets that are missing."""
-        own(context)
+        own(context, executor_pid())
+        set_limits(context.instance, project.card)
         chosen = project.plan(config.experiment)
         members = [(chosen.runs[run].target, run) for run in chosen.membership[chosen.experiment]]
         records.write_experiment(store, chosen.experiment, members)
@@ -82,9 +83,8 @@ def llc_job(
             f"{len(chosen.runs)} runs"
         )
         yield dg.Output(chosen.experiment, "experiment")
-        workers = slots(project.card, "float64", len(todo))
-        cut = batches(list(project.targets), todo, batch_size(len(todo), workers))
-        yield from shares(list(cut), workers, "shared")
+        count = steps(project.card, "float64", len(todo))
+        yield from shares([*stretches(list(project.targets), todo)], count, "shared")
 
     @dg.op(out={"float64": dg.DynamicOut(list), "float32": dg.DynamicOut(list)})
     def fan_out(
@@ -102,10 +102,8 @@ def llc_job(
         for dtype in ("float64", "float32"):
             mine = [family for family in families if family.dtype == dtype]
             wanted = {run for run in todo if project.runs[run].dtype == dtype}
-            workers = slots(project.card, dtype, len(wanted))
-            size = batch_size(len(wanted), workers)
-            cut = [batch for family in mine for batch in batches(family.runs, wanted, size)]
-            yield from shares(cut, workers, dtype)
+            found = [keys for family in mine for keys in stretches(family.runs, wanted)]
+            yield from shares(found, steps(project.card, dtype, len(wanted)), dtype)
             for family in mine:
                 runs = [run for run in family.runs if run in chosen.runs]
                 _tell_of(context, project, "runs", family.runs_key, runs)
@@ -168,14 +166,20 @@ def _taker(
     tags = {DTYPE_TAG: dtype, "dagster/priority": _PRIORITY[dtype]}
 
     @dg.op(name=f"{what}_{dtype}", tags=tags, retry_policy=_CRASH)
-    def take(context: dg.OpExecutionContext, shared: list[Batch]) -> int:
+    def take(context: dg.OpExecutionContext, shared: list[Keys]) -> int:
         """Make what nobody else has taken; a key that fails does so in its own run."""
         made = 0
         claims = Claims(context.run_id)
-        for batch in claims.take(shared, lambda key: project.store.is_leased(kind, key)):
-            name = TARGETS_JOB if kind == "targets" else family_name(project.runs[batch[0]])
-            materialise(context, job(name), batch)
-            made += sum(project.store.is_complete(kind, key) for key in batch)
+        pace = Pace(project.card.tag(dtype).slots)
+        with reaping(context.instance):
+            for batch in claims.take(
+                shared, pace.size, lambda key: project.store.is_leased(kind, key)
+            ):
+                began = time.monotonic()
+                name = TARGETS_JOB if kind == "targets" else family_name(project.runs[batch[0]])
+                materialise(context, job(name), batch)
+                pace.took(time.monotonic() - began, len(batch))
+                made += sum(project.store.is_complete(kind, key) for key in batch)
         return made
 
     return take

@@ -1,6 +1,5 @@
 """Jobs of some partitions of one family, and how `llc` runs them inside its own steps."""
 
-import multiprocessing
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,16 +9,13 @@ import dagster as dg
 from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_KEY, Routing
 from lambda_hat_assets.console import PARENT_TAG, QUIET
 from lambda_hat_assets.partitions import Family
-from lambda_hat_core import process
+from lambda_hat_assets.pools import OWNER_TAG, owner
 
-OWNER_TAG = "lambda_hat/process"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 GALLERIES_JOB = "gallery"
 RESULTS_JOB = "results"
 TARGETS_JOB = "targets"
-
-_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def partition_jobs(families: Sequence[Family]) -> list[Any]:
@@ -37,11 +33,6 @@ def partition_jobs(families: Sequence[Family]) -> list[Any]:
         job(GALLERIES_JOB, [GALLERIES_KEY], Routing("float64").tags),
         job(RESULTS_JOB, [RESULTS_KEY], {}),
     ]
-
-
-def owner(pid: int) -> str:
-    """Return what tells a process of this machine from every other one, ever."""
-    return f"{process.host()}-{pid}-{process.start_time(pid)}"
 
 
 def materialise(
@@ -67,29 +58,3 @@ def materialise(
         raise_on_error=False,
         tags=tags,
     ).success
-
-
-def own(context: dg.OpExecutionContext) -> None:
-    """Note which process this run lives and dies with: the one that the executor runs in."""
-    parent = multiprocessing.parent_process()
-    pid = os.getpid() if parent is None or parent.pid is None else parent.pid
-    context.instance.add_run_tags(context.run_id, {OWNER_TAG: owner(pid)})
-
-
-def reap(instance: dg.DagsterInstance) -> int:
-    """End the runs whose process was killed, so that they neither count nor hold a pool's slot."""
-    ghosts = [
-        record.dagster_run
-        for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
-        if _is_ghost(record.dagster_run.tags.get(OWNER_TAG, ""))
-    ]
-    for run in ghosts:
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        instance.report_run_failed(run, "its process is gone")
-    return len(ghosts)
-
-
-def _is_ghost(tag: str) -> bool:
-    host, _, rest = tag.partition("-")
-    pid, _, started = rest.partition("-")
-    return host == process.host() and not process.alive(int(pid), started)

@@ -149,29 +149,49 @@ def test_in_a_batch_a_key_fails_alone(site, built):
     assert passed == set(project.runs) - {bad}
 
 
-def test_batches_are_contiguous_whole_and_no_longer_than_asked():
-    from lambda_hat_assets.jobs.batches import batch_size, batches
+def test_stretches_are_contiguous_and_each_step_has_its_own_first():
+    from lambda_hat_assets.jobs.batches import rotated, shares, stretches
 
-    order = list("abcdefgh")
-    assert list(batches(order, set("abdefh"), 2)) == [["a", "b"], ["d", "e"], ["f"], ["h"]]
-    assert list(batches(order, set(), 3)) == []
-    assert [batch_size(count, 2) for count in (0, 1, 8, 20, 1000)] == [1, 1, 1, 3, 20]
+    found = list(stretches(list("abcdefgh"), set("abdefh")))
+    assert found == [["a", "b"], ["d", "e", "f"], ["h"]]
+    assert list(stretches(list("abc"), set())) == []
+    assert rotated(found, 3) == [["e", "f"], ["h"], ["a", "b"], ["d"]]
+    outputs = list(shares(found, 2, "x"))
+    assert [output.mapping_key for output in outputs] == ["1_of_2", "2_of_2"]
+    assert [output.value[0][0] for output in outputs] == ["a", "e"]
 
 
-def test_a_batch_is_taken_once_and_a_dead_owner_frees_it(tmp_path, monkeypatch):
+def test_short_keys_make_large_batches_and_long_ones_go_alone():
+    from lambda_hat_assets.jobs.batches import MOST, Pace
+
+    pace = Pace(2)
+    assert pace.size(1000) == 1, "nothing is known yet"
+    pace.took(seconds=3.0, keys=1)
+    assert pace.size(1000) == 5
+    pace.took(seconds=0.5, keys=5)
+    assert pace.size(1000) == MOST
+    assert pace.size(8) == 2, "the others find something too"
+    pace.took(seconds=900.0, keys=2)
+    assert pace.size(1000) == 1
+
+
+def test_a_key_is_taken_once_and_a_dead_owner_frees_it(tmp_path, monkeypatch):
     import tempfile
 
     from lambda_hat_assets.claims import Claims
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    work = [["a"], ["b"], ["c"]]
-    one = Claims("job").take(work, lambda key: False)
-    two = Claims("job").take(work, lambda key: key == "b")
-    assert next(one) == ["a"]
-    assert next(two) == ["c"]
+    work = [["a", "b", "c"], ["d"]]
+
+    def take(busy=(), most=2):
+        return Claims("job").take(work, lambda left: most, lambda key: key in busy)
+
+    one, two = take(), take(busy="c")
+    assert next(one) == ["a", "b"]
+    assert next(two) == ["d"]
     one.close()
-    assert next(two) == ["b"]
-    assert list(Claims("job").take(work, lambda key: False)) == [["a"]]
-    assert list(two) == []
+    assert list(two) == [["c"]]
+    assert list(take()) == [["a", "b"]]
+    assert list(take()) == []
     Claims("job").forget()
     assert not list(tmp_path.iterdir())
