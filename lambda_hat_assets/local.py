@@ -9,6 +9,7 @@ from lambda_hat_assets.compute import Kind, Order, Result, Say
 from lambda_hat_core import records
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.gallery.members import Gallery
+from lambda_hat_core.retries import insist
 from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import Event, WorkerClient, request
 
@@ -20,8 +21,6 @@ _STAGE: dict[Kind, str] = {
 }
 
 _SECONDS_BETWEEN_LINES = 5.0
-_PAUSE = 2.0
-"""Seconds before what failed for a reason that may pass is tried once more."""
 
 
 class LocalBackend:
@@ -52,10 +51,6 @@ class LocalBackend:
 
     def _made(self, order: Order, kind: Kind, say: Say) -> Result:
         end = self._asked(order, kind, say)
-        if end["event"] == "failed" and end["transient"]:
-            say(f"{order.key}: {end['reason']}; trying once more")
-            time.sleep(_PAUSE)
-            end = self._asked(order, kind, say)
         if end["event"] == "done":
             return Result(order.key, kind, end["record"], reused=end["status"] == "reused")
         spec = order.run or order.target
@@ -69,7 +64,7 @@ class LocalBackend:
         line = request(_STAGE[kind], order.run or order.target, target)
         teller = _Teller(order.key, say)
         end: Event = {}
-        for event in self._worker.run([line]):
+        for event in insist(lambda: self._worker.run([line])):
             end = event
             teller.hear(event)
         return end

@@ -52,7 +52,7 @@ def own(context: dg.OpExecutionContext | dg.AssetExecutionContext, pid: int | No
     """Note which process a run lives and dies with, by default this one."""
     if OWNER_TAG not in context.run.tags:
         mine = owner(os.getpid() if pid is None else pid)
-        context.instance.add_run_tags(context.run_id, {OWNER_TAG: mine})
+        context.instance.add_run_tags(context.run.run_id, {OWNER_TAG: mine})
 
 
 def executor_pid() -> int | None:

@@ -1,9 +1,9 @@
 """Targets and runs without Dagster: a few warm workers take what is ready, until nothing is."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from lambda_hat_assets.card import Card, LocalTag
@@ -11,15 +11,13 @@ from lambda_hat_core import records
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.retries import insist
 from lambda_hat_core.store import Kind, Store
 from lambda_hat_core.worker_client import Event, WorkerClient, request
 
 _MOST_WORKERS = 2
 _LOOKED_AT = 20
 """Ready tasks among which one is sought that no other command is at work on."""
-
-_PAUSE = 2.0
-"""Seconds before what failed for a reason that may pass is tried once more."""
 
 
 class Task(NamedTuple):
@@ -175,22 +173,21 @@ class Runner:
             client.close()
 
     def _made(self, client: WorkerClient, task: Task) -> str | None:
-        """Return why a task failed; what may pass is tried once more."""
+        """Return why a task failed; what may pass is tried again."""
         for line in task.requests():
-            end = self._asked(client, task, line)
-            if end["event"] == "failed" and end["transient"] and not self._stopped:
-                time.sleep(_PAUSE)
-                end = self._asked(client, task, line)
+            end: Event = {}
+            ask = partial(client.run, [line])
+            for event in insist(ask, give_up=lambda: self._stopped, sleep=self._pause):
+                end = event
+                self._listener.heard(task, event)
             if end["event"] == "failed":
                 return end["reason"]
         return None
 
-    def _asked(self, client: WorkerClient, task: Task, line: Event) -> Event:
-        end: Event = {}
-        for event in client.run([line]):
-            end = event
-            self._listener.heard(task, event)
-        return end
+    def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until everything is stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped, seconds)
 
     def _failed(self, task: Task, failure: str) -> None:
         """Note a failure, and that of the runs which can now never start."""

@@ -116,6 +116,11 @@ def sweep(folder: Path, older_than: float = _SWEEP_AFTER) -> list[Path]:
     return gone
 
 
+def is_lasting(error: OSError) -> bool:
+    """Whether only a person can help: the disk is full, or the folder somebody else's."""
+    return error.errno in _FULL or isinstance(error, PermissionError)
+
+
 @contextmanager
 def explained(where: Path, what: str, *, full_only: bool = False) -> Iterator[None]:
     """Turn the disk's refusals into one line that names the path and the way out.

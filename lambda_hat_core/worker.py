@@ -60,7 +60,7 @@ def serve(store: Store, line: str, answer: Answer) -> bool:
     The `kind` of a failure is "config" where only a changed specification can help; `transient`
     says whether the same request may succeed another time.
     """
-    from lambda_hat_core import stages
+    from lambda_hat_core import files, stages
 
     request: dict[str, Any] = {}
 
@@ -73,7 +73,7 @@ def serve(store: Store, line: str, answer: Answer) -> bool:
     except (ConfigError, ValidationError) as error:
         tell("failed", reason=stages.describe(error), kind="config", transient=False)
     except Exception as error:
-        transient = isinstance(error, OSError)
+        transient = isinstance(error, OSError) and not files.is_lasting(error)
         tell("failed", reason=stages.describe(error), kind="error", transient=transient)
     else:
         facts = outcome._asdict()

@@ -1,7 +1,8 @@
 """Speaks the worker's protocol and stores plausible artifacts without computing anything.
 
 A target or run whose seed is 13 fails, one whose seed is 14 kills its process, a run whose seed is
-15 hangs the first time; every call is noted in calls.txt of the store.
+15 hangs the first time; every call is noted in calls.txt of the store. With FAKE_SECONDS a call
+takes that long, and spans.txt has when.
 """
 
 import argparse
@@ -29,12 +30,18 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         tell({"id": request["id"], "event": "log", "message": "at work"})
-        tell({"id": request["id"], **answer(store, request, os.environ["JAX_ENABLE_X64"])})
+        began = time.monotonic()
+        time.sleep(float(os.environ.get("FAKE_SECONDS", 0)))
+        end = answer(store, request, os.environ["JAX_ENABLE_X64"])
+        with (store.root / "spans.txt").open("a") as spans:
+            spans.write(f"{request['id']} {began} {time.monotonic()}\n")
+        tell({"id": request["id"], **end})
 
 
 def answer(store: Store, request: dict, x64: str) -> dict:
     if request["stage"] == "gallery":
         return drawn(store, Gallery(**request["spec"]))
+    store.root.mkdir(parents=True, exist_ok=True)
     with (store.root / "calls.txt").open("a") as calls:
         calls.write(f"{request['id']} {request['stage']} {x64}\n")
     seed = request["spec"]["seed"]

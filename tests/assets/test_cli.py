@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lambda_hat_assets import cli, runner
 from lambda_hat_assets.commands.run import Bars
-from lambda_hat_core import records
+from lambda_hat_core import records, retries
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import Store
 from tests.assets import fake_worker
@@ -53,7 +53,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("LAMBDA_HAT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LAMBDA_HAT_CARD", str(tmp_path / "card.yaml"))
     monkeypatch.delenv("LAMBDA_HAT_EXPERIMENT", raising=False)
-    monkeypatch.setattr(runner, "_PAUSE", 0.01)
+    monkeypatch.setattr(retries, "PAUSES", (0.01, 0.01))
     monkeypatch.chdir(ROOT)
     return tmp_path / "home"
 

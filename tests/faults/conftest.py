@@ -1,0 +1,20 @@
+"""The experiment undisturbed, once for all kills of one file."""
+
+import pytest
+
+from tests.faults import site as sites
+
+
+@pytest.fixture
+def site(tmp_path):
+    return sites.Site(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The table of an experiment that nothing happened to; it also fills JAX's cache."""
+    site = sites.Site(tmp_path_factory.mktemp("undisturbed"))
+    code, said = site.run(sites.PLAIN)
+    assert code == 0, said
+    assert len(site.table()) == len(site.plan().runs)
+    return site.table()

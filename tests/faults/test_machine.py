@@ -1,0 +1,121 @@
+"""What machines do to a command: full disks, locked folders, deleted ones, too little memory."""
+
+import ctypes
+import json
+import shutil
+import sys
+from collections import Counter
+from copy import deepcopy
+
+import pytest
+
+from lambda_hat_core import sql
+from tests.faults.site import CARD, EXPERIMENT, JOB, PHASES, PLAIN, end, failures, wait_for
+
+WORKER = f'{sys.executable} -m lambda_hat_core.worker "$@"'
+
+
+def wrapped(site, script):
+    """Let a shell start the payloads of the site."""
+    card = deepcopy(CARD)
+    for tag in card["tags"].values():
+        tag["command"] = ["bash", "-c", script, "worker"]
+    site.write("config/card/local.yaml", card)
+
+
+def locked():
+    """In a child before it starts: even root may write only where the permissions say so."""
+    drop, override = 24, 1
+    ctypes.CDLL(None).prctl(drop, override, 0, 0, 0)
+
+
+def test_a_full_disk_is_a_clear_failure_and_what_fits_is_kept(site, undisturbed):
+    wrapped(site, f"ulimit -f 20; exec {WORKER}")
+    code, said = site.run(PLAIN)
+    assert code == 1
+    reasons = failures(site)
+    assert set(reasons) == set(site.plan().runs)
+    for reason in reasons.values():
+        assert "no space left under" in reason and "run the same command again" in reason, said
+    assert site.ids("targets") == tuple(site.plan().targets)
+    assert not site.ids("runs") and not site.corrupt()
+    site.write("config/card/local.yaml", CARD)
+    assert site.run(PLAIN)[0] == 0
+    assert site.table() == undisturbed
+
+
+@pytest.mark.parametrize("command", [PLAIN, JOB], ids=["plain", "job"])
+def test_a_home_that_is_read_only_is_one_line(site, command):
+    home = site.root / "locked"
+    home.mkdir()
+    home.chmod(0o555)
+    code, said = site.run(command, before=locked, LAMBDA_HAT_HOME=str(home))
+    assert code not in (0, None)
+    lines = [line for line in said.splitlines() if "LAMBDA_HAT_HOME" in line]
+    assert len(lines) == 1 and str(home) in lines[0], said
+    assert "Traceback" not in said
+    assert not list(home.iterdir())
+
+
+def test_a_store_deleted_in_mid_run_is_made_again(site, undisturbed):
+    process = site.start(PLAIN)
+    try:
+        (sampling,) = (phase for phase in PHASES if phase.name == "sampling")
+        wait_for(sampling, site, process)
+        shutil.rmtree(site.store.root)
+        said, _ = process.communicate(timeout=120)
+        assert "Traceback" not in said
+        if process.returncode:
+            assert "was deleted while" in said or "make" in said, said
+    finally:
+        end(process)
+    assert not site.corrupt()
+    code, said = site.run(PLAIN)
+    assert code == 0, said
+    assert site.table() == undisturbed
+
+
+def test_too_little_memory_says_what_to_lower(site):
+    experiment = deepcopy(EXPERIMENT)
+    experiment["targets"][0]["data"]["n_data"] = 150_000_000
+    site.write("config/experiment/small.yaml", experiment)
+    wrapped(site, f"ulimit -v 4000000; exec {WORKER}")
+    code, said = site.run(PLAIN)
+    assert code == 1, said
+    for reason in failures(site).values():
+        assert "memory" in reason and "lower" in reason, reason
+    assert not site.ids("targets") and not site.corrupt()
+
+
+def test_a_payload_that_is_killed_each_time_is_reported_with_its_signal(site):
+    wrapped(site, 'kill -9 "$$"')
+    code, said = site.run(PLAIN)
+    assert code == 1
+    for reason in failures(site).values():
+        assert "killed by signal 9, perhaps out of memory: lower" in reason
+    assert "tried again in" in said
+
+
+def test_two_jobs_at_once_compute_every_key_once_and_both_end_green(site, undisturbed):
+    events = site.root / "events.jsonl"
+    wrapped(site, f"{WORKER} | tee -a {events}")
+    both = [site.start(JOB) for _ in range(2)]
+    try:
+        for process in both:
+            said, _ = process.communicate(timeout=200)
+            assert process.returncode == 0, said
+    finally:
+        for process in both:
+            end(process)
+    assert site.table() == undisturbed
+    ended = [json.loads(line) for line in events.read_text().splitlines()]
+    made = Counter(
+        event["record"]["path"]
+        for event in ended
+        if event["event"] == "done" and event["status"] == "made"
+    )
+    plan = site.plan()
+    paths = [site.store.path("targets", id) for id in plan.targets]
+    paths += [site.store.path(kind, id) for kind in ("runs", "analyses") for id in plan.runs]
+    assert all(made[str(path)] == 1 for path in paths), made
+    assert sql.query(site.store, "SELECT count(*) FROM llc").rows == [(len(plan.runs),)]
