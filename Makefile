@@ -48,6 +48,7 @@ docs: .venv/.synced  ## the generated pages
 bench: .venv/.synced  ## accuracy and speed against their bars
 	$(RUN)/python bench/truth.py
 	$(RUN)/python bench/speed.py
+	$(RUN)/python bench/orchestration.py
 
 clean:
 	rm -rf .venv .tools .pytest_cache .ruff_cache

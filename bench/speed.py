@@ -1,7 +1,7 @@
-"""How fast the product samples: `python bench/speed.py [--quick] [--no-job] [--out bench/out]`.
+"""How fast the product samples: `python bench/speed.py [--quick] [--out bench/out]`.
 
 Microseconds a chain for one SGLD step and for one NUTS gradient, next to plain scans and to the
-matrix product rate of the same process; then the cost of the job around the numerics.
+matrix product rate of the same process.
 
 Processes are started as the local card starts workers. Cells are measured in turn in all of them,
 over several rounds, of which the fastest counts. On one core CPU seconds are compared, so another
@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jobcost
 import pandas as pd
 
 from lambda_hat_assets.card import LocalTag
@@ -165,7 +164,6 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two cells, few variants; a minute")
-    parser.add_argument("--no-job", action="store_true", help="leave the job's cost out")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     options = parser.parse_args()
@@ -193,8 +191,6 @@ def main() -> None:
     rows.to_parquet(options.out / "speed.parquet", index=False)
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     print("\n".join(bars(table)))
-    if not (options.no_job or options.quick):
-        print(jobcost.report(options.out))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,195 @@
+"""What running costs beside the numerics: `python bench/orchestration.py [--counts 1 20 200]`.
+
+The same runs of one shape go through `dagster job execute -j llc`, through `lambda-hat run`, and
+through one bare worker, each from an empty store. The difference of their CPU seconds, children
+included, is what planning, Dagster and further workers cost. Then the job once more, which has
+nothing left to do. Compilations are cached before, so that nobody pays for them.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import yaml
+
+from lambda_hat_assets.card import LocalTag
+from lambda_hat_core.plan.plan import load_plan
+from lambda_hat_core.worker_client import request
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+COMMANDS = {
+    "job": [str(BIN / "dagster"), "job", "execute", "-j", "llc"],
+    "plain": [str(BIN / "lambda-hat"), "run", "orchestration"],
+}
+BARS = {1: 1.0, 20: 0.5, 200: 0.3}
+"""CPU seconds a run beyond the numerics, by number of runs."""
+AGAIN = 15.0
+"""Wall seconds of the job when nothing is left to do."""
+
+
+class Row(NamedTuple):
+    """One figure, with the most it may be."""
+
+    card: str
+    command: str
+    runs: int
+    what: str
+    value: float
+    bar: float | None = None
+
+    def __str__(self) -> str:
+        met = "" if self.bar is None else "met" if self.value <= self.bar else "MISSED"
+        bar = "" if self.bar is None else f"<= {self.bar:g}"
+        return (
+            f"{self.card:6} {self.command:6} {self.runs:4} {self.what:38} {self.value:8.2f} "
+            f"{bar:8} {met}"
+        ).rstrip()
+
+
+class Site:
+    """A folder from which the commands find an experiment of some seeds of NUTS."""
+
+    def __init__(self, root: Path, runs: int):
+        self.root = root
+        shutil.copytree(ROOT / "config", root / "config")
+        shutil.copy(ROOT / "dagster.yaml", root)
+        sampler = {"name": "nuts", "overrides": {"n_draws": 200, "n_burn": 50, "n_warmup": 100}}
+        content = {
+            "experiment": "orchestration",
+            "targets": [{"model": {"kind": "quadratic", "d": 10, "condition": 100}}],
+            "samplers": [{**sampler, "seed": seed} for seed in range(runs)],
+            "posterior": {"gamma": 10.0},
+        }
+        file = root / "config" / "experiment" / "orchestration.yaml"
+        file.write_text(yaml.safe_dump(content))
+        self.plan = load_plan(file, root / "config")
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return what a command finds that works in the store of this name."""
+        return {
+            "DAGSTER_MODULE_NAME": "lambda_hat_assets",
+            "LAMBDA_HAT_EXPERIMENT": "orchestration",
+            "LAMBDA_HAT_HOME": str(self.root / name),
+            "JAX_COMPILATION_CACHE_DIR": str(self.root / "cache"),
+        }
+
+    def run(self, command: str, name: str) -> tuple[float, float]:
+        """Run a command; CPU and wall seconds.
+
+        Raises:
+            RuntimeError: if a run is missing at the end.
+        """
+        found = spent(COMMANDS[command], self.root, self.environment(name))
+        made = len(list((self.root / name / "analyses").glob("run_*")))
+        if made != len(self.plan.runs):
+            raise RuntimeError(f"{command} made {made} analyses of {len(self.plan.runs)}")
+        return found
+
+    def bare(self, name: str) -> tuple[float, float]:
+        """Send everything to one worker that nothing surrounds; CPU and wall seconds."""
+        (target,) = self.plan.targets.values()
+        lines = [request("build", target)]
+        for run in self.plan.runs.values():
+            lines += [request("sample", run, target), request("analyse", run, target)]
+        requests = self.root / "requests.jsonl"
+        requests.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        home = ["--home", str(self.root / name), "--requests", str(requests)]
+        environment = self.environment(name) | LocalTag().environment("float64")
+        return spent(
+            [sys.executable, "-m", "lambda_hat_core.worker", *home], self.root, environment
+        )
+
+
+def local(count: int) -> Iterator[Row]:
+    """Measure the local card."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder), count)
+        site.bare("warm")
+        numerics, wall = site.bare("bare")
+        yield Row("local", "worker", count, "CPU s of the numerics", numerics)
+        yield Row("local", "worker", count, "wall s", wall)
+        for command in COMMANDS:
+            cpu, wall = site.run(command, command)
+            extra = (cpu - numerics) / count
+            yield Row("local", command, count, "CPU s a run beyond it", extra, BARS.get(count))
+            yield Row("local", command, count, "wall s", wall)
+        cpu, wall = site.run("job", "job")
+        yield Row("local", "job", count, "CPU s with nothing left to do", cpu)
+        yield Row("local", "job", count, "wall s with nothing left to do", wall, AGAIN)
+
+
+CARDS: dict[str, Callable[[int], Iterator[Row]]] = {"local": local}
+"""What is measured for each kind of card, given a number of runs."""
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of what its children leave behind, whose time then counts."""
+    set_child_subreaper = 36
+    if ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed; it needs Linux")
+
+
+def bury_orphans() -> None:
+    """Wait for adopted processes that are at their end, half a minute at most."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        time.sleep(0 if ended else 0.1)
+
+
+def spent(command: list[str], site: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Run a command to its end and return the CPU seconds of its processes, and wall seconds.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(
+        command, cwd=site, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    wall = time.perf_counter() - began
+    bury_orphans()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RuntimeError(
+            f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return cpu, wall
+
+
+def main() -> None:
+    """Print every figure as it comes, and write them all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--counts", type=int, nargs="+", default=list(BARS))
+    parser.add_argument("--cards", nargs="+", choices=CARDS, default=list(CARDS))
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
+    options = parser.parse_args()
+    adopt_orphans()
+    rows = []
+    for card in options.cards:
+        for count in options.counts:
+            for row in CARDS[card](count):
+                print(row, flush=True)
+                rows.append(row)
+    options.out.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_parquet(options.out / "orchestration.parquet", index=False)
+
+
+if __name__ == "__main__":
+    main()
