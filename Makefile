@@ -8,7 +8,7 @@ export DAGSTER_MODULE_NAME := lambda_hat_assets
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: llc test lint format ui ui-test docs bench clean
+.PHONY: llc test test-faults lint format ui ui-test docs bench clean
 .DEFAULT_GOAL := llc
 
 .tools/bin/uv:
@@ -22,8 +22,11 @@ unexport PYTHONDONTWRITEBYTECODE
 llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries, SQL
 	$(RUN)/dagster job execute -j llc
 
-test: lint  ## every test that needs nothing but this machine
-	$(RUN)/pytest -n 2 --dist loadfile
+test: lint  ## every test that needs nothing but this machine, without those that kill
+	$(RUN)/pytest -n 2 --dist loadfile --ignore tests/faults
+
+test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory
+	$(RUN)/pytest -n 2 --dist loadfile tests/faults
 
 lint: .venv/.synced  ## format, lint and types
 	$(RUN)/ruff format --check .
