@@ -97,8 +97,6 @@ def sample(
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
 
     `log` is told, before the first draw, what the bias ledger of a minibatch sampler predicts.
-    A variational family starts from the Hessian at w*, and from the pilot's only where w* has no
-    curvature beyond the localiser.
     """
     spec: Any = run.sampler
     began = clock()
@@ -106,10 +104,7 @@ def sample(
     spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
     loss0 = loss_at_minimum(posterior)
     start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
-    if isinstance(spec, Vi) and posterior.nbeta * spectrum.h_max > posterior.gamma:
-        found = pilot.Pilot(posterior.w0[None], spectrum, 0.0)
-    else:
-        found = pilot.fly(stream(seed, "pilot"), posterior, start, spectrum)
+    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum)
     spectrum, start = found.spectrum, found.positions
     monitor = watch(seed, posterior, spectrum)
     setup = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}

@@ -4,6 +4,7 @@ Every chain takes every warm-up step with the one shared step size, and the acce
 it is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,7 +13,9 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from lambda_hat_core.config.samplers import Hmc, Mala, Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Tuned
@@ -80,6 +83,31 @@ def dual_averaging(
     variance = (squares - count * mean**2) / (count - 1)
     last = jax.vmap(kernel.position)(states)
     return Adapted(jnp.exp(log_average), last, variance, count, work)
+
+
+def adapted(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Nuts | Hmc | Mala,
+    kernel: Callable[[Posterior, coordinates.Coordinates, Scalar], HamiltonianKernel],
+    *,
+    start: Positions,
+    spectrum: Spectrum,
+    scaling: float = -1 / 4,
+    step_size: float | None = None,
+) -> Tuned:
+    """Adapt `kernel` from `start` as `spec` says, beginning with steps of d^scaling widths."""
+    first = jnp.asarray(posterior.w0.size**scaling, start.dtype)
+    return warm_up(
+        key,
+        kernel(posterior, coordinates.identity(posterior), first),
+        start,
+        n_warmup=spec.n_warmup,
+        target=spec.target_acceptance,
+        metric=spec.metric,
+        spectrum=spectrum,
+        step_size=step_size,
+    )
 
 
 def warm_up(

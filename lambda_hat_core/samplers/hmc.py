@@ -8,15 +8,14 @@ from typing import Any
 
 import blackjax.mcmc.hmc
 import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Hmc
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.adapt import warm_up
-from lambda_hat_core.samplers.coordinates import Coordinates, identity
+from lambda_hat_core.samplers.adapt import adapted
+from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 
@@ -50,16 +49,8 @@ def build(
     spectrum: Spectrum,
 ) -> Tuned:
     """Adapt from `start`, then return the fixed kernel."""
-    d = posterior.w0.size
-    kernel = HmcKernel(
-        posterior, identity(posterior), jnp.asarray(d**-0.25, start.dtype), spec.n_leapfrog
-    )
-    return warm_up(
-        key,
-        kernel,
-        start,
-        n_warmup=spec.n_warmup,
-        target=spec.target_acceptance,
-        metric=spec.metric,
-        spectrum=spectrum,
-    )
+
+    def kernel(posterior: Posterior, coordinates: Coordinates, step_size: Scalar) -> HmcKernel:
+        return HmcKernel(posterior, coordinates, step_size, spec.n_leapfrog)
+
+    return adapted(key, posterior, spec, kernel, start=start, spectrum=spectrum)

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers import Mala
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.adapt import warm_up
-from lambda_hat_core.samplers.coordinates import Coordinates, identity
+from lambda_hat_core.samplers.adapt import adapted
+from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 from lambda_hat_core.types import Weights
@@ -54,16 +54,14 @@ def build(
     spectrum: Spectrum,
 ) -> Tuned:
     """Adapt from `start`, then return the fixed kernel."""
-    d = posterior.w0.size
-    kernel = MalaKernel(posterior, identity(posterior), jnp.asarray(d ** (-1 / 6), start.dtype))
-    tuned = warm_up(
+    tuned = adapted(
         key,
-        kernel,
-        start,
-        n_warmup=spec.n_warmup,
-        target=spec.target_acceptance,
-        metric=spec.metric,
+        posterior,
+        spec,
+        MalaKernel,
+        start=start,
         spectrum=spectrum,
+        scaling=-1 / 6,
         step_size=None if spec.step_size == "auto" else math.sqrt(spec.step_size),
     )
     return tuned._replace(info={**tuned.info, "step_size": tuned.info["step_size"] ** 2})

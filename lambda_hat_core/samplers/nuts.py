@@ -8,14 +8,13 @@ from typing import Any
 
 import blackjax.mcmc.nuts
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.adapt import warm_up
-from lambda_hat_core.samplers.coordinates import Coordinates, identity
+from lambda_hat_core.samplers.adapt import adapted
+from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 
@@ -47,16 +46,8 @@ def build(
     spectrum: Spectrum,
 ) -> Tuned:
     """Adapt from `start`, then return the fixed kernel."""
-    d = posterior.w0.size
-    kernel = NutsKernel(
-        posterior, identity(posterior), jnp.asarray(d**-0.25, start.dtype), spec.max_doublings
-    )
-    return warm_up(
-        key,
-        kernel,
-        start,
-        n_warmup=spec.n_warmup,
-        target=spec.target_acceptance,
-        metric=spec.metric,
-        spectrum=spectrum,
-    )
+
+    def kernel(posterior: Posterior, coordinates: Coordinates, step_size: Scalar) -> NutsKernel:
+        return NutsKernel(posterior, coordinates, step_size, spec.max_doublings)
+
+    return adapted(key, posterior, spec, kernel, start=start, spectrum=spectrum)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lambda_hat_core.config.samplers import SamplerSpec, Vi
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.adapt import dual_averaging
@@ -32,6 +33,23 @@ class Pilot(NamedTuple):
     positions: Float[Array, "chain d"]
     spectrum: Spectrum
     work: float
+
+
+def set_out(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: SamplerSpec,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Pilot:
+    """Return what `spec` sets itself up from, given the `spectrum` at w*.
+
+    A Markov chain starts where the pilot arrives. A variational family starts from the Hessian at
+    w*, and from the pilot's only where w* has no curvature beyond the localiser.
+    """
+    if isinstance(spec, Vi) and posterior.nbeta * spectrum.h_max > posterior.gamma:
+        return Pilot(posterior.w0[None], spectrum, 0.0)
+    return fly(key, posterior, start, spectrum)
 
 
 def fly(

@@ -24,7 +24,7 @@ from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
-from lambda_hat_core.samplers.stepsize import tune
+from lambda_hat_core.samplers.stepsize import tuned_momentum
 from lambda_hat_core.types import Weights
 
 
@@ -102,17 +102,13 @@ def build(
     spectrum: Spectrum,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
-    step_size, work, info = tune(
+    return tuned_momentum(
         key,
         posterior,
         spec,
+        SghmcKernel,
         start=start,
         spectrum=spectrum,
-        power=2,
         heat=1 / (1 - (1 - spec.alpha) ** 2),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
     )
-    kernel = SghmcKernel(
-        posterior, jnp.asarray(step_size, start.dtype), spec.alpha, spec.batch_size, spec.noise
-    )
-    return Tuned(kernel, start, work, info)

@@ -26,7 +26,7 @@ from lambda_hat_core.samplers.ledger import Dynamics, is_stable, stationary
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
 from lambda_hat_core.samplers.sghmc import damped
-from lambda_hat_core.samplers.stepsize import tune
+from lambda_hat_core.samplers.stepsize import tuned_momentum
 from lambda_hat_core.types import Weights
 
 _MOST_FRICTION = 8.0
@@ -119,17 +119,13 @@ def build(
     spectrum: Spectrum,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
-    step_size, work, info = tune(
+    return tuned_momentum(
         key,
         posterior,
         spec,
+        SgnhtKernel,
         start=start,
         spectrum=spectrum,
-        power=2,
         heat=1 / (2 * spec.alpha),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
     )
-    kernel = SgnhtKernel(
-        posterior, jnp.asarray(step_size, start.dtype), spec.alpha, spec.batch_size, spec.noise
-    )
-    return Tuned(kernel, start, work, info)

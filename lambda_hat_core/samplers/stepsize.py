@@ -10,12 +10,14 @@ noise. eps^p is then the smaller of
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Sghmc, Sgld, Sgnht
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.kernel import Kernel, Tuned
 from lambda_hat_core.samplers.ledger import (
     WARN_AT,
     Dynamics,
@@ -24,6 +26,7 @@ from lambda_hat_core.samplers.ledger import (
     is_stable,
 )
 from lambda_hat_core.samplers.modes import Modes, measure
+from lambda_hat_core.samplers.noise import Generator
 from lambda_hat_core.types import Weights
 
 NOISE_BUDGET = 0.05
@@ -100,6 +103,33 @@ def tune(
     advised, _ = automatic(modes, **rule)
     info["ledger"] = _ledger(modes, spec, step, advised, dynamics)
     return step, work, info
+
+
+def tuned_momentum(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Sghmc | Sgnht,
+    kernel: Callable[[Posterior, Scalar, float, int | None, Generator], Kernel],
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+    heat: float,
+    dynamics: Callable[[Modes, float], Dynamics],
+) -> Tuned:
+    """`tune` a sampler with momentum, whose eps^2 has the unit of 1 / mu."""
+    step_size, work, info = tune(
+        key,
+        posterior,
+        spec,
+        start=start,
+        spectrum=spectrum,
+        power=2,
+        heat=heat,
+        dynamics=dynamics,
+    )
+    step = jnp.asarray(step_size, start.dtype)
+    built = kernel(posterior, step, spec.alpha, spec.batch_size, spec.noise)
+    return Tuned(built, start, work, info)
 
 
 def _ledger(
