@@ -11,32 +11,23 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
+import plain
+from shapes import CHAINS, RANK, WIDTHS, N, basis, flops, posterior_of
 
-from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import Sgld
 from lambda_hat_core.linalg.spectrum import Spectrum
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks.mlp import Mlp
-from lambda_hat_core.posterior import Posterior, localised
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.drive import Monitor, Progress, run_chains
 from lambda_hat_core.samplers.kernel import Kernel
-from lambda_hat_core.samplers.noise import standard_normal
 from lambda_hat_core.samplers.nuts import NutsKernel
 from lambda_hat_core.samplers.sgld import SgldKernel
-from lambda_hat_core.target import Target
 
-WIDTHS = {1_000: (8, 28, 28, 1), 10_000: (16, 92, 92, 1), 100_000: (32, 300, 300, 1)}
-"""tanh MLPs of 1093, 10213 and 100501 weights."""
-N, CHAINS, THIN, RANK = 1000, 4, 25, 64
-EPS = 1e-6
+THIN = 25
 BLOCK = 0.3
 """Seconds a timed call should take at least, so that clocks and calls do not show."""
 
@@ -53,27 +44,6 @@ class Case(NamedTuple):
     call: Callable[[], Any]
     units: Callable[[Any], float]
     base: Callable[[], Any] | None = None
-
-
-def flops(widths: tuple[int, ...], rows: int) -> float:
-    """Multiplications and additions of one gradient: no input gradient for the first layer."""
-    products = [a * b for a, b in pairwise(widths)]
-    return 2.0 * rows * (3 * sum(products) - products[0])
-
-
-def posterior_of(d: int) -> Posterior:
-    """A regression MLP at random weights: speed does not ask for a minimum."""
-    network = Mlp(WIDTHS[d], "tanh")
-    keys = jr.split(jr.key(0), 3)
-    data = (jr.normal(keys[0], (N, network.in_dim)), jr.normal(keys[1], (N, 1)))
-    target = Target(network.init(keys[2]), data, Supervised(network, "mse"), N)
-    return localised(target, PosteriorSpec())
-
-
-def basis(d: int) -> Any:
-    """RANK orthonormal rows."""
-    rows, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((d, RANK)))
-    return jnp.asarray(rows.T)
 
 
 def product(kernel: Kernel, monitor: Monitor, draws: int, thin: int) -> Callable[[], Any]:
@@ -98,69 +68,6 @@ def product(kernel: Kernel, monitor: Monitor, draws: int, thin: int) -> Callable
     )
 
 
-Layers = list[tuple[jax.Array, jax.Array]]
-
-
-def plain_loss(layers: Layers, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean squared error of the same MLP on a list of layers."""
-    for weight, bias in layers[:-1]:
-        x = jnp.tanh(x @ weight + bias)
-    weight, bias = layers[-1]
-    return jnp.mean((x @ weight + bias - y) ** 2)
-
-
-def plain_layers(d: int, w: jax.Array) -> Layers:
-    """The flat vector as a list of layers."""
-    layers, begin = [], 0
-    for a, b in pairwise(WIDTHS[d]):
-        middle, end = begin + a * b, begin + a * b + b
-        layers.append((w[begin:middle].reshape(a, b), w[middle:end]))
-        begin = end
-    return layers
-
-
-def library_noise(key: Any, like: jax.Array) -> jax.Array:
-    """What jax.random gives."""
-    return jr.normal(key, like.shape, like.dtype)
-
-
-def product_noise(key: Any, like: jax.Array) -> jax.Array:
-    """What the product draws."""
-    return standard_normal(key, like.reshape(-1), "threefry").reshape(like.shape)
-
-
-def plain_sgld(d: int, batch: int | None, steps: int, noise: Callable, over: str) -> Callable:
-    """SGLD as one would write it by hand: a scan over steps, chains by vmap or in turn."""
-    posterior = posterior_of(d)
-    assert posterior.data is not None
-    x, y = posterior.data
-    centre, gamma, nbeta = plain_layers(d, posterior.w0), posterior.gamma, posterior.nbeta
-
-    def step(layers: Layers, key: Any) -> tuple[Layers, None]:
-        batch_key, noise_key = jr.split(key)
-        rows = (x, y)
-        if batch is not None:
-            index = jr.randint(batch_key, (batch,), 0, N)
-            rows = (x[index], y[index])
-        gradient = jax.grad(plain_loss)(layers, *rows)
-        leaves, tree = jax.tree.flatten(layers)
-        kicks = [
-            noise(k, leaf) for k, leaf in zip(jr.split(noise_key, len(leaves)), leaves, strict=True)
-        ]
-
-        def move(w, centre, g, xi):
-            return w - 0.5 * EPS * (gamma * (w - centre) + nbeta * g) + EPS**0.5 * xi
-
-        return jax.tree.map(move, layers, centre, gradient, jax.tree.unflatten(tree, kicks)), None
-
-    def chain(key: Any) -> Layers:
-        return jax.lax.scan(step, centre, jr.split(key, steps))[0]
-
-    keys = jr.split(jr.key(2), CHAINS)
-    run = jax.jit(jax.vmap(chain) if over == "vmap" else lambda keys: jax.lax.map(chain, keys))
-    return lambda: run(keys)
-
-
 def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
     """The product's steps, by generator; with a draw every THIN of them; and plain scans."""
     posterior = posterior_of(d)
@@ -171,14 +78,14 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
 
     def kernel(noise: Any) -> SgldKernel:
         spec = Sgld(batch_size=batch, noise=noise)
-        return SgldKernel(posterior, jnp.float32(EPS), jnp.float32(0.0), spec)
+        return SgldKernel(posterior, jnp.float32(plain.EPS), jnp.float32(0.0), spec)
 
     def scaled(count: float) -> Callable[[Any], float]:
         return lambda _: CHAINS * count
 
-    plain = {
-        f"plain, {name}, {over}": Case(plain_sgld(d, batch, steps, noise, over), scaled(steps))
-        for name, noise in (("jax.random", library_noise), ("our noise", product_noise))
+    by_hand = {
+        f"plain, {name}, {over}": Case(plain.sgld(d, batch, steps, noise, over), scaled(steps))
+        for name, noise in (("jax.random", plain.library_noise), ("our noise", plain.product_noise))
         for over in ("vmap", "map")
     }
     draws = max(2, steps // THIN)
@@ -191,7 +98,7 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
         "threefry": steps_alone("threefry"),
         "philox": steps_alone("philox"),
         "recorded": Case(product(kernel("threefry"), monitor, draws, THIN), scaled(draws * THIN)),
-        **plain,
+        **by_hand,
     }
 
 
@@ -208,19 +115,14 @@ def nuts_cases(d: int) -> dict[str, Case]:
     draws = max(1, round(BLOCK / guess / CHAINS / 15))
     steps = 15 * draws
 
-    def chain(w: jax.Array) -> jax.Array:
-        gradient = jax.grad(posterior.potential)
-        return jax.lax.scan(lambda w, _: (w - 1e-9 * gradient(w), None), w, length=steps)[0]
-
-    start = jnp.tile(posterior.w0, (CHAINS, 1))
     cases = {
         "nuts": Case(
             product(kernel, monitor, draws, 1), lambda out: float(out.values["n_steps"].sum())
         )
     }
     for over in ("vmap", "map"):
-        run = jax.jit(jax.vmap(chain) if over == "vmap" else lambda s: jax.lax.map(chain, s))
-        cases[f"plain, {over}"] = Case(lambda run=run: run(start), lambda _: CHAINS * steps)
+        bare = plain.gradients(posterior, steps, over)
+        cases[f"plain, {over}"] = Case(bare, lambda _: CHAINS * steps)
     return cases
 
 

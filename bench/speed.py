@@ -1,145 +1,104 @@
-"""How fast the product samples: `python bench/speed.py [--quick] [--out bench/out]`.
+"""What a step of SGLD and a gradient of NUTS cost, beside sgemm in the same process.
 
-Microseconds a chain for one SGLD step and for one NUTS gradient, next to plain scans and to the
-matrix product rate of the same process.
+`python bench/speed.py [--cells "sgld 1000,nuts"] [--quick] [--rounds N] [--out DIR]`
 
-Processes are started as the local card starts workers. Cells are measured in turn in all of them,
-over several rounds, of which the fastest counts. On one core CPU seconds are compared, so another
-program on the machine does little harm; on two, wall seconds, so it does: `2 free cores` is what
-the CPU seconds would allow.
+Cells are measured in turn in one process on one core, one on two, and two on one core each at the
+same time, over several rounds, of which the fastest counts. On one core CPU seconds are compared,
+so another program on the machine does little harm; on two, wall seconds, so it does. Two processes
+at a time are what the machine can give: cores that share a cache, a memory bus or an arithmetic
+unit are less than two.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from pages import markdown, rewrite
+from processes import ROOT, Cell, Clock, Process
 
-from lambda_hat_assets.card import LocalTag
-from lambda_hat_core.config.samplers import Dtype
-
-ROOT = Path(__file__).resolve().parents[1]
 BARS = {(10_000, 64): 0.30, (10_000, None): 0.50, (100_000, 64): 0.30, (100_000, None): 0.60}
 """Fraction of sgemm that an SGLD step must reach."""
 QUICK = ("threefry", "plain, jax.random, vmap", "plain, our noise, map")
 SPEED_UP, PLAIN = 1.5, 1.1
 """Two cores over one; product over the fastest plain scan."""
-
-Cell = tuple[str, int, int | None]
-
-
-class Process:
-    """One process of cells.py on its own cores."""
-
-    def __init__(self, dtype: Dtype, cores: set[int]):
-        self.dtype, self.cores = dtype, len(cores)
-        environment = {**os.environ, **LocalTag(threads=len(cores)).environment(dtype)}
-        self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "bench" / "cells.py")],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-
-    def ask(self, cell: Cell, variants: tuple[str, ...]) -> dict[str, Any]:
-        """Measure a cell once, in some variants; in all of them for none.
-
-        Raises:
-            RuntimeError: if the process died.
-        """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps([*cell, variants]) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the process that measures {cell} died; its output is above")
-        return json.loads(answer)
-
-    def close(self) -> None:
-        """Let it end."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+KEY = ["sampler", "d", "batch"]
 
 
-def measure(
-    cells: list[Cell], processes: list[Process], rounds: int, *, quick: bool
-) -> pd.DataFrame:
-    """One row a cell, number of cores and variant: the fastest of `rounds`."""
-    rows = []
-    for cell in cells:
-        dtype = "float32" if cell[0] == "sgld" else "float64"
-        best: dict[tuple[int, str], tuple[float, float]] = {}
-        flops: float = 0.0
-        for _ in range(rounds):
-            for process in processes:
-                if process.dtype != dtype:
-                    continue
-                both = ("threefry",) if cell[0] == "sgld" else ("nuts",)
-                few = QUICK if quick else ()
-                answer = process.ask(cell, few if process.cores == 1 else both)
-                flops = answer.pop("flops")
-                if answer.pop("devices") != process.cores:
-                    raise RuntimeError(f"{process.cores} devices were asked for, XLA made others")
-                for name, clocks in answer.items():
-                    key = (process.cores, name)
-                    seen = best.get(key, (float("inf"), float("inf")))
-                    best[key] = (min(seen[0], clocks[0]), min(seen[1], clocks[1]))
-        for (cores, name), (cpu, wall) in best.items():
-            gemm = best[cores, "gemm"][0]
-            rows.append(
-                {
-                    "sampler": cell[0],
-                    "d": cell[1],
-                    "batch": cell[2],
-                    "cores": cores,
-                    "variant": name,
-                    "cpu_us": 1e6 * cpu,
-                    "wall_us": 1e6 * wall,
-                    "gemm_gflops": 1e-9 / gemm,
-                    "gemm_fraction": flops / cpu * gemm,
-                }
-            )
-        print(f"measured {cell}", file=sys.stderr, flush=True)
-    return pd.DataFrame([row for row in rows if row["variant"] != "gemm"])
+def name_of(cell: Cell) -> str:
+    return f"{cell[0]} {cell[1]} {cell[2] or 'full'}"
+
+
+def keep(best: dict[str, Clock], answer: dict[str, Clock], mark: str) -> None:
+    """Update the fastest times by what was measured, in the setting `mark`."""
+    for name, (cpu, wall) in answer.items():
+        seen = best.get(f"{mark}{name}", (float("inf"), float("inf")))
+        best[f"{mark}{name}"] = (min(seen[0], cpu), min(seen[1], wall))
+
+
+def measure(cell: Cell, processes: list[Process], rounds: int, *, quick: bool) -> pd.DataFrame:
+    """One row a variant, fastest of `rounds`; `2 cores` and `2 at a time` are the product's.
+
+    The unit of `gemm` is one floating-point operation.
+    """
+    one, other, two = processes
+    product = ("threefry",) if cell[0] == "sgld" else ("nuts",)
+    best: dict[str, Clock] = {}
+    work = 0.0
+    for _ in range(rounds):
+        one.ask(cell, QUICK if quick else ())
+        answer = one.answer()
+        work = answer.pop("flops")
+        keep(best, answer, "")
+        two.ask(cell, product)
+        answer = two.answer()
+        del answer["flops"]
+        keep(best, answer, "2 cores, ")
+        for process in (one, other):
+            process.ask(cell, product)
+        answers = [process.answer() for process in (one, other)]
+        slower = {
+            name: [max(a[name][i] for a in answers) for i in (0, 1)] for name in (*product, "gemm")
+        }
+        keep(best, slower, "2 at a time, ")
+    gemm = best["gemm"][0]
+    rows = [
+        {
+            **dict(zip(KEY, (cell[0], cell[1], str(cell[2] or "full")), strict=True)),
+            "variant": name,
+            "cpu_us": 1e6 * cpu,
+            "wall_us": 1e6 * wall,
+            "gemm_gflops": 1e-9 / gemm,
+            "gemm_fraction": work / cpu * gemm,
+        }
+        for name, (cpu, wall) in best.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One line a cell."""
     lines = []
-    for (sampler, d, batch), cell in rows.groupby(["sampler", "d", "batch"], dropna=False):
-        one = cell[cell.cores == 1].set_index("variant")
-        two = cell[cell.cores == 2].set_index("variant")
+    for (sampler, d, batch), cell in rows.groupby(KEY, sort=False):
+        at = cell.set_index("variant")
         name = "threefry" if sampler == "sgld" else "nuts"
-        plain = one[one.index.str.startswith("plain")]
+        by_hand = at[at.index.str.startswith("plain")]
         line = {
             "sampler": sampler,
             "d": d,
-            "batch": "full" if pd.isna(batch) else int(batch),
-            "gemm GFLOP/s": one.gemm_gflops[name],
-            "us": one.cpu_us[name],
-            "% gemm": 100 * one.gemm_fraction[name],
-            "fastest plain us": plain.cpu_us.min(),
-            "product / plain": one.cpu_us[name] / plain.cpu_us.min(),
-            "2 cores": one.wall_us[name] / two.wall_us[name] if len(two) else float("nan"),
-            "2 free cores": 2 * one.cpu_us[name] / two.cpu_us[name] if len(two) else float("nan"),
+            "batch": batch,
+            "sgemm GFLOP/s": at.gemm_gflops[name],
+            "us": at.cpu_us[name],
+            "% of sgemm": 100 * at.gemm_fraction[name],
+            "plain us": by_hand.cpu_us.min(),
+            "product/plain": at.cpu_us[name] / by_hand.cpu_us.min(),
+            "2 cores": at.wall_us[name] / at.wall_us[f"2 cores, {name}"],
+            "2 at a time": 2 * at.wall_us[name] / at.wall_us[f"2 at a time, {name}"],
+            "sgemm, 2 at a time": 2 * at.wall_us["gemm"] / at.wall_us["2 at a time, gemm"],
         }
-        if sampler == "sgld":
-            library = plain[plain.index.str.contains("jax.random")].cpu_us.min()
-            line["plain jax.random us"] = library
-            if "philox" in one.index:
-                line |= {
-                    "philox us": one.cpu_us["philox"],
-                    "% gemm, philox": 100 * one.gemm_fraction["philox"],
-                    "us, draws recorded": one.cpu_us["recorded"],
-                }
+        if "philox" in at.index:
+            line |= {"philox us": at.cpu_us["philox"], "recorded us": at.cpu_us["recorded"]}
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -149,48 +108,75 @@ def bars(table: pd.DataFrame) -> list[str]:
     out = []
     for row in table[table["sampler"] == "sgld"].to_dict("records"):
         cell = f"sgld d={row['d']} batch {row['batch']}"
-        key = (row["d"], None if row["batch"] == "full" else row["batch"])
+        key = (row["d"], None if row["batch"] == "full" else int(row["batch"]))
         claims = [
-            (f"at most {PLAIN} x the fastest plain scan", row["product / plain"] <= PLAIN),
+            (f"at most {PLAIN} x the fastest plain scan", row["product/plain"] <= PLAIN),
             (f"2 cores at least {SPEED_UP} x", row["2 cores"] >= SPEED_UP),
         ]
         if key in BARS:
-            claims.append((f">= {BARS[key]:.0%} of sgemm", row["% gemm"] >= 100 * BARS[key]))
+            claims.append((f">= {BARS[key]:.0%} of sgemm", row["% of sgemm"] >= 100 * BARS[key]))
         out += [f"{'met   ' if met else 'MISSED'} {cell}: {claim}" for claim, met in claims]
     return out
+
+
+def merged(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Put new cells in the place of old ones."""
+    if not file.exists():
+        return rows
+    old = pd.read_parquet(file)
+    fresh = set(rows[KEY].itertuples(index=False, name=None))
+    kept = [key not in fresh for key in old[KEY].itertuples(index=False, name=None)]
+    return pd.concat([old[kept], rows], ignore_index=True).sort_values(
+        KEY, ascending=[False, True, True], kind="stable"
+    )
+
+
+def time_cells(options: argparse.Namespace, cells: list[Cell], file: Path) -> None:
+    """Measure cells and write them as they are done."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise SystemExit("bench/speed.py compares one core with two, and this process has one")
+    for sampler, dtype in (("sgld", "float32"), ("nuts", "float64")):
+        mine = [cell for cell in cells if cell[0] == sampler]
+        if not mine:
+            continue
+        processes = [Process(dtype, own) for own in ({cores[1]}, {cores[0]}, set(cores))]
+        for cell in mine:
+            rows = measure(cell, processes, options.rounds, quick=options.quick)
+            merged(file, rows).to_parquet(file, index=False)
+            print(f"measured {name_of(cell)}", file=sys.stderr, flush=True)
+        for process in processes:
+            process.close()
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two cells, few variants; a minute")
+    parser.add_argument("--cells", default="", help="cells whose name starts with one of these")
+    parser.add_argument("--quick", action="store_true", help="few variants")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
+    parser.add_argument("--docs", type=Path, help="a page with a place for the table")
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        raise SystemExit("bench/speed.py compares one core with two, and this process has one")
+    options.out.mkdir(parents=True, exist_ok=True)
     cells: list[Cell] = [
         (sampler, d, batch)
         for sampler, batches in (("sgld", (64, None)), ("nuts", (None,)))
         for d in (1_000, 10_000, 100_000)
         for batch in batches
     ]
-    if options.quick:
-        cells = [("sgld", 1_000, 64), ("sgld", 10_000, 64)]
-    dtypes: list[Dtype] = ["float32"] if options.quick else ["float32", "float64"]
-    processes = [
-        Process(dtype, affinity) for dtype in dtypes for affinity in ({cores[1]}, set(cores))
-    ]
-    rounds = 2 if options.quick else options.rounds
-    rows = measure(cells, processes, rounds, quick=options.quick)
-    for process in processes:
-        process.close()
-    table = summary(rows)
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(options.out / "speed.parquet", index=False)
+    parts = [part.split() for part in options.cells.split(",")]
+    cells = [c for c in cells if any(name_of(c).split()[: len(part)] == part for part in parts)]
+    file = options.out / "speed.parquet"
+    time_cells(options, cells, file)
+    table = summary(pd.read_parquet(file))
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
-    print("\n".join(bars(table)))
+    if options.docs:
+        rewrite(options.docs, "speed", markdown(table, 3))
+    lines = bars(table)
+    print("\n".join(lines))
+    if any(line.startswith("MISSED") for line in lines):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+"""Runs of the benches, each computed once and kept by its id, so that a bench can stop anywhere.
+
+`out/targets/<id>/` holds targets, `out/runs/<id>.json` what became of a run, `out/answers/` exact
+values. Ids hold everything that decides a number but the code: after a change of the samplers,
+start in an empty folder.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ["JAX_ENABLE_X64"] = "1"
+
+import jax
+import numpy as np
+from references import gibbs, slices
+
+from lambda_hat_core import files, targets
+from lambda_hat_core.analysis.estimate import estimate
+from lambda_hat_core.config.base import content_hash
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import DEFAULT_DTYPE
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.posterior import localised
+from lambda_hat_core.samplers import sample
+from lambda_hat_core.target import Target
+
+_compiling = [0.0]
+"""Seconds that this process has spent on compiling."""
+
+
+def _count_compiling(event: str, seconds: float, **_: Any) -> None:
+    if event.startswith("/jax/core/compile/"):
+        _compiling[0] += seconds
+
+
+jax.monitoring.register_event_duration_secs_listener(_count_compiling)
+
+NUTS_SEEDS = (101, 102, 103, 104)
+"""Seeds of the runs whose mean is the reference where nothing else is."""
+
+
+class Problem(NamedTuple):
+    """A target and the posterior on it."""
+
+    target: TargetSpec
+    posterior: PosteriorSpec
+
+
+class Answer(NamedTuple):
+    """A value that an estimate is held against, its standard error, and where both come from."""
+
+    value: float
+    se: float
+    source: str
+
+
+def problem(fields: dict[str, Any], **posterior: Any) -> Problem:
+    """Return a problem from plain mappings."""
+    return Problem(TargetSpec.model_validate(fields), PosteriorSpec(**posterior))
+
+
+def run(out: Path, of: Problem, sampler: dict[str, Any], *, seed: int = 0) -> dict[str, Any]:
+    """Return the record of a run in its sampler's own dtype: an `Estimate`, work and seconds.
+
+    `cpu_s` are all CPU seconds, `compile_s` those of them that tracing and compiling took: how many
+    depends on what this process had compiled before.
+    """
+    spec = _spec(of, sampler, seed)
+
+    def compute() -> dict[str, Any]:
+        folder = _folder(out, of.target)
+        began, compiled = time.process_time(), _compiling[0]
+        with jax.enable_x64(spec.dtype == "float64"):
+            target = targets.load(of.target, folder, of.posterior)
+            trace = sample(localised(target, of.posterior), spec)
+        seconds = {"cpu_s": time.process_time() - began, "compile_s": _compiling[0] - compiled}
+        facts = estimate(trace, _meta(folder))._asdict()
+        info = {name: trace.info.get(name) for name in ("step_size", "ledger")}
+        return {**facts, **seconds, "work": trace.work, "info": info}
+
+    return _once(_record(out, spec), compute)
+
+
+def is_made(out: Path, of: Problem, sampler: dict[str, Any]) -> bool:
+    """Return whether a run is there."""
+    return _record(out, _spec(of, sampler, 0)).exists()
+
+
+def _spec(of: Problem, sampler: dict[str, Any], seed: int) -> RunSpec:
+    return RunSpec.model_validate(
+        {
+            "target": of.target.id,
+            "sampler": sampler,
+            "posterior": of.posterior,
+            "seed": seed,
+            "dtype": DEFAULT_DTYPE[sampler["kind"]],
+        }
+    )
+
+
+def _record(out: Path, spec: RunSpec) -> Path:
+    return out / "runs" / f"{spec.id}.json"
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "meta.json").read_bytes())
+
+
+def known(out: Path, of: Problem) -> float | None:
+    """Return the coefficient that is certain for this w*, or None."""
+    return _meta(_folder(out, of.target))["llc_known"]
+
+
+def answer(out: Path, of: Problem) -> Answer:
+    """Return the finite-temperature value: exact, or by another exact sampler with its error."""
+    folder = _folder(out, of.target)
+
+    def compute() -> dict[str, Any]:
+        target = targets.load(of.target, folder, of.posterior)
+        nbeta = of.posterior.resolved_nbeta(target.n)
+        gamma = of.posterior.resolved_gamma(target.w0.size)
+        value, source = targets.oracle(of.target, target, nbeta, gamma)
+        if value is not None:
+            return Answer(value, 0.0, source)._asdict()
+        return _sampled(out, of, target, nbeta, gamma)._asdict()
+
+    hashed = content_hash(of.posterior)
+    return Answer(**_once(out / "answers" / f"{of.target.id}_{hashed}.json", compute))
+
+
+def _sampled(out: Path, of: Problem, target: Target, nbeta: float, gamma: float) -> Answer:
+    kind = of.target.model.kind
+    if kind == "deep_linear":
+        found = gibbs(target, nbeta, gamma)
+        return Answer(*found, "Gibbs: a layer given the others is Gaussian")
+    if kind == "quadratic_activation":
+        return Answer(*slices(target, nbeta, gamma), "elliptical slice sampling")
+    records = [run(out, of, {"kind": "nuts"}, seed=seed) for seed in NUTS_SEEDS]
+    means, errors = (np.array([r[name] for r in records]) for name in ("llc", "llc_se"))
+    scatter = means.std(ddof=1) / len(means) ** 0.5
+    se = max(scatter, np.sqrt(np.sum(errors**2)) / len(means))
+    return Answer(float(means.mean()), float(se), f"NUTS, {len(means)} other seeds")
+
+
+def _folder(out: Path, spec: TargetSpec) -> Path:
+    """Build a target unless it is there."""
+    folder = out / "targets" / spec.id
+    if not (folder / "meta.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        targets.save(targets.build(spec, lambda line: None), folder)
+    return folder
+
+
+def _once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(path, files.to_json(compute()))
+    return json.loads(path.read_bytes())
