@@ -31,11 +31,11 @@ def _cell(at: Any) -> str:
         return _work(at)
     error = f"{100 * at['bias']:+.1f} ± {100 * at['se']:.1f} %"
     doubt = "" if at["verdict"] == "ok" else f" *{at['verdict']}*"
-    return f"{_work(at)}, {at['seconds']:.0f} s ({error}){doubt}"
+    return f"{_work(at)}, {at['seconds']:.2g} s ({error}){doubt}"
 
 
 def leaderboard(frame: pd.DataFrame, targets: Sequence[str], samplers: Sequence[str]) -> str:
-    """Gradients to 5 %, CPU seconds without compiling, error; the verdict where it is not ok."""
+    """Gradients to 5 %, CPU seconds once compiled, error; the verdict where it is not ok."""
     lines = [[f"`{s}`", *map(_cell, _rows(frame, s, targets))] for s in samplers]
     first = frame.drop_duplicates("target").set_index("target")
     answers = ["*answer*"] + [

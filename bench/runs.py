@@ -27,17 +27,7 @@ from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.posterior import localised
 from lambda_hat_core.samplers import sample
 from lambda_hat_core.target import Target
-
-_compiling = [0.0]
-"""Seconds that this process has spent on compiling."""
-
-
-def _count_compiling(event: str, seconds: float, **_: Any) -> None:
-    if event.startswith("/jax/core/compile/"):
-        _compiling[0] += seconds
-
-
-jax.monitoring.register_event_duration_secs_listener(_count_compiling)
+from lambda_hat_core.trace import Trace
 
 NUTS_SEEDS = (101, 102, 103, 104)
 """Seeds of the runs whose mean is the reference where nothing else is."""
@@ -63,24 +53,33 @@ def problem(fields: dict[str, Any], **posterior: Any) -> Problem:
     return Problem(TargetSpec.model_validate(fields), PosteriorSpec(**posterior))
 
 
-def run(out: Path, of: Problem, sampler: dict[str, Any], *, seed: int = 0) -> dict[str, Any]:
+def run(
+    out: Path, of: Problem, sampler: dict[str, Any], *, seed: int = 0, again: bool = False
+) -> dict[str, Any]:
     """Return the record of a run in its sampler's own dtype: an `Estimate`, work and seconds.
 
-    `cpu_s` are all CPU seconds, `compile_s` those of them that tracing and compiling took: how many
-    depends on what this process had compiled before.
+    `cpu_s` are CPU seconds, compiling included. With `again` the run is made twice, and `again_s`
+    are those of the second time, when everything is compiled.
     """
     spec = _spec(of, sampler, seed)
 
-    def compute() -> dict[str, Any]:
-        folder = _folder(out, of.target)
-        began, compiled = time.process_time(), _compiling[0]
+    def sampled() -> tuple[Trace, float]:
+        began = time.process_time()
         with jax.enable_x64(spec.dtype == "float64"):
-            target = targets.load(of.target, folder, of.posterior)
+            target = targets.load(of.target, _folder(out, of.target), of.posterior)
             trace = sample(localised(target, of.posterior), spec)
-        seconds = {"cpu_s": time.process_time() - began, "compile_s": _compiling[0] - compiled}
-        facts = estimate(trace, _meta(folder))._asdict()
-        info = {name: trace.info.get(name) for name in ("step_size", "ledger")}
-        return {**facts, **seconds, "work": trace.work, "info": info}
+        return trace, time.process_time() - began
+
+    def compute() -> dict[str, Any]:
+        meta = _meta(_folder(out, of.target))
+        trace, seconds = sampled()
+        return {
+            **estimate(trace, meta)._asdict(),
+            "cpu_s": seconds,
+            "again_s": sampled()[1] if again else None,
+            "work": trace.work,
+            "info": {name: trace.info.get(name) for name in ("step_size", "ledger")},
+        }
 
     return _once(_record(out, spec), compute)
 

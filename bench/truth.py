@@ -28,7 +28,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "sgld": {"kind": "sgld", "n_draws": 2000, "n_burn": 600},
 }
 LONGER: dict[str, dict[str, Any]] = {
-    "nuts": {"n_draws": 12000, "n_burn": 500},
+    "nuts": {"n_draws": 40000, "n_burn": 500, "target_acceptance": 0.99},
     "sgld": {"n_draws": 16000, "n_burn": 2000, "thin": 100},
 }
 """For potentials in one and two dimensions: their llc is small, so its relative error is large."""
