@@ -48,12 +48,10 @@ ui-test: .venv/.synced  ## the UI and the galleries in a headless Chromium, whic
 docs: .venv/.synced  ## the generated pages
 	$(RUN)/python -m lambda_hat_core.plan.reference > docs/config.md
 
-bench: .venv/.synced  ## accuracy, speed and the leaderboard against their bars
-	$(RUN)/python bench/truth.py
-	$(RUN)/python bench/speed.py
 bench: .venv/.synced  ## accuracy, speed, costs and the leaderboard against their bars
 	$(RUN)/python bench/truth.py
 	$(RUN)/python bench/speed.py
+	$(RUN)/python bench/certificate.py
 	$(RUN)/python bench/orchestration.py
 	$(RUN)/python bench/samplers.py
 
