@@ -18,6 +18,8 @@ from lambda_hat_core.networks import DeepLinear, QuadraticActivation
 from lambda_hat_core.target import Target
 from lambda_hat_core.truth import quadrature
 
+jax.config.update("jax_enable_x64", True)
+
 CHAINS = 16
 SWEEPS, SLICES = 20_000, 15_000
 BURN = 0.1

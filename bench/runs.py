@@ -6,13 +6,10 @@ start in an empty folder.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ["JAX_ENABLE_X64"] = "1"
 
 import jax
 import numpy as np
