@@ -11,7 +11,7 @@ ANALYSIS_CHECKS = {
     "certificate": "The virial certificate V_M is 1 within its error, where it is computed.",
     "minimum": "Nothing in the draws or in the audit says that w* is not a minimum.",
     "interval_covers_known": "The 90 % interval holds the exact value, where one is known.",
-    "work_within_budget": "The run cost no more gradients than it was meant to.",
+    "work_within_budget": "The run cost at most 4 times the gradients that were forecast.",
 }
 TARGET_CHECKS = {"minimum": "w* passed its audit: gradient, lowest eigenvalue, predicted bias."}
 

@@ -10,6 +10,7 @@ from lambda_hat_core.config.samplers import (
     Mala,
     Mclmc,
     Nuts,
+    SamplerSpec,
     Sghmc,
     Sgld,
     Sgnht,
@@ -26,6 +27,17 @@ _TRAJECTORY = 8
 
 _RECORD = 4 / 3
 """The full-data loss of a draw and the gradient of its virial certificate."""
+
+_SPECTRUM = 136
+"""64 Lanczos steps and 4 probes at one point, 2 gradients a Hessian-vector product."""
+
+_PILOT = 2 * (200 + _SPECTRUM)
+"""Gradients of a chain before its sampler sets itself up: two rounds of HMC, each with a spectrum
+at the end."""
+
+BUDGET = 4
+"""Times the forecast that a run may cost. Of adaptive samplers the forecast is a guess: the trees
+of NUTS are 0.5 to 2.6 times as long on the default experiment."""
 
 
 class Cost(NamedTuple):
@@ -70,11 +82,24 @@ def history(store: Store) -> History:
 
 def forecast(spec: RunSpec, target: TargetSpec, known: History) -> Cost:
     """Return what a run will cost, within a factor of a few for adaptive samplers."""
-    fge = _fge(spec.sampler, target.data.n_data)
+    fge = work(spec.sampler, target.data.n_data)
     return Cost(fge, known.seconds(spec, fge))
 
 
-def _fge(sampler: Any, n: int) -> float:
+def budget(sampler: SamplerSpec, n: int) -> float:
+    """Return the full-gradient evaluations that a run is meant to cost at most.
+
+    It follows from the specification alone, so that the same run always has the same budget.
+
+    Args:
+        sampler: of the run.
+        n: examples of its target.
+    """
+    return BUDGET * work(sampler, n)
+
+
+def work(sampler: Any, n: int) -> float:
+    """Return the forecast full-gradient evaluations of a sampler on `n` examples."""
     chains, draws = sampler.n_chains, sampler.n_draws
     batch = 1.0 if getattr(sampler, "batch_size", None) is None else sampler.batch_size / n
     match sampler:
@@ -92,7 +117,8 @@ def _fge(sampler: Any, n: int) -> float:
         case Sgld() | Sghmc() | Sgnht():
             steps = draws * sampler.thin * batch
         case Vi():
-            return chains * (sampler.steps * sampler.n_samples * batch + draws / 3)
+            fit = sampler.steps * sampler.n_samples * batch
+            return _SPECTRUM + chains * (fit + draws / 3)
         case _:
             raise ValueError(f"no forecast for the sampler {type(sampler).__name__}")
-    return chains * (steps + draws * _RECORD)
+    return _SPECTRUM + chains * (_PILOT + steps + draws * _RECORD)

@@ -74,6 +74,18 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
+def target_row(spec: TargetSpec, meta: Mapping[str, Any]) -> Row:
+    """Return the row of a target, given its meta.json."""
+    row = {name: meta.get(name) for name in SCHEMAS["targets"]}
+    return row | {
+        "target_id": spec.id,
+        "kind": spec.model.kind,
+        "seed": spec.seed,
+        "spec": spec.model_dump_json(),
+        "created_at": now(),
+    }
+
+
 def run_row(spec: RunSpec) -> Row:
     """Return what is known of a run before it ran."""
     sampler: Any = spec.sampler

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core import files, records
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.forecast import budget
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
 from lambda_hat_core.store import Kind, Store
 
@@ -47,7 +48,7 @@ def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
 
         targets.save(targets.build(spec, log), folder)
         meta = json.loads((folder / "meta.json").read_bytes())
-        records.write("targets", [_target_row(spec, meta)], folder / "target.parquet")
+        records.write("targets", [records.target_row(spec, meta)], folder / "target.parquet")
 
     return _stage(store, "targets", spec, make, log)
 
@@ -141,13 +142,15 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         at = targets.load(target, store.path("targets", spec.target), spec.posterior)
         oracle, oracle_reason = targets.oracle(target, at, trace.nbeta, trace.gamma)
         found = estimate(trace, meta)
+        meant = budget(spec.sampler, trace.n)
+        judged = checks(found, meta, llc_oracle=oracle, budget_fge=meant)
         extra = {
             "llc_known": meta["llc_known"],
             "llc_known_reason": meta["llc_known_reason"],
             "llc_oracle": oracle,
             "llc_oracle_reason": oracle_reason,
             "ledger": trace.info.get("ledger"),
-            "checks": [check._asdict() for check in checks(found, meta, llc_oracle=oracle)],
+            "checks": [check._asdict() for check in judged],
         }
         row = records.run_row(spec)
         row |= {name: value for name, value in found._asdict().items() if name not in row}
@@ -283,17 +286,6 @@ def _checkpoint(store: Store, spec: RunSpec) -> Any:
         "chunks": drive.CHUNKS,
     }
     return DiskCheckpoint(Checkpoint(checkpoint_folder(store, spec.id), identity))
-
-
-def _target_row(spec: TargetSpec, meta: dict[str, Any]) -> records.Row:
-    row = {name: meta.get(name) for name in records.SCHEMAS["targets"]}
-    return row | {
-        "target_id": spec.id,
-        "kind": spec.model.kind,
-        "seed": spec.seed,
-        "spec": spec.model_dump_json(),
-        "created_at": records.now(),
-    }
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,19 +2,24 @@
 
 import argparse
 import os
+import re
 import threading
 import time
 from typing import Any
 
+from lambda_hat_assets.card import Card, load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_assets.runner import Listener, Runner, Task, missing
-from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
+from lambda_hat_core.plan.plan import Plan, load_plan
 from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import Event
+from lambda_hat_core.worker_client import Event, WorkerClient, request
 
 HELP = "run an experiment without Dagster"
 
 _SECONDS_BETWEEN_LINES = 5.0
+_LONGEST = 120
+"""Letters of a gallery's name."""
 
 _SUMMARY = """SELECT DISTINCT ON (run_id) run_id, sampler, flavour, dtype, llc, llc_se, llc_oracle,
 llc_known, verdict, work_fge, wall_s, reasons FROM llc WHERE run_id IN ({})
@@ -33,10 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make what is missing and print the table; exit code 1 if any run or target failed."""
-    from lambda_hat_assets.card import load_card
+    """Make what is missing, draw the gallery, print the table; exit code 1 if anything failed."""
     from lambda_hat_core import records, sql
-    from lambda_hat_core.plan.plan import load_plan
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
     card = load_card(os.environ.get("LAMBDA_HAT_CARD", "local"), CONFIG)
@@ -51,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
             failures = Runner(store, card, listener).run(tasks)
         for id, reason in failures.items():
             print(f"{id} failed: {reason}")
-    return _summary(store, plan)
+    failed = _summary(store, plan)
+    return int(not _drawn(store, card, _gallery(plan, args.changes)) or failed)
 
 
 def _counts(plan: Plan, tasks: list[Task]) -> str:
@@ -59,15 +63,38 @@ def _counts(plan: Plan, tasks: list[Task]) -> str:
     return f"{len(plan.targets)} targets and {len(plan.runs)} runs, {total - len(tasks)} exist"
 
 
-def _summary(store: Store, plan: Plan) -> int:
+def _summary(store: Store, plan: Plan) -> bool:
+    """Print the table; return whether any run has no number."""
     from lambda_hat_core import sql
 
     ids = ", ".join(f"'{id}'" for id in plan.runs)
     table = sql.query(store, _SUMMARY.format(ids))
     print(sql.show(table))
     verdict = table.names.index("verdict")
-    failed = len(plan.runs) - sum(row[verdict] != "failed" for row in table.rows)
-    return 1 if failed else 0
+    return sum(row[verdict] != "failed" for row in table.rows) < len(plan.runs)
+
+
+def _gallery(plan: Plan, changes: list[str]) -> Gallery:
+    """Return what to draw; a changed experiment has a page of its own, beside the file's."""
+    gallery = gallery_of(plan)
+    if not changes:
+        return gallery
+    name = re.sub(r"[^\w.=,+-]+", "_", " ".join([plan.experiment, *changes]))
+    return Gallery(experiment=name[:_LONGEST], targets=gallery.targets, runs=gallery.runs)
+
+
+def _drawn(store: Store, card: Card, gallery: Gallery) -> bool:
+    """Make the gallery in a worker, unless it is there, and say where it is."""
+    end: Event = {"event": "done"}
+    if not is_current(store, gallery):
+        tag = card.tags.float64
+        with WorkerClient(store.root, tag.argv(), tag.environment("float64")) as client:
+            for event in client.run([request("gallery", gallery)]):
+                end = event
+    page = store.path("galleries", gallery.id) / "index.html"
+    made = end["event"] == "done"
+    print(page if made else f"the gallery could not be made: {end['reason']}")
+    return made
 
 
 def _listener(tasks: list[Task]) -> "Bars | Lines":

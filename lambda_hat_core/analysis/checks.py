@@ -12,6 +12,7 @@ from lambda_hat_core.analysis import verdict
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.verdict import Finding, findings
 from lambda_hat_core.analysis.words import plus_minus, short
+from lambda_hat_core.forecast import BUDGET
 
 
 class Check(NamedTuple):
@@ -159,5 +160,7 @@ def _budget(estimate: Estimate, budget_fge: float | None) -> Check:
         return Check(name, True, "warn", work, None, text)
     passed = work <= budget_fge
     relation = "within" if passed else "over"
-    text = f"{short(work)} full-gradient evaluations, {relation} the budget of {short(budget_fge)}"
+    rounded = float(f"{work:.3g}"), float(f"{budget_fge:.3g}")
+    cost, most = map(short, rounded)
+    text = f"{cost} full-gradient evaluations, {relation} the budget of {most} ({BUDGET} forecasts)"
     return Check(name, passed, "warn", work, budget_fge, text)

@@ -17,21 +17,26 @@ class Column(NamedTuple):
         heading: for people.
         meaning: one line more.
         text: what the cell says; called only where the field is not null.
+        below: a second line in small letters, likewise.
     """
 
     name: str
     heading: str
     meaning: str
     text: Callable[[Facts], str]
+    below: Callable[[Facts], str] | None = None
 
 
 def _number(name: str, digits: int = 4) -> Callable[[Facts], str]:
     return lambda facts: f"{facts[name]:.{digits}g}"
 
 
-def _end(facts: Facts, name: str) -> str:
-    """Write an end of the interval to the digits of the estimate."""
-    return plus_minus(facts[name], facts["llc_se"]).partition(" ")[0]
+def _interval(facts: Facts) -> str:
+    """Write the interval to the digits of the estimate."""
+    if facts["llc_lo"] is None or facts["llc_hi"] is None:
+        return ""
+    ends = (plus_minus(facts[name], facts["llc_se"]) for name in ("llc_lo", "llc_hi"))
+    return " to ".join(end.partition(" ")[0] for end in ends)
 
 
 def _certificate(facts: Facts) -> str:
@@ -47,14 +52,9 @@ COLUMNS = (
     Column(
         "llc",
         "LLC ± se",
-        "estimate and standard error",
+        "estimate and standard error; below, its central 90 % interval",
         lambda facts: plus_minus(facts["llc"], facts["llc_se"]),
-    ),
-    Column(
-        "llc_lo",
-        "90 % interval",
-        "central interval of the estimate; sorted by its lower end",
-        lambda facts: f"{_end(facts, 'llc_lo')} to {_end(facts, 'llc_hi')}",
+        _interval,
     ),
     Column("llc_known", "known λ", "exact LLC at this w*", _number("llc_known")),
     Column(

@@ -10,8 +10,9 @@ import numpy as np
 from pyarrow import parquet
 
 from lambda_hat_core.analysis.diagnostics import Series
-from lambda_hat_core.analysis.figures import comparison, style
-from lambda_hat_core.analysis.figures.comparison import Curve, Interval
+from lambda_hat_core.analysis.figures import comparison, forest, style
+from lambda_hat_core.analysis.figures.comparison import Curve
+from lambda_hat_core.analysis.figures.forest import Interval
 from lambda_hat_core.gallery.columns import many
 from lambda_hat_core.gallery.rows import Row
 from lambda_hat_core.store import Store
@@ -39,13 +40,13 @@ def draw_comparisons(
     lines = style.references(known, _common_oracle(rows))
     tried = [row for row in rows if row.verdict != "missing"]
     said = f"{len(tried)} of {many(len(rows), 'run')}, 90 % intervals"
-    forest = comparison.forest_figure([_interval(row) for row in tried], label, said, lines)
+    intervals = forest.forest_figure([_interval(row) for row in tried], label, said, lines)
     curves = [_curve(store, row) for row in rows if row.facts]
     settled = comparison.convergence_comparison(
         curves, label, f"{many(len(curves), 'run')}, the estimate as it went", lines
     )
     names = [f"{id}_forest.png", f"{id}_convergence.png"]
-    for name, figure in zip(names, (forest, settled), strict=True):
+    for name, figure in zip(names, (intervals, settled), strict=True):
         style.save(figure, folder / name)
     return names
 

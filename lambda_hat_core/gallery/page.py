@@ -15,7 +15,7 @@ from lambda_hat_core.gallery.rows import Row, split
 ASSETS = "assets"
 _FEW_TARGETS = 12
 _FEW_RUNS = 12
-_VERDICT_AT = 6
+_VERDICT_AT = 5
 """Column of the verdict, after those of the estimate."""
 
 _ID = re.compile(r"^(tgt|run_\w+?)_[0-9a-f]{12}_")
@@ -155,7 +155,8 @@ def _cell(row: Row, column: Any) -> str:
     if column.name == "llc":
         extra = "".join(f' data-{name}="{row.facts[name]}"' for name in PRECISE)
     text = escape(column.text(row.facts))
-    return f'<td class="{kind}" data-sort="{value!r}"{extra}>{text}</td>'
+    below = f"<small>{escape(column.below(row.facts))}</small>" if column.below else ""
+    return f'<td class="{kind}" data-sort="{value!r}"{extra}>{text}{below}</td>'
 
 
 def _pill(row: Row) -> str:

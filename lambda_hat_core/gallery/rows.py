@@ -11,6 +11,9 @@ from lambda_hat_core.store import Store
 
 Verdict = Literal["ok", "suspect", "failed", "missing"]
 
+_FIGURES = ("llc_convergence_combined", "rank", "trace", "wnv", "energy")
+"""The order in which a person looks at them."""
+
 _PARTS = re.compile(r"^(?P<head>.*?) \((?P<parts>.*)\)$")
 
 
@@ -24,7 +27,7 @@ class Row(NamedTuple):
         facts: estimate.json, empty where there is none.
         verdict: missing for a run that was not made.
         reasons: one sentence each.
-        figures: PNG files of its analysis.
+        figures: PNG files of its analysis, the most telling first.
     """
 
     run: str
@@ -45,12 +48,18 @@ def read_rows(store: Store, gallery: Gallery) -> list[Row]:
 def _row(store: Store, run: str, member: Member, short: str) -> Row:
     if store.is_complete("analyses", run):
         facts = store.read_json("analyses", run, "estimate.json")
-        figures = sorted((store.path("analyses", run) / "figures").glob("*.png"))
+        figures = sorted((store.path("analyses", run) / "figures").glob("*.png"), key=_place)
         return Row(run, member, short, facts, facts["verdict"], facts["reasons"], figures)
     why = records.read_failure(store, run)
     if why is None:
         return Row(run, member, short, {}, "missing", ["it was not run"], [])
     return Row(run, member, short, {}, "failed", [why], [])
+
+
+def _place(figure: Path) -> tuple[int, str]:
+    """Return what figures are sorted by; one of an unknown name comes last."""
+    name = figure.stem
+    return (_FIGURES.index(name) if name in _FIGURES else len(_FIGURES), name)
 
 
 def short_names(gallery: Gallery) -> dict[str, str]:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.targets.building import BuiltTarget
 
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
-"""Okabe & Ito (2008), told apart by every common colour vision."""
-_DPI = 110
+_WIDTH, _HEIGHT = 9.0, 4.0
 _SHOWN = 2000
 """Points a scatter plot."""
+
+_TRAIN, _TEST = style.colour(0), style.colour(1)
+_SMALL = {"size": 8.5, "color": style.INK}
 
 
 def draw_figures(built: BuiltTarget, folder: Path) -> list[Path]:
@@ -41,32 +41,33 @@ def _draw(
     built: BuiltTarget, path: Path, panels: int, drawing: Callable[[BuiltTarget, list[Axes]], None]
 ) -> Path:
     rows = 2 if panels > 2 else 1
-    columns = panels // rows
-    size = (8.0, 3.6) if panels > 2 else (4.4 * columns + 0.6, 3.9)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    said = f"n = {built.meta['n']}, d = {built.meta['d']}"
+    figure = style.new_figure(
+        _WIDTH, _HEIGHT, built.meta["label"], said, left=0.85, right=0.3, top=0.8, gap=0.9
+    )
+    axes = figure.subplots(rows, panels // rows, squeeze=False)
+    figure.subplots_adjust(hspace=0.3)
     drawing(built, list(axes.ravel()))
-    title = f"{built.meta['label']}\nn = {built.meta['n']}, d = {built.meta['d']}"
-    figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=_DPI)
-    return path
+    return style.save(figure, path)
 
 
 def _training(built: BuiltTarget, axes: list[Axes]) -> None:
     ax, curve = axes[0], built.views["curve"]
-    ax.plot(curve[:, 0], curve[:, 1], color=_BLUE, label="train")
-    if np.isfinite(curve[:, 2]).all():
-        ax.plot(curve[:, 0], curve[:, 2], color=_ORANGE, label="test")
-    final = built.meta["loss0"]
-    ax.axhline(final, color=_BLUE, ls=":", label=f"train at w*, {final:.3g}")
-    if built.meta["test_loss"] is not None:
-        held_out = built.meta["test_loss"]
-        ax.axhline(held_out, color=_ORANGE, ls=":", label=f"test at w*, {held_out:.3g}")
-    if min(final, curve[:, 1].min()) > 0:
-        ax.set_yscale("log")
-    ax.set(xlabel="optimiser step", ylabel=f"mean {built.meta['loss']}")
-    ax.legend(fontsize=8)
+    style.dress(ax, "optimiser step", f"mean {built.meta['loss']}")
+    columns = (("train", _TRAIN, "loss0", 1), ("test", _TEST, "test_loss", 2))
+    shown: list[float] = []
+    for name, colour, field, column in columns:
+        final, values = built.meta[field], curve[:, column]
+        if np.isfinite(values).all():
+            ax.plot(curve[:, 0], values, color=colour, linewidth=1.8, label=name)
+            shown += [values.min(), values.max()]
+        if final is not None:
+            label = f"{name} at w*, {final:.3g}"
+            ax.axhline(final, color=colour, linestyle=":", linewidth=1.6, label=label)
+            shown.append(final)
+    if min(shown) > 0:
+        style.log_axis(ax, "y", shown)
+    style.legend(ax)
 
 
 def _predictions(built: BuiltTarget, axes: list[Axes]) -> None:
@@ -75,11 +76,11 @@ def _predictions(built: BuiltTarget, axes: list[Axes]) -> None:
         y = built.data[f"clean_{name}" if taught else f"{batch}1"].ravel()[:_SHOWN]
         outputs = built.views[f"outputs_{name}"].ravel()[:_SHOWN]
         ends = [min(y.min(), outputs.min()), max(y.max(), outputs.max())]
-        ax.plot(ends, ends, color=_GREY, lw=1)
-        ax.scatter(y, outputs, s=8, alpha=0.5, color=_BLUE, linewidths=0)
         error = float(np.sqrt(np.mean((y - outputs) ** 2)))
-        ax.set_title(f"{name}: rms difference {error:.3g}", fontsize=9)
-        ax.set(xlabel="teacher, without noise" if taught else "label", ylabel="prediction at w*")
+        across = "teacher, without noise" if taught else "label"
+        style.dress(ax, across, "prediction at w*", f"{name}: rms difference {error:.3g}")
+        ax.plot(ends, ends, color=style.FAINT, linewidth=1)
+        ax.scatter(y, outputs, s=8, alpha=0.5, color=_TRAIN, linewidths=0)
 
 
 def _confusion(built: BuiltTarget, axes: list[Axes]) -> None:
@@ -88,13 +89,14 @@ def _confusion(built: BuiltTarget, axes: list[Axes]) -> None:
         guess, classes = outputs.argmax(axis=1), outputs.shape[1]
         counts = np.zeros((classes, classes), int)
         np.add.at(counts, (y, guess), 1)
-        ax.imshow(counts, cmap="cividis", aspect="equal")
+        style.dress(ax, "predicted", "label", f"{name}: {np.mean(guess == y):.1%} right")
+        ax.grid(False)
+        ax.set(xticks=range(classes), yticks=range(classes))
+        ax.imshow(counts, cmap="cividis", aspect="auto")
         for i, j in np.argwhere(counts > 0):
             dark = counts[i, j] < 0.6 * counts.max()
             shade = "white" if dark else "black"
-            ax.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=6, color=shade)
-        ax.set_title(f"{name}: {np.mean(guess == y):.1%} right", fontsize=9)
-        ax.set(xlabel="predicted", ylabel="label", xticks=range(classes), yticks=range(classes))
+            ax.text(j, i, str(counts[i, j]), ha="center", va="center", size=7.5, color=shade)
 
 
 def _digits(built: BuiltTarget, axes: list[Axes]) -> None:
@@ -103,7 +105,7 @@ def _digits(built: BuiltTarget, axes: list[Axes]) -> None:
     for label, ax in enumerate(axes):
         first = int(np.argmax(y == label))
         ax.imshow(x[first].reshape(side, side), cmap="gray_r")
-        ax.set_title(f"{label}: {int(np.sum(y == label))} images", fontsize=8)
+        ax.set_title(f"{label}: {int(np.sum(y == label))} images", **_SMALL)
         ax.set_axis_off()
 
 
@@ -112,21 +114,21 @@ def _inputs(built: BuiltTarget, axes: list[Axes]) -> None:
     centred = x - x.mean(axis=0)
     plane = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
     across = plane[:, 1] if plane.shape[1] > 1 else np.zeros(len(plane))
+    style.dress(axes[0], "first principal input", "second principal input")
     shown = axes[0].scatter(plane[:, 0], across, c=y, s=8, cmap="cividis", linewidths=0)
-    axes[0].set(xlabel="first principal input", ylabel="second principal input")
-    axes[0].figure.colorbar(shown, ax=axes[0], label="label")
-    axes[1].hist(y, bins=40, color=_GREEN)
-    axes[1].set(xlabel="label", ylabel="training examples")
+    axes[0].figure.colorbar(shown, ax=axes[0]).set_label("label", **_SMALL)
+    style.dress(axes[1], "label", "training examples")
+    axes[1].hist(y, bins=40, color=_TRAIN)
 
 
 def _slices(built: BuiltTarget, axes: list[Axes]) -> None:
     ax, slices = axes[0], built.views["slices"]
     reach = np.linspace(-1, 1, slices.shape[1])
-    names = ("diagonal", *(f"coordinate {i}" for i in range(1, len(slices))))
-    for values, name, colour in zip(slices, names, (_GREY, _BLUE, _ORANGE, _GREEN), strict=False):
-        ax.plot(reach, values, color=colour, label=name)
-    ax.set(xlabel="distance from w*", ylabel="L")
-    ax.legend(fontsize=8)
+    style.dress(ax, "distance from w*", "L")
+    for row, values in enumerate(slices):
+        name = f"coordinate {row}" if row else "diagonal"
+        ax.plot(reach, values, color=style.colour(row), linewidth=1.8, label=name)
+    style.legend(ax)
 
 
 def _spectrum(built: BuiltTarget, axes: list[Axes]) -> None:
@@ -134,14 +136,15 @@ def _spectrum(built: BuiltTarget, axes: list[Axes]) -> None:
     rank = 1 + np.arange(values.size)
     scale = float(np.abs(values).max())
     if scale == 0:
-        ax.text(0.5, 0.5, "the Hessian is 0", ha="center", transform=ax.transAxes)
+        style.message(ax, "the Hessian is 0")
         return
     size = np.maximum(np.abs(values), 1e-16 * scale)
     up = values > 0
-    ax.plot(rank[up], size[up], "o", ms=3, color=_BLUE, label="positive")
-    if (~up).any():
-        ax.plot(rank[~up], size[~up], "v", ms=3, color=_ORANGE, label="negative or 0 (magnitude)")
-    ax.set_yscale("log")
     kind = "eigenvalue" if values.size == built.meta["d"] else "Ritz value"
-    ax.set(xlabel="rank", ylabel=f"{kind} of the Hessian at w*")
-    ax.legend(fontsize=8)
+    style.dress(ax, "rank", f"{kind} of the Hessian at w*")
+    ax.plot(rank[up], size[up], "o", markersize=3, color=_TRAIN, label="positive")
+    if (~up).any():
+        below = {"markersize": 3, "color": _TEST, "label": "negative or 0 (magnitude)"}
+        ax.plot(rank[~up], size[~up], "v", **below)
+    style.log_axis(ax, "y", size)
+    style.legend(ax)

@@ -6,6 +6,7 @@ takes that long, and spans.txt has when.
 """
 
 import argparse
+import base64
 import json
 import os
 import sys
@@ -19,7 +20,10 @@ from lambda_hat_core.store import Store
 
 META = {"n": 1000, "d": 3, "loss": "own", "loss0": 0.0, "grad_norm": 1e-12, "min_eigenvalue": 1.0}
 AUDIT = {"is_minimum": True, "audit_reasons": [], "llc_known": 1.5, "llc_known_reason": "exact"}
-PNG = bytes.fromhex("89504e470d0a1a0a")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+"""One pixel."""
 
 
 def main() -> None:

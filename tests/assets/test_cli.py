@@ -122,7 +122,8 @@ def test_run_makes_everything_and_a_second_run_nothing(command, home):
     second = command("run", file)
     assert second.returncode == 0
     assert "2 targets and 4 runs, 6 exist" in second.stdout
-    assert first.stdout.splitlines()[-6:] == second.stdout.splitlines()[-6:]
+    assert first.stdout.splitlines()[-7:] == second.stdout.splitlines()[-7:]
+    assert first.stdout.splitlines()[-1] == str(home / "galleries" / "small" / "index.html")
     table = command("sql", "SELECT count(*) AS k, min(experiment) AS e FROM llc")
     assert table.stdout.split() == ["k", "e", "-", "-----", "4", "small"]
     csv = command("sql", "--csv", "SELECT run_id, null AS x FROM llc ORDER BY 1").stdout
@@ -132,7 +133,7 @@ def test_run_makes_everything_and_a_second_run_nothing(command, home):
 
 def _verify_and_list(command, home, plan):
     done = command("verify")
-    assert done.returncode == 0 and "10 folders" in done.stdout and "0 corrupt" in done.stdout
+    assert done.returncode == 0 and "11 folders" in done.stdout and "0 corrupt" in done.stdout
     listed = command("artifacts", "ls", "--kind", "runs").stdout
     assert all(id in listed for id in plan.runs) and "small" in listed and "4 folders" in listed
     victim = home / "runs" / next(iter(plan.runs)) / "work.json"
@@ -153,6 +154,15 @@ def test_changes_on_the_command_line_add_runs_to_the_experiment(command, home):
     assert command("run", file, "samplers.seed=2").returncode == 0
     seeds = command("sql", "SELECT seed FROM llc WHERE experiment = 'small' ORDER BY 1")
     assert seeds.stdout.split()[2:] == ["1", "2"]
+    assert Store(home).list("galleries") == ("small", "small_samplers.seed=2")
+
+
+def test_a_gallery_that_cannot_be_made_is_said(command, home):
+    fill(home)
+    (home.parent / "card.yaml").write_text(CARD.format(json.dumps(["/does/not/exist"])))
+    done = command("run", home.parent / "small.yaml")
+    assert done.returncode == 1
+    assert "the gallery could not be made: /does/not/exist cannot be" in done.stdout
 
 
 def test_bars_move_and_failures_are_printed(home):

@@ -46,8 +46,10 @@ def test_what_the_ui_shows_is_what_was_computed(site, built_local):
         assert shown[name] == record[name], name
     assert shown["ess"] == record["ess_min"]
     assert shown["interval"] == f"[{record['llc_lo']:.4g}, {record['llc_hi']:.4g}]"
-    assert shown["trace"].startswith("![trace](data:image/png;base64,")
-    assert {"trace", "rank", "llc_convergence_combined", "wnv"} <= shown.keys()
+    figures = ("trace", "rank", "llc_convergence_combined", "wnv")
+    for name in figures:
+        assert shown[name].startswith(f"![{name}](data:image/webp;base64,")
+    assert sum(len(shown[name]) for name in figures) < 100_000
     event = site.instance.get_latest_materialization_event(dg.AssetKey(["runs", "sgld_float64"]))
     assert event.asset_materialization.tags["dagster/data_version"] == run
 

@@ -207,7 +207,7 @@ def test_far_values_are_cut_off_and_counted():
 
 
 def intervals(count):
-    from lambda_hat_core.analysis.figures.comparison import Interval
+    from lambda_hat_core.analysis.figures.forest import Interval
     from lambda_hat_core.config.samplers import SAMPLERS
 
     rng, runs = np.random.default_rng(0), []
@@ -238,7 +238,8 @@ def curves(count):
 
 @pytest.mark.parametrize("count", [0, 1, 10, 40, 200])
 def test_comparisons_stay_legible(count, tmp_path):
-    from lambda_hat_core.analysis.figures.comparison import convergence_comparison, forest_figure
+    from lambda_hat_core.analysis.figures.comparison import convergence_comparison
+    from lambda_hat_core.analysis.figures.forest import forest_figure
     from lambda_hat_core.analysis.figures.style import references, save
 
     lines = references(5.0, 4.9)
@@ -252,7 +253,7 @@ def test_comparisons_stay_legible(count, tmp_path):
 
 
 def test_a_forest_shows_every_run_where_it_is():
-    from lambda_hat_core.analysis.figures.comparison import forest_figure
+    from lambda_hat_core.analysis.figures.forest import forest_figure
 
     runs = intervals(12)
     axes = forest_figure(runs, "", "", []).axes[0]

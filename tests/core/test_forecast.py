@@ -5,7 +5,7 @@ from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import SAMPLERS, Nuts, Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.forecast import History, forecast
+from lambda_hat_core.forecast import History, budget, forecast
 
 TARGET = TargetSpec(model=Quadratic(), data=NoData(n_data=1000))
 
@@ -25,7 +25,23 @@ def test_every_sampler_has_a_forecast(name):
 def test_work_of_sgld_by_hand():
     sampler = Sgld(n_chains=2, n_draws=30, n_burn=10, thin=5, batch_size=100)
     cost = forecast(run(sampler), TARGET, History([]))
-    assert cost.fge == pytest.approx(2 * (30 * 5 * 0.1 + 30 * 4 / 3))
+    pilot = 2 * (200 + 136)
+    assert cost.fge == pytest.approx(136 + 2 * (pilot + 30 * 5 * 0.1 + 30 * 4 / 3))
+
+
+def test_the_set_up_is_what_the_pilot_and_the_spectrum_cost():
+    from lambda_hat_core import forecast
+    from lambda_hat_core.linalg.spectrum import RANK, spectrum_work
+    from lambda_hat_core.samplers import pilot
+
+    assert forecast._SPECTRUM == spectrum_work(RANK + 1, RANK)
+    flight = pilot._STEPS * pilot._LEAPFROGS
+    assert forecast._PILOT == pilot._ROUNDS * (flight + forecast._SPECTRUM)
+
+
+def test_a_budget_is_a_stated_multiple_of_the_forecast():
+    cost = forecast(run(Nuts()), TARGET, History([])).fge
+    assert budget(Nuts(), TARGET.data.n_data) == 4 * cost
 
 
 def test_work_grows_with_draws():

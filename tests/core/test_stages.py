@@ -78,6 +78,26 @@ def test_second_call_reuses_and_gives_the_same_record(store):
     assert analysed.record["path"] == str(store.path("analyses", run().id))
 
 
+@pytest.mark.parametrize(("times", "passed"), [(3.9, True), (4.1, False)])
+def test_a_run_is_held_to_four_times_its_forecast(store, monkeypatch, times, passed):
+    from lambda_hat_core import samplers
+    from lambda_hat_core.forecast import work
+
+    forecast = work(run().sampler, 1000)
+
+    def costly(posterior, spec, **rest):
+        trace = fake_sample(posterior, spec, **rest)
+        scale = times * forecast / trace.cumulative_fge[-1]
+        return trace._replace(cumulative_fge=scale * trace.cumulative_fge)
+
+    monkeypatch.setattr(samplers, "sample", costly)
+    record = make(store, run())[1].record
+    (check,) = (c for c in record["checks"] if c["name"] == "work_within_budget")
+    assert check["passed"] is passed
+    assert check["value"] == pytest.approx(times * forecast)
+    assert check["threshold"] == pytest.approx(4 * forecast)
+
+
 def test_result_that_is_not_finite_is_a_complete_row_and_is_not_tried_again(store):
     sampled, _ = make(store, run(seed=13))
     assert sampled.record["failure"] == "the loss is not finite"

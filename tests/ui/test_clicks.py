@@ -200,7 +200,7 @@ def look_at_an_analysis(page, ui, run, shot):
     shot(page, "3_analysis")
     row = page.locator("tr", has=page.get_by_text("trace", exact=True))
     row.get_by_text("Show Markdown").click()
-    figure = page.locator("img[src^='data:image/png']").first
+    figure = page.locator("img[src^='data:image/webp']").first
     figure.wait_for()
     assert figure.evaluate("image => image.naturalWidth") > 400
     shot(page, "4_figure")

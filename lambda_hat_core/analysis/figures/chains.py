@@ -121,8 +121,8 @@ def energy_figure(trace: Trace, title: str, said: str, bfmi: float | None) -> Fi
     energy = trace.stats["energy"][:, : finite_prefix(trace)]
     energy = energy[:, np.isfinite(energy).all(axis=0)]
     if energy.shape[1] < MIN_DRAWS or not moves(energy):
-        return style.empty_figure(6.5, 3.0, title, said, "too few distinct draws for an energy")
-    figure = style.new_figure(6.5, 4.0, title, said, top=0.85)
+        return style.empty_figure(9.0, 3.0, title, said, "too few distinct draws for an energy")
+    figure = style.new_figure(9.0, 4.0, title, said, top=0.85)
     axes = figure.subplots()
     centred = (energy - energy.mean()).ravel()
     changes = np.diff(energy, axis=1).ravel()

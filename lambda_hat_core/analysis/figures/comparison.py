@@ -1,4 +1,4 @@
-"""All runs of one target side by side: a forest of intervals, and convergence against work."""
+"""All runs of one target on one axis: convergence against work."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,41 +11,18 @@ from matplotlib.lines import Line2D
 
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.convergence import FGE
+from lambda_hat_core.analysis.figures.forest import MARKS, sampler_colour, verdict_handles
 from lambda_hat_core.analysis.figures.style import Reference
 from lambda_hat_core.analysis.measure import Verdict
-from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.samplers import SAMPLERS
 
-_NAMED_ROWS = 40
-"""Runs up to which every row of a forest is named and its number written out."""
+_MOST_LINES = 40
+"""Runs up to which each has a line of its own."""
 
 _NAMED_LINES = 10
-"""Runs up to which every line of a convergence figure is named."""
+"""Runs up to which every line is named."""
 
 _POINTS = 60
-_MARKS = {"ok": "o", "suspect": "o", "failed": "X"}
-
-
-class Interval(NamedTuple):
-    """One run of a forest.
-
-    Attributes:
-        sampler: its name, which gives colour and group.
-        label: what tells it from the sampler's other runs.
-        llc: estimate, None for a run without one.
-        se: standard error.
-        lo: lower end of its interval.
-        hi: upper end.
-        verdict: shown by the marker: ok filled, suspect hollow, failed a cross.
-    """
-
-    sampler: str
-    label: str
-    llc: float | None
-    se: float | None
-    lo: float | None
-    hi: float | None
-    verdict: Verdict
 
 
 class Curve(NamedTuple):
@@ -75,100 +52,6 @@ def running_curve(
     return Curve(sampler, label, verdict, np.asarray(cumulative_fge[at], float), means[at])
 
 
-def sampler_colour(sampler: str) -> str:
-    """Return the one colour a sampler has in every figure."""
-    return style.colour(list(SAMPLERS).index(sampler))
-
-
-def forest_figure(
-    runs: Sequence[Interval], title: str, said: str, lines: Sequence[Reference]
-) -> Figure:
-    """Draw every run's interval, grouped by sampler; a run outside the axis is an arrow."""
-    if not runs:
-        return style.empty_figure(7.5, 2.5, title, said, "no run to compare")
-    rows = sorted(runs, key=lambda run: (list(SAMPLERS).index(run.sampler), run.label))
-    named = len(rows) <= _NAMED_ROWS
-    pitch = 0.24 if named else max(0.042, 7.5 / len(rows))
-    margins = {"left": 2.3, "right": 1.45, "top": 0.7} if named else {"left": 1.5, "top": 0.7}
-    height = 1.55 + pitch * (len(rows) + 1)
-    figure = style.new_figure(7.5, height, title, said, bottom=0.85, **margins)
-    axes = figure.subplots()
-    style.dress(axes, "local learning coefficient", "")
-    low, high = _shown_range(rows, lines)
-    for row, run in enumerate(rows):
-        _forest_row(axes, row, run, (low, high), named=named)
-    style.draw_references(axes, lines, vertical=True)
-    axes.set_xlim(low, high)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(False, axis="y")
-    ticks, labels = _row_labels(rows, named=named)
-    axes.set_yticks(ticks, labels)
-    axes.tick_params(axis="y", length=0)
-    handles, _ = axes.get_legend_handles_labels()
-    style.legend(figure, [*_verdict_handles(), *handles], loc="lower center", ncols=5)
-    return figure
-
-
-def _forest_row(
-    axes: Axes, row: int, run: Interval, shown: tuple[float, float], *, named: bool
-) -> None:
-    colour, (low, high) = sampler_colour(run.sampler), shown
-    size = 5.5 if named else 3.0
-    if run.llc is None:
-        axes.plot(low, row, marker="X", color=colour, markersize=size + 1, clip_on=False)
-    elif not low <= run.llc <= high:
-        at, marker = (low, "<") if run.llc < low else (high, ">")
-        axes.plot(at, row, marker=marker, color=colour, markersize=size + 1, clip_on=False)
-    else:
-        if run.lo is not None and run.hi is not None:
-            axes.plot([run.lo, run.hi], [row, row], color=colour, linewidth=1.6 if named else 0.9)
-        face = colour if run.verdict == "ok" else "white"
-        options = {"color": colour, "markersize": size, "markerfacecolor": face}
-        axes.plot(run.llc, row, marker=_MARKS[run.verdict], **options)
-    if named:
-        text = run.verdict if run.llc is None else plus_minus(run.llc, run.se)
-        where = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "left"}
-        axes.text(1.03, row, text, size=8.5, color=style.INK, **where)
-
-
-def _shown_range(rows: Sequence[Interval], lines: Sequence[Reference]) -> tuple[float, float]:
-    """Hold every good interval, and of the rest what is no further than two ranges away."""
-    good = [run for run in rows if run.verdict == "ok" and run.llc is not None]
-    core = good or [run for run in rows if run.llc is not None]
-    values = [value for run in core for value in (run.llc, run.lo, run.hi) if value is not None]
-    values += [line.value for line in lines]
-    if not values:
-        return 0.0, 1.0
-    low, high = min(values), max(values)
-    room = max(high - low, 0.05 * abs(high), 1e-9)
-    ends = [end for run in rows for end in (run.llc, run.lo, run.hi) if end is not None]
-    near = [end for end in ends if low - 2 * room <= end <= high + 2 * room]
-    low, high = min([low, *near]), max([high, *near])
-    margin = 0.06 * max(high - low, room)
-    return low - margin, high + margin
-
-
-def _row_labels(rows: Sequence[Interval], *, named: bool) -> tuple[list[float], list[str]]:
-    """Name every row, or where they are many every group in its middle."""
-    if named:
-        return [float(row) for row in range(len(rows))], [run.label for run in rows]
-    ticks, labels = [], []
-    for sampler in dict.fromkeys(run.sampler for run in rows):
-        members = [row for row, run in enumerate(rows) if run.sampler == sampler]
-        ticks.append(float(np.mean(members)))
-        labels.append(f"{sampler} ({len(members)})")
-    return ticks, labels
-
-
-def _verdict_handles() -> list[Line2D]:
-    options = {"linestyle": "", "color": style.FAINT, "markersize": 6}
-    return [
-        Line2D([], [], marker="o", label="ok", **options),
-        Line2D([], [], marker="o", markerfacecolor="white", label="suspect", **options),
-        Line2D([], [], marker="X", label="failed", **options),
-    ]
-
-
 def convergence_comparison(
     curves: Sequence[Curve], title: str, said: str, lines: Sequence[Reference]
 ) -> Figure:
@@ -184,7 +67,7 @@ def convergence_comparison(
     axes = figure.subplots()
     style.dress(axes, FGE, "LLC from the draws so far")
     many, limits = len(drawn) > _NAMED_LINES, _final_range(drawn, lines)
-    if len(drawn) > _NAMED_ROWS:
+    if len(drawn) > _MOST_LINES:
         for sampler in dict.fromkeys(curve.sampler for curve in drawn):
             members = [curve for curve in drawn if curve.sampler == sampler]
             _band(axes, members, limits[1] - limits[0])
@@ -198,14 +81,14 @@ def convergence_comparison(
             )
     for curve in drawn:
         colour = sampler_colour(curve.sampler)
-        face, marker = colour if curve.verdict == "ok" else "white", _MARKS[curve.verdict]
+        face, marker = colour if curve.verdict == "ok" else "white", MARKS[curve.verdict]
         end: dict[str, Any] = {"markersize": 3.5 if many else 6, "markerfacecolor": face}
         axes.plot(curve.fge[-1], curve.llc[-1], marker=marker, color=colour, zorder=3, **end)
     style.draw_references(axes, lines)
     style.log_axis(axes, "x", np.concatenate([curve.fge for curve in drawn]))
     axes.set_ylim(*limits)
     references, _ = axes.get_legend_handles_labels()
-    handles = [*_curve_handles(drawn, many=many), *_verdict_handles(), *references]
+    handles = [*_curve_handles(drawn, many=many), *verdict_handles(), *references]
     style.legend(axes, handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
 
