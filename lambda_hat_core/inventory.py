@@ -80,7 +80,7 @@ def _what(path: Path) -> str:
     sampler = spec["sampler"]
     flavour = sampler.get("precond") or sampler.get("algo")
     words = [sampler["kind"], flavour, spec["dtype"], f"seed {spec['seed']} on {spec['target']}"]
-    return " ".join(word for word in words if word)
+    return " ".join(word for word in words if word not in (None, "none"))
 
 
 def _json(path: Path) -> dict[str, Any]:

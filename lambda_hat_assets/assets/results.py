@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets.assets.common import RESULTS_KEY
-from lambda_hat_assets.project import Project
+from lambda_hat_assets.project import Project, code_version
 from lambda_hat_core import records, sql
 
 _SHOWN = 200
@@ -24,6 +24,7 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
         deps=upstream,
         group_name="results",
         kinds={"duckdb", "parquet"},
+        code_version=code_version(),
         metadata={"dagster/column_schema": dg.TableSchema(columns)},
     )
     def llc_results(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

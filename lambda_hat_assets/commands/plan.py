@@ -5,6 +5,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
+from lambda_hat_core.analysis.words import short
 from lambda_hat_core.store import Store
 
 HELP = "print what would run, what exists, and the work that is left"
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             left += cost.fge
             seconds.append(cost.seconds)
         what = plan.labels[id].removesuffix(f" on {plan.labels[spec.target]}")
-        rows.append((id, spec.target, state.word, f"{cost.fge:.2g}", what))
+        rows.append((id, spec.target, state.word, _about(cost.fge), what))
     _table(["run", "target", "state", "FGE", "what"], rows, args.all)
     for id, state, _ in targets:
         if state.reason:
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     )
     time = _time(seconds)
     print(
-        f"left: about {left:.2g} full-gradient evaluations{time}" if seconds else "nothing is left"
+        f"left: about {_about(left)} full-gradient evaluations{time}" if seconds else "nothing is left"
     )
     return 0
 
@@ -89,6 +90,11 @@ def _table(names: list[str], rows: list[tuple[str, ...]], everything: bool) -> N
     if len(shown) < len(rows):
         print(f"... {len(rows) - len(shown)} more; --all lists them")
     print()
+
+
+def _about(fge: float) -> str:
+    """Write a forecast to the two digits that it may have."""
+    return short(float(f"{fge:.2g}"))
 
 
 def _time(seconds: list[float | None]) -> str:

@@ -4,6 +4,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from lambda_hat_assets.project import code_version
+
 
 @pytest.fixture
 def repository(site, built):
@@ -42,12 +44,12 @@ def test_every_asset_says_what_it_is(repository):
         assert ". " not in asset.description, key
         assert asset.group_name in ("targets", "nuts", "sgld", "results")
         assert asset.kinds
+        assert asset.code_version == code_version(), key
+        assert {"fields", "dagster/column_schema"} & asset.metadata.keys(), key
     for kind in ("runs", "analyses"):
         asset = node(repository, kind, "sgld")
         assert asset.tags["lambda_hat/dtype"] == "float32"
         assert asset.pools == {"lambda_hat_float32"}
-        assert asset.code_version == "1"
-        assert "fields" in asset.metadata
 
 
 def test_runs_hang_on_their_own_target(repository, site):

@@ -109,6 +109,51 @@ def test_a_deleted_folder_is_made_again_alone(site, built):
     ]
 
 
+def test_a_clicked_partition_makes_what_is_deleted_and_reuses_the_rest(site, built):
+    site.experiment(seeds=(1, 2))
+    project = site.project()
+    llc(site, built(project))
+    gone = min(project.runs)
+    project.store.remove("analyses", gone)
+    before = site.calls()
+    clicked = built(project).get_job("nuts")
+    assert clicked.execute_in_process(instance=site.instance, partition_key=gone).success
+    assert [call[:2] for call in site.calls()[len(before) :]] == [(gone, "analyse")]
+    told = [site.instance.get_latest_materialization_event(key) for key in NUTS]
+    reused = [event.asset_materialization.metadata["reused"].value for event in told]
+    assert reused == [True, False]
+
+
+NUTS = (dg.AssetKey(["runs", "nuts"]), dg.AssetKey(["analyses", "nuts"]))
+
+
+def test_a_failed_partition_is_run_again_alone(site, built_local):
+    site.experiment(seeds=(1, 13))
+    project = site.project()
+    repository = built_local(project)
+    assert not llc(site, repository).success
+    (bad,) = [id for id, spec in project.runs.items() if spec.seed == 13]
+    before = site.calls()
+    again = repository.get_job("nuts").execute_in_process(
+        instance=site.instance, partition_key=bad, raise_on_error=False
+    )
+    assert not again.success
+    assert {call[0] for call in site.calls()[len(before) :]} == {bad}
+
+
+def test_editing_the_file_adds_partitions_and_keeps_the_history_of_the_old(site, built):
+    site.experiment(seeds=(1, 2))
+    old = site.project()
+    llc(site, built(old))
+    site.experiment(seeds=(2, 3))
+    edited = site.project()
+    (gone,), (new,) = set(old.runs) - set(edited.runs), set(edited.runs) - set(old.runs)
+    before = site.calls()
+    assert llc(site, built(edited)).success
+    assert {call[0] for call in site.calls()[len(before) :]} == {new}
+    assert partitions(site, "analyses", "nuts") == {gone, new, *(set(old.runs) - {gone})}
+
+
 def test_the_launchpad_may_name_another_loaded_experiment(site, built):
     site.experiment()
     site.experiment("other", target_seeds=(5,))

@@ -7,6 +7,12 @@ from pathlib import Path
 import pytest
 
 SCREENSHOTS = Path(__file__).with_name("screenshots")
+LOADED = """Promise.all([...document.images].filter(image => image.checkVisibility()).map(image => {
+    image.loading = 'eager';
+    return image.decode();
+}))"""
+"""Waits until every picture that is shown can be seen."""
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -61,6 +67,7 @@ def browser(tmp_path_factory):
 def page(browser):
     """A page that collects the errors of its scripts, of which there may be none."""
     page = browser.new_page()
+    page.set_default_timeout(90_000)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
@@ -74,6 +81,7 @@ def shot():
     SCREENSHOTS.mkdir(exist_ok=True)
 
     def take(page, name, **options):
+        page.evaluate(LOADED)
         page.screenshot(path=SCREENSHOTS / f"{name}.png", **options)
 
     return take
