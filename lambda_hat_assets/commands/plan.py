@@ -58,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
     )
     time = _time(seconds)
     print(
-        f"left: about {_about(left)} full-gradient evaluations{time}" if seconds else "nothing is left"
+        f"left: about {_about(left)} full-gradient evaluations{time}"
+        if seconds
+        else "nothing is left"
     )
     return 0
 

@@ -46,7 +46,7 @@ def test_llc_makes_the_gallery_of_its_experiment_once(site, project, built):
     assert found["n_runs"].value == 2
     assert found["reused"].value is False
     assert found["profiles"].value == "- nuts: one plateau"
-    assert "data:image/png;base64" in found["gamma_profile"].value
+    assert "data:image/webp;base64" in found["gamma_profile"].value
     assert found["path"].value == str(project.store.path("galleries", "a") / "index.html")
     assert project.store.is_complete("galleries", "a")
 
