@@ -13,11 +13,13 @@ from lambda_hat_assets.assets.galleries import galleries_asset
 from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
 from lambda_hat_assets.assets.targets import targets_asset
+from lambda_hat_assets.assets.tuning import tuning_assets
 from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.console import console
 from lambda_hat_assets.jobs.llc import llc_job
 from lambda_hat_assets.jobs.partitions import partition_jobs
 from lambda_hat_assets.jobs.promote import promote_job
+from lambda_hat_assets.jobs.tune import tune_job
 from lambda_hat_assets.local import LocalBackend
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
@@ -44,12 +46,13 @@ def build(project: Project, compute: Compute) -> dg.Definitions:
             targets_asset(project),
             *(sampler_assets(project, family) for family in members),
             galleries_asset(project, members),
+            *tuning_assets(project),
             results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
         ]
     llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name))
     defs = dg.Definitions(
         assets=assets,
-        jobs=[llc, promote_job(project), *partition_jobs(members)],
+        jobs=[llc, promote_job(project), tune_job(project), *partition_jobs(members)],
         sensors=[config_sensor(llc), pools_sensor(project)],
         resources={"compute": compute},
         loggers={"console": console},
@@ -72,7 +75,7 @@ def _tell(project: Project) -> None:
     if "lambda_hat_assets._preload" in sys.modules:
         return
     is_job = sys.argv[1:3] == ["job", "execute"]
-    for name, lines in project.problems.items():
+    for name, lines in (project.problems | project.studies.mistakes).items():
         if not (is_job and name in ("card", project.selected)):
             print(lines, file=sys.stderr)
 

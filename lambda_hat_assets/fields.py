@@ -58,6 +58,35 @@ GALLERY: Fields = {
 }
 
 
+REFERENCE: Fields = {
+    "id": (str, "the problem in words"),
+    "certified": (bool, "whether its certificate holds"),
+    "llc": (float, "the estimate of the longest run"),
+    "llc_se": (float, "its standard error"),
+    "reasons": (str, "why it is not certified"),
+    "run_id": (str, "that run, an ordinary one"),
+    "checked_by": (str, "the run at the second gamma"),
+    "work_fge": (float, "full-gradient evaluations of all its runs"),
+    "wall_s": (float, "wall seconds of all its runs"),
+    "budget_sec": (float, "wall seconds that it was allowed"),
+}
+
+STUDY: Fields = {
+    "id": (str, "method and problem in words"),
+    "trials": (int, "trials in the study"),
+    "pruned": (int, "of which were stopped early"),
+    "failed": (int, "of which have no number"),
+    "objective": (float, "of the best trial, lower is better"),
+    "best_trial": (int, "its number"),
+    "parameters": (str, "its parameters"),
+    "llc": (float, "mean over its runs"),
+    "llc_ref": (float, "the reference, where the objective needs one"),
+    "v_m": (float, "virial certificate, mean over its runs"),
+    "work_fge": (float, "full-gradient evaluations of all trials"),
+    "preset": (str, "path of its settings, to be named in an experiment"),
+}
+
+
 def schema(fields: Fields) -> dict[str, Any]:
     """Return definition metadata that lists the fields of every materialisation."""
     columns = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lambda_hat_assets.card import Card, load_card
+from lambda_hat_assets.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan.errors import ConfigError, Place, display
@@ -32,6 +33,7 @@ class Project(NamedTuple):
         targets: every target of every experiment, by id.
         runs: every run likewise.
         labels: what each is called in words.
+        studies: the tuning files.
     """
 
     store: Store
@@ -42,6 +44,7 @@ class Project(NamedTuple):
     targets: dict[str, TargetSpec]
     runs: dict[str, RunSpec]
     labels: dict[str, str]
+    studies: Studies
 
     def plan(self, experiment: str | None) -> Plan:
         """Return the plan of an experiment, by default the selected one.
@@ -90,6 +93,7 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
         {id: spec for plan in plans.values() for id, spec in plan.targets.items()},
         {id: spec for plan in plans.values() for id, spec in plan.runs.items()},
         {id: words for plan in plans.values() for id, words in plan.labels.items()},
+        read_studies(environment, config),
     )
 
 

@@ -37,7 +37,7 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     "experiments": _schema("experiment:text target_id:text run_id:text"),
     "trials": _schema(
         "problem:text method:text number:int state:text parameters:text llc llc_se llc_ref "
-        "objective v_m work_fge wall_s run_id:text reason:text"
+        "objective v_m work_fge wall_s run_id:text reason:text study:text"
     ),
 }
 """Columns of every table in order; the `llc` view adds `experiment`. Times are in UTC."""

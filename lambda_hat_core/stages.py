@@ -24,6 +24,10 @@ Log = Callable[[str], None]
 LESS_MEMORY = "lower n_chains or batch_size, or max_concurrent in the compute card"
 
 
+class Stopped(Exception):
+    """Raised by a progress callback to end a run: nothing of it is kept, and it did not fail."""
+
+
 class Outcome(NamedTuple):
     """What a stage did.
 
@@ -67,7 +71,7 @@ def sample_run(
         spec: the run.
         target: its target.
         log: told a line at a time; the lines are kept in log.txt.
-        progress: given a `samplers.drive.Progress` at the end of every chunk.
+        progress: given a `samplers.drive.Progress` at the end of every chunk; may raise `Stopped`.
     """
 
     def make(folder: Path) -> None:
@@ -119,7 +123,11 @@ def sample_run(
         }
         _write_json(folder / "work.json", facts)
 
-    outcome = _stage(store, "runs", spec, make, log)
+    try:
+        outcome = _stage(store, "runs", spec, make, log)
+    except Stopped:
+        files.remove(checkpoint_folder(store, spec.id))
+        raise
     files.remove(checkpoint_folder(store, spec.id))
     return outcome
 
@@ -247,6 +255,8 @@ def _noted(store: Store, spec: TargetSpec | RunSpec) -> Iterator[None]:
     """Leave a row for SQL, and the traceback beside it, behind an exception."""
     try:
         yield
+    except Stopped:
+        raise
     except Exception as error:
         try:
             records.write_failure(

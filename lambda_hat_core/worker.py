@@ -3,7 +3,9 @@
 `python -m lambda_hat_core.worker --home H` reads stdin until it closes, and then exits at once,
 whatever it is doing: its parent is gone. `--requests FILE` works through a file instead. A request
 is {"id", "stage": "build" | "sample" | "analyse" | "gallery", "spec", "target"}; its events carry
-its id and are "log", "progress", and at the end "done" or "failed".
+its id and are "log", "progress", and at the end "done" or "failed". A request with "steered": true
+waits after each progress event for a line {"go": true}, or {"go": false}, which ends it as failed,
+of kind "stopped", with nothing left behind.
 """
 
 import argparse
@@ -50,15 +52,16 @@ def main(argv: list[str] | None = None) -> int:
     answer({"event": "ready", "pid": os.getpid(), "dtype": _dtype()})
     failed = False
     for line in lines:
-        failed |= not serve(store, line, answer)
+        failed |= not serve(store, line, answer, lines)
     return int(failed)
 
 
-def serve(store: Store, line: str, answer: Answer) -> bool:
+def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None = None) -> bool:
     """Answer one request; an exception becomes an event. Returns whether it was done.
 
-    The `kind` of a failure is "config" where only a changed specification can help; `transient`
-    says whether the same request may succeed another time.
+    The `kind` of a failure is "config" where only a changed specification can help, and "stopped"
+    where the parent asked for it; `transient` says whether the same request may succeed another
+    time. The answers to a steered request are the next of `lines`.
     """
     from lambda_hat_core import files, stages
 
@@ -69,7 +72,9 @@ def serve(store: Store, line: str, answer: Answer) -> bool:
 
     try:
         request.update(json.loads(line))
-        outcome = _run(store, request, tell)
+        outcome = _run(store, request, tell, lines or iter(()))
+    except stages.Stopped:
+        tell("failed", reason="stopped as its parent asked", kind="stopped", transient=False)
     except (ConfigError, ValidationError) as error:
         tell("failed", reason=stages.describe(error), kind="config", transient=False)
     except Exception as error:
@@ -83,7 +88,9 @@ def serve(store: Store, line: str, answer: Answer) -> bool:
     return False
 
 
-def _run(store: Store, request: dict[str, Any], tell: Callable[..., None]) -> Any:
+def _run(
+    store: Store, request: dict[str, Any], tell: Callable[..., None], lines: Iterator[str]
+) -> Any:
     from lambda_hat_core import stages
 
     def log(message: str) -> None:
@@ -91,6 +98,8 @@ def _run(store: Store, request: dict[str, Any], tell: Callable[..., None]) -> An
 
     def progress(at: Any) -> None:
         tell("progress", **at._asdict())
+        if request.get("steered") and not json.loads(next(lines))["go"]:
+            raise stages.Stopped
 
     match request["stage"]:
         case "build":

@@ -66,6 +66,16 @@ class WorkerClient:
         for line in requests:
             yield from self._one(line)
 
+    def answer(self, go: bool) -> None:
+        """Let a steered request go on after its progress event, or stop it there."""
+        process = self._process
+        assert process is not None and process.stdin is not None
+        try:
+            process.stdin.write(json.dumps({"go": go}) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
     def kill(self) -> None:
         """End the worker from another thread; the request it is at fails."""
         if (process := self._process) is not None:

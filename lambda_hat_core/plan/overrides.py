@@ -38,6 +38,44 @@ def apply(content: dict[str, Any], words: Sequence[str], source: str = "command 
     return content
 
 
+def changed(content: dict[str, Any], words: Sequence[str], source: str = "set") -> dict[str, Any]:
+    """Return a mapping with every `key=value` applied; dots go into mappings and lists.
+
+    Raises:
+        ConfigError: naming every word that changes nothing or cannot be read.
+    """
+    content = copy.deepcopy(content)
+    problems = Problems()
+    for word in words:
+        with problems:
+            key, value = _split(word, Place(source))
+            before = copy.deepcopy(content)
+            _within(content, key.split("."), value, Place(source, key))
+            if content == before:
+                raise Place(source, key).error("already so", "remove it, or name a value", value)
+    problems.raise_any()
+    return content
+
+
+def _within(holder: Any, path: list[str], value: Any, place: Place) -> None:
+    """Set a value below mappings and, by index, lists."""
+    first, *rest = path
+    if isinstance(holder, list):
+        if not first.isdigit() or int(first) >= len(holder):
+            rule = f"there are {len(holder)} entries, counted from 0"
+            raise place.error(rule, "write e.g. problems.0.seed=1", value)
+        if not rest:
+            holder[int(first)] = value
+            return
+        _within(holder[int(first)], rest, value, place)
+    elif rest and isinstance(holder, dict) and isinstance(holder.get(first), list | dict):
+        _within(holder[first], rest, value, place)
+    elif isinstance(holder, dict):
+        _nested(holder, path, value, place)
+    else:
+        raise place.error(f"{show(holder)} has no keys", "name a key of a mapping", value)
+
+
 def _split(word: str, place: Place) -> tuple[str, Any]:
     key, equals, text = word.partition("=")
     if not equals or not key:

@@ -119,19 +119,38 @@ def resolve_experiment(experiment: str | Path, config_dir: Path) -> Path:
     Raises:
         ConfigError: if there is no such file.
     """
-    text = str(experiment)
-    folder = config_dir / "experiment"
-    is_path = text.endswith((".yaml", ".yml")) or "/" in text or "\\" in text
-    file = Path(text).expanduser() if is_path else folder / f"{text}.yaml"
+    return resolve(experiment, config_dir / "experiment", "experiment", "LAMBDA_HAT_EXPERIMENT")
+
+
+def is_path(name: str) -> bool:
+    """Return whether a name is the path of a YAML file rather than that of a preset."""
+    return name.endswith((".yaml", ".yml")) or "/" in name or "\\" in name
+
+
+def resolve(name: str | Path, folder: Path, what: str, variable: str) -> Path:
+    """Return the YAML file that a name in `folder`, or a path, stands for.
+
+    Args:
+        name: what was written.
+        folder: where names are looked up.
+        what: what the file is, for the error.
+        variable: the environment variable that chooses it.
+
+    Raises:
+        ConfigError: if there is no such file.
+    """
+    text = str(name)
+    file = Path(text).expanduser() if is_path(text) else folder / f"{text}.yaml"
     if file.is_file():
         return file
-    if is_path:
+    if is_path(text):
         raise ConfigError(
             Place(display(file)).problem(
-                "no such experiment file", "check LAMBDA_HAT_EXPERIMENT and the working directory"
+                f"no such {what} file",
+                f"check {variable} and the working directory",
             )
         )
     known = [path.stem for path in folder.glob("*.yaml")]
-    raise Place(display(folder), "LAMBDA_HAT_EXPERIMENT").error(
-        "no such experiment", f"{suggest(text, known)}, or give a path to a YAML file", text
+    raise Place(display(folder), variable).error(
+        f"no such {what}", f"{suggest(text, known)}, or give a path to a YAML file", text
     )

@@ -1,6 +1,7 @@
 """One entry of `samplers`, and what it means for one target."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_core.config.base import Frozen
@@ -8,9 +9,9 @@ from lambda_hat_core.config.experiment import SamplerEntry
 from lambda_hat_core.config.model import Custom
 from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.plan.errors import Place, Problems, suggest
+from lambda_hat_core.plan.errors import Place, Problems, display, suggest
 from lambda_hat_core.plan.posteriors import Variant, sampler_variants
-from lambda_hat_core.plan.read import Presets
+from lambda_hat_core.plan.read import Presets, is_path, read_mapping
 from lambda_hat_core.plan.sections import Section, inline, overridden, pick, section, validate
 
 
@@ -33,17 +34,12 @@ def read_sampler(
         ConfigError: naming every mistake of the entry.
     """
     entry = validate(inline("sampler entry", raw, place), SamplerEntry)
-    named = entry.name in presets.names("sampler")
-    if not named and entry.name not in SAMPLERS:
-        way_out = suggest(entry.name, {*presets.names("sampler"), *SAMPLERS})
-        raise place.key("name").error("no such sampler or preset", way_out, entry.name)
     at = place.key("overrides")
-    preset = entry.name if named else None
     problems = Problems()
     built: list[tuple[Frozen, Section]] = []
     variants: list[Variant] = []
     with problems:
-        base = section("sampler", preset, at, presets)
+        base = _base(entry.name, place, presets)
         changes = inline("sampler", entry.overrides or {}, at)
         built.append(overridden(base, changes, lambda part: _build(part, entry.name)))
     with problems:
@@ -52,6 +48,23 @@ def read_sampler(
     spec, part = built[0]
     kind = str(spec.model_dump()["kind"])
     return SamplerDraft(spec, part, variants, entry.seed, entry.dtype or DEFAULT_DTYPE[kind])
+
+
+def _base(name: str, place: Place, presets: Presets) -> Section:
+    """Return what a sampler's name stands for: a preset, a file of one, or nothing but defaults."""
+    if is_path(name):
+        file = Path(name).expanduser()
+        origin = Place(display(file))
+        if not file.is_file():
+            raise place.key("name").error("no such file", "check the working directory", name)
+        values = read_mapping(file)
+        places = {key: origin.key(key) for key in values}
+        return Section("sampler", values, places, place.key("name"), name)
+    named = name in presets.names("sampler")
+    if not named and name not in SAMPLERS:
+        way_out = suggest(name, {*presets.names("sampler"), *SAMPLERS})
+        raise place.key("name").error("no such sampler or preset", way_out, name)
+    return section("sampler", name if named else None, place.key("overrides"), presets)
 
 
 def _build(part: Section, default: str) -> Frozen:

@@ -31,13 +31,27 @@ _AVERAGED = {"acceptance_rate", "energy_error"}
 
 
 class Progress(NamedTuple):
-    """What a progress callback is told at the end of every chunk."""
+    """What a progress callback is told at the end of every chunk.
+
+    Attributes:
+        done: draws a chain, burn-in included.
+        total: that it will be.
+        draws_per_second: of all chains.
+        eta_seconds: until the end.
+        llc: mean over the draws kept so far; while burning in, over the chains' last draws.
+        llc_se: its error from the chains' means; nan for one chain.
+        v_m: virial certificate over the same draws; nan where w* has no curvature.
+        work_fge: full-gradient evaluations spent, set-up included.
+    """
 
     done: int
     total: int
     draws_per_second: float
     eta_seconds: float
     llc: float
+    llc_se: float
+    v_m: float
+    work_fge: float
 
 
 class Monitor(eqx.Module):
@@ -216,21 +230,31 @@ def run_chains(
             checkpoint.save(states, parts, ends)
         done = min(first + length, n_draws)
         rate = done / max(ends[-1], 1e-9)
-        recent = part["loss"][:, -1] if done <= n_burn else _kept_losses(parts, n_burn)
+        kept = slice(-1, None) if done <= n_burn else slice(n_burn, None)
+        means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
+        spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
+        virial_m = _joined(parts, "virial_m")[:, kept].mean()
         progress(
             Progress(
                 done,
                 n_draws,
                 n_chains * rate,
                 (n_draws - done) / rate,
-                float(llc_of(recent).mean()),
+                llc=float(means.mean()),
+                llc_se=spread / n_chains**0.5,
+                v_m=float(virial_m) if np.any(np.asarray(monitor.weights) > 0) else np.nan,
+                work_fge=setup_work + sum(_work(part) for part in parts),
             )
         )
     return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
 
 
-def _kept_losses(parts: list[dict[str, np.ndarray]], n_burn: int) -> np.ndarray:
-    return np.concatenate([part["loss"] for part in parts], axis=1)[:, n_burn:]
+def _joined(parts: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
+    return np.concatenate([part[name] for part in parts], axis=1)
+
+
+def _work(part: dict[str, np.ndarray]) -> float:
+    return float(np.nansum(part["work"]) + np.nansum(part["recording_work"]))
 
 
 def _to_host(out: dict[str, Array]) -> dict[str, np.ndarray]:

@@ -144,8 +144,19 @@ def sample_vi(
     )
     if trace.failure is None:
         trace = _certified(trace, drawn, spec)
-    rate, llc = restarts * n_draws / max(finished, 1e-9), float(trace.llc.mean())
-    progress(Progress(n_draws, n_draws, rate, 0.0, llc))
+    rate, means = restarts * n_draws / max(finished, 1e-9), trace.llc.mean(axis=1)
+    progress(
+        Progress(
+            n_draws,
+            n_draws,
+            rate,
+            0.0,
+            llc=float(means.mean()),
+            llc_se=float(means.std(ddof=1)) / restarts**0.5 if restarts > 1 else np.nan,
+            v_m=np.nan if trace.virial_m is None else float(trace.virial_m.mean()),
+            work_fge=trace.work_fge,
+        )
+    )
     return trace._replace(seconds_total=clock() - began)
 
 

@@ -124,7 +124,7 @@ def fake_sample(posterior, spec, *, progress, log, checkpoint):
     loss = rng.gamma(1.5, size=(chains, draws)) / 100
     if spec.seed == 13:
         loss[0, -1] = np.nan
-    progress(Progress(draws, draws, 100.0, 0.0, 1.5))
+    progress(Progress(draws, draws, 100.0, 0.0, 1.5, 0.1, 1.0, float(draws)))
     return Trace(
         loss=loss,
         dist2=rng.gamma(1.5, size=(chains, draws)),

@@ -26,7 +26,7 @@ COLUMNS = {
     "draws": "run_id chain draw loss llc dist2 cumulative_fge".split(),
     "experiments": "experiment target_id run_id".split(),
     "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
-    "wall_s run_id reason".split(),
+    "wall_s run_id reason study".split(),
 }
 
 WRITER = """

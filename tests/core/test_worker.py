@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from lambda_hat_core import records
+from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import WorkerClient, how_it_ended, request
 from tests.core.fake_numerics import ARGV, run, target
 
@@ -68,6 +70,25 @@ def test_wrong_dtype_is_refused(client):
 def test_progress_is_passed_on(client):
     event, _ = client.run([request("sample", run(dtype="float64"), target())])
     assert event["event"] == "progress" and (event["done"], event["total"]) == (1, 2)
+
+
+@pytest.mark.parametrize("go", [False, True])
+def test_steered_request_waits_at_its_progress_and_can_be_stopped(tmp_path, go):
+    spec = run(dtype="float64")
+    with WorkerClient(tmp_path, ARGV, {**ENV, "FAKE": "numerics"}) as client:
+        assert last(client, request("build", target()))["event"] == "done"
+        events = client.run([request("sample", spec, target()) | {"steered": True}])
+        for event in events:
+            if event["event"] == "progress":
+                assert event["work_fge"] == 10.0 and event["v_m"] == 1.0
+                client.answer(go=go)
+        end, pid = event, client.pid
+        assert last(client, request("build", target()))["event"] == "done" and client.pid == pid
+    store = Store(tmp_path)
+    assert store.is_complete("runs", spec.id) == go and (end["event"] == "done") == go
+    if not go:
+        assert end["kind"] == "stopped" and not end["transient"]
+        assert store.list("runs") == () and records.read_failure(store, spec.id) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""References, studies and trials: one partition a problem, and one a problem and method."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from lambda_hat_assets.fields import REFERENCE, STUDY, pick, schema
+from lambda_hat_assets.partitions import to_many
+from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.recording import picture
+from lambda_hat_assets.studies import check_budgets, payloads, slots
+from lambda_hat_core import sql
+from lambda_hat_core.plan.tuning import TunePlan
+
+REFERENCE_KEY = dg.AssetKey(["tuning", "reference"])
+STUDY_KEY = dg.AssetKey(["tuning", "study"])
+TRIALS_KEY = dg.AssetKey(["tuning", "trials"])
+CERTIFIED = "certified"
+
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+_SHOWN = 200
+_COLUMNS = "problem method number state objective llc llc_ref v_m work_fge parameters".split()
+
+
+def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
+    """Return the three assets; none where config/tune has nothing."""
+    problems, studies = project.studies.problems(), project.studies.studies()
+    if not studies:
+        return []
+    references = dg.StaticPartitionsDefinition(list(problems))
+    pairs = [(plan.studies[id].problem, id) for id, plan in studies.items()]
+
+    @dg.asset(
+        key=REFERENCE_KEY,
+        partitions_def=references,
+        group_name="tuning",
+        kinds={"jax", "blackjax"},
+        code_version=code_version(),
+        metadata=schema(REFERENCE),
+        output_required=False,
+        check_specs=[
+            dg.AssetCheckSpec(
+                CERTIFIED,
+                asset=REFERENCE_KEY,
+                description="R-hat, effective draws, V_M and a second gamma say it has mixed.",
+                partitions_def=references,
+            )
+        ],
+    )
+    def reference(context: dg.AssetExecutionContext) -> Iterator[Event | dg.Output[None]]:
+        """What a problem's samplers are compared with: an exact one, run until it is certified."""
+        from lambda_hat_core.tuning.reference import certify
+
+        plan = problems[context.partition_key]
+        check_budgets(plan, project.card)
+        with payloads(project.store, project.card) as runner:
+            certify(
+                project.store,
+                plan.problems[context.partition_key],
+                runner,
+                plan.settings.budget.reference_sec,
+                context.log.info,
+            )
+        yield from reference_events(project, plan, context.partition_key)
+        yield dg.Output(None, next(iter(context.op_execution_context.selected_output_names)))
+
+    @dg.asset(
+        key=STUDY_KEY,
+        partitions_def=dg.StaticPartitionsDefinition(list(studies)),
+        deps=[dg.AssetDep(REFERENCE_KEY, partition_mapping=to_many(pairs))],
+        group_name="tuning",
+        kinds={"optuna", "jax"},
+        code_version=code_version(),
+        metadata=schema(STUDY),
+    )
+    def study(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """One method tuned on one problem: trials until there are enough, and the best settings."""
+        from lambda_hat_core.tuning.conduct import conduct
+
+        id = context.partition_key
+        plan = studies[id]
+        check_budgets(plan, project.card)
+        with payloads(project.store, project.card) as runner:
+            conduct(
+                project.store,
+                plan,
+                id,
+                runner,
+                slots(project.card, plan, plan.studies[id].spec.dtype),
+                context.log.info,
+                journal=project.card.shared_filesystem,
+            )
+        return dg.MaterializeResult(metadata=study_metadata(project, plan, id))
+
+    @dg.asset(
+        key=TRIALS_KEY,
+        deps=[STUDY_KEY],
+        group_name="tuning",
+        kinds={"duckdb", "parquet"},
+    )
+    def trials() -> dg.MaterializeResult:
+        """Every trial of every study as the SQL view `trials`."""
+        return dg.MaterializeResult(metadata=trials_metadata(project))
+
+    return [reference, study, trials]
+
+
+def reference_events(project: Project, plan: TunePlan, id: str) -> Iterator[Event]:
+    """Yield the materialisation of a reference that exists, and whether it is certified."""
+    from lambda_hat_core.tuning.reference import read
+
+    found = read(project.store, id)
+    assert found is not None
+    facts = found._asdict() | {"id": plan.label(id), "reasons": "; ".join(found.reasons) or "none"}
+    yield dg.AssetMaterialization(
+        asset_key=REFERENCE_KEY,
+        partition=id,
+        description=found.words(),
+        metadata=pick(REFERENCE, facts),
+        tags={"dagster/data_version": id, "dagster/code_version": code_version()},
+    )
+    yield dg.AssetCheckEvaluation(
+        asset_key=REFERENCE_KEY,
+        check_name=CERTIFIED,
+        passed=found.certified,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=found.words(),
+        partition=id,
+    )
+
+
+def study_metadata(project: Project, plan: TunePlan, id: str) -> dict[str, Any]:
+    """Return what the UI shows of a study that has been conducted."""
+    from lambda_hat_core.tuning.results import summary
+
+    study = plan.studies[id]
+    facts = summary(project.store, study, plan.problems[study.problem])
+    folder = project.store.path("tuning", id)
+    figures = sorted((folder / "figures").glob("*.png"))
+    return {
+        **pick(STUDY, facts | {"id": plan.label(id)}),
+        "path": dg.MetadataValue.path(folder),
+        "spec": dg.MetadataValue.json(study.spec.model_dump(mode="json")),
+        **{path.stem: picture(path) for path in figures},
+    }
+
+
+def trials_metadata(project: Project) -> dict[str, Any]:
+    """Refresh the SQL views and return the newest trials as a table."""
+    path = sql.refresh(project.store)
+    names = ", ".join(_COLUMNS)
+    found = sql.query(
+        project.store, f"SELECT {names} FROM trials ORDER BY problem, method, objective"
+    )
+    shown = [dict(zip(_COLUMNS, row, strict=True)) for row in found.rows[:_SHOWN]]
+    return {
+        "path": dg.MetadataValue.path(path),
+        "trials": len(found.rows),
+        "table": dg.MetadataValue.table([dg.TableRecord(row) for row in shown]),
+    }

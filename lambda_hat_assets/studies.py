@@ -1,0 +1,129 @@
+"""The tuning files under config/tune, and where the trials of their studies run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lambda_hat_assets.card import Card, LocalTag
+from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.plan.errors import ConfigError, Place, Problems
+from lambda_hat_core.plan.tuning import VARIABLE, TunePlan, load_all, load_tuning
+from lambda_hat_core.store import Store
+from lambda_hat_core.tuning.payloads import Payloads
+from lambda_hat_core.worker_client import WorkerClient
+
+DEFAULT = "demo"
+
+
+class Studies(NamedTuple):
+    """What config/tune and LAMBDA_HAT_TUNE say.
+
+    Attributes:
+        plans: every file that can be read, by name.
+        selected: the name, or path, that LAMBDA_HAT_TUNE chose.
+        mistakes: what is wrong, one line a mistake, by file.
+        config: where files and presets are.
+    """
+
+    plans: dict[str, TunePlan]
+    selected: str
+    mistakes: dict[str, str]
+    config: Path
+
+    def plan(self, file: str | None, words: Sequence[str]) -> TunePlan:
+        """Return a plan, by default the selected one, with `key=value` words applied.
+
+        Raises:
+            ConfigError: naming every mistake.
+        """
+        return load_tuning(file or self.selected, self.config, words)
+
+    def problems(self) -> dict[str, TunePlan]:
+        """Return the plan that knows each problem, by the problem's id."""
+        return {id: plan for plan in reversed(self.plans.values()) for id in plan.problems}
+
+    def studies(self) -> dict[str, TunePlan]:
+        """Return the plan that knows each study, by the study's id."""
+        return {id: plan for plan in reversed(self.plans.values()) for id in plan.studies}
+
+
+def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
+    """Read every tuning file; without LAMBDA_HAT_TUNE a missing default is no mistake."""
+    wanted = environment.get(VARIABLE, DEFAULT)
+    plans, _, mistakes = load_all(wanted, config)
+    if VARIABLE not in environment and not (config / "tune" / f"{DEFAULT}.yaml").exists():
+        mistakes.pop(DEFAULT, None)
+    return Studies(plans, wanted, mistakes, config)
+
+
+def slots(card: Card, plan: TunePlan, dtype: Dtype) -> int:
+    """Return how many trials of a dtype run at once: what the file and the card both allow."""
+    allowed = min(card.slots, card.tag(dtype).slots)
+    cap = getattr(plan.settings.concurrency.per_executor, dtype)
+    return min(allowed, cap or allowed)
+
+
+def check_budgets(plan: TunePlan, card: Card) -> None:
+    """Refuse budgets that the card's time limits would cut short.
+
+    Raises:
+        ConfigError: one line a budget.
+    """
+    problems = Problems()
+    needs = {("reference_sec", "float64")} if _needs_reference(plan) else set()
+    needs |= {("trial_sec", study.spec.dtype) for study in plan.studies.values()}
+    for key, dtype in sorted(needs):
+        limit = getattr(card.tag(dtype), "seconds", None)
+        value = getattr(plan.settings.budget, key)
+        if limit is not None and value > limit:
+            rule = f"the card's jobs of {dtype} end after {limit:g} s"
+            way_out = "lower it, or raise walltime in the card"
+            problems.add(Place(plan.name, f"budget.{key}").problem(rule, way_out, value))
+    problems.raise_any()
+
+
+def _needs_reference(plan: TunePlan) -> bool:
+    return any(study.spec.reference for study in plan.studies.values())
+
+
+def payloads(store: Store, card: Card) -> Payloads:
+    """Return the runner of trials: warm workers of this machine.
+
+    Raises:
+        ConfigError: if the card sends payloads elsewhere.
+    """
+    entries: dict[Dtype, LocalTag] = {}
+    for dtype in ("float32", "float64"):
+        tag = card.tag(dtype)
+        if not isinstance(tag, LocalTag):
+            rule = "trials are steered while they run, so they need workers of this machine"
+            raise ConfigError(
+                Place("card", f"tags.{dtype}").problem(rule, "run tuning where the cores are")
+            )
+        entries[dtype] = tag
+
+    def worker(dtype: Dtype) -> WorkerClient:
+        tag = entries[dtype]
+        return WorkerClient(store.root, tag.argv(), tag.environment(dtype))
+
+    return Payloads(store, worker)
+
+
+def routing(plan: TunePlan, card: Card) -> list[str]:
+    """Return in lines where every study's runs go, and how many they are."""
+    lines = [*card.routing()]
+    settings = plan.settings
+    trials, seeds = settings.max_trials_per_method, settings.seeds_per_trial
+    for id, study in plan.studies.items():
+        at_once = slots(card, plan, study.spec.dtype)
+        lines.append(
+            f"{id}: {plan.label(id)}, {trials} trials of {seeds} runs in {study.spec.dtype}, "
+            f"{min(at_once, study.spec.batch_size)} at once"
+        )
+    runs = len(plan.studies) * trials * seeds
+    references = len(plan.problems) if _needs_reference(plan) else 0
+    lines.append(
+        f"{len(plan.studies)} studies, at most {runs} runs, and {references} references, each a "
+        "few runs until it is certified"
+    )
+    return lines

@@ -1,0 +1,119 @@
+"""A whole study, from its reference to its preset: what the assets and the benches call."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from lambda_hat_core import files, sql
+from lambda_hat_core.plan.tuning import TunePlan
+from lambda_hat_core.store import Store
+from lambda_hat_core.tuning import reference as references
+from lambda_hat_core.tuning import results
+from lambda_hat_core.tuning.optimiser import open_study
+from lambda_hat_core.tuning.payloads import Runner
+from lambda_hat_core.tuning.reference import Reference
+from lambda_hat_core.tuning.search import Outcome, Search
+
+Say = Callable[[str], None]
+
+
+class Conducted(NamedTuple):
+    """A study that has all its trials.
+
+    Attributes:
+        study: its id.
+        handle: the study itself.
+        reference: what it compared with, if it needs that.
+        preset: path of the best settings; None where no trial is complete.
+    """
+
+    study: str
+    handle: optuna.Study
+    reference: Reference | None
+    preset: str | None
+
+
+def conduct(
+    store: Store,
+    plan: TunePlan,
+    id: str,
+    runner: Runner,
+    slots: int,
+    say: Say,
+    *,
+    journal: bool = False,
+) -> Conducted:
+    """Bring a study to the number of trials that its plan wants, and write what came out.
+
+    Args:
+        store: where everything is.
+        plan: knows the study and its problem.
+        id: of the study.
+        runner: runs trials.
+        slots: trials that run at once.
+        say: told what happens, a line at a time.
+        journal: keep the study as a journal, for file systems that several machines share.
+
+    Raises:
+        ValueError: if the objective needs a reference and that is not certified, unless the plan
+            allows it; or if the target cannot be made.
+    """
+    study = plan.studies[id]
+    problem = plan.problems[study.problem]
+    settings = plan.settings
+    folder = store.path("tuning", id)
+    found, note = None, "needs no reference"
+    if study.spec.objective.needs_reference:
+        budget = settings.budget.reference_sec
+        found = references.certify(store, problem, runner, budget, say)
+        note = _accepted(found, problem.name, settings.reference.allow_uncertified)
+    runner.build(problem.target)
+    with store.lease("tuning", id, say):
+        handle = open_study(folder, id, journal=journal)
+        files.write_atomic(folder / "spec.json", study.spec.model_dump_json(indent=1))
+        if found is not None:
+            references.write(store, id, found)
+        llc = None if found is None else found.llc
+
+        def told(trial: FrozenTrial, outcome: Outcome) -> None:
+            results.write_trials(store, handle, study, problem, llc)
+            say(f"{plan.label(id)}: {_line(trial, outcome)}")
+
+        search = Search(handle, study.spec, problem.target, llc, runner, slots, told)
+        search.run(settings.max_trials_per_method)
+        results.write_trials(store, handle, study, problem, llc)
+        preset = results.write_best(store, handle, study, problem, note)
+        from lambda_hat_core.tuning.figures import draw
+
+        draw(handle, plan.label(id), llc, folder / "figures")
+    if not sql.is_fresh(store):
+        sql.refresh(store)
+    return Conducted(id, handle, found, None if preset is None else str(preset))
+
+
+def _accepted(found: Reference, name: str, allow_uncertified: bool) -> str:
+    """Return what a study says of its reference, or refuse it."""
+    if found.certified:
+        return f"reference {found.words()} ({found.run_id})"
+    if found.llc is None or not allow_uncertified:
+        raise ValueError(
+            f"the reference of {name} is not certified ({'; '.join(found.reasons)}): raise "
+            "budget.reference_sec, choose objective.type certificate, which needs none, or accept "
+            "it with reference.allow_uncertified: true"
+        )
+    return f"UNCERTIFIED reference {found.words()} ({found.run_id})"
+
+
+def _line(trial: FrozenTrial, outcome: Outcome) -> str:
+    params = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
+    if outcome.state == "complete":
+        came = f"objective {outcome.objective:.4g}, llc {outcome.llc:.4g}"
+    else:
+        came = f"{outcome.state}: {outcome.reason}"
+    return f"trial {trial.number}: {params}: {came}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,256 @@
+"""A study: ask, run, tell, with some trials in flight and a memory that survives its process.
+
+Trials are told in the order of their numbers. What a trial came to is noted in the study as soon
+as it is known, so that a command which follows a kill tells it and runs nothing twice.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.tuning import StudySpec
+from lambda_hat_core.tuning import objectives
+from lambda_hat_core.tuning.objectives import Measured
+from lambda_hat_core.tuning.optimiser import Judge, ask
+from lambda_hat_core.tuning.payloads import Ran, Runner
+from lambda_hat_core.worker_client import Event
+
+_OUTCOME = "outcome"
+PRUNED, LATE = "pruned", "late"
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+class Outcome(NamedTuple):
+    """What a trial came to.
+
+    Attributes:
+        state: how it ended.
+        objective: of a complete trial.
+        llc: mean over its runs; for a pruned one, the running mean of the run it ended in.
+        llc_se: root mean square of its runs' errors.
+        v_m: mean over its runs.
+        work_fge: full-gradient evaluations of all its runs, unfinished ones too.
+        wall_s: wall seconds that it took.
+        run_ids: of its runs, one a seed.
+        reason: why it is not complete, or what its numbers rest on.
+    """
+
+    state: Literal["complete", "pruned", "failed"]
+    objective: float | None
+    llc: float | None
+    llc_se: float | None
+    v_m: float | None
+    work_fge: float
+    wall_s: float
+    run_ids: list[str]
+    reason: str | None
+
+
+def runs_of(spec: StudySpec, params: dict[str, Any]) -> list[RunSpec]:
+    """Return the runs of a trial: the method with its parameters, one seed after the other.
+
+    Every trial has the same seeds, so that settings asked for twice are the same runs.
+    """
+    sampler = spec.method.model_dump() | params
+    return [
+        RunSpec.model_validate(
+            {
+                "target": spec.target,
+                "sampler": sampler,
+                "posterior": spec.posterior,
+                "seed": spec.seed + index,
+                "dtype": spec.dtype,
+            }
+        )
+        for index in range(spec.seeds_per_trial)
+    ]
+
+
+def outcome_of(trial: FrozenTrial) -> Outcome | None:
+    """Return what is noted of a trial; None while it runs."""
+    noted = trial.user_attrs.get(_OUTCOME)
+    return None if noted is None else Outcome(**noted)
+
+
+class Search:
+    """One study being worked on.
+
+    Args:
+        study: where it is kept.
+        spec: what it is.
+        target: of every run.
+        reference: the llc to compare with, if the objective needs one.
+        runner: runs trials.
+        slots: trials that run at once.
+        told: called with every trial that is told, in order.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        spec: StudySpec,
+        target: TargetSpec,
+        reference: float | None,
+        runner: Runner,
+        slots: int,
+        told: Callable[[FrozenTrial, Outcome], None],
+    ):
+        self._study, self._spec, self._target = study, spec, target
+        self._reference, self._runner, self._slots, self._told = reference, runner, slots, told
+
+    def run(self, n_trials: int) -> None:
+        """Bring the study to at least `n_trials` trials."""
+        flying: dict[int, Future[Outcome]] = {}
+        with ThreadPoolExecutor(self._slots) as pool:
+            try:
+                while trial := self._next(set(flying), n_trials):
+                    flying[trial.number] = pool.submit(self._trial, trial)
+                    while len(flying) >= self._spec.batch_size:
+                        self._tell(min(flying), flying)
+                while flying:
+                    self._tell(min(flying), flying)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _next(self, flying: set[int], n_trials: int) -> FrozenTrial | None:
+        """Return a trial that a killed command left, else a new one, None at the end."""
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if not trial.state.is_finished() and trial.number not in flying:
+                return trial
+        return ask(self._study, self._spec) if len(trials) < n_trials else None
+
+    def _tell(self, number: int, flying: dict[int, Future[Outcome]]) -> None:
+        outcome = flying[number].result()
+        state = _STATES[outcome.state]
+        values = outcome.objective if state == TrialState.COMPLETE else None
+        told = self._study.tell(number, values, state=state)
+        del flying[number]
+        self._told(told, outcome)
+
+    def _trial(self, trial: FrozenTrial) -> Outcome:
+        outcome = outcome_of(trial)
+        if outcome is None:
+            outcome = _Trial(
+                self._spec, self._target, self._reference, self._runner, trial, self._study
+            ).run()
+            handle = optuna.trial.Trial(self._study, trial._trial_id)
+            handle.set_user_attr(_OUTCOME, outcome._asdict())
+        return outcome
+
+
+class _Trial:
+    """One trial while it runs: seed after seed, in one thread."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        target: TargetSpec,
+        reference: float | None,
+        runner: Runner,
+        trial: FrozenTrial,
+        study: optuna.Study,
+    ):
+        self._spec, self._target, self._reference, self._runner = spec, target, reference, runner
+        self._params = trial.params
+        self._judge = Judge(study, spec, trial)
+        self._done: list[Measured] = []
+        self._last: Measured | None = None
+        self._began = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Return what the trial came to."""
+        try:
+            specs = runs_of(self._spec, self._params)
+        except ValueError as error:
+            return self._ended("failed", [], 0.0, " ".join(str(error).split()))
+        ids, work = [spec.id for spec in specs], 0.0
+        for spec in specs:
+            left = max(0.0, self._spec.trial_sec - (time.monotonic() - self._began))
+            ran = self._runner.run(spec, self._target, self._steer(spec), left)
+            work += ran.work_fge
+            if ran.status == "stopped" and ran.reason == PRUNED:
+                return self._ended("pruned", ids, work, self._why_pruned())
+            if ran.status == "stopped":
+                budget = f"the trial's {self._spec.trial_sec:g} s were over"
+                return self._ended("failed", ids, work, budget)
+            if ran.status == "failed":
+                return self._ended("failed", ids, work, ran.reason)
+            self._done.append(_measured(ran))
+            if ran.record["llc"] is None:
+                return self._ended("failed", ids, work, "; ".join(ran.record["reasons"]))
+        try:
+            found = objectives.value(self._spec.objective, self._done, self._reference)
+        except ValueError as error:
+            return self._ended("failed", ids, work, str(error))
+        return self._ended("complete", ids, work, None, found)
+
+    def _steer(self, spec: RunSpec) -> Callable[[Event], str | None]:
+        first = 100 * len(self._done)
+        n_burn = getattr(spec.sampler, "n_burn", 0)
+
+        def steer(at: Event) -> str | None:
+            """Stop what is too late or not worth its end; the end of a run is never stopped."""
+            if at["done"] >= at["total"]:
+                return None
+            if time.monotonic() - self._began > self._spec.trial_sec:
+                return LATE
+            if at["done"] <= n_burn:
+                return None
+            self._last = Measured(at["llc"], at["llc_se"], at["v_m"], at["work_fge"])
+            step = first + round(100 * at["done"] / at["total"])
+            return PRUNED if self._judge.prunes(step, self._running_value()) else None
+
+        return steer
+
+    def _running_value(self) -> float:
+        assert self._last is not None
+        try:
+            return objectives.value(
+                self._spec.objective, [*self._done, self._last], self._reference
+            )
+        except ValueError:
+            return math.nan
+
+    def _why_pruned(self) -> str:
+        at = self._running_value()
+        return f"worse than half of the earlier trials: {at:.4g} in run {len(self._done) + 1}"
+
+    def _ended(
+        self,
+        state: Literal["complete", "pruned", "failed"],
+        ids: list[str],
+        work: float,
+        reason: str | None,
+        objective: float | None = None,
+    ) -> Outcome:
+        seen = self._done if self._done or self._last is None else [self._last]
+        llc = [run.llc for run in seen if run.llc is not None]
+        se = [run.se**2 for run in seen if run.se is not None]
+        v_m = [run.v_m for run in seen if run.v_m is not None]
+        return Outcome(
+            state=state,
+            objective=objective,
+            llc=_mean(llc),
+            llc_se=math.sqrt(mean) if (mean := _mean(se)) is not None else None,
+            v_m=_mean(v_m),
+            work_fge=work,
+            wall_s=time.monotonic() - self._began,
+            run_ids=ids,
+            reason=reason,
+        )
+
+
+def _measured(ran: Ran) -> Measured:
+    record = ran.record
+    return Measured(record["llc"], record["llc_se"], record["v_m"], record["work_fge"])
+
+
+def _mean(values: list[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
