@@ -122,8 +122,5 @@ def routing(plan: TunePlan, card: Card) -> list[str]:
         )
     runs = len(plan.studies) * trials * seeds
     references = len(plan.problems) if _needs_reference(plan) else 0
-    lines.append(
-        f"{len(plan.studies)} studies, at most {runs} runs, and {references} references, each a "
-        "few runs until it is certified"
-    )
+    lines.append(f"studies: {len(plan.studies)}; runs: {runs} at most; references: {references}")
     return lines

@@ -1,6 +1,5 @@
 """References, studies and trials: one partition a problem, and one a problem and method."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -17,8 +16,6 @@ REFERENCE_KEY = dg.AssetKey(["tuning", "reference"])
 STUDY_KEY = dg.AssetKey(["tuning", "study"])
 TRIALS_KEY = dg.AssetKey(["tuning", "trials"])
 CERTIFIED = "certified"
-
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 _SHOWN = 200
 _COLUMNS = "problem method number state objective llc llc_ref v_m work_fge parameters".split()
@@ -39,7 +36,6 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         kinds={"jax", "blackjax"},
         code_version=code_version(),
         metadata=schema(REFERENCE),
-        output_required=False,
         check_specs=[
             dg.AssetCheckSpec(
                 CERTIFIED,
@@ -49,7 +45,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
             )
         ],
     )
-    def reference(context: dg.AssetExecutionContext) -> Iterator[Event | dg.Output[None]]:
+    def reference(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """What a problem's samplers are compared with: an exact one, run until it is certified."""
         from lambda_hat_core.tuning.reference import certify
 
@@ -63,8 +59,12 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
                 plan.settings.budget.reference_sec,
                 context.log.info,
             )
-        yield from reference_events(project, plan, context.partition_key)
-        yield dg.Output(None, next(iter(context.op_execution_context.selected_output_names)))
+        metadata, check = reference_told(project, plan, context.partition_key)
+        return dg.MaterializeResult(
+            metadata=metadata,
+            check_results=[dg.AssetCheckResult(**check)],
+            tags={"dagster/data_version": context.partition_key},
+        )
 
     @dg.asset(
         key=STUDY_KEY,
@@ -107,28 +107,22 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
     return [reference, study, trials]
 
 
-def reference_events(project: Project, plan: TunePlan, id: str) -> Iterator[Event]:
-    """Yield the materialisation of a reference that exists, and whether it is certified."""
+def reference_told(
+    project: Project, plan: TunePlan, id: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metadata of a reference that exists, and what its check says."""
     from lambda_hat_core.tuning.reference import read
 
     found = read(project.store, id)
     assert found is not None
     facts = found._asdict() | {"id": plan.label(id), "reasons": "; ".join(found.reasons) or "none"}
-    yield dg.AssetMaterialization(
-        asset_key=REFERENCE_KEY,
-        partition=id,
-        description=found.words(),
-        metadata=pick(REFERENCE, facts),
-        tags={"dagster/data_version": id, "dagster/code_version": code_version()},
-    )
-    yield dg.AssetCheckEvaluation(
-        asset_key=REFERENCE_KEY,
-        check_name=CERTIFIED,
-        passed=found.certified,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=found.words(),
-        partition=id,
-    )
+    check = {
+        "check_name": CERTIFIED,
+        "passed": found.certified,
+        "severity": dg.AssetCheckSeverity.ERROR,
+        "description": found.words(),
+    }
+    return pick(REFERENCE, facts), check
 
 
 def study_metadata(project: Project, plan: TunePlan, id: str) -> dict[str, Any]:
@@ -155,8 +149,6 @@ def trials_metadata(project: Project) -> dict[str, Any]:
         project.store, f"SELECT {names} FROM trials ORDER BY problem, method, objective"
     )
     shown = [dict(zip(_COLUMNS, row, strict=True)) for row in found.rows[:_SHOWN]]
-    return {
-        "path": dg.MetadataValue.path(path),
-        "trials": len(found.rows),
-        "table": dg.MetadataValue.table([dg.TableRecord(row) for row in shown]),
-    }
+    table = [dg.TableRecord(row) for row in shown]
+    facts = {"path": dg.MetadataValue.path(path), "trials": len(found.rows)}
+    return facts | ({"table": dg.MetadataValue.table(table)} if table else {})

@@ -1,6 +1,7 @@
 """`tune`: references and studies of a tuning file in one command, and what came out."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,9 +9,10 @@ import yaml
 from pydantic import Field
 
 from lambda_hat_assets.assets.tuning import (
+    REFERENCE_KEY,
     STUDY_KEY,
     TRIALS_KEY,
-    reference_events,
+    reference_told,
     study_metadata,
     trials_metadata,
 )
@@ -37,7 +39,7 @@ def tune_job(project: Project) -> dg.JobDefinition:
     """Return the job; a study that cannot be conducted does not stop the others."""
 
     @dg.op
-    def studies(context: dg.OpExecutionContext, config: TuneConfig) -> None:
+    def studies(context: dg.OpExecutionContext, config: TuneConfig) -> Iterator[Any]:
         """Make the references that are needed, then conduct study after study."""
         if "card" in project.problems:
             raise ConfigError(project.problems["card"])
@@ -47,17 +49,18 @@ def tune_job(project: Project) -> dg.JobDefinition:
             context.log.info(yaml.safe_dump(plan.settings.model_dump(mode="json"), sort_keys=False))
         for line in routing(plan, project.card):
             context.log.info(line)
-        if config.dry_run:
-            return
-        own(context)
-        reap(context.instance)
-        with payloads(project.store, project.card) as runner:
-            failed = _conduct(context, project, plan, runner)
-        context.log_event(dg.AssetMaterialization(TRIALS_KEY, metadata=trials_metadata(project)))
-        _page(context, project, plan)
+        failed: dict[str, str] = {}
+        if not config.dry_run:
+            own(context)
+            reap(context.instance)
+            with payloads(project.store, project.card) as runner:
+                yield from _conduct(context, project, plan, runner, failed)
+            yield dg.AssetMaterialization(TRIALS_KEY, metadata=trials_metadata(project))
+            context.log.info(f"gallery: {_page(project, plan)}")
         if failed:
             lines = [f"{plan.label(id)}: {why}" for id, why in failed.items()]
             raise dg.Failure("; ".join(lines), metadata={"failed": failed}, allow_retries=False)
+        yield dg.Output(None)
 
     @dg.job(
         name="tune",
@@ -73,70 +76,61 @@ def tune_job(project: Project) -> dg.JobDefinition:
 
 
 def _conduct(
-    context: dg.OpExecutionContext, project: Project, plan: TunePlan, runner: Payloads
-) -> dict[str, str]:
-    """Conduct every study and tell Dagster; return why some could not be."""
+    context: dg.OpExecutionContext,
+    project: Project,
+    plan: TunePlan,
+    runner: Payloads,
+    failed: dict[str, str],
+) -> Iterator[Any]:
+    """Conduct every study, yield what Dagster is told, and note why some could not be."""
     from lambda_hat_core.tuning.conduct import conduct
 
-    failed: dict[str, str] = {}
     told: set[str] = set()
+    journal = project.card.shared_filesystem
     for id, study in plan.studies.items():
         at_once = slots(project.card, plan, study.spec.dtype)
+        done = None
         try:
-            conducted = conduct(
-                project.store,
-                plan,
-                id,
-                runner,
-                at_once,
-                context.log.info,
-                journal=project.card.shared_filesystem,
+            done = conduct(
+                project.store, plan, id, runner, at_once, context.log.info, journal=journal
             )
         except ValueError as error:
             failed[id] = str(error)
             context.log.error(f"{plan.label(id)}: {error}")
-        else:
-            _tell(
-                context,
-                dg.AssetMaterialization(
-                    STUDY_KEY,
-                    partition=id,
-                    description=plan.label(id),
-                    metadata=study_metadata(project, plan, id),
-                    tags={"dagster/data_version": id, "dagster/code_version": code_version()},
-                ),
-            )
-            if conducted.preset is None:
-                failed[id] = "no trial came to its end"
-            else:
-                context.log.info(f"{plan.label(id)}: {conducted.preset}")
         if study.spec.reference is not None and study.problem not in told:
             told.add(study.problem)
-            _tell_reference(context, project, plan, study.problem)
-    return failed
+            yield from _reference_events(project, plan, study.problem)
+        if done is None:
+            continue
+        yield _materialisation(STUDY_KEY, plan, id, study_metadata(project, plan, id))
+        if done.preset is None:
+            failed[id] = "no trial came to its end"
+        else:
+            context.log.info(f"{plan.label(id)}: {done.preset}")
 
 
-def _tell_reference(
-    context: dg.OpExecutionContext, project: Project, plan: TunePlan, id: str
-) -> None:
+def _reference_events(project: Project, plan: TunePlan, id: str) -> Iterator[Any]:
     from lambda_hat_core.tuning.reference import read
 
     if read(project.store, id) is not None:
-        for event in reference_events(project, plan, id):
-            _tell(context, event)
+        metadata, check = reference_told(project, plan, id)
+        yield _materialisation(REFERENCE_KEY, plan, id, metadata)
+        yield dg.AssetCheckEvaluation(asset_key=REFERENCE_KEY, partition=id, **check)
 
 
-def _tell(context: dg.OpExecutionContext, event: Any) -> None:
-    """Tell Dagster of a materialisation as this run's, of a check as the asset's."""
-    tell: Callable[[Any], None] = (
-        context.log_event
-        if isinstance(event, dg.AssetMaterialization)
-        else context.instance.report_runless_asset_event
+def _materialisation(
+    asset: dg.AssetKey, plan: TunePlan, id: str, metadata: dict[str, Any]
+) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        asset,
+        description=plan.label(id),
+        partition=id,
+        metadata=metadata,
+        tags={"dagster/data_version": id, "dagster/code_version": code_version()},
     )
-    tell(event)
 
 
-def _page(context: dg.OpExecutionContext, project: Project, plan: TunePlan) -> None:
+def _page(project: Project, plan: TunePlan) -> Path:
     from lambda_hat_core.gallery.tuning import write_page
 
-    context.log.info(f"gallery: {write_page(project.store, plan)}")
+    return write_page(project.store, plan)

@@ -90,7 +90,7 @@ def _row(id: str, label: str, facts: dict[str, Any]) -> str:
     return f'<tr><td><a href="#{id}">{escape(label)}</a></td>{cells}<td>{best}</td></tr>\n'
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | int | None) -> str:
     return '<span class="absent">&ndash;</span>' if value is None else f"{value:.4g}"
 
 

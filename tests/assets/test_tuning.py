@@ -1,0 +1,162 @@
+"""The tuning assets and the job on a worker that computes nothing."""
+
+import dagster as dg
+import pytest
+import yaml
+
+# Dagster's own, where a check was not planned by the run that tells of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*utcfromtimestamp:DeprecationWarning")
+
+REFERENCE, STUDY, TRIALS = (
+    dg.AssetKey(["tuning", name]) for name in ("reference", "study", "trials")
+)
+FILE = {
+    "problems": [{"name": "bowl", "model": {"kind": "quadratic", "d": 3}}],
+    "methods": ["sgld", {"name": "mclmc", "seed": 5}],
+    "max_trials_per_method": 3,
+    "seeds_per_trial": 2,
+    "concurrency": {"per_executor": {"float32": 1, "float64": 1}},
+    "search_space": {
+        "sgld": {"step_fraction": {"dist": "float", "low": 0.1, "high": 2.0}},
+        "mclmc": {"n_tune": {"dist": "int", "low": 100, "high": 3000}},
+    },
+}
+
+
+@pytest.fixture
+def tuned(site):
+    """Return a function that writes config/tune/demo.yaml and gives the project."""
+
+    def write(**changes):
+        site.experiment()
+        path = site.config / "tune" / "demo.yaml"
+        path.parent.mkdir()
+        path.write_text(yaml.safe_dump(FILE | changes))
+        return site.project()
+
+    return write
+
+
+def tune(site, repository, **config):
+    return repository.get_job("tune").execute_in_process(
+        instance=site.instance,
+        run_config={"ops": {"studies": {"config": config}}},
+        raise_on_error=False,
+    )
+
+
+def partitions(site, key):
+    return site.instance.get_materialized_partitions(key)
+
+
+def metadata(site, key):
+    event = site.instance.get_latest_materialization_event(key)
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def test_one_command_makes_references_studies_presets_and_rows(site, tuned, built):
+    from lambda_hat_core import sql
+
+    project = tuned()
+    plan = project.studies.plan(None, [])
+    assert tune(site, built(project)).success
+    assert partitions(site, REFERENCE) == set(plan.problems)
+    assert partitions(site, STUDY) == set(plan.studies)
+    assert metadata(site, REFERENCE)["certified"] is True
+    shown = metadata(site, STUDY)
+    assert shown["trials"] == 3 and shown["llc"] == 1.5
+    assert {"history", "importance", "slice", "error_against_work"} <= shown.keys()
+    assert metadata(site, TRIALS)["trials"] == 6
+    rows = sql.query(
+        project.store, "select method, count(*) from trials group by 1 order by 1"
+    ).rows
+    assert rows == [("mclmc", 3), ("sgld", 3)]
+    ((joined,),) = sql.query(
+        project.store,
+        "select count(*) from trials join llc on contains(trials.run_id, llc.run_id)",
+    ).rows
+    assert joined == 12
+    preset = project.store.root / "best" / "bowl" / "sgld.yaml"
+    assert yaml.safe_load(preset.read_text())["kind"] == "sgld"
+    page = (project.store.path("galleries", "tuning-demo") / "index.html").read_text()
+    assert "sgld on bowl" in page and page.count("<img") == 8
+    calls = site.calls()
+    assert tune(site, built(project)).success and site.calls() == calls
+
+
+def test_dry_run_says_what_would_be_done_and_does_nothing(site, tuned, built, capfd):
+    project = tuned()
+    result = tune(site, built(project), dry_run=True, set=["max_trials_per_method=7"])
+    assert result.success
+    assert not (project.store.root / "tuning").exists()
+    said = capfd.readouterr().err
+    assert "max_trials_per_method: 7" in said and "float64 -> local" in said
+    assert "studies: 2; runs: 28 at most; references: 1" in said
+
+
+def test_overrides_make_other_studies(site, tuned, built):
+    project = tuned()
+    words = ["objective.type=certificate", "methods=[sgld]"]
+    words += ["search_space={sgld: {thin: {dist: int, low: 1, high: 3}}}"]
+    assert tune(site, built(project), set=words).success
+    (study,) = partitions(site, STUDY)
+    assert study not in project.studies.studies()
+    assert partitions(site, REFERENCE) == set()
+    assert metadata(site, STUDY)["objective"] == pytest.approx(0.1)
+
+
+def test_assets_do_the_same_partition_by_partition(site, tuned, built):
+    project = tuned()
+    job = built(project).get_job("__ASSET_JOB")
+    (problem,) = project.studies.problems()
+    for key, partition in ((REFERENCE, problem), (STUDY, next(iter(project.studies.studies())))):
+        result = job.execute_in_process(
+            instance=site.instance,
+            asset_selection=[key],
+            partition_key=partition,
+        )
+        assert result.success
+        assert partitions(site, key) == {partition}
+    check = dg.AssetCheckKey(REFERENCE, "certified")
+    (found,) = site.instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+    assert found.status.value == "SUCCEEDED"
+
+
+def test_a_mistake_is_said_and_nothing_else_is_lost(site, tuned, built, capfd):
+    project = tuned(budget={"trial_sec": -1})
+    assert "budget.trial_sec is -1: must be > 0" in project.studies.mistakes["demo"]
+    repository = built(project)
+    assert repository.get_job("llc") is not None
+    assert not tune(site, repository).success
+    assert "budget.trial_sec is -1" in capfd.readouterr().err
+
+
+def test_budgets_are_held_against_the_cards_time_limits(tuned):
+    from types import SimpleNamespace
+
+    from lambda_hat_assets.studies import check_budgets
+    from lambda_hat_core.plan.errors import ConfigError
+
+    plan = tuned().studies.plan(None, ["budget.reference_sec=500", "budget.trial_sec=50"])
+
+    def card(seconds):
+        return SimpleNamespace(tag=lambda dtype: SimpleNamespace(seconds=seconds))
+
+    check_budgets(plan, card(500))
+    with pytest.raises(ConfigError) as caught:
+        check_budgets(plan, card(100))
+    (line,) = caught.value.lines
+    assert "budget.reference_sec is 500.0: the card's jobs of float64 end after 100 s" in line
+
+
+def test_a_failing_method_fails_alone(site, tuned, built):
+    from lambda_hat_core import sql
+
+    project = tuned(methods=["sgld", {"name": "mclmc", "seed": 13}], seeds_per_trial=1)
+    result = tune(site, built(project))
+    assert not result.success
+    rows = sql.query(project.store, "select distinct method, state, reason from trials").rows
+    assert sorted(rows, key=str) == [
+        ("mclmc", "failed", "seed 13 always fails"),
+        ("sgld", "complete", None),
+    ]
