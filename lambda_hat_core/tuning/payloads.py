@@ -14,9 +14,9 @@ from lambda_hat_core.worker_client import Event, WorkerClient, request
 Steer = Callable[[Event], str | None]
 """Given a run's progress, returns why it is to stop, or None."""
 
-_GRACE = 1.1
+_GRACE = 2.0
 """Share of its time after which a run that reached no end of a chunk is killed."""
-_LEAST_GRACE = 5.0
+_LEAST_GRACE = 60.0
 
 
 class Ran(NamedTuple):
