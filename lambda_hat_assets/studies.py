@@ -70,7 +70,9 @@ def check_budgets(plan: TunePlan, card: Card) -> None:
         ConfigError: one line a budget.
     """
     problems = Problems()
-    needs = {("reference_sec", "float64")} if _needs_reference(plan) else set()
+    needs: set[tuple[str, Dtype]] = set()
+    if _needs_reference(plan):
+        needs.add(("reference_sec", "float64"))
     needs |= {("trial_sec", study.spec.dtype) for study in plan.studies.values()}
     for key, dtype in sorted(needs):
         limit = getattr(card.tag(dtype), "seconds", None)

@@ -6,6 +6,7 @@ import dagster as dg
 
 from lambda_hat_assets.fields import REFERENCE, STUDY, pick, schema
 from lambda_hat_assets.partitions import to_many
+from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
 from lambda_hat_assets.studies import check_budgets, payloads, slots
@@ -49,6 +50,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         """What a problem's samplers are compared with: an exact one, run until it is certified."""
         from lambda_hat_core.tuning.reference import certify
 
+        own(context)
         plan = problems[context.partition_key]
         check_budgets(plan, project.card)
         with payloads(project.store, project.card) as runner:
@@ -79,6 +81,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         """One method tuned on one problem: trials until there are enough, and the best settings."""
         from lambda_hat_core.tuning.conduct import conduct
 
+        own(context)
         id = context.partition_key
         plan = studies[id]
         check_budgets(plan, project.card)
@@ -148,7 +151,9 @@ def trials_metadata(project: Project) -> dict[str, Any]:
     found = sql.query(
         project.store, f"SELECT {names} FROM trials ORDER BY problem, method, objective"
     )
-    shown = [dict(zip(_COLUMNS, row, strict=True)) for row in found.rows[:_SHOWN]]
+    shown: list[dict[str, Any]] = [
+        dict(zip(_COLUMNS, row, strict=True)) for row in found.rows[:_SHOWN]
+    ]
     table = [dg.TableRecord(row) for row in shown]
     facts = {"path": dg.MetadataValue.path(path), "trials": len(found.rows)}
     return facts | ({"table": dg.MetadataValue.table(table)} if table else {})

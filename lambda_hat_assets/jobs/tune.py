@@ -17,7 +17,7 @@ from lambda_hat_assets.assets.tuning import (
     trials_metadata,
 )
 from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.jobs.partitions import own, reap
+from lambda_hat_assets.pools import own, reap
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.studies import check_budgets, payloads, routing, slots
 from lambda_hat_core.plan.errors import ConfigError

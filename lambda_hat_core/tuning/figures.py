@@ -129,10 +129,9 @@ def _slice(axes: Axes, name: str, done: Sequence[FrozenTrial], best: FrozenTrial
         at = {t.number: t.params[name] for t in done}
         if getattr(found, "log", False):
             style.log_axis(axes, "x", at.values())
-    axes.scatter(
-        [at[t.number] for t in done], [t.value for t in done], s=18, color=style.PALETTE[0]
-    )
-    axes.scatter([at[best.number]], [best.value], s=90, facecolors="none", edgecolors=_BEST)
+    value = {t.number: t.value or 0.0 for t in done}
+    axes.scatter(list(at.values()), list(value.values()), s=18, color=style.PALETTE[0])
+    axes.scatter([at[best.number]], [value[best.number]], s=90, facecolors="none", edgecolors=_BEST)
 
 
 def error_against_work(
