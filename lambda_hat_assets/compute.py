@@ -6,14 +6,23 @@ An asset body computes nothing. A backend is where payloads run; the card says w
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+import dagster as dg
+
 from lambda_hat_assets.project import Project
 from lambda_hat_core import stages
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
+from lambda_hat_core.worker_client import Event, request
 
 Kind = Literal["targets", "runs", "analyses", "galleries"]
-Say = Callable[[str], None]
+
+_STAGE: dict[Kind, str] = {
+    "targets": "build",
+    "runs": "sample",
+    "analyses": "analyse",
+    "galleries": "gallery",
+}
 
 
 class Order(NamedTuple):
@@ -30,6 +39,11 @@ class Order(NamedTuple):
     kinds: tuple[Kind, ...]
     target: TargetSpec | Gallery
     run: RunSpec | None
+
+    def request(self, kind: Kind) -> Event:
+        """Return what a worker is asked for one kind."""
+        target = None if self.run is None else self.target
+        return request(_STAGE[kind], self.run or self.target, target)
 
 
 class Result(NamedTuple):
@@ -53,8 +67,13 @@ class Result(NamedTuple):
 class Backend(Protocol):
     """Where payloads of one dtype run."""
 
-    def run(self, orders: Sequence[Order], say: Say) -> Iterator[Result]:
-        """Yield results as they come; after the failure of a key, go on with the next key."""
+    def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
+        """Yield results as they come; after the failure of a key, go on with the next key.
+
+        Args:
+            context: of the step that wants them; its log is told what happens, a line at a time.
+            orders: keys of one dtype.
+        """
         ...
 
     def close(self) -> None:
@@ -75,13 +94,15 @@ class Compute:
         self._makers = backends
         self._open: dict[Dtype, Backend] = {}
 
-    def run(self, kinds: Sequence[Kind], keys: Sequence[str], say: Say) -> Iterator[Result]:
+    def run(
+        self, context: dg.AssetExecutionContext, kinds: Sequence[Kind], keys: Sequence[str]
+    ) -> Iterator[Result]:
         """Yield the artifacts of every key, those that exist first.
 
         Args:
+            context: of the step that wants them; its log is told what happens, a line at a time.
             kinds: what is wanted of each key, in the order in which it is made.
             keys: target ids, run ids or experiments, all of one dtype.
-            say: told what happens, a line at a time.
         """
         orders: list[Order] = []
         for key in keys:
@@ -90,11 +111,11 @@ class Compute:
             )
             for kind in kinds:
                 if kind not in missing:
-                    yield self._reused(kind, key, say)
+                    yield self._reused(context, kind, key)
             if missing:
                 orders.append(self._order(key, missing))
         if orders:
-            yield from self._backend(orders[0]).run(orders, say)
+            yield from self._backend(orders[0]).run(context, orders)
 
     def close(self) -> None:
         """Close the backends that were used."""
@@ -106,9 +127,9 @@ class Compute:
             return is_current(self._project.store, gallery_of(self._project.plans[key]))
         return self._project.store.is_complete(kind, key)
 
-    def _reused(self, kind: Kind, key: str, say: Say) -> Result:
+    def _reused(self, context: dg.AssetExecutionContext, kind: Kind, key: str) -> Result:
         record = stages.record(self._project.store, kind, key)
-        say(f"{kind} {key} exists since {record['made']} and is reused")
+        context.log.info(f"{kind} {key} exists since {record['made']} and is reused")
         return Result(key, kind, record, reused=True)
 
     def _order(self, key: str, kinds: tuple[Kind, ...]) -> Order:

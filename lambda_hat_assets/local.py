@@ -1,24 +1,21 @@
 """Payloads on this machine: one warm worker process, which takes one request after the other."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import dagster as dg
+
 from lambda_hat_assets.card import LocalTag
-from lambda_hat_assets.compute import Kind, Order, Result, Say
+from lambda_hat_assets.compute import Kind, Order, Result
 from lambda_hat_core import records
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.retries import insist
 from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import Event, WorkerClient, request
+from lambda_hat_core.worker_client import Event, WorkerClient
 
-_STAGE: dict[Kind, str] = {
-    "targets": "build",
-    "runs": "sample",
-    "analyses": "analyse",
-    "galleries": "gallery",
-}
+Say = Callable[[str], None]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -36,11 +33,11 @@ class LocalBackend:
         self._store = store
         self._worker = WorkerClient(store.root, tag.argv(), tag.environment(dtype))
 
-    def run(self, orders: Sequence[Order], say: Say) -> Iterator[Result]:
+    def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
         """Yield results as they come; after the failure of a key, go on with the next key."""
         for order in orders:
             for kind in order.kinds:
-                result = self._made(order, kind, say)
+                result = self._made(order, kind, context.log.info)
                 yield result
                 if result.failure is not None:
                     break
@@ -60,10 +57,9 @@ class LocalBackend:
 
     def _asked(self, order: Order, kind: Kind, say: Say) -> Event:
         """Return the event that ends the request, and tell the others."""
-        target = None if order.run is None else order.target
-        line = request(_STAGE[kind], order.run or order.target, target)
         teller = _Teller(order.key, say)
         end: Event = {}
+        line = order.request(kind)
         for event in insist(lambda: self._worker.run([line])):
             end = event
             teller.hear(event)

@@ -39,7 +39,7 @@ def galleries_asset(project: Project, families: Sequence[Family]) -> dg.AssetsDe
     ) -> dg.MaterializeResult:
         """All runs of an experiment side by side, as a page that opens from disk."""
         own(context)
-        (result,) = compute.run(["galleries"], [context.partition_key], context.log.info)
+        (result,) = compute.run(context, ["galleries"], [context.partition_key])
         if result.failure is not None:
             raise dg.Failure(result.failure, allow_retries=False)
         return dg.MaterializeResult(metadata=_metadata(result.record | {"reused": result.reused}))

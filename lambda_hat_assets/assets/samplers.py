@@ -59,7 +59,7 @@ def sampler_assets(project: Project, family: Family) -> dg.AssetsDefinition:
         kinds: list[Kind] = [
             kind for kind, key in of_kind.items() if key in context.selected_asset_keys
         ]
-        results = compute.run(kinds, context.partition_keys, context.log.info)
+        results = compute.run(context, kinds, context.partition_keys)
         yield from recorded(context, project, of_kind, results)
 
     return sampler

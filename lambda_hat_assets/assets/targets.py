@@ -43,7 +43,7 @@ def targets_asset(project: Project) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Event | dg.Output[None]]:
         own(context)
-        results = compute.run(["targets"], context.partition_keys, context.log.info)
+        results = compute.run(context, ["targets"], context.partition_keys)
         yield from recorded(context, project, {"targets": TARGETS_KEY}, results)
 
     return targets

@@ -74,16 +74,12 @@ class FakeBackend:
         self.store = store
         self.x64 = str(int(dtype == "float64"))
 
-    def run(self, orders, say):
-        from lambda_hat_assets import local
+    def run(self, context, orders):
         from lambda_hat_assets.compute import Result
-        from lambda_hat_core.worker_client import request
 
         for order in orders:
             for kind in order.kinds:
-                stage = local._STAGE[kind]
-                line = request(stage, order.run or order.target)
-                end = fake_worker.answer(self.store, line, self.x64)
+                end = fake_worker.answer(self.store, order.request(kind), self.x64)
                 yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))
                 if end["event"] == "failed":
                     break

@@ -29,18 +29,15 @@ class InProcess:
     def __init__(self, store):
         self.store = store
 
-    def run(self, orders, say):
+    def run(self, context, orders):
         from lambda_hat_assets.compute import Result
-        from lambda_hat_assets.local import _STAGE
         from lambda_hat_core import worker
-        from lambda_hat_core.worker_client import request
 
         for order in orders:
             for kind in order.kinds:
                 events = []
-                spec, target = order.run or order.target, order.run and order.target
-                line = request(_STAGE[kind], spec, target)
-                worker.serve(self.store, json.dumps(line), events.append)
+                line = json.dumps(order.request(kind))
+                worker.serve(self.store, line, events.append)
                 end = events[-1]
                 yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))
                 if end["event"] == "failed":
