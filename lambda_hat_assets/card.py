@@ -2,18 +2,17 @@
 
 import os
 import sys
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
+from lambda_hat_assets.slurm.card import Cluster, SlurmTag
+from lambda_hat_assets.threads import one_process
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.plan.errors import Place, Problems, display, suggest
-from lambda_hat_core.plan.read import read_mapping
-from lambda_hat_core.plan.sections import inline, validate
 
 WORKER = ("-m", "lambda_hat_core.worker")
+DTYPES: tuple[Dtype, Dtype] = ("float64", "float32")
 
 
 class LocalTag(Frozen):
@@ -39,26 +38,9 @@ class LocalTag(Frozen):
         return list(self.command or (sys.executable, *WORKER))
 
     def environment(self, dtype: Dtype) -> dict[str, str]:
-        """Return what a payload finds in its environment beside what this process has.
-
-        `threads` becomes that many XLA host devices, over which chains are sharded, each of which
-        computes on one thread: XLA takes the size of its thread pool from NPROC, and would else
-        divide every loop among all cores. Machines without 512-bit vectors ignore that flag.
-        """
-        flags = [
-            os.environ.get("XLA_FLAGS", ""),
-            f"--xla_force_host_platform_device_count={self.threads}",
-            "--xla_cpu_multi_thread_eigen=false",
-            "--xla_cpu_prefer_vector_width=512",
-        ]
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        return {
-            **one_thread,
-            "NPROC": str(self.threads),
-            "XLA_FLAGS": " ".join(flags).strip(),
-            **self.env,
-            "JAX_ENABLE_X64": str(int(dtype == "float64")),
-        }
+        """Return what a payload finds in its environment beside what this process has."""
+        ours = one_process(dtype, self.threads, os.environ.get("XLA_FLAGS", ""))
+        return {**ours, **self.env, "JAX_ENABLE_X64": ours["JAX_ENABLE_X64"]}
 
     def route(self) -> str:
         """Return in words where payloads go."""
@@ -66,11 +48,14 @@ class LocalTag(Frozen):
         return f"local, {self.slots} at once, {threads} each"
 
 
-class Tags(Frozen):
-    """One entry a dtype."""
+Tag = LocalTag | SlurmTag
 
-    float32: LocalTag = LocalTag()
-    float64: LocalTag = LocalTag()
+
+class Tags(Frozen):
+    """One entry a dtype. Where only one is given, it serves both."""
+
+    float32: Annotated[Tag, Field(discriminator="executor")] | None = None
+    float64: Annotated[Tag, Field(discriminator="executor")] | None = None
 
 
 class Card(Frozen):
@@ -84,64 +69,68 @@ class Card(Frozen):
         default=False,
         description="several machines write the store: studies are a journal, not SQLite",
     )
+    cluster: Cluster | None = Field(default=None, description="how SLURM is reached")
     tags: Tags = Tags()
 
-    def tag(self, dtype: Dtype) -> LocalTag:
+    @model_validator(mode="after")
+    def _reachable(self) -> "Card":
+        if self.cluster is None and self.slurm:
+            names = " and ".join(dtype for dtype in DTYPES if self.tag(dtype) in self.slurm)
+            raise ValueError(
+                f"tags {names} say slurm, but there is no cluster; write cluster: {{ssh: ...}}"
+            )
+        return self
+
+    def tag(self, dtype: Dtype) -> Tag:
         """Return the entry of a dtype."""
-        return self.tags.float64 if dtype == "float64" else self.tags.float32
+        own, other = self.tags.float64, self.tags.float32
+        if dtype == "float32":
+            own, other = other, own
+        return own or other or LocalTag()
+
+    @property
+    def local(self) -> list[LocalTag]:
+        """The entries whose payloads are processes here."""
+        return [tag for tag in self._entries() if isinstance(tag, LocalTag)]
+
+    @property
+    def slurm(self) -> list[SlurmTag]:
+        """The entries whose payloads are SLURM jobs."""
+        return [tag for tag in self._entries() if isinstance(tag, SlurmTag)]
 
     @property
     def slots(self) -> int:
-        """Payload processes that may run at once."""
-        threads = max(self.tags.float32.threads, self.tags.float64.threads)
-        return self.max_concurrent or max(1, cores() // threads)
+        """Steps that may be at work at once: payload processes here, and jobs waited for."""
+        return self._here() + sum(tag.slots for tag in self.slurm)
+
+    def at_once(self, dtype: Dtype) -> int:
+        """Return how many payload processes, or jobs, of a dtype there may be at once."""
+        tag = self.tag(dtype)
+        return tag.slots if isinstance(tag, SlurmTag) else min(tag.slots, self._here())
 
     def routing(self) -> list[str]:
         """Return one line a dtype: where it goes."""
-        return [f"{dtype} -> {self.tag(dtype).route()}" for dtype in ("float64", "float32")]
+        return [f"{dtype} -> {self.tag(dtype).route()}" for dtype in DTYPES]
+
+    def warnings(self) -> list[str]:
+        """Return what may surprise, a line each."""
+        given = [dtype for dtype in DTYPES if getattr(self.tags, dtype) is not None]
+        if len(given) != 1:
+            return []
+        (missing,) = set(DTYPES) - set(given)
+        return [f"the card has one pool, {given[0]}: payloads of {missing} go there too"]
+
+    def _entries(self) -> list[Tag]:
+        entries = [self.tag(dtype) for dtype in DTYPES]
+        return entries if all(vars(self.tags).values()) else entries[:1]
+
+    def _here(self) -> int:
+        if not self.local:
+            return 0
+        threads = max(tag.threads for tag in self.local)
+        return self.max_concurrent or max(1, cores() // threads)
 
 
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def load_card(card: str, config: Path) -> Card:
-    """Return a card, given by its name under `config`/card or by a path.
-
-    Raises:
-        ConfigError: if there is none, or naming every mistake in it.
-    """
-    folder = config / "card"
-    is_path = card.endswith((".yaml", ".yml")) or os.sep in card
-    file = Path(card).expanduser() if is_path else folder / f"{card}.yaml"
-    if not file.is_file() and not is_path:
-        known = [path.stem for path in folder.glob("*.yaml")]
-        place = Place(display(folder), "LAMBDA_HAT_CARD")
-        raise place.error("no such card", suggest(card, known), card)
-    return _read_card(file)
-
-
-def _read_card(file: Path) -> Card:
-    """Validate part by part, so that a mistake is named by its full path."""
-    place = Place(display(file))
-    content = read_mapping(file)
-    at = place.key("tags")
-    tags = content.get("tags", {})
-    if not isinstance(tags, dict):
-        raise at.error("a mapping from dtype to entry", "write float32: {...}", tags)
-    problems = Problems()
-    for dtype in tags.keys() - Tags.model_fields.keys():
-        way_out = suggest(dtype, Tags.model_fields)
-        problems.add(at.key(dtype).problem("no such dtype", way_out, tags[dtype]))
-    for dtype in Tags.model_fields:
-        with problems:
-            entry = tags.get(dtype, {})
-            if not isinstance(entry, dict):
-                raise at.key(dtype).error("a mapping", "write {executor: local}", entry)
-            validate(inline("card entry", entry, at.key(dtype)), LocalTag)
-    with problems:
-        rest = {key: value for key, value in content.items() if key != "tags"}
-        validate(inline("card", rest, place), Card)
-    problems.raise_any()
-    return Card.model_validate(content)

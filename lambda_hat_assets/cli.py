@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("run", "plan", "sql", "verify", "artifacts", "promote")
+COMMANDS = ("run", "plan", "card", "sql", "verify", "artifacts", "promote")
 """Modules of `lambda_hat_assets.commands`; each has HELP, `add_arguments` and `run`."""
 
 

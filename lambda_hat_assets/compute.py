@@ -3,17 +3,23 @@
 An asset body computes nothing. A backend is where payloads run; the card says which one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import dagster as dg
 
+from lambda_hat_assets.card import Card
+from lambda_hat_assets.card_file import changed
 from lambda_hat_assets.project import Project
 from lambda_hat_core import stages
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
 from lambda_hat_core.worker_client import Event, request
+
+CARD_TAG = "lambda_hat/card"
+"""On a run: changes to the card as `--set` takes them, such as walltime=04:00:00."""
 
 Kind = Literal["targets", "runs", "analyses", "galleries"]
 
@@ -86,13 +92,14 @@ class Compute:
 
     Args:
         project: the store and the specs.
-        backends: by dtype; each is made when it is first needed and kept for the process.
+        backend: makes that of a dtype, as a card says, when it is first needed; it is kept for the
+            process.
     """
 
-    def __init__(self, project: Project, backends: Mapping[Dtype, Callable[[], Backend]]):
+    def __init__(self, project: Project, backend: Callable[[Dtype, Card], Backend]):
         self._project = project
-        self._makers = backends
-        self._open: dict[Dtype, Backend] = {}
+        self._make = backend
+        self._open: dict[tuple[Dtype, str], Backend] = {}
 
     def run(
         self, context: dg.AssetExecutionContext, kinds: Sequence[Kind], keys: Sequence[str]
@@ -115,7 +122,7 @@ class Compute:
             if missing:
                 orders.append(self._order(key, missing))
         if orders:
-            yield from self._backend(orders[0]).run(context, orders)
+            yield from self._backend(context, orders[0]).run(context, orders)
 
     def close(self) -> None:
         """Close the backends that were used."""
@@ -139,8 +146,11 @@ class Compute:
         target = self._project.targets[run.target if run else key]
         return Order(key, kinds, target, run)
 
-    def _backend(self, order: Order) -> Backend:
+    def _backend(self, context: dg.AssetExecutionContext, order: Order) -> Backend:
+        """Return the backend of an order's dtype, on the card with the changes of this run."""
         dtype: Dtype = order.run.dtype if order.run else "float64"
-        if dtype not in self._open:
-            self._open[dtype] = self._makers[dtype]()
-        return self._open[dtype]
+        words = context.run.tags.get(CARD_TAG, "")
+        if (dtype, words) not in self._open:
+            card = changed(self._project.card, shlex.split(words))
+            self._open[dtype, words] = self._make(dtype, card)
+        return self._open[dtype, words]

@@ -14,7 +14,8 @@ from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
 from lambda_hat_assets.assets.targets import targets_asset
 from lambda_hat_assets.assets.tuning import tuning_assets
-from lambda_hat_assets.compute import Compute
+from lambda_hat_assets.card import Card, LocalTag
+from lambda_hat_assets.compute import Backend, Compute
 from lambda_hat_assets.console import console
 from lambda_hat_assets.jobs.llc import llc_job
 from lambda_hat_assets.jobs.partitions import partition_jobs
@@ -24,21 +25,28 @@ from lambda_hat_assets.local import LocalBackend
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
 from lambda_hat_assets.sensors import config_sensor, pools_sensor
+from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.store import Store
 
 
-def local_compute(project: Project) -> Compute:
+def compute(project: Project) -> Compute:
     """Return the compute resource that the card asks for."""
-    tags = project.card.tags
-    return Compute(
-        project,
-        {
-            "float32": partial(LocalBackend, project.store, "float32", tags.float32),
-            "float64": partial(LocalBackend, project.store, "float64", tags.float64),
-        },
-    )
+    return Compute(project, partial(backend, project.store))
 
 
-def build(project: Project, compute: Compute) -> dg.Definitions:
+def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
+    """Return where payloads of a dtype run, as the card says."""
+    tag = card.tag(dtype)
+    if isinstance(tag, LocalTag):
+        return LocalBackend(store, dtype, tag)
+    from lambda_hat_assets.slurm.backend import SlurmBackend
+
+    assert card.cluster is not None
+    here = LocalBackend(store, dtype, LocalTag())
+    return SlurmBackend(store, dtype, tag, card.cluster, here)
+
+
+def build(project: Project, resource: Compute) -> dg.Definitions:
     """Return everything that Dagster is told."""
     members = families(project.runs.values(), project.targets)
     with _unfinished_features():
@@ -54,7 +62,7 @@ def build(project: Project, compute: Compute) -> dg.Definitions:
         assets=assets,
         jobs=[llc, promote_job(project), tune_job(project), *partition_jobs(members)],
         sensors=[config_sensor(llc), pools_sensor(project)],
-        resources={"compute": compute},
+        resources={"compute": resource},
         loggers={"console": console},
         executor=dg.in_process_executor,
     )
@@ -82,4 +90,4 @@ def _tell(project: Project) -> None:
 
 _project = load_project()
 _tell(_project)
-defs = build(_project, local_compute(_project))
+defs = build(_project, compute(_project))

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -13,11 +12,10 @@ from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.retries import insist
 from lambda_hat_core.store import Store
+from lambda_hat_core.telling import Teller
 from lambda_hat_core.worker_client import Event, WorkerClient
 
 Say = Callable[[str], None]
-
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 class LocalBackend:
@@ -57,31 +55,10 @@ class LocalBackend:
 
     def _asked(self, order: Order, kind: Kind, say: Say) -> Event:
         """Return the event that ends the request, and tell the others."""
-        teller = _Teller(order.key, say)
+        teller = Teller(order.key, say)
         end: Event = {}
         line = order.request(kind)
         for event in insist(lambda: self._worker.run([line])):
             end = event
             teller.hear(event)
         return end
-
-
-class _Teller:
-    """Passes on what a worker logs, with its lines on progress thinned out."""
-
-    def __init__(self, key: str, say: Say):
-        self._key = key
-        self._say = say
-        self._held: str | None = None
-        self._last = time.monotonic()
-
-    def hear(self, event: dict[str, Any]) -> None:
-        """Say a log line, unless the next event shows it to be one of progress, too soon."""
-        now = time.monotonic()
-        if event["event"] == "progress" and now - self._last < _SECONDS_BETWEEN_LINES:
-            self._held = None
-        if self._held is not None:
-            self._say(f"{self._key} {self._held}")
-            self._held, self._last = None, now
-        if event["event"] == "log":
-            self._held = event["message"]

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_hat_assets.card import Card, load_card
+from lambda_hat_assets.card import Card
+from lambda_hat_assets.card_file import load_card
 from lambda_hat_assets.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.spec import RunSpec, TargetSpec

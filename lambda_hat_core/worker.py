@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer = _private_stdout()
     store = Store(args.home)
-    _prepare_jax(store)
+    prepare_jax(store)
     lines = _from_file(args.requests) if args.requests else _from_parent()
     answer({"event": "ready", "pid": os.getpid(), "dtype": _dtype()})
     failed = False
@@ -139,7 +139,8 @@ def _private_stdout() -> Answer:
     return answer
 
 
-def _prepare_jax(store: Store) -> None:
+def prepare_jax(store: Store) -> None:
+    """Keep what is compiled, in the store unless the environment says where."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(store.root / ".cache" / "jax"))
     for name, value in _CACHE.items():
         os.environ.setdefault(name, value)

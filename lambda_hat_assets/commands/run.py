@@ -7,10 +7,12 @@ import threading
 import time
 from typing import Any
 
-from lambda_hat_assets.card import Card, load_card
+from lambda_hat_assets.card import Card
+from lambda_hat_assets.card_file import load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_assets.runner import Listener, Runner, Task, missing
 from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
+from lambda_hat_core.plan.errors import Place
 from lambda_hat_core.plan.plan import Plan, load_plan
 from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import Event, WorkerClient, request
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from lambda_hat_core import records, sql
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
-    card = load_card(os.environ.get("LAMBDA_HAT_CARD", "local"), CONFIG)
+    card = _local_card()
     store = open_store()
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
@@ -56,6 +58,20 @@ def run(args: argparse.Namespace) -> int:
             print(f"{id} failed: {reason}")
     failed = _summary(store, plan)
     return int(not _drawn(store, card, _gallery(plan, args.changes)) or failed)
+
+
+def _local_card() -> Card:
+    """Return the card of LAMBDA_HAT_CARD.
+
+    Raises:
+        ConfigError: if it sends payloads to SLURM, which takes Dagster.
+    """
+    card = load_card(os.environ.get("LAMBDA_HAT_CARD", "local"), CONFIG)
+    if card.slurm:
+        rule = "`lambda-hat run` computes on this machine, but the card says slurm"
+        way_out = "run `dagster job execute -j llc`, or choose a local card by LAMBDA_HAT_CARD"
+        raise Place("card", "tags").error(rule, way_out)
+    return card
 
 
 def _counts(plan: Plan, tasks: list[Task]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 import dagster as dg
 
 from lambda_hat_assets.card import Card
+from lambda_hat_assets.slurm.card import SlurmTag
 from lambda_hat_core.config.samplers import Dtype
 
 MOST = 20
@@ -44,6 +45,29 @@ class Pace:
         self._size = max(1, min(MOST, int(_SECONDS * keys / max(seconds, 1e-3))))
 
 
+class QueuePace(Pace):
+    """The same for SLURM jobs, of which each waits in a queue: few and long ones.
+
+    Args:
+        steps: that share the work.
+        most: keys of one job.
+    """
+
+    def __init__(self, steps: int, most: int):
+        super().__init__(steps)
+        self._most = most
+
+    def size(self, left: int) -> int:
+        """Return the size that gives each step one job, if a job may be that large."""
+        return max(1, min(self._most, math.ceil(left / self._steps)))
+
+
+def pace(card: Card, dtype: Dtype) -> Pace:
+    """Return how a card's payloads of a dtype are cut into batches."""
+    tag, at_once = card.tag(dtype), card.at_once(dtype)
+    return QueuePace(at_once, tag.batch) if isinstance(tag, SlurmTag) else Pace(at_once)
+
+
 def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
     """Yield the wanted keys in contiguous ranges.
 
@@ -64,7 +88,7 @@ def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
 
 def steps(card: Card, dtype: Dtype, count: int) -> int:
     """Return how many steps of a dtype share `count` keys."""
-    return min(count, card.slots, card.tag(dtype).slots)
+    return min(count, card.at_once(dtype))
 
 
 def shares(found: Sequence[Keys], count: int, output: str) -> Iterator[dg.DynamicOutput]:

@@ -14,7 +14,7 @@ def executor(card: Card) -> dg.ExecutorDefinition:
     At most as many steps at once as the card allows, in all and of each dtype.
     """
     limits = [
-        {"key": DTYPE_TAG, "value": dtype, "limit": card.tag(dtype).slots}
+        {"key": DTYPE_TAG, "value": dtype, "limit": card.at_once(dtype)}
         for dtype in ("float32", "float64")
     ]
     return dg.multiprocess_executor.configured(

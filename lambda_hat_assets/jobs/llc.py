@@ -17,7 +17,8 @@ from lambda_hat_assets.claims import Claims
 from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.console import QUIET, console
 from lambda_hat_assets.jobs import report as reporting
-from lambda_hat_assets.jobs.batches import Keys, Pace, shares, steps, stretches
+from lambda_hat_assets.jobs.batches import Keys, pace, shares, steps, stretches
+from lambda_hat_assets.jobs.cards import card_of, prepare
 from lambda_hat_assets.jobs.executor import executor
 from lambda_hat_assets.jobs.partitions import (
     GALLERIES_JOB,
@@ -47,6 +48,9 @@ class PlanConfig(dg.Config):
     experiment: str | None = Field(
         None, description="name of a loaded experiment; null: LAMBDA_HAT_EXPERIMENT"
     )
+    set: list[str] = Field(
+        [], description="changes to the card, such as walltime=04:00:00 or float64.memory=16G"
+    )
 
 
 def llc_job(
@@ -74,8 +78,7 @@ def llc_job(
         ghosts = reap(context.instance)
         if ghosts:
             context.log.info(f"{ghosts} earlier runs ended with their process")
-        for line in project.card.routing():
-            context.log.info(line)
+        card = prepare(context, project, chosen)
         _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
         todo = [key for key in chosen.targets if not store.is_complete("targets", key)]
         context.log.info(
@@ -83,7 +86,7 @@ def llc_job(
             f"{len(chosen.runs)} runs"
         )
         yield dg.Output(chosen.experiment, "experiment")
-        count = steps(project.card, "float64", len(todo))
+        count = steps(card, "float64", len(todo))
         yield from shares([*stretches(list(project.targets), todo)], count, "shared")
 
     @dg.op(out={"float64": dg.DynamicOut(list), "float32": dg.DynamicOut(list)})
@@ -92,7 +95,7 @@ def llc_job(
     ) -> Iterator[dg.DynamicOutput]:
         """Share out the runs that are missing, one dtype a step."""
         del made
-        chosen = project.plan(experiment)
+        chosen, card = project.plan(experiment), card_of(context, project)
         todo = [
             run
             for run, spec in chosen.runs.items()
@@ -103,7 +106,7 @@ def llc_job(
             mine = [family for family in families if family.dtype == dtype]
             wanted = {run for run in todo if project.runs[run].dtype == dtype}
             found = [keys for family in mine for keys in stretches(family.runs, wanted)]
-            yield from shares(found, steps(project.card, dtype, len(wanted)), dtype)
+            yield from shares(found, steps(card, dtype, len(wanted)), dtype)
             for family in mine:
                 runs = [run for run in family.runs if run in chosen.runs]
                 _tell_of(context, project, "runs", family.runs_key, runs)
@@ -170,15 +173,15 @@ def _taker(
         """Make what nobody else has taken; a key that fails does so in its own run."""
         made = 0
         claims = Claims(context.run_id)
-        pace = Pace(project.card.tag(dtype).slots)
+        cut = pace(card_of(context, project), dtype)
         with reaping(context.instance):
             for batch in claims.take(
-                shared, pace.size, lambda key: project.store.is_leased(kind, key)
+                shared, cut.size, lambda key: project.store.is_leased(kind, key)
             ):
                 began = time.monotonic()
                 name = TARGETS_JOB if kind == "targets" else family_name(project.runs[batch[0]])
                 materialise(context, job(name), batch)
-                pace.took(time.monotonic() - began, len(batch))
+                cut.took(time.monotonic() - began, len(batch))
                 made += sum(project.store.is_complete(kind, key) for key in batch)
         return made
 

@@ -8,6 +8,7 @@ import dagster as dg
 
 from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_KEY, Routing
 from lambda_hat_assets.console import PARENT_TAG, QUIET
+from lambda_hat_assets.jobs import cards
 from lambda_hat_assets.partitions import Family
 from lambda_hat_assets.pools import OWNER_TAG, owner
 
@@ -48,7 +49,7 @@ def materialise(
     Returns:
         Whether all went well; the log has told what did not.
     """
-    tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid())}
+    tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid()), **cards.tags(context)}
     if len(keys) > 1:
         tags |= {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
     return job.execute_in_process(

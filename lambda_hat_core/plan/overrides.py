@@ -29,7 +29,7 @@ def apply(content: dict[str, Any], words: Sequence[str], source: str = "command 
     problems = Problems()
     for word in words:
         with problems:
-            key, value = _split(word, Place(source))
+            key, value = split(word, Place(source))
             before = copy.deepcopy(content)
             _set(content, key, value, Place(source, key))
             if content == before:
@@ -48,7 +48,7 @@ def changed(content: dict[str, Any], words: Sequence[str], source: str = "set") 
     problems = Problems()
     for word in words:
         with problems:
-            key, value = _split(word, Place(source))
+            key, value = split(word, Place(source))
             before = copy.deepcopy(content)
             _within(content, key.split("."), value, Place(source, key))
             if content == before:
@@ -76,7 +76,12 @@ def _within(holder: Any, path: list[str], value: Any, place: Place) -> None:
         raise place.error(f"{show(holder)} has no keys", "name a key of a mapping", value)
 
 
-def _split(word: str, place: Place) -> tuple[str, Any]:
+def split(word: str, place: Place) -> tuple[str, Any]:
+    """Return the key of a `key=value` word, and its value as YAML reads it.
+
+    Raises:
+        ConfigError: if it is none.
+    """
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise place.error("not of the form key=value", "write e.g. posterior.gamma=5", word)

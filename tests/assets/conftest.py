@@ -1,7 +1,6 @@
 """A small project on disk, and definitions made of it, with a worker that computes nothing."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,8 +95,8 @@ def built():
         from lambda_hat_assets.compute import Compute
         from lambda_hat_assets.definitions import build
 
-        backends = {d: partial(FakeBackend, project.store, d) for d in ("float32", "float64")}
-        return build(project, Compute(project, backends)).get_repository_def()
+        compute = Compute(project, lambda dtype, card: FakeBackend(project.store, dtype))
+        return build(project, compute).get_repository_def()
 
     return build
 
@@ -108,9 +107,9 @@ def built_local():
     computes = []
 
     def build(project):
-        from lambda_hat_assets.definitions import build, local_compute
+        from lambda_hat_assets.definitions import build, compute
 
-        computes.append(local_compute(project))
+        computes.append(compute(project))
         return build(project, computes[-1]).get_repository_def()
 
     yield build

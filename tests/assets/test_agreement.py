@@ -56,7 +56,7 @@ def done(site, numerics):
     site.experiment(target_seeds=(0, 1), seeds=(1, 2, 13, 14))
     project = site.project()
     backend = InProcess(project.store)
-    compute = Compute(project, {"float32": lambda: backend, "float64": lambda: backend})
+    compute = Compute(project, lambda dtype, card: backend)
     job = build(project, compute).get_repository_def().get_job("llc")
     assert not job.execute_in_process(instance=site.instance, raise_on_error=False).success
     return project

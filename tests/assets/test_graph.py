@@ -186,9 +186,9 @@ def test_five_thousand_partitions_load_in_seconds(site, built):
 
 
 def built_definitions(project):
-    from lambda_hat_assets.definitions import build, local_compute
+    from lambda_hat_assets.definitions import build, compute
 
-    return build(project, local_compute(project))
+    return build(project, compute(project))
 
 
 def test_the_sensor_launches_llc_when_a_file_changes(site, repository, monkeypatch):

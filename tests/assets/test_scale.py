@@ -9,10 +9,10 @@ import pytest
 
 _DEFINITIONS = """
 from pathlib import Path
-from lambda_hat_assets.definitions import build, local_compute
+from lambda_hat_assets.definitions import build, compute
 from lambda_hat_assets.project import load_project
 project = load_project({environment!r}, Path({config!r}))
-defs = build(project, local_compute(project))
+defs = build(project, compute(project))
 """
 
 _PAGE = """query {

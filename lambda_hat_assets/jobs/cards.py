@@ -1,0 +1,113 @@
+"""The card of an `llc` job, with the changes of its run config, looked at before all else."""
+
+import shlex
+from collections.abc import Iterable
+
+import dagster as dg
+
+from lambda_hat_assets.card import DTYPES, Card
+from lambda_hat_assets.card_file import changed
+from lambda_hat_assets.compute import CARD_TAG
+from lambda_hat_assets.project import Project
+from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.forecast import forecast, history
+from lambda_hat_core.plan.errors import Place
+from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.store import Store
+
+SET = ("ops", "plan", "config", "set")
+"""Where the run config of `llc` has its changes to the card."""
+
+
+def words(context: dg.OpExecutionContext) -> list[str]:
+    """Return the changes to the card in this job's run config."""
+    found = context.run_config
+    for name in SET[:-1]:
+        found = found.get(name) or {}
+    return list(found.get(SET[-1]) or [])
+
+
+def tags(context: dg.OpExecutionContext) -> dict[str, str]:
+    """Return the tags that hand the changes on to the runs inside this job."""
+    return {CARD_TAG: shlex.join(words(context))} if words(context) else {}
+
+
+def card_of(context: dg.OpExecutionContext, project: Project) -> Card:
+    """Return the card of a job.
+
+    Raises:
+        ConfigError: if a change is none, or asks for more at once than the job was made for.
+    """
+    card = changed(project.card, words(context))
+    for dtype in DTYPES:
+        most, wanted = project.card.at_once(dtype), card.at_once(dtype)
+        if wanted > most:
+            raise Place("--set", f"{dtype}.max_concurrent").error(
+                f"a job can lower what the card allows at once, {most}, but not raise it",
+                "raise it in the card's file",
+                wanted,
+            )
+    return card
+
+
+def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Card:
+    """Print the card of a job, and refuse what could not work before anything is submitted.
+
+    Raises:
+        ConfigError: if runs would not fit their walltime, or the cluster is not fit.
+    """
+    card = card_of(context, project)
+    for line in card.routing():
+        context.log.info(line)
+    for line in card.warnings():
+        context.log.warning(line)
+    require_walltimes(card, project.store, plan)
+    if card.slurm and card.cluster is not None:
+        from lambda_hat_assets.slurm.cluster import Login, require
+
+        require(Login(card.cluster), card.cluster, card.slurm, project.store)
+    return card
+
+
+def require_walltimes(card: Card, store: Store, plan: Plan) -> None:
+    """Refuse runs that took longer than the walltime when like ones were sampled before.
+
+    Raises:
+        ConfigError: naming the longest.
+    """
+    if not card.slurm:
+        return
+    known = history(store)
+    missing = [spec for id, spec in plan.runs.items() if not store.is_complete("analyses", id)]
+    times = [(spec, forecast(spec, plan.targets[spec.target], known).seconds) for spec in missing]
+    require_fit(card, [(spec, seconds) for spec, seconds in times if seconds is not None])
+
+
+def require_fit(card: Card, times: Iterable[tuple[RunSpec, float]]) -> None:
+    """Refuse runs whose time is longer than the walltime of their dtype.
+
+    Args:
+        card: where they go.
+        times: runs, and the seconds that each is meant to take.
+
+    Raises:
+        ConfigError: naming the longest.
+    """
+    longest = sorted(times, key=lambda pair: pair[1], reverse=True)
+    for spec, seconds in longest:
+        tag = card.tag(spec.dtype)
+        if isinstance(tag, SlurmTag) and seconds > tag.seconds:
+            raise _too_short(spec.dtype, tag, spec.id, seconds)
+
+
+def _too_short(dtype: Dtype, tag: SlurmTag, id: str, seconds: float) -> Exception:
+    hours, rest = divmod(int(seconds * 1.5), 3600)
+    enough = f"{hours + 1:02d}:00:00" if hours or rest > 1800 else f"00:{rest // 60 + 1:02d}:00"
+    return Place("card", f"tags.{dtype}.walltime").error(
+        f"{id} takes about {seconds:.0f} s, as like runs in the store did, and would be cut off",
+        f"raise it: --set {dtype}.walltime={enough}, or in the job's run config the same words "
+        "under ops.plan.config.set",
+        tag.walltime,
+    )

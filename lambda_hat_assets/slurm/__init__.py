@@ -1,0 +1,1 @@
+"""Payloads on a SLURM cluster: one job a batch of keys, through dagster-slurm."""

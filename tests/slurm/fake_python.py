@@ -1,0 +1,34 @@
+"""Stands for a node's Python: runs the real payload, whose worker computes nothing.
+
+`silent` in $STAND_IN makes a payload that ends well and says nothing, `mute` one that works but
+whose reports get lost.
+"""
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+
+from lambda_hat_core import worker
+from tests.assets import fake_worker
+
+STATE = Path(os.environ["STAND_IN"])
+
+
+def serve(store, line, answer):
+    request = json.loads(line)
+    answer({"id": request["id"], "event": "log", "message": "at work"})
+    event = fake_worker.answer(store, request, os.environ["JAX_ENABLE_X64"])
+    answer({"id": request["id"], **event})
+    return event["event"] == "done"
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "-c":
+        exec(sys.argv[2])
+    elif not (STATE / "silent").exists():
+        worker.serve = serve
+        if (STATE / "mute").exists():
+            del os.environ["DAGSTER_PIPES_CONTEXT"], os.environ["DAGSTER_PIPES_MESSAGES"]
+        runpy.run_path(sys.argv[1], run_name="__main__")

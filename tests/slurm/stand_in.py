@@ -1,0 +1,187 @@
+"""sbatch, squeue, sacct, scancel, ssh and scp without SLURM, ssh and root: one script, many names.
+
+A folder of links to this file comes first on PATH; jobs run at once as processes here and their
+state is JSON in $STAND_IN. It answers what is asked for; it schedules nothing.
+
+`end-N` in $STAND_IN ends job N with the state it holds, `refuse` makes sbatch fail once with the
+message it holds, `no-sacct` turns accounting off.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+NAMES = ("sbatch", "squeue", "sacct", "scancel", "ssh", "scp")
+STATE = Path(os.environ.get("STAND_IN", "/nowhere"))
+ALIVE = ("PENDING", "RUNNING")
+POLL = 0.05
+
+
+def install(folder: Path) -> None:
+    """Make the links."""
+    folder.mkdir(parents=True)
+    for name in NAMES:
+        link = folder / name
+        link.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {__file__} {name} "$@"\n')
+        link.chmod(0o755)
+
+
+def load(job: str) -> dict:
+    path = STATE / f"{job}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def save(record: dict) -> None:
+    path = STATE / f"{record['id']}.json"
+    path.with_suffix(f".{os.getpid()}").write_text(json.dumps(record))
+    path.with_suffix(f".{os.getpid()}").rename(path)
+
+
+def jobs() -> list[dict]:
+    return [json.loads(path.read_text()) for path in STATE.glob("*.json")]
+
+
+def sbatch(words: list[str]) -> int:
+    refusal = STATE / "refuse"
+    if refusal.exists():
+        print(f"sbatch: error: {refusal.read_text()}", file=sys.stderr)
+        refusal.unlink()
+        return 1
+    *options, script = words
+    given = dict(word.removeprefix("--").partition("=")[::2] for word in options)
+    number = 1
+    while not _claimed(number):
+        number += 1
+    save({"id": number, "name": given["job-name"], "state": "PENDING", "code": "0:0", **_at(given)})
+    record = {**load(str(number)), "options": options, "script": script}
+    save(record)
+    subprocess.Popen(
+        [sys.executable, __file__, "_serve", str(number)],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    print(f"Submitted batch job {number}")
+    return 0
+
+
+def _at(given: dict) -> dict:
+    return {name: given[name] for name in ("chdir", "output", "error", "time")} | {
+        "partition": given.get("partition", "")
+    }
+
+
+def _claimed(number: int) -> bool:
+    try:
+        os.close(os.open(STATE / f"{number}.id", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _serve(words: list[str]) -> int:
+    """Run a job to its end, as slurmd would."""
+    (number,) = words
+    record = load(number)
+    env = os.environ | {"SLURM_JOB_ID": number, "SLURM_JOB_PARTITION": record["partition"]}
+    paths = [record[name].replace("%j", number) for name in ("output", "error")]
+    with open(paths[0], "w") as out, open(paths[1], "w") as err:
+        process = subprocess.Popen(
+            ["bash", record["script"]],
+            cwd=record["chdir"],
+            env=env,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+    record |= {"state": "RUNNING", "pid": process.pid}
+    save(record)
+    hours, minutes, seconds = map(int, record["time"].split(":"))
+    deadline = time.monotonic() + hours * 3600 + minutes * 60 + seconds
+    order = STATE / f"end-{number}"
+    state = ""
+    while process.poll() is None and not state:
+        state = order.read_text() if order.exists() else ""
+        state = state or ("TIMEOUT" if time.monotonic() > deadline else "")
+        time.sleep(POLL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    code = process.wait()
+    record["code"] = f"{max(code, 0)}:{max(-code, 0)}"
+    record["state"] = state or ("FAILED" if code else "COMPLETED")
+    save(record)
+    return 0
+
+
+def squeue(words: list[str]) -> int:
+    form = _after(words, "-o")
+    asked = _after(words, "-j")
+    for record in jobs():
+        if record["state"] in ALIVE and asked in ("", str(record["id"])):
+            line = form.replace("%T", record["state"]).replace("%i", str(record["id"]))
+            print(line.replace("%j", record["name"]))
+    return 0
+
+
+def sacct(words: list[str]) -> int:
+    if (STATE / "no-sacct").exists():
+        print("Slurm accounting storage is disabled", file=sys.stderr)
+        return 1
+    record = load(_after(words, "-j"))
+    columns = next((w.partition("=")[2] for w in words if w.startswith("--format=")), "")
+    columns = (columns or _after(words, "-o")).split(",")
+    values = {"JobID": str(record.get("id")), "State": record.get("state", "")}
+    values |= {"ExitCode": record.get("code", "")}
+    if record:
+        print("|".join(values.get(column.partition("%")[0], "") for column in columns))
+    return 0
+
+
+def scancel(words: list[str]) -> int:
+    for number in (word for word in words if word.isdigit()):
+        (STATE / f"end-{number}").write_text("CANCELLED by 0")
+        while load(number)["state"] in ALIVE:
+            time.sleep(POLL)
+    return 0
+
+
+def ssh(words: list[str]) -> int:
+    """Run the command here; what only keeps a connection open is at once well."""
+    flags: list[str] = []
+    while words and words[0].startswith("-"):
+        flag = words.pop(0)
+        flags.append(flag)
+        if len(flag) == 2 and flag[1] in "bcDEeFIiJLlmOopQRSWw":
+            words.pop(0)
+    if "-O" in flags or "-N" in flags:
+        return 0
+    process = subprocess.Popen(["bash", "-c", " ".join(words[1:])], start_new_session=True)
+
+    def dropped(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        os._exit(255)
+
+    signal.signal(signal.SIGTERM, dropped)
+    signal.signal(signal.SIGINT, dropped)
+    return process.wait()
+
+
+def scp(words: list[str]) -> int:
+    source, target = (word.partition(":")[2] or word for word in words[-2:])
+    return subprocess.run(["cp", source, target]).returncode
+
+
+def _after(words: list[str], flag: str) -> str:
+    return words[words.index(flag) + 1] if flag in words else ""
+
+
+if __name__ == "__main__":
+    name, *rest = sys.argv[1:]
+    sys.exit(globals()[name](rest))
