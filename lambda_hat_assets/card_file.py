@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel
 
@@ -57,24 +57,31 @@ def changed(card: Card, words: Sequence[str]) -> Card:
 
 def _set(content: dict[str, Any], key: str, value: Any, text: str, place: Place) -> None:
     """Set a key in every mapping that has it; what is text in the model stays as it was written."""
-    *path, name = key.split(".")
     models = _models(content)
-    places = [".".join(path)] if path else [at for at in models if at.startswith("tags.")]
-    places = [at if at in models else f"tags.{at}" for at in places]
-    found = [at for at in places if at in models and name in models[at].model_fields]
-    if path[-1:] == ["env"]:
-        found = [at for at in models if at == f"tags.{'.'.join(path[:-1])}"]
-        name, value = "env", {path and name: text}
+    path = key.split(".")
+    variable = path.pop() if "env" in path[:-1] else None
+    name = path.pop()
+    at = ".".join(path)
+    chosen = [p for p in models if (p in (at, f"tags.{at}") if at else p.startswith("tags."))]
+    if not chosen:
+        raise place.error("no such part of this card", suggest(at, models), text)
+    found = [part for part in chosen if name in models[part].model_fields]
     if not found:
-        known = {field for model in models.values() for field in model.model_fields}
+        known = {field for part in chosen for field in models[part].model_fields}
         raise place.error("names nothing of this card", suggest(name, known), text)
-    for at in found:
-        is_text = "str" in str(models[at].model_fields[name].annotation)
-        plain = value is None or isinstance(value, list | dict) or not is_text
-        mapping = _at(content, at)
-        mapping[name] = {**mapping.get("env", {}), **value} if name == "env" else value
-        if not plain:
+    for part in found:
+        mapping = _at(content, part)
+        if variable:
+            mapping[name] = {**mapping.get(name, {}), variable: text}
+        elif isinstance(value, int | float) and _is_text(models[part], name):
             mapping[name] = text
+        else:
+            mapping[name] = value
+
+
+def _is_text(model: type[BaseModel], name: str) -> bool:
+    annotation = model.model_fields[name].annotation
+    return annotation is str or str in get_args(annotation)
 
 
 def _models(content: dict[str, Any]) -> dict[str, type[BaseModel]]:

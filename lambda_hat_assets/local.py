@@ -1,6 +1,5 @@
 """Payloads on this machine: one warm worker process, which takes one request after the other."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg

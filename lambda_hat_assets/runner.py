@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from lambda_hat_assets.card import Card, LocalTag
 from lambda_hat_core import records
@@ -158,8 +158,9 @@ class Runner:
         return not self._store.is_leased(kind, task.id)
 
     def _tag(self, dtype: Dtype) -> LocalTag:
-        tag: Any = self._card.tag(dtype)
-        return tag if isinstance(tag, LocalTag) else LocalTag()
+        tag = self._card.tag(dtype)
+        assert isinstance(tag, LocalTag), "the command refuses a card that says slurm"
+        return tag
 
     def _client(self, dtype: Dtype) -> WorkerClient:
         tag = self._tag(dtype)

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
 
@@ -17,16 +18,13 @@ from lambda_hat_core.plan.errors import Place
 from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store import Store
 
-SET = ("ops", "plan", "config", "set")
-"""Where the run config of `llc` has its changes to the card."""
-
 
 def words(context: dg.OpExecutionContext) -> list[str]:
     """Return the changes to the card in this job's run config."""
-    found = context.run_config
-    for name in SET[:-1]:
-        found = found.get(name) or {}
-    return list(found.get(SET[-1]) or [])
+    config: Any = context.run_config
+    for name in ("ops", "plan", "config"):
+        config = config.get(name) or {}
+    return list(config.get("set") or [])
 
 
 def tags(context: dg.OpExecutionContext) -> dict[str, str]:

@@ -53,7 +53,8 @@ class SlurmBackend:
     """
 
     def __init__(self, store: Store, dtype: Dtype, tag: SlurmTag, cluster: Cluster, here: Backend):
-        self._store, self._dtype, self._tag, self._cluster = store, dtype, tag, cluster
+        self._store, self._tag, self._cluster = store, tag, cluster
+        self._dtype: Dtype = dtype
         self._login = Login(cluster)
         self._here = here
         self._is_fit = False
