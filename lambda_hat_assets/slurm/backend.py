@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PASSING = (
     "exit 255",
+    "Connection",
     "Limit",
     "Unable to contact slurm controller",
     "Socket timed out",
@@ -69,17 +70,15 @@ class SlurmBackend:
         charges: Counter[str] = Counter()
         while waiting:
             batch = self._batch(context, waiting)
-            asked = [order for key, order in waiting.items() if key in batch.keys()]
+            keys = batch.keys()
+            asked = [order for key, order in waiting.items() if key in keys]
             job, events = self._ended(context, batch)
             reason = why(job, self._dtype, self._tag)
             self._settle(asked, events)
             found = fates(self._store, asked, events, reason, job.end.state, charges)
             for order in asked:
-                waiting[order.key] = order._replace(
-                    kinds=order.kinds[len(found[order.key].results) :]
-                )
                 yield from self._told(context, waiting, order, found[order.key], reason)
-            if all(f.results and f.results[-1].failure is None for f in found.values()):
+            if not any(fate.is_again or fate.is_failed for fate in found.values()):
                 batch.remove()
 
     def close(self) -> None:
@@ -171,12 +170,12 @@ class SlurmBackend:
         fate: Fate,
         reason: str,
     ) -> Iterator[Result]:
-        """Yield the results of an order, and take it off the list unless it is tried again."""
+        """Yield the results of an order, and take it off the list or put it at the list's end."""
         spec = order.run or order.target
+        del waiting[order.key]
         if fate.is_again:
-            context.log.info(f"{order.key}: {reason}; trying once more")
-        else:
-            del waiting[order.key]
+            context.log.info(f"{order.key} is tried again: {reason}")
+            waiting[order.key] = order._replace(kinds=order.kinds[len(fate.results) :])
         if fate.died and not isinstance(spec, Gallery):
             records.write_failure(self._store, spec, reason)
         yield from fate.results

@@ -47,6 +47,11 @@ class Fate(NamedTuple):
     is_again: bool = False
     died: bool = False
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether the last result is a failure."""
+        return bool(self.results) and self.results[-1].failure is not None
+
 
 def fates(
     store: Store,
@@ -111,7 +116,7 @@ def why(job: Job, dtype: Dtype, tag: SlurmTag) -> str:
     code, _, signal = (job.end.code or "0:0").partition(":")
     match job.end.state:
         case "REFUSED":
-            return f"sbatch refused the job: {job.words}; asked for {' '.join(tag.sbatch())}"
+            return f"no job was submitted ({job.words}); asked for {' '.join(tag.sbatch())}"
         case "TIMEOUT":
             return (
                 f"{name} ran over its walltime of {tag.walltime}; "
