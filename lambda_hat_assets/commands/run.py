@@ -103,7 +103,7 @@ def _drawn(store: Store, card: Card, gallery: Gallery) -> bool:
     """Make the gallery in a worker, unless it is there, and say where it is."""
     end: Event = {"event": "done"}
     if not is_current(store, gallery):
-        tag = card.tags.float64
+        tag = card.local[0]
         with WorkerClient(store.root, tag.argv(), tag.environment("float64")) as client:
             for event in client.run([request("gallery", gallery)]):
                 end = event
