@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lambda_hat_core.custom import CustomTarget
+    from lambda_hat_core.llc import Llc, estimate_llc
 
-__all__ = ["CustomTarget"]
+__all__ = ["CustomTarget", "Llc", "estimate_llc"]
 
-_HOMES = {"CustomTarget": "custom"}
+_HOMES = {"CustomTarget": "custom", "Llc": "llc", "estimate_llc": "llc"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ import inspect
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -47,11 +47,15 @@ class CustomTarget:
 
 @dataclass(frozen=True)
 class CustomLoss(Potential):
-    """A user's loss on flat vectors, equal by where it came from."""
+    """A user's loss on flat vectors, equal by where it came from.
 
-    factory: str
-    source: str
-    arguments: str
+    Attributes:
+        identity: two losses that compute different numbers have different ones.
+        function: `loss(params, batch)`.
+        rebuild: from the flat vector to `params`.
+    """
+
+    identity: Hashable
     function: Callable[[Any, Any], Any] = field(compare=False)
     rebuild: Callable[[Weights], Any] = field(compare=False)
 
@@ -67,24 +71,31 @@ def prepare(spec: Custom, seed: int) -> Problem:
         ValueError: naming the factory, what it did, the rule and the way out.
     """
     made = _call(spec, seed)
-    arrays, rebuild = _flatten(spec.factory, made.params)
+    source = source_sha256(spec.factory.partition(":")[0])
+    identity = (spec.factory, source, json.dumps([seed, spec.kwargs], sort_keys=True))
+    return problem_of(made, f"model.factory {spec.factory}", identity)
+
+
+def problem_of(made: CustomTarget, maker: str, identity: Hashable) -> Problem:
+    """Return the problem of a target that `maker` made; its loss is known by `identity`.
+
+    Raises:
+        ValueError: naming the maker, what it did, the rule and the way out.
+    """
+    if not isinstance(made.n, int) or made.n < 1:
+        raise _refuse(maker, f"has n = {made.n!r}", "n is a positive integer")
+    arrays, rebuild = _flatten(maker, made.params)
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
     start = join(shapes, {name: jnp.asarray(a, float) for name, a in arrays.items()})
-    data = _checked_data(spec.factory, made)
-    loss = CustomLoss(
-        spec.factory,
-        source_sha256(spec.factory.partition(":")[0]),
-        json.dumps([seed, spec.kwargs], sort_keys=True),
-        made.loss,
-        rebuild,
-    )
-    _check_loss(spec.factory, loss, start, data)
+    data = _checked_data(maker, made)
+    loss = CustomLoss(identity, made.loss, rebuild)
+    _check_loss(maker, loss, start, data)
     claim = None if made.llc_known is None else float(made.llc_known)
     return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim)
 
 
-def _refuse(factory: str, did: str, rule: str) -> ValueError:
-    return ValueError(f"model.factory {factory} {did}; {rule}")
+def _refuse(maker: str, did: str, rule: str) -> ValueError:
+    return ValueError(f"{maker} {did}; {rule}")
 
 
 @cache
@@ -98,34 +109,33 @@ def _module(name: str, source: str) -> Any:
 
 
 def _call(spec: Custom, seed: int) -> CustomTarget:
+    maker = f"model.factory {spec.factory}"
     name, _, function = spec.factory.partition(":")
     way_out = "put the module in the working directory or on PYTHONPATH"
     try:
         source = source_sha256(name)
         module = _module(name, source)
     except (ImportError, SyntaxError) as error:
-        raise _refuse(spec.factory, f"cannot be imported ({error})", way_out) from error
+        raise _refuse(maker, f"cannot be imported ({error})", way_out) from error
     if spec.source_sha256 not in (None, source):
         did = f"has source {source[:12]}, but the plan was made with {spec.source_sha256[:12]}"
-        raise _refuse(spec.factory, did, "plan again") from None
+        raise _refuse(maker, did, "plan again") from None
     factory = getattr(module, function, None)
     if not callable(factory):
-        raise _refuse(spec.factory, "is not a function of that module", "check its name")
+        raise _refuse(maker, "is not a function of that module", "check its name")
     key = stream(seed, "factory")
     try:
         inspect.signature(factory).bind(key, **spec.kwargs)
     except TypeError as error:
         did = f"does not take (key, **{spec.kwargs}) ({error})"
-        raise _refuse(spec.factory, did, "correct model.kwargs") from error
+        raise _refuse(maker, did, "correct model.kwargs") from error
     made = factory(key, **spec.kwargs)
     if not isinstance(made, CustomTarget):
         raise _refuse(
-            spec.factory,
+            maker,
             f"returned a {type(made).__name__}",
             "it must return lambda_hat_core.CustomTarget(params, loss, data, n)",
         )
-    if not isinstance(made.n, int) or made.n < 1:
-        raise _refuse(spec.factory, f"returned n = {made.n!r}", "n is a positive integer")
     return made
 
 
@@ -133,22 +143,22 @@ def _is_module(node: Any) -> bool:
     return isinstance(node, eqx.Module)
 
 
-def _flatten(factory: str, params: Any) -> tuple[dict[str, Array], Callable[[Weights], Any]]:
+def _flatten(maker: str, params: Any) -> tuple[dict[str, Array], Callable[[Weights], Any]]:
     """Return the float arrays by name, and how to put a flat vector back in their places."""
     rule = "params hold float arrays; keep other arrays in data or in the loss"
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
         if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
             where = jax.tree_util.keystr(path) or "themselves"
-            did = f"returned params whose leaf {where} is {type(leaf).__name__} {leaf!r}"
-            raise _refuse(factory, did[:200], rule)
+            did = f"has params whose leaf {where} is {type(leaf).__name__} {leaf!r}"
+            raise _refuse(maker, did[:200], rule)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.floating):
             where = jax.tree_util.keystr(path)
-            raise _refuse(factory, f"returned params with a {leaf.dtype} array at {where}", rule)
+            raise _refuse(maker, f"has params with a {leaf.dtype} array at {where}", rule)
     floats, static = eqx.partition(params, eqx.is_inexact_array)
     paths, treedef = jax.tree_util.tree_flatten_with_path(floats)
     if not paths:
-        raise _refuse(factory, "returned params without a float array", rule)
+        raise _refuse(maker, "has params without a float array", rule)
     arrays = {jax.tree_util.keystr(path) or "w": jnp.asarray(leaf) for path, leaf in paths}
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
 
@@ -158,26 +168,26 @@ def _flatten(factory: str, params: Any) -> tuple[dict[str, Array], Callable[[Wei
     return arrays, rebuild
 
 
-def _checked_data(factory: str, made: CustomTarget) -> Batch:
+def _checked_data(maker: str, made: CustomTarget) -> Batch:
     if made.data is None:
         return None
     rule = f"data is None or a tuple of arrays whose leading axis is n = {made.n}"
     if not isinstance(made.data, tuple) or not made.data:
-        raise _refuse(factory, f"returned data of type {type(made.data).__name__}", rule)
+        raise _refuse(maker, f"has data of type {type(made.data).__name__}", rule)
     data = tuple(jnp.asarray(array) for array in made.data)
     for i, array in enumerate(data):
         if array.ndim == 0 or array.shape[0] != made.n:
-            raise _refuse(factory, f"returned data[{i}] of shape {array.shape}", rule)
+            raise _refuse(maker, f"has data[{i}] of shape {array.shape}", rule)
         if not bool(jnp.all(jnp.isfinite(array))):
-            did = f"returned data[{i}] that holds NaN or infinite numbers"
-            raise _refuse(factory, did, "every number must be finite")
+            did = f"has data[{i}] that holds NaN or infinite numbers"
+            raise _refuse(maker, did, "every number must be finite")
     return tuple(
         array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
         for array in data
     )
 
 
-def _check_loss(factory: str, loss: CustomLoss, start: Weights, data: Batch) -> None:
+def _check_loss(maker: str, loss: CustomLoss, start: Weights, data: Batch) -> None:
 
     @eqx.filter_jit
     def evaluate(w: Weights, batch: Batch) -> Array:
@@ -186,7 +196,7 @@ def _check_loss(factory: str, loss: CustomLoss, start: Weights, data: Batch) -> 
     value = evaluate(start, data)
     if value.shape != ():
         did = f"has a loss that returns shape {value.shape}"
-        raise _refuse(factory, did, "loss(params, batch) returns a scalar, the mean over rows")
+        raise _refuse(maker, did, "loss(params, batch) returns a scalar, the mean over rows")
     if not math.isfinite(float(value)):
         did = f"has a loss of {float(value)} at its params"
-        raise _refuse(factory, did, "the loss must be finite there")
+        raise _refuse(maker, did, "the loss must be finite there")

@@ -176,7 +176,7 @@ REFUSED = {
     "a_list": ("data of type list", "tuple of arrays"),
     "vector": ("returns shape (2,)", "scalar, the mean over rows"),
     "infinite": ("a loss of inf", "must be finite"),
-    "no_examples": ("returned n = 0", "positive integer"),
+    "no_examples": ("has n = 0", "positive integer"),
 }
 
 
