@@ -58,7 +58,7 @@ def estimate_llc(
     settings: Mapping[str, Any] | None = None,
     posterior: Mapping[str, Any] | None = None,
     seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] = samplers.silent,
 ) -> Llc:
     """Estimate the LLC at `params`, which should be a minimum, and judge the estimate.
 
@@ -110,8 +110,7 @@ def estimate_llc(
         "is_minimum": not found.reasons,
         "audit_reasons": list(found.reasons),
     }
-    told = {} if progress is None else {"progress": progress}
-    trace = samplers.sample(localised(target, run.posterior), run, **told)
+    trace = samplers.sample(localised(target, run.posterior), run, progress=progress)
     return Llc(estimate(trace, meta), trace)
 
 

@@ -81,7 +81,8 @@ def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> drive.Monitor:
     )
 
 
-def _silent(said: object) -> None:
+def silent(said: object) -> None:
+    """Tell nobody."""
     del said
 
 
@@ -89,8 +90,8 @@ def sample(
     posterior: Posterior,
     run: RunSpec,
     *,
-    progress: Callable[[drive.Progress], None] = _silent,
-    log: Callable[[str], None] = _silent,
+    progress: Callable[[drive.Progress], None] = silent,
+    log: Callable[[str], None] = silent,
     checkpoint: drive.Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trace:
