@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets import checks
+from lambda_hat_assets.assets.common import TARGETS_KEY
 from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.fields import ANALYSIS, RUN, TARGET, Fields, pick
 from lambda_hat_assets.project import Project, code_version
@@ -63,11 +64,30 @@ def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Eve
         partition=result.key,
         description=project.labels[result.key],
         metadata=_metadata(project, result),
-        tags={"dagster/data_version": result.key, "dagster/code_version": code_version()},
+        tags=_versions(project, asset, result),
     )
     record = result.record
     found = [checks.audit(record)] if result.kind == "targets" else record.get("checks", [])
     yield from checks.evaluations(asset, result.key, found)
+
+
+def _versions(project: Project, asset: dg.AssetKey, result: Result) -> dict[str, str]:
+    """Return what tells Dagster that a partition is what its id says, whenever its source was made.
+
+    An id is the version of its content, and the source's id is hashed in it. Without the pointer to
+    an event of the source, which may not exist, Dagster would not read the source's version.
+    """
+    tags = {"dagster/data_version": result.key, "dagster/code_version": code_version()}
+    if result.kind == "targets":
+        return tags
+    source, version = TARGETS_KEY, project.runs[result.key].target
+    if result.kind == "analyses":
+        source, version = dg.AssetKey(["runs", asset.path[-1]]), result.key
+    name = source.to_user_string()
+    return tags | {
+        f"dagster/input_data_version/{name}": version,
+        f"dagster/input_event_pointer/{name}": "NULL",
+    }
 
 
 def _metadata(project: Project, result: Result) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets.assets.common import RESULTS_KEY
+from lambda_hat_assets.fields import ANALYSIS
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_core import records, sql
 
@@ -16,7 +17,10 @@ _TYPES = {"text": "string", "int": "int", "real": "float", "texts": "list", "tim
 def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:
     """Return the asset that writes llc.duckdb anew."""
     columns = [
-        dg.TableColumn(name, type=_TYPES[kind]) for name, kind in records.SCHEMAS["llc"].items()
+        dg.TableColumn(
+            name, type=_TYPES[kind], description=ANALYSIS[name][1] if name in ANALYSIS else None
+        )
+        for name, kind in records.SCHEMAS["llc"].items()
     ]
 
     @dg.asset(

@@ -146,7 +146,7 @@ def llc_job(
         logger_defs={"console": console},
         config=QUIET,
         description="Make everything an experiment names and does not have: targets, runs, "
-        "analyses and the table.",
+        "analyses, its gallery and the table.",
     )
     def llc():
         experiment, shared = plan()

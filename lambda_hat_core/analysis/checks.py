@@ -116,7 +116,7 @@ def _certificate_text(estimate: Estimate) -> str:
     if estimate.v_m is None:
         return "V_M was not computed"
     error = estimate.v_m_se or 0.0
-    text = f"V_M = {plus_minus(estimate.v_m, error)}"
+    text = f"V_M = {plus_minus(estimate.v_m, error)}, to be within {verdict.V_M_TOLERANCE} of 1"
     if error > verdict.V_M_TOLERANCE:
         return f"{text}: too noisy to see a deviation of {verdict.V_M_TOLERANCE}"
     return text

@@ -83,6 +83,12 @@ def estimate_words(row: Row) -> str:
     return plus_minus(row.facts["llc"], row.facts["llc_se"])
 
 
+def cell_words(row: Row, name: str) -> str:
+    """Return what a row's cell of a column says, nothing where the field is null."""
+    (column,) = (column for column in COLUMNS if column.name == name)
+    return "" if row.facts.get(name) is None else column.text(row.facts)
+
+
 def many(count: int, noun: str, nouns: str | None = None) -> str:
     """Return a count with its noun, in the plural where there is not just one."""
     return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"

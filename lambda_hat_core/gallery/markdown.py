@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from lambda_hat_core.gallery.columns import count_words, estimate_words
+from lambda_hat_core.gallery.columns import cell_words, count_words, estimate_words
 from lambda_hat_core.gallery.rows import Row
 
 _MOST_ROWS = 40
+_SHOWN = ("llc_known", "llc_oracle", "work_fge", "wall_s")
 
 
 def table(rows: Sequence[Row], labels: dict[str, str]) -> str:
@@ -20,10 +21,10 @@ def table(rows: Sequence[Row], labels: dict[str, str]) -> str:
         "|---|---|--:|--:|--:|---|--:|--:|",
     ]
     for row in rows[:_MOST_ROWS]:
-        cells = [labels[row.member.target], row.member.label, estimate_words(row)]
-        cells += [_number(row, "llc_known"), _number(row, "llc_oracle")]
-        cells.append("; ".join([f"**{row.verdict}**", *row.reasons]))
-        cells += [_number(row, "work_fge", 3), _number(row, "wall_s", 3)]
+        known, oracle, work, seconds = (cell_words(row, name) for name in _SHOWN)
+        verdict = "; ".join([f"**{row.verdict}**", *row.reasons])
+        names = [labels[row.member.target], row.member.label, estimate_words(row)]
+        cells = [*names, known, oracle, verdict, work, seconds]
         lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
     if len(rows) > _MOST_ROWS:
         lines.append(f"\n{len(rows) - _MOST_ROWS} more runs are in the page.")
@@ -51,11 +52,6 @@ def document(
 def picture(path: str, words: str) -> str:
     """Return an image with a description that cannot end it early."""
     return f"![{words.replace('[', '(').replace(']', ')')}]({path})"
-
-
-def _number(row: Row, name: str, digits: int = 4) -> str:
-    value = row.facts.get(name)
-    return "" if value is None else f"{value:.{digits}g}"
 
 
 def _escaped(text: str) -> str:

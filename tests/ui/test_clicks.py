@@ -23,7 +23,7 @@ EXPERIMENT = {
         {"model": {"kind": "quadratic", "d": 2}, "data": {"n_data": 1000}, "seed": seed}
         for seed in range(3)
     ],
-    "samplers": [{"name": "nuts", "overrides": {"n_draws": 150, "n_burn": 50, "n_warmup": 60}}],
+    "samplers": [{"name": "mala", "overrides": {"n_draws": 150, "n_burn": 50, "n_warmup": 60}}],
     "posterior": {"gamma": 10.0},
 }
 PATIENCE = 300.0
@@ -149,25 +149,25 @@ def test_everything_by_clicking(page, ui, shot):
     wait_for(lambda: answers(page, ui), "the web server")
     look_at_the_graph(page, ui, shot, "1_graph")
     target, run = planned(ui)
-    targets, nuts = f"{ui.url}/assets/targets", f"{ui.url}/locations/lambda_hat_assets/jobs/nuts"
+    targets, mala = f"{ui.url}/assets/targets", f"{ui.url}/locations/lambda_hat_assets/jobs/mala"
 
     page.goto(targets)
     launch_one(page, "Materialize…", target)
     wait_for(lambda: materialised(page, ui, "targets") == 1, "the first target")
     assert made(ui, "targets") == [target]
-    page.goto(nuts)
+    page.goto(mala)
     launch_one(page, "Materialize all…", run)
     page.goto(targets)
     launch_missing(page, "Materialize…")
-    wait_for(lambda: materialised(page, ui, "analyses", "nuts") == 1, "the first analysis")
+    wait_for(lambda: materialised(page, ui, "analyses", "mala") == 1, "the first analysis")
     assert made(ui, "analyses") == [run]
     wait_for(lambda: materialised(page, ui, "targets") == 3, "the other targets")
 
-    page.goto(nuts)
+    page.goto(mala)
     launch_missing(page, "Materialize all…")
     look_at_an_analysis(page, ui, run, shot)
-    wait_for(lambda: materialised(page, ui, "analyses", "nuts") == 3, "the other analyses")
-    assert materialised(page, ui, "runs", "nuts") == 3
+    wait_for(lambda: materialised(page, ui, "analyses", "mala") == 3, "the other analyses")
+    assert materialised(page, ui, "runs", "mala") == 3
     look_at_the_plots(page, ui, shot)
 
     page.goto(f"{ui.url}/assets/galleries")
@@ -191,14 +191,14 @@ def planned(ui):
 
 def look_at_the_graph(page, ui, shot, name):
     page.goto(f"{ui.url}/asset-groups")
-    for group in ("targets", "nuts", "results"):
+    for group in ("targets", "mala", "results"):
         page.get_by_text(group, exact=True).locator("visible=true").first.wait_for()
     page.get_by_text("fetching statuses").first.wait_for(state="hidden")
     shot(page, name)
 
 
 def look_at_an_analysis(page, ui, run, shot):
-    page.goto(f"{ui.url}/assets/analyses/nuts?view=partitions&partition={run}")
+    page.goto(f"{ui.url}/assets/analyses/mala?view=partitions&partition={run}")
     page.get_by_text("r_hat", exact=True).first.wait_for()
     shot(page, "2_analysis")
     row = page.locator("tr", has=page.get_by_text("trace", exact=True))
@@ -210,7 +210,7 @@ def look_at_an_analysis(page, ui, run, shot):
 
 
 def look_at_the_plots(page, ui, shot):
-    page.goto(f"{ui.url}/assets/analyses/nuts")
+    page.goto(f"{ui.url}/assets/analyses/mala")
     page.get_by_role("button", name="Plots").click()
     page.locator("canvas").first.wait_for()
     page.get_by_text("llc_se", exact=True).first.wait_for()
