@@ -6,6 +6,7 @@ views. Imports DuckDB inside functions.
 
 import hashlib
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ _GLOBS: dict[str, tuple[records.Table, str]] = {
 def refresh(store: Store) -> Path:
     """Write llc.duckdb anew and put it in place; readers of the old one are not disturbed."""
     path = store.root / DATABASE
+    _write_seeds(store, _GLOBS)
     views = _views(store)
     files.write_atomic(path, lambda tmp: _build(views, tmp))
     return path
@@ -145,9 +147,7 @@ def _fingerprint(views: dict[records.Table, str]) -> str:
 
 def _views(store: Store) -> dict[records.Table, str]:
     """Return the statement that creates each view, with absolute paths; seeds are made."""
-    for source, (table, _) in _GLOBS.items():
-        if not _seed(store, source).exists():
-            records.write(table, [], _seed(store, source))
+    _write_seeds(store, [source for source in _GLOBS if not _seed(store, source).exists()])
     return {
         table: f"CREATE VIEW {table} AS {_llc(store) if table == 'llc' else _plain(store, table)}"
         for table in records.SCHEMAS
@@ -173,6 +173,12 @@ def _llc(store: Store) -> str:
 def _read(store: Store, source: str) -> str:
     root = re.sub(r"([*?[])", r"[\1]", str(store.root))
     return f"read_parquet({_quoted(f'{root}/{_GLOBS[source][1]}')})"
+
+
+def _write_seeds(store: Store, sources: Iterable[str]) -> None:
+    """Write the empty files of some sources, with the columns that this code knows."""
+    for source in sources:
+        records.write(_GLOBS[source][0], [], _seed(store, source))
 
 
 def _seed(store: Store, source: str) -> Path:

@@ -29,11 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print targets, runs and totals."""
+    from lambda_hat_core import sql
     from lambda_hat_core.forecast import forecast, history
     from lambda_hat_core.plan.plan import load_plan
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
     store = open_store()
+    if not sql.is_fresh(store):
+        sql.refresh(store)
     known = history(store)
     targets = [(id, _target_state(store, id), plan.labels[id]) for id in plan.targets]
     _table(["target", "state", "what"], [(t, s.word, w) for t, s, w in targets], args.all)

@@ -198,3 +198,15 @@ def test_five_thousand_runs_are_queried_in_two_seconds(store):
     began = time.process_time()
     assert sql.query(store, "SELECT count(*), avg(llc) FROM llc").rows == [(5000, 1.0)]
     assert time.process_time() - began < 2 * (os.cpu_count() or 1)
+
+
+def test_a_store_of_an_older_version_gets_the_columns_that_are_new(store, monkeypatch):
+    older = {name: kind for name, kind in records.SCHEMAS["trials"].items() if name != "study"}
+    with monkeypatch.context() as before:
+        before.setitem(records.SCHEMAS, "trials", older)
+        sql.refresh(store)
+        assert sql.is_fresh(store)
+    assert not sql.is_fresh(store)
+    sql.refresh(store)
+    assert sql.is_fresh(store)
+    assert sql.query(store, "SELECT study FROM trials").rows == []
