@@ -1,5 +1,8 @@
 import json
 import math
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -143,6 +146,30 @@ def test_a_kill_loses_no_trial_and_runs_none_twice(tmp_path, dies_after):
     torn, _ = conducted(tmp_path / "torn", runner, study_spec())
     assert facts(torn) == facts(whole)
     assert len(runner.ended) == len(set(runner.ended)) >= finished
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.core.test_tuning import conducted, study_spec
+from tests.core.tuning_fakes import FakeRunner
+folder = Path(sys.argv[1])
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+conducted(folder, FakeRunner(dies_after=45, die=die, folder=folder), study_spec(), journal=False)
+"""
+
+
+def test_kill_9_and_the_same_command_again(tmp_path):
+    whole, _ = conducted(tmp_path, FakeRunner(), study_spec())
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    ended = (tmp_path / "ended.txt").read_text().split()
+    assert len(ended) >= 2
+    torn, told = conducted(tmp_path, FakeRunner(folder=tmp_path), study_spec(), journal=False)
+    assert facts(torn) == facts(whole)
+    assert 0 < len(told) < len(whole.trials)
+    again = (tmp_path / "ended.txt").read_text().split()
+    assert again[: len(ended)] == ended and len(set(again)) == len(again)
 
 
 def test_more_trials_continue_a_study(tmp_path):
