@@ -64,9 +64,12 @@ def _trials(store: Store) -> dict[str, set[str]]:
 
     found: dict[str, set[str]] = {}
     for path in sorted((store.root / "tuning").glob("[!._]*/trials.parquet")):
-        runs = parquet.read_table(path, columns=["run_id"])["run_id"].to_pylist()
+        listed = parquet.read_table(path, columns=["run_id"])["run_id"].to_pylist()
+        reference = _json(path.with_name("reference.json"))
+        runs = [run for text in filter(None, listed) for run in text.split()]
+        runs += [reference[name] for name in ("run_id", "checked_by") if reference.get(name)]
         ids = found.setdefault(f"tuning/{path.parent.name}", set())
-        for run in filter(None, runs):
+        for run in runs:
             spec = _json(store.path("runs", run) / SPEC)
             ids.update({run, spec["target"]} if spec else {run})
     return found

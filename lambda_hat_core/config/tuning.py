@@ -83,7 +83,10 @@ class Concurrency(Frozen):
         default=4,
         description="trials in flight: number k is asked for once number k - batch_size is told",
     )
-    per_executor: PerExecutor = PerExecutor()
+    per_executor: PerExecutor = Field(
+        default=PerExecutor(),
+        description="{float32: n, float64: n}, trials of each dtype at once; null: the card's",
+    )
 
 
 class SearchSampler(Frozen):
@@ -122,6 +125,17 @@ class ReferenceEntry(Frozen):
     allow_uncertified: bool = Field(
         default=False, description="tune against a reference that is not certified, and say so"
     )
+
+
+PARTS: dict[str, type[Frozen]] = {
+    "objective": Objective,
+    "concurrency": Concurrency,
+    "sampler": SearchSampler,
+    "pruner": Pruner,
+    "budget": Budget,
+    "reference": ReferenceEntry,
+}
+"""The sections of a tuning file that are mappings of their own."""
 
 
 class TuneFile(Frozen):

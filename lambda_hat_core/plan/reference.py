@@ -13,6 +13,7 @@ from lambda_hat_core.config.experiment import ExperimentFile, SamplerEntry, Targ
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS
 from lambda_hat_core.config.training import Training
+from lambda_hat_core.config.tuning import DISTRIBUTIONS, PARTS, TuneFile
 from lambda_hat_core.plan.errors import one_line
 from lambda_hat_core.plan.targets import DATA, MODELS
 
@@ -70,6 +71,12 @@ def reference() -> str:
         _section("`teacher`", Teacher),
         _section("`training`", Training),
         _family("name", "Samplers", SAMPLERS),
+        _section("Tuning files", TuneFile, note=" Under `config/tune/`; see docs/tuning.md."),
+        *(_section(f"`{key}` of a tuning file", model, level=3) for key, model in PARTS.items()),
+        *(
+            _section(f"`dist: {name}` of a searched parameter", model, level=3)
+            for name, model in DISTRIBUTIONS.items()
+        ),
     ]
     return "\n".join(parts)
 
@@ -89,7 +96,7 @@ def _section(title: str, model: type[BaseModel], *, level: int = 2, note: str = 
         f"| `{name}` | {_cell(_type(properties[name]))} | {_cell(_default(model, name))} "
         f"| {_cell(field.description or '')} |"
         for name, field in model.model_fields.items()
-        if name != "kind"
+        if name not in ("kind", "dist")
     ]
     table = ["| key | type | default | meaning |", "|---|---|---|---|", *rows]
     words = one_line(inspect.getdoc(model) or "")
@@ -104,7 +111,8 @@ def _default(model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     if field.is_required():
         return "required"
-    return f"`{json.dumps(field.get_default(call_default_factory=True))}`"
+    default = field.get_default(call_default_factory=True)
+    return "see there" if isinstance(default, BaseModel) else f"`{json.dumps(default)}`"
 
 
 _WORDS = {"object": "mapping", "string": "text", "boolean": "`true`, `false`"}
@@ -116,6 +124,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " or ".join(_type(option) for option in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "$ref" in schema:
+        return "mapping"
     if "const" in schema:
         return f"`{schema['const']}`"
     kind = schema.get("type", "any")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,15 +23,6 @@ from lambda_hat_core.plan.spaces import Space, read_space
 from lambda_hat_core.plan.targets import Draft, read_target
 
 VARIABLE = "LAMBDA_HAT_TUNE"
-
-_PARTS: dict[str, type[Frozen]] = {
-    "objective": tuning.Objective,
-    "concurrency": tuning.Concurrency,
-    "sampler": tuning.SearchSampler,
-    "pruner": tuning.Pruner,
-    "budget": tuning.Budget,
-    "reference": tuning.ReferenceEntry,
-}
 
 
 class Problem(NamedTuple):
@@ -133,12 +125,12 @@ def _settings(content: Mapping[str, Any], place: Place) -> TuneFile:
     """Validate part by part, so that a mistake is named by its full path."""
     problems = Problems()
     values: dict[str, Any] = dict(content)
-    for name, model in _PARTS.items():
+    for name, model in tuning.PARTS.items():
         if name in values:
             with problems:
                 values[name] = _part(values[name], place.key(name), name, model)
     with problems:
-        whole = {key: value for key, value in values.items() if key not in _PARTS}
+        whole = {key: value for key, value in values.items() if key not in tuning.PARTS}
         validate(inline("tuning", whole, place), TuneFile)
     problems.raise_any()
     return TuneFile.model_validate(values)
@@ -151,7 +143,11 @@ def _part(value: Any, place: Place, name: str, model: type[Frozen]) -> Frozen:
     if name == "concurrency" and isinstance(values.get("per_executor"), Mapping):
         part = inline("per_executor", values["per_executor"], place.key("per_executor"))
         values["per_executor"] = validate(part, tuning.PerExecutor)
-    return validate(inline(name, values, place), model)
+    found = validate(inline(name, values, place), model)
+    if isinstance(found, tuning.SearchSampler) and found.type == "gp" and not find_spec("torch"):
+        rule = "Gaussian processes need torch, which is not installed"
+        raise place.key("type").error(rule, "install torch, or write tpe", "gp")
+    return found
 
 
 def _single(posterior: Section) -> None:

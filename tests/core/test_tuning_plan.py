@@ -150,11 +150,13 @@ def test_a_malformed_space_is_one_line_with_parameter_and_rule(tmp_path, name):
         ("problems.0.name=a/b", "a name of letters"),
         ("problems.1.seed=1", "there are 1 entries"),
         ("pruner=median", "a mapping"),
+        ("sampler.type=gp", 'sampler.type is "gp": Gaussian processes need torch'),
         ("problem=3", "problem is 3: no such key; did you mean problems"),
         ("tune", "not of the form key=value"),
     ],
 )
-def test_other_mistakes_are_lines_too(tmp_path, word, said):
+def test_other_mistakes_are_lines_too(tmp_path, monkeypatch, word, said):
+    monkeypatch.setattr("lambda_hat_core.plan.tuning.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, FILE, word)
     assert said in caught.value.lines[0]
