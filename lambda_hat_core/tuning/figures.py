@@ -59,7 +59,8 @@ def history(trials: Sequence[FrozenTrial], title: str) -> Figure:
         best = min(best, value)
         line.append(best)
     numbers = [number for number, _ in done]
-    axes.step(numbers, line, where="post", color=_BEST, linewidth=1.5)
+    last = max(trial.number for trial in trials)
+    axes.step([*numbers, last], [*line, line[-1]], where="post", color=_BEST, linewidth=1.5)
     axes.scatter(numbers, [value for _, value in done], s=18, color=style.PALETTE[0], zorder=3)
     low, _ = axes.get_ylim()
     for state in (TrialState.PRUNED, TrialState.FAIL):

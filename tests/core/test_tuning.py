@@ -3,6 +3,7 @@ import math
 import signal
 import subprocess
 import sys
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
@@ -261,3 +262,16 @@ def test_figures_of_a_study_without_results_say_so(tmp_path):
 
     study, _ = conducted(tmp_path, FakeRunner(lambda spec: "no"), study_spec(), n_trials=2)
     assert len(draw(study, "sgld on a hill", None, tmp_path / "figures")) == 4
+
+
+def test_optuna_dashboard_opens_the_same_database(tmp_path):
+    from optuna_dashboard import wsgi
+
+    conducted(tmp_path, FakeRunner(), study_spec(), n_trials=2, journal=False)
+    app = wsgi(f"sqlite:///{tmp_path / 'study.db'}")
+    environ = {"PATH_INFO": "/api/studies"}
+    setup_testing_defaults(environ)
+    said = []
+    (body,) = app(environ, lambda status, *rest: said.append(status))
+    (summary,) = json.loads(body)["study_summaries"]
+    assert said == ["200 OK"] and summary["study_name"] == study_spec().id
