@@ -7,7 +7,8 @@ from typing import NamedTuple
 from lambda_hat_assets.card import Card, LocalTag
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.plan.errors import ConfigError, Place, Problems
-from lambda_hat_core.plan.tuning import VARIABLE, TunePlan, load_all, load_tuning
+from lambda_hat_core.plan.read import resolve
+from lambda_hat_core.plan.tuning import VARIABLE, TunePlan, load_tuning
 from lambda_hat_core.store import Store
 from lambda_hat_core.tuning.payloads import Payloads
 from lambda_hat_core.worker_client import WorkerClient
@@ -50,9 +51,22 @@ class Studies(NamedTuple):
 def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
     """Read every tuning file; without LAMBDA_HAT_TUNE a missing default is no mistake."""
     wanted = environment.get(VARIABLE, DEFAULT)
-    plans, _, mistakes = load_all(wanted, config)
-    if VARIABLE not in environment and not (config / "tune" / f"{DEFAULT}.yaml").exists():
-        mistakes.pop(DEFAULT, None)
+    folder = config / "tune"
+    files = sorted(folder.glob("*.yaml"))
+    plans: dict[str, TunePlan] = {}
+    mistakes: dict[str, str] = {}
+    try:
+        chosen = resolve(wanted, folder, "tuning plan", VARIABLE)
+        files = [chosen, *(file for file in files if not file.samefile(chosen))]
+    except ConfigError as error:
+        if VARIABLE in environment or files:
+            mistakes[wanted] = str(error)
+    for file in files:
+        try:
+            plan = load_tuning(file, config)
+            plans.setdefault(plan.name, plan)
+        except ConfigError as error:
+            mistakes[file.stem] = str(error)
     return Studies(plans, wanted, mistakes, config)
 
 

@@ -25,7 +25,7 @@ LESS_MEMORY = "lower n_chains or batch_size, or max_concurrent in the compute ca
 
 
 class Stopped(Exception):
-    """Raised by a progress callback to end a run: nothing of it is kept, and it did not fail."""
+    """Raised by a progress callback: nothing of the run is kept, and it did not fail."""
 
 
 class Outcome(NamedTuple):
@@ -71,7 +71,7 @@ def sample_run(
         spec: the run.
         target: its target.
         log: told a line at a time; the lines are kept in log.txt.
-        progress: given a `samplers.drive.Progress` at the end of every chunk; may raise `Stopped`.
+        progress: given a `samplers.drive.Progress` a chunk; may raise `Stopped`.
     """
 
     def make(folder: Path) -> None:
@@ -109,18 +109,8 @@ def sample_run(
             from lambda_hat_core.vi.tensorboard import write_tensorboard
 
             write_tensorboard(trace, folder / "tensorboard")
-        facts = {
-            "work": trace.work,
-            "work_fge": trace.work_fge,
-            "wall_s": trace.seconds_total,
-            "loss0": trace.loss0,
-            "nbeta": trace.nbeta,
-            "gamma": trace.gamma,
-            "n": trace.n,
-            "d": trace.d,
-            "failure": trace.failure,
-            "info": trace.info,
-        }
+        names = ("work", "work_fge", "loss0", "nbeta", "gamma", "n", "d", "failure", "info")
+        facts = {name: getattr(trace, name) for name in names} | {"wall_s": trace.seconds_total}
         _write_json(folder / "work.json", facts)
 
     try:
@@ -255,9 +245,9 @@ def _noted(store: Store, spec: TargetSpec | RunSpec) -> Iterator[None]:
     """Leave a row for SQL, and the traceback beside it, behind an exception."""
     try:
         yield
-    except Stopped:
-        raise
     except Exception as error:
+        if isinstance(error, Stopped):
+            raise
         try:
             records.write_failure(
                 store, spec, describe(error), "".join(traceback.format_exception(error))

@@ -11,7 +11,7 @@ from lambda_hat_core.config import tuning
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.tuning import ProblemSpec, StudySpec, TuneFile
-from lambda_hat_core.plan.errors import ConfigError, Place, Problems, display, suggest
+from lambda_hat_core.plan.errors import Place, Problems, display, suggest
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.overrides import changed
@@ -283,29 +283,3 @@ def _fits(method: _Method, draft: Draft) -> None:
         place = method.at._replace(path=f"search_space.{method.name}.batch_size")
         rule = f"{draft.place.path} has n_data = {n}"
         raise place.error(rule, "keep batch_size <= n_data", largest)
-
-
-def load_all(wanted: str, config_dir: Path) -> tuple[dict[str, TunePlan], str, dict[str, str]]:
-    """Return the plans of every file under `config_dir`/tune, the chosen name, and mistakes.
-
-    Nothing is raised: what is wrong is returned, one line a mistake, by file.
-    """
-    files = sorted((config_dir / "tune").glob("*.yaml"))
-    plans: dict[str, TunePlan] = {}
-    mistakes: dict[str, str] = {}
-    chosen = wanted
-    try:
-        file = resolve(wanted, config_dir / "tune", "tuning plan", VARIABLE)
-        files = [file, *(other for other in files if not other.samefile(file))]
-    except ConfigError as error:
-        mistakes[wanted] = str(error)
-    for number, file in enumerate(files):
-        try:
-            plan = load_tuning(file, config_dir)
-        except ConfigError as error:
-            mistakes[file.stem] = str(error)
-            continue
-        plans.setdefault(plan.name, plan)
-        if number == 0 and wanted not in mistakes:
-            chosen = plan.name
-    return plans, chosen, mistakes

@@ -71,6 +71,10 @@ def conduct(
         note = _accepted(found, problem.name, settings.reference.allow_uncertified)
     runner.build(problem.target)
     with store.lease("tuning", id, say):
+        earlier = references.read(store, id)
+        if earlier is not None and found is not None and earlier.run_id != found.run_id:
+            say(f"{plan.label(id)}: another reference than before, so its trials begin again")
+            files.remove(folder)
         handle = open_study(folder, id, journal=journal)
         files.write_atomic(folder / "spec.json", study.spec.model_dump_json(indent=1))
         if found is not None:

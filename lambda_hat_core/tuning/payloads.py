@@ -69,6 +69,7 @@ class Payloads:
         self._lock = threading.Lock()
         self._idle: dict[Dtype, list[WorkerClient]] = {"float32": [], "float64": []}
         self._all: list[WorkerClient] = []
+        self._closed = False
 
     def __enter__(self) -> "Payloads":
         return self
@@ -78,9 +79,14 @@ class Payloads:
 
     def close(self) -> None:
         """End every worker, whatever it is doing."""
+        with self._lock:
+            self._closed = True
+            idle = {id(client) for clients in self._idle.values() for client in clients}
         for client in self._all:
-            client.kill()
-            client.close()
+            if id(client) in idle:
+                client.close()
+            else:
+                client.kill()
 
     def build(self, target: TargetSpec) -> None:
         """Make a target.
@@ -126,7 +132,10 @@ class Payloads:
     def _ask(
         self, dtype: Dtype, requests: list[Event], listen: Steer, seconds: float | None
     ) -> Event:
-        """Return the event that ends the last request, or the first that failed."""
+        """Return the event that ends the last request, or the first that failed.
+
+        What failed for a reason that may pass is tried once more.
+        """
         client = self._take(dtype)
         late = threading.Event()
 
@@ -142,10 +151,13 @@ class Payloads:
         end: Event = {"event": "done"}
         try:
             for line in requests:
-                for event in client.run([line]):
-                    end = event
-                    if event["event"] == "progress" and line.get("steered"):
-                        client.answer(go=listen(event) is None)
+                end = self._heard(client, line, listen)
+                if (
+                    end["event"] == "failed"
+                    and end["transient"]
+                    and not (late.is_set() or self._closed)
+                ):
+                    end = self._heard(client, line, listen)
                 if end["event"] == "failed":
                     break
         finally:
@@ -155,6 +167,14 @@ class Payloads:
                 self._idle[dtype].append(client)
         if late.is_set() and end["event"] == "failed":
             return end | {"reason": f"killed: it reached no end of a chunk in {allowed:.0f} s"}
+        return end
+
+    def _heard(self, client: WorkerClient, line: Event, listen: Steer) -> Event:
+        end: Event = {}
+        for event in client.run([line]):
+            end = event
+            if event["event"] == "progress" and line.get("steered"):
+                client.answer(go=listen(event) is None)
         return end
 
     def _take(self, dtype: Dtype) -> WorkerClient:

@@ -5,6 +5,7 @@ as it is known, so that a command which follows a kill tells it and runs nothing
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from lambda_hat_core.tuning.payloads import Ran, Runner
 from lambda_hat_core.worker_client import Event
 
 _OUTCOME = "outcome"
-PRUNED, LATE = "pruned", "late"
+PRUNED, LATE, INTERRUPTED = "pruned", "late", "interrupted"
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -103,20 +104,22 @@ class Search:
     ):
         self._study, self._spec, self._target = study, spec, target
         self._reference, self._runner, self._slots, self._told = reference, runner, slots, told
+        self._stopped = threading.Event()
 
     def run(self, n_trials: int) -> None:
         """Bring the study to at least `n_trials` trials."""
         flying: dict[int, Future[Outcome]] = {}
-        with ThreadPoolExecutor(self._slots) as pool:
-            try:
-                while trial := self._next(set(flying), n_trials):
-                    flying[trial.number] = pool.submit(self._trial, trial)
-                    while len(flying) >= self._spec.batch_size:
-                        self._tell(min(flying), flying)
-                while flying:
+        pool = ThreadPoolExecutor(self._slots)
+        try:
+            while trial := self._next(set(flying), n_trials):
+                flying[trial.number] = pool.submit(self._trial, trial)
+                while len(flying) >= self._spec.batch_size:
                     self._tell(min(flying), flying)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            while flying:
+                self._tell(min(flying), flying)
+        finally:
+            self._stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _next(self, flying: set[int], n_trials: int) -> FrozenTrial | None:
         """Return a trial that a killed command left, else a new one, None at the end."""
@@ -137,29 +140,22 @@ class Search:
     def _trial(self, trial: FrozenTrial) -> Outcome:
         outcome = outcome_of(trial)
         if outcome is None:
-            outcome = _Trial(
-                self._spec, self._target, self._reference, self._runner, trial, self._study
-            ).run()
-            handle = optuna.trial.Trial(self._study, trial._trial_id)
-            handle.set_user_attr(_OUTCOME, outcome._asdict())
+            judge = Judge(self._study, self._spec, trial)
+            outcome = _Trial(self, trial, judge).run()
+            if not self._stopped.is_set():
+                handle = optuna.trial.Trial(self._study, trial._trial_id)
+                handle.set_user_attr(_OUTCOME, outcome._asdict())
         return outcome
 
 
 class _Trial:
     """One trial while it runs: seed after seed, in one thread."""
 
-    def __init__(
-        self,
-        spec: StudySpec,
-        target: TargetSpec,
-        reference: float | None,
-        runner: Runner,
-        trial: FrozenTrial,
-        study: optuna.Study,
-    ):
-        self._spec, self._target, self._reference, self._runner = spec, target, reference, runner
-        self._params = trial.params
-        self._judge = Judge(study, spec, trial)
+    def __init__(self, search: Search, trial: FrozenTrial, judge: Judge):
+        self._spec, self._target = search._spec, search._target
+        self._reference, self._runner = search._reference, search._runner
+        self._is_stopped = search._stopped.is_set
+        self._params, self._judge = trial.params, judge
         self._done: list[Measured] = []
         self._last: Measured | None = None
         self._began = time.monotonic()
@@ -199,6 +195,8 @@ class _Trial:
             """Stop what is too late or not worth its end; the end of a run is never stopped."""
             if at["done"] >= at["total"]:
                 return None
+            if self._is_stopped():
+                return INTERRUPTED
             if time.monotonic() - self._began > self._spec.trial_sec:
                 return LATE
             if at["done"] <= n_burn:
