@@ -36,6 +36,12 @@ class Checkpoint:
         bound._identity = {**self._identity, **layout}
         return bound
 
+    def beside(self, name: str) -> "Checkpoint":
+        """Return the file of this name in the same folder, for the same computation."""
+        other = Checkpoint(self.path.parent, {})
+        other.path, other._identity = self.path.with_name(f"{name}.npz"), self._identity
+        return other
+
     def save(self, chunk_index: int, arrays: Mapping[str, Any]) -> None:
         """Store what the run has after chunk `chunk_index`; arrays of plain dtypes by name."""
         buffer = io.BytesIO()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -81,6 +81,25 @@ def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> drive.Monitor:
     )
 
 
+class _Ready(NamedTuple):
+    """What every sampler needs before it adapts, with the work and the seconds it took."""
+
+    pilot: pilot.Pilot
+    loss0: float
+    work: dict[str, float]
+    seconds: float
+
+
+def _set_out(seed: int, posterior: Posterior, spec: Any, clock: Callable[[], float]) -> _Ready:
+    began = clock()
+    spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
+    loss0 = loss_at_minimum(posterior)
+    start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
+    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum)
+    work = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}
+    return _Ready(found, loss0, work, clock() - began)
+
+
 def silent(said: object) -> None:
     """Tell nobody."""
     del said
@@ -100,15 +119,14 @@ def sample(
     `log` is told, before the first draw, what the bias ledger of a minibatch sampler predicts.
     """
     spec: Any = run.sampler
-    began = clock()
     seed = run.seed
-    spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
-    loss0 = loss_at_minimum(posterior)
-    start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
-    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum)
+    known = {"posterior": posterior}
+    checkpoint = checkpoint or drive.Checkpoint()
+    ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, spec, clock))
+    began = clock() - ready.seconds
+    found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
     spectrum, start = found.spectrum, found.positions
     monitor = watch(seed, posterior, spectrum)
-    setup = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}
     if isinstance(spec, Vi):
         from lambda_hat_core.vi.run import sample_vi
 
@@ -125,7 +143,14 @@ def sample(
             progress=progress,
             clock=clock,
         )
-    tuned = build(stream(seed, "build"), posterior, spec, start=start, spectrum=spectrum)
+
+    def tune() -> tuple[Tuned, float]:
+        key = stream(seed, "build")
+        tuned = build(key, posterior, spec, start=start, spectrum=spectrum)
+        return tuned, clock() - began
+
+    tuned, seconds = checkpoint.remember("tuned", known, tune)
+    began = clock() - seconds
     for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
         log(line)
     setup["adaptation"] = tuned.work
@@ -140,7 +165,7 @@ def sample(
         thin=spec.thin,
         llc_of=lambda loss: nbeta * (loss - loss0),
         setup_work=sum(setup.values()),
-        setup_seconds=clock() - began,
+        setup_seconds=seconds,
         progress=progress,
         checkpoint=checkpoint,
         clock=clock,

@@ -5,7 +5,7 @@ depends on the chain and the draw alone, so the chunk length changes no number.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -69,7 +69,12 @@ class Monitor(eqx.Module):
 
 
 class Checkpoint:
-    """What the driver asks of a place that keeps chains between processes."""
+    """What a run asks of a place that keeps its state between processes. This one keeps nothing."""
+
+    def remember(self, name: str, known: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """Return what `make` returned the first time; `known` objects in it are not stored."""
+        del name, known
+        return make()
 
     def resume(self, states: Any) -> tuple[Any, list[dict[str, np.ndarray]], list[float]]:
         """Return stored states, chunks and chunk ends, or `states` and nothing."""

@@ -1,7 +1,8 @@
-"""The driver's checkpoint on disk: chain states and recorded chunks as one file of arrays."""
+"""A run's checkpoint on disk: what set it up, then chain states and the chunks recorded."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,10 @@ import numpy as np
 from jaxtyping import Array
 
 from lambda_hat_core import checkpoint
+from lambda_hat_core.plain import from_plain, to_plain
 from lambda_hat_core.samplers import drive
+
+_STRUCTURE = "structure"
 
 Parts = list[dict[str, np.ndarray]]
 
@@ -34,6 +38,23 @@ class DiskCheckpoint(drive.Checkpoint):
         self._file, self._every, self._clock = file, every, clock
         self._last = clock()
 
+    def remember(self, name: str, known: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """Return what `make` returned the first time; it is stored if it took long."""
+        file = self._file.beside(name)
+        stored = file.load()
+        if stored is not None:
+            arrays = stored[1]
+            try:
+                return from_plain(json.loads(str(arrays.pop(_STRUCTURE))), arrays, known)
+            except ValueError:
+                pass
+        value = make()
+        if self._is_due():
+            structure, arrays = to_plain(value, known)
+            file.save(0, {**arrays, _STRUCTURE: json.dumps(structure)})
+            self._last = self._clock()
+        return value
+
     def resume(self, states: Any) -> tuple[Any, Parts, list[float]]:
         """Return stored states, chunks and chunk ends, or `states` and nothing."""
         stored = self._file.load()
@@ -52,13 +73,16 @@ class DiskCheckpoint(drive.Checkpoint):
 
     def save(self, states: Any, parts: Parts, ends: list[float]) -> None:
         """Store the state after the last of `parts`, unless that was done a moment ago."""
-        if self._clock() - self._last < self._every:
+        if not self._is_due():
             return
         arrays = {f"state/{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
         for number, part in enumerate(parts):
             arrays |= {f"part/{number}/{column}": value for column, value in part.items()}
         self._file.save(len(parts), {**arrays, "ends": np.asarray(ends)})
         self._last = self._clock()
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._last >= self._every
 
 
 def _is_key(leaf: Array) -> bool:

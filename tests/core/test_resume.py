@@ -12,6 +12,7 @@ SIZES = {
     "nuts": {"n_draws": 60, "n_burn": 10, "n_warmup": 50},
     "sgld": {"n_draws": 60, "n_burn": 10, "thin": 2, "precond": "adam"},
     "sgnht": {"n_draws": 60, "n_burn": 10, "thin": 2},
+    "mclmc": {"n_draws": 60, "n_burn": 10},
 }
 
 
@@ -57,6 +58,32 @@ def test_killed_run_resumes_to_the_same_bits(name, tmp_path, x64):
         np.testing.assert_array_equal(getattr(resumed, field), getattr(whole, field))
     assert resumed.work == whole.work
     assert np.all(np.diff(resumed.seconds) >= 0)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_killed_after_its_set_up_it_does_not_set_up_again(name, tmp_path, x64, monkeypatch):
+    from lambda_hat_core import samplers
+    from lambda_hat_core.samplers import drive, pilot
+    from lambda_hat_core.samplers.resume import DiskCheckpoint
+
+    whole, chunks = sample(name, None)
+    file = Checkpoint(tmp_path / "run", {"spec": name})
+
+    def killed(*args, **options):
+        raise Killed
+
+    with monkeypatch.context() as change:
+        change.setattr(drive, "run_chains", killed)
+        with pytest.raises(Killed):
+            sample(name, DiskCheckpoint(file, every=0.0))
+    with monkeypatch.context() as change:
+        for module, function in ((pilot, "fly"), (samplers, "build")):
+            change.setattr(module, function, killed)
+        resumed, left = sample(name, DiskCheckpoint(file, every=0.0))
+    assert left == chunks
+    for field in ("loss", "dist2", "projections", "virial", "cumulative_fge"):
+        np.testing.assert_array_equal(getattr(resumed, field), getattr(whole, field))
+    assert resumed.info == whole.info and resumed.work == whole.work
 
 
 def test_short_run_writes_nothing(tmp_path, x64):

@@ -1,0 +1,126 @@
+"""Threads a payload against payloads at once, on this machine: `python bench/threads.py`.
+
+Two seeds of a run are made by one process after the other, or by two processes at once, with one
+or two threads each; compilation is paid before. What counts is the wall time until both are there.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from lambda_hat_assets.card import LocalTag
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.plan.plan import load_plan
+from lambda_hat_core.worker_client import WorkerClient, request
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = {"training": {"steps": 100, "polish": "none"}}
+"""Speed does not depend on where w* is."""
+
+CASES = {
+    "nuts, digits, d = 610": (
+        {
+            "model": {"depth": 1, "hidden": 8, "activation": "tanh"},
+            "data": "digits",
+            "overrides": QUICK,
+        },
+        {"name": "nuts", "overrides": {"n_draws": 100, "n_burn": 20, "n_warmup": 60}},
+    ),
+    "sgld, d = 10,213": (
+        {
+            "model": {"in_dim": 16, "widths": [92, 92], "activation": "tanh"},
+            "data": {"n_data": 1000},
+            "overrides": QUICK,
+        },
+        {"name": "sgld", "overrides": {"n_draws": 200, "n_burn": 40, "thin": 20}},
+    ),
+}
+LAYOUTS = ((1, 1), (1, 2), (2, 1), (2, 2))
+"""Payloads at once, threads each."""
+
+
+class Case:
+    """A target and runs of it that differ in their seed."""
+
+    def __init__(self, root: Path, target: dict, sampler: dict, seeds: int):
+        file = root / "threads.yaml"
+        samplers = [{**sampler, "seed": seed} for seed in range(seeds)]
+        content = {"targets": [target], "samplers": samplers}
+        file.write_text(yaml.safe_dump(content))
+        plan = load_plan(file, ROOT / "config")
+        self.target: TargetSpec
+        (self.target,) = plan.targets.values()
+        self.runs: list[RunSpec] = list(plan.runs.values())
+
+
+def asked(client: WorkerClient, stage: str, spec: TargetSpec | RunSpec, target=None) -> dict:
+    """Return the record of what a worker made.
+
+    Raises:
+        RuntimeError: if it could not.
+    """
+    end = list(client.run([request(stage, spec, target)]))[-1]
+    if end["event"] != "done":
+        raise RuntimeError(end["reason"])
+    return end["record"]
+
+
+def measure(root: Path, name: str) -> list[dict]:
+    """Return the wall seconds of two runs in every layout."""
+    case = Case(root, *CASES[name], seeds=sum(payloads + 2 for payloads, _ in LAYOUTS))
+    runs = iter(case.runs)
+    with WorkerClient(root, env=LocalTag().environment("float64")) as client:
+        asked(client, "build", case.target)
+    found = []
+    for payloads, threads in LAYOUTS:
+        environment = LocalTag(threads=threads).environment(case.runs[0].dtype)
+        clients = [WorkerClient(root, env=environment) for _ in range(payloads)]
+        for client in clients:
+            asked(client, "sample", next(runs), case.target)
+        work = [[next(runs) for _ in range(2 // payloads)] for _ in clients]
+        began = time.perf_counter()
+        both = [
+            threading.Thread(target=sampled, args=(client, specs, case.target))
+            for client, specs in zip(clients, work, strict=True)
+        ]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+        seconds = time.perf_counter() - began
+        for client in clients:
+            client.close()
+        row = {"case": name, "payloads": payloads, "threads": threads, "seconds": seconds}
+        print(" ".join(str(value) for value in row.values()), flush=True)
+        found.append(row)
+    return found
+
+
+def sampled(client: WorkerClient, specs: list[RunSpec], target: TargetSpec) -> None:
+    """Make runs one after the other."""
+    for spec in specs:
+        asked(client, "sample", spec, target)
+
+
+def main() -> None:
+    """Print the seconds of every layout, and write them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
+    options = parser.parse_args()
+    rows = []
+    for name in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += measure(Path(folder), name)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(rows)
+    table.to_parquet(options.out / "threads.parquet", index=False)
+    print(table.pivot(index="case", columns=["payloads", "threads"], values="seconds").round(1))
+
+
+if __name__ == "__main__":
+    main()
