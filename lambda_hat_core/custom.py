@@ -129,7 +129,13 @@ def _call(spec: Custom, seed: int) -> CustomTarget:
     except TypeError as error:
         did = f"does not take (key, **{spec.kwargs}) ({error})"
         raise _refuse(maker, did, "correct model.kwargs") from error
-    made = factory(key, **spec.kwargs)
+    try:
+        made = factory(key, **spec.kwargs)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        did = f"raised {type(error).__name__}: {error}"
+        raise _refuse(maker, did, "mend it; the traceback is kept beside the row") from error
     if not isinstance(made, CustomTarget):
         raise _refuse(
             maker,

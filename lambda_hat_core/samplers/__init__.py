@@ -141,6 +141,7 @@ def sample(
             setup_work=setup,
             began=began,
             progress=progress,
+            checkpoint=checkpoint,
             clock=clock,
         )
 

@@ -1,4 +1,4 @@
-"""Ascent of the ELBO by Adam: one scan of minibatch steps, restarts by vmap.
+"""Ascent of the ELBO by Adam: scans of minibatch steps, restarts by vmap.
 
 ELBO(phi) = E_q[log p(w) - log q_phi(w)], log p relative to -nbeta L_n(w*). Its gradient is the
 path derivative of log p(w_phi) - log q_{stop(phi)}(w_phi), through w alone (sticking the landing,
@@ -8,7 +8,7 @@ differentiable in get the score-function gradient with a running baseline.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,10 +17,11 @@ import jax.random as jr
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, Scalar
 
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.drive import CHUNKS, Checkpoint
 from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.family import join
@@ -160,7 +161,20 @@ def _objective(
     return -surrogate, (jnp.mean(log_p - log_q), step)
 
 
-@eqx.filter_jit
+class Fitted(NamedTuple):
+    """What a fit ends with.
+
+    Attributes:
+        params: of all restarts.
+        history: `Step`, as float64 arrays (restart, step).
+        before: seconds that an earlier process spent on it.
+    """
+
+    params: PyTree
+    history: dict[str, np.ndarray]
+    before: float
+
+
 def fit(
     keys: Key[Array, " restart"],
     params: PyTree,
@@ -170,16 +184,81 @@ def fit(
     minimum: Minimum,
     rates: Float[Array, " step"],
     options: FitOptions,
-) -> tuple[PyTree, Step]:
-    """Fit every restart; the arrays of `params` and of the returned Step start with that axis."""
+    *,
+    checkpoint: Checkpoint,
+    clock: Callable[[], float],
+) -> Fitted:
+    """Fit every restart, in equal chunks of steps; arrays of `params` start with that axis."""
+    n_steps = rates.size
+    length = -(-n_steps // CHUNKS)
+    count = -(-n_steps // length) if length else 1
+    rates = jnp.pad(rates, (0, length * count - n_steps))
+    carry, parts, ends = checkpoint.resume(_begin(params, chart, options))
+    before = ends[-1] if ends else 0.0
+    began = clock() - before
+    for first in range(len(parts) * length, max(length * count, 1), max(length, 1)):
+        span = jnp.arange(first, first + length)
+        carry, steps = _advance(
+            keys, carry, params, static, posterior, chart, minimum, rates[span], span, options
+        )
+        on_host = jax.device_get(steps)._asdict()
+        parts.append({name: np.asarray(x, np.float64) for name, x in on_host.items()})
+        ends.append(clock() - began)
+        checkpoint.save(carry, parts, ends)
+    joined = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    history = {name: values[:, :n_steps] for name, values in joined.items()}
+    return Fitted(_params(carry, params), history, before)
+
+
+class _Carry(NamedTuple):
+    """Of one restart between steps: flat parameters, the optimiser's state, the baseline."""
+
+    flat: Float[Array, "..."]
+    adam: Any
+    baseline: Float[Array, "..."]
+
+
+def _optimiser(options: FitOptions) -> optax.GradientTransformation:
     clip = optax.identity() if options.clip is None else optax.clip_by_global_norm(options.clip)
-    adam = optax.chain(clip, optax.scale_by_adam())
+    return optax.chain(clip, optax.scale_by_adam())
+
+
+@eqx.filter_jit
+def _begin(params: PyTree, chart: Chart, options: FitOptions) -> _Carry:
+    baseline = chart.log_det + 0.5 * chart.origin.size * math.log(2 * math.pi)
+
+    def restart(params: PyTree) -> _Carry:
+        flat, _ = ravel_pytree(params)
+        return _Carry(flat, _optimiser(options).init(flat), baseline)
+
+    return jax.vmap(restart)(params)
+
+
+@eqx.filter_jit
+def _params(carry: _Carry, params: PyTree) -> PyTree:
+    return jax.vmap(lambda flat, params: ravel_pytree(params)[1](flat))(carry.flat, params)
+
+
+@eqx.filter_jit
+def _advance(
+    keys: Key[Array, " restart"],
+    carry: _Carry,
+    params: PyTree,
+    static: PyTree,
+    posterior: Posterior,
+    chart: Chart,
+    minimum: Minimum,
+    rates: Float[Array, " step"],
+    indices: Int[Array, " step"],
+    options: FitOptions,
+) -> tuple[_Carry, Step]:
+    adam = _optimiser(options)
     gradient = jax.grad(_objective, has_aux=True)
 
-    def restart(key: PRNGKeyArray, params: PyTree) -> tuple[PyTree, Step]:
-        flat, unravel = ravel_pytree(params)
+    def restart(key: PRNGKeyArray, carry: _Carry, params: PyTree) -> tuple[_Carry, Step]:
+        _, unravel = ravel_pytree(params)
 
-        def advance(carry: tuple, inputs: tuple) -> tuple[tuple, Step]:
+        def advance(carry: _Carry, inputs: tuple) -> tuple[_Carry, Step]:
             flat, state, baseline = carry
             rate, index = inputs
             grads, (value, step) = gradient(
@@ -196,11 +275,8 @@ def fit(
             update, state = adam.update(grads, state)
             baseline = _BASELINE_DECAY * baseline + (1 - _BASELINE_DECAY) * value
             step = step._replace(grad_norm=jnp.linalg.norm(grads))
-            return (flat - rate * update, state, baseline), step
+            return _Carry(flat - rate * update, state, baseline), step
 
-        baseline = chart.log_det + 0.5 * posterior.w0.size * math.log(2 * math.pi)
-        carry = (flat, adam.init(flat), baseline)
-        (flat, _, _), history = jax.lax.scan(advance, carry, (rates, jnp.arange(rates.size)))
-        return unravel(flat), history
+        return jax.lax.scan(advance, carry, (rates, indices))
 
-    return jax.vmap(restart)(keys, params)
+    return jax.vmap(restart)(keys, carry, params)

@@ -6,7 +6,6 @@ and the importance-weighted estimate are what reveals it.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,14 +17,14 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.drive import Monitor, Progress
+from lambda_hat_core.samplers.drive import Checkpoint, Monitor, Progress
 from lambda_hat_core.trace import Trace
 from lambda_hat_core.vi import mfa
 from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.control import controlled_means
 from lambda_hat_core.vi.evaluate import DRAW_WORK, Evaluated, evaluate
 from lambda_hat_core.vi.family import Family, split
-from lambda_hat_core.vi.fit import FitOptions, fit, learning_rates, minimum_of, step_work
+from lambda_hat_core.vi.fit import FitOptions, Fitted, fit, learning_rates, minimum_of, step_work
 from lambda_hat_core.vi.psis import smooth
 from lambda_hat_core.vi.whitening import build_chart
 
@@ -44,19 +43,20 @@ def _initial(keys: Key[Array, " restart"], spec: Vi, chart: Chart) -> PyTree:
     return jax.vmap(lambda key: split(_build(key, spec, chart))[0])(keys)
 
 
-class _Fitted(NamedTuple):
-    """Fitted parameters of all restarts, their common part, and (restart, step) scalars."""
-
-    params: PyTree
-    static: PyTree
-    history: dict[str, np.ndarray]
-
-
-def _fit(key: PRNGKeyArray, posterior: Posterior, chart: Chart, spec: Vi, loss0: float) -> _Fitted:
+def _fit(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    chart: Chart,
+    spec: Vi,
+    loss0: float,
+    checkpoint: Checkpoint,
+    clock: Callable[[], float],
+) -> tuple[Fitted, PyTree]:
+    """Return what every restart was fitted to, and what all of them have in common."""
     start_key, fit_key = jr.split(key)
     starts = jr.split(start_key, spec.n_chains)
     _, static = split(_build(starts[0], spec, chart))
-    params, history = fit(
+    fitted = fit(
         jr.split(fit_key, spec.n_chains),
         _initial(starts, spec, chart),
         static,
@@ -65,9 +65,10 @@ def _fit(key: PRNGKeyArray, posterior: Posterior, chart: Chart, spec: Vi, loss0:
         minimum_of(posterior, loss0),
         learning_rates(spec, posterior.w0.dtype),
         FitOptions.of(spec),
+        checkpoint=checkpoint,
+        clock=clock,
     )
-    on_host = jax.device_get(history)._asdict()
-    return _Fitted(params, static, {name: np.asarray(x, np.float64) for name, x in on_host.items()})
+    return fitted, static
 
 
 def _not_finite(history: dict[str, np.ndarray], drawn: Evaluated) -> str | None:
@@ -94,6 +95,7 @@ def sample_vi(
     setup_work: dict[str, float],
     began: float,
     progress: Callable[[Progress], None],
+    checkpoint: Checkpoint,
     clock: Callable[[], float],
 ) -> Trace:
     """Fit `n_chains` restarts and draw `n_draws` points from each.
@@ -111,7 +113,9 @@ def sample_vi(
     chart_key, fit_key, draw_key = jr.split(key, 3)
     restarts, n_draws = spec.n_chains, spec.n_draws
     chart, chart_work = build_chart(chart_key, posterior, spectrum, points, spec)
-    params, static, history = _fit(fit_key, posterior, chart, spec, loss0)
+    found, static = _fit(fit_key, posterior, chart, spec, loss0, checkpoint, clock)
+    params, history = found.params, found.history
+    began -= found.before
     fitted = clock() - began
     keys = jr.split(draw_key, restarts)
     drawn = evaluate(keys, params, static, posterior, chart, spectrum, monitor, n_draws)
