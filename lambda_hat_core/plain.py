@@ -57,7 +57,8 @@ def to_plain(value: Any, known: Mapping[str, Any]) -> tuple[Any, Arrays]:
                 fields = {name: plain(getattr(value, name)) for name in names}
                 return {"module": fields, "class": _name(type(value))}
             case tuple() if hasattr(value, "_fields"):
-                fields = {name: plain(part) for name, part in value._asdict().items()}
+                named: Any = value
+                fields = {name: plain(part) for name, part in named._asdict().items()}
                 return {"named": fields, "class": _name(type(value))}
             case tuple() | list():
                 return {type(value).__name__: [plain(part) for part in value]}
