@@ -22,7 +22,7 @@ def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
     value = {
         "pilot": Pilot(third[None], posterior, 0.1 + 0.2),
         "module": module,
-        "spec": Sgld(n_draws=7),
+        "spec": Sgld(n_draws=700),
         "rest": (None, True, "x", [np.arange(3)], jr.key(5)),
     }
     structure, arrays = to_plain(value, {"posterior": posterior})
