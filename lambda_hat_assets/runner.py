@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -92,16 +93,14 @@ class Runner:
         """Return why tasks failed, by id; a failure stops only what depends on it."""
         self._waiting = list(tasks)
         count = min(_MOST_WORKERS, self._card.slots, max(1, len(self._waiting)))
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            self._stop()
-            for thread in threads:
-                thread.join()
+        with ThreadPoolExecutor(count) as pool:
+            working = [pool.submit(self._work) for _ in range(count)]
+            try:
+                wait(working, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop()
+        for future in working:
+            future.result()
         return self.failures
 
     def _stop(self) -> None:

@@ -25,7 +25,8 @@ def to_plain(value: Any, known: Mapping[str, Any]) -> tuple[Any, Arrays]:
 
     Args:
         value: a tree.
-        known: objects that are stored by name only, such as the posterior.
+        known: objects that are stored by name only, such as the posterior: everything of their
+            type is taken to be them.
 
     Raises:
         TypeError: for what cannot be stored.
@@ -39,7 +40,7 @@ def to_plain(value: Any, known: Mapping[str, Any]) -> tuple[Any, Arrays]:
 
     def plain(value: Any) -> Any:
         for name, other in known.items():
-            if value is other:
+            if type(value) is type(other):
                 return {"known": name}
         match value:
             case None | bool() | int() | float() | str():

@@ -8,6 +8,10 @@ import pytest
 from lambda_hat_core.config.samplers import Sgld
 
 
+class Known:
+    pass
+
+
 def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
     import jax.numpy as jnp
     import jax.random as jr
@@ -16,11 +20,11 @@ def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
     from lambda_hat_core.samplers.coordinates import Coordinates
     from lambda_hat_core.samplers.pilot import Pilot
 
-    posterior = object()
+    posterior = Known()
     third = jnp.asarray([1 / 3, -0.0], jnp.float32)
     module = Coordinates(third, third, third[None], third[:1], third[:1])
     value = {
-        "pilot": Pilot(third[None], posterior, 0.1 + 0.2),
+        "pilot": Pilot(third[None], Known(), 0.1 + 0.2),
         "module": module,
         "spec": Sgld(n_draws=700),
         "rest": (None, True, "x", [np.arange(3)], jr.key(5)),

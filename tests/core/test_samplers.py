@@ -136,14 +136,19 @@ def test_what_a_trace_holds(name):
 
 
 @pytest.mark.parametrize("name", MCMC)
-def test_same_seed_same_bits(name):
+def test_same_seed_same_bits_kept_on_disk_or_not(name, tmp_path):
+    from lambda_hat_core.checkpoint import Checkpoint
+    from lambda_hat_core.samplers.resume import DiskCheckpoint
+
     case = QUADRATICS["condition 1"]
     first = traced(name, "condition 1", case)
+    kept = DiskCheckpoint(Checkpoint(tmp_path / "run", {}), every=0.0)
     with jax.enable_x64(name not in STOCHASTIC):
-        again = mixed.run(case, {"n_chains": 8, **MCMC[name]})
+        for _ in ("made", "read back"):
+            again = mixed.run(case, {"n_chains": 8, **MCMC[name]}, checkpoint=kept)
+            for field in ("loss", "dist2", "projections", "virial_m", "cumulative_fge"):
+                np.testing.assert_array_equal(getattr(first, field), getattr(again, field))
         other = mixed.run(case, {"n_chains": 8, **MCMC[name]}, seed=1)
-    for field in ("loss", "dist2", "projections", "virial_m", "cumulative_fge"):
-        np.testing.assert_array_equal(getattr(first, field), getattr(again, field))
     assert not np.any(first.loss[:, -1] == other.loss[:, -1])
 
 

@@ -124,6 +124,8 @@ def test_worker_that_cannot_start_is_a_failure(tmp_path):
     with WorkerClient(tmp_path, [sys.executable, "-c", "raise SystemExit('no module')"]) as client:
         event = last(client, request("build", target()))
     assert "code 1 (no module)" in event["reason"]
+    with WorkerClient(tmp_path, ["sh", "-c", "kill -9 $$"]) as client:
+        assert [last(client, request("build", target()))["kind"] for _ in range(3)] == 3 * ["died"]
 
 
 def test_wrapper_that_prints_does_not_break_the_protocol(tmp_path):
