@@ -92,7 +92,9 @@ class Runner:
     def run(self, tasks: Iterable[Task]) -> dict[str, str]:
         """Return why tasks failed, by id; a failure stops only what depends on it."""
         self._waiting = list(tasks)
-        count = min(_MOST_WORKERS, self._card.slots, max(1, len(self._waiting)))
+        targets = sum(isinstance(task.spec, TargetSpec) for task in self._waiting)
+        at_once = max(1, targets, len(self._waiting) - targets)
+        count = min(_MOST_WORKERS, self._card.slots, at_once)
         with ThreadPoolExecutor(count) as pool:
             working = [pool.submit(self._work) for _ in range(count)]
             try:

@@ -147,7 +147,7 @@ class Phase(NamedTuple):
 
 
 PHASES = (
-    Phase("planning", lambda site: True, 1.5),
+    Phase("planning", lambda site: True, 3.0),
     Phase("training", _leases("targets"), 1.0),
     Phase("writing the target", _half_written("targets", "meta.json"), 0.02),
     Phase("sampling", _leases("runs"), 0.7),
