@@ -116,6 +116,14 @@ def sweep(folder: Path, older_than: float = _SWEEP_AFTER) -> list[Path]:
     return gone
 
 
+def refused(words: str) -> OSError:
+    """Return the error of the disk that a library put into words of its own."""
+    for code in (*_FULL, *_SHUT):
+        if os.strerror(code) in words:
+            return OSError(code, os.strerror(code))
+    return OSError(" ".join(words.split()))
+
+
 def is_lasting(error: OSError) -> bool:
     """Whether only a person can help: the disk is full, or the folder somebody else's."""
     return error.errno in _FULL or isinstance(error, PermissionError)

@@ -32,6 +32,7 @@ def refresh(store: Store) -> Path:
     path = store.root / DATABASE
     _write_seeds(store, _GLOBS)
     views = _views(store)
+    files.sweep(store.root)
     files.write_atomic(path, lambda tmp: _build(views, tmp))
     return path
 
@@ -131,14 +132,18 @@ def _cell(value: Any, longest: int | None) -> str:
 def _build(views: dict[records.Table, str], path: Path) -> None:
     import duckdb
 
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH {_quoted(path)} AS built (STORAGE_VERSION 'v1.0.0')")
-        connection.execute("USE built")
-        for statement in views.values():
-            connection.execute(statement)
-        connection.execute(f"COMMENT ON VIEW llc IS '{_fingerprint(views)}'")
-        connection.execute("USE memory")
-        connection.execute("DETACH built")
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH {_quoted(path)} AS built (STORAGE_VERSION 'v1.0.0')")
+            connection.execute("USE built")
+            for statement in views.values():
+                connection.execute(statement)
+            connection.execute(f"COMMENT ON VIEW llc IS '{_fingerprint(views)}'")
+            connection.execute("USE memory")
+            connection.execute("DETACH built")
+    except duckdb.IOException as error:
+        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        raise files.refused(str(error)) from error
 
 
 def _fingerprint(views: dict[records.Table, str]) -> str:

@@ -210,3 +210,20 @@ def test_a_store_of_an_older_version_gets_the_columns_that_are_new(store, monkey
     sql.refresh(store)
     assert sql.is_fresh(store)
     assert sql.query(store, "SELECT study FROM trials").rows == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_database(tmp_path):
+    import resource
+
+    store = Store(tmp_path)
+    before = sql.refresh(store).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"no space left under .*nothing of llc\.duckdb") as error:
+            sql.refresh(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    assert (store.root / sql.DATABASE).read_bytes() == before
+    assert not list(store.root.glob(".*llc*"))
