@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 JOB = (str(BIN / "dagster"), "job", "execute", "-j", "llc")
 PLAIN = (str(BIN / "lambda-hat"), "run", "small")
 _POLL = 0.001
-_LONGEST = 120.0
+_LONGEST = 600.0
 
 EXPERIMENT = {
     "experiment": "small",

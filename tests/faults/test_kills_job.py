@@ -14,10 +14,10 @@ def test_the_same_command_again_ends_with_the_same_table(kill, site, undisturbed
     try:
         execute(kill, site, process)
         if kill.victim == "the payload":
-            said, _ = process.communicate(timeout=120)
+            said, _ = process.communicate(timeout=600)
             assert process.returncode == 0, f"one death of a payload is forgiven: {said}"
         else:
-            process.wait(timeout=10)
+            process.wait(timeout=60)
         code, said = site.run(JOB)
     finally:
         end(process)

@@ -63,7 +63,7 @@ def test_a_store_deleted_in_mid_run_is_made_again(site, undisturbed):
         (sampling,) = (phase for phase in PHASES if phase.name == "sampling")
         wait_for(sampling, site, process)
         shutil.rmtree(site.store.root)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=600)
         assert "Traceback" not in said
         if process.returncode:
             assert "was deleted while" in said or "make" in said, said
@@ -102,7 +102,7 @@ def test_two_jobs_at_once_compute_every_key_once_and_both_end_green(site, undist
     both = [site.start(JOB) for _ in range(2)]
     try:
         for process in both:
-            said, _ = process.communicate(timeout=200)
+            said, _ = process.communicate(timeout=600)
             assert process.returncode == 0, said
     finally:
         for process in both:
