@@ -1,10 +1,13 @@
-"""Dagster's history in SQLite, made by one process at a time.
+"""Dagster's history in SQLite, made by one process at a time, whole or not at all.
 
 Two processes that make Dagster's databases at the same moment both write the schema's version, and
-nothing opens them again. dagster.yaml names this class instead of the plain one.
+nothing opens them again; a process that is killed while it makes them leaves tables of no version.
+dagster.yaml names this class instead of the plain one.
 """
 
 import fcntl
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,9 @@ from typing import Any
 
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+
+_LAST = "history"
+"""The folder of databases that is put in place after the others."""
 
 
 class History(DagsterSqliteStorage):
@@ -24,6 +30,8 @@ class History(DagsterSqliteStorage):
         """Open the databases of `base_dir`, or make them."""
         folder = Path(config_value["base_dir"])
         with _alone(folder):
+            if not (folder / _LAST).exists():
+                _make(folder)
             return cls(str(folder), inst_data)
 
 
@@ -33,3 +41,16 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _make(folder: Path) -> None:
+    """Make the databases beside their place, and put them there."""
+    fresh = folder / ".fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    DagsterSqliteStorage(str(fresh)).dispose()
+    for part in sorted(fresh.iterdir(), key=lambda part: part.name == _LAST):
+        place = folder / part.name
+        shutil.rmtree(place, ignore_errors=True)
+        os.rename(part, place)
+    fresh.rmdir()

@@ -5,6 +5,7 @@ import shutil
 import threading
 
 import dagster as dg
+import pytest
 
 from tests.assets.conftest import ROOT
 
@@ -30,3 +31,38 @@ def test_history_is_made_by_one_process_at_a_time(tmp_path, monkeypatch):
     assert made.wait(60)
     thread.join()
     assert (folder / "history" / "runs").is_dir()
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_who_is_killed_while_making_it_leaves_nothing_that_cannot_be_opened(
+    tmp_path, monkeypatch, calls
+):
+    from dagster._core.storage import sql
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+    from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    stamp, left = sql.stamp_alembic_rev, iter(range(calls))
+
+    def deadly(*args, **options):
+        if next(left) == calls - 1:
+            raise Killed
+        stamp(*args, **options)
+
+    with monkeypatch.context() as change:
+        for module in (sqlite_run_storage, sqlite_event_log, sqlite_schedule_storage):
+            change.setattr(module, "stamp_alembic_rev", deadly)
+        with pytest.raises(Killed):
+            dg.DagsterInstance.from_config(str(tmp_path), "dagster.yaml")
+    assert not (tmp_path / ".dagster_home" / "history").exists()
+    with dg.DagsterInstance.from_config(str(tmp_path), "dagster.yaml") as instance:
+        assert instance.get_runs() == []
+        assert not (tmp_path / ".dagster_home" / ".fresh").exists()
+        instance.event_log_storage.set_concurrency_slots("pool", 1)
+        assert [pool.name for pool in instance.event_log_storage.get_pool_limits()] == ["pool"]
