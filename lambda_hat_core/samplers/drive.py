@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from lambda_hat_core.counters import fold_in, split
@@ -221,6 +221,8 @@ def run_chains(
     ends: list[float] = []
     if checkpoint is not None:
         states, parts, ends = checkpoint.resume(states)
+    # Laid out as `_advance` returns them, so that its first call compiles for all the others.
+    keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
     began = clock() - (ends[-1] if ends else 0.0)
     failure = None
     while len(parts) * length < n_draws and failure is None:
