@@ -293,7 +293,8 @@ def test_work_is_the_gradients_really_evaluated(name, integrator, x64, monkeypat
         kernel = type(kernel)(
             kernel.posterior, kernel.coordinates, kernel.step_size, kernel.length, integrator
         )
-    state = jax.jit(kernel.init)(jr.key(0), kernel.posterior.w0 + 0.01)
+    init = jax.jit(lambda key, w: kernel.init(key, w))
+    state = init(jr.key(0), kernel.posterior.w0 + 0.01)
     monkeypatch.setattr(mixed.Mixed, "mean", counted)
     _, stats = jax.jit(lambda key, state: kernel.step(key, state))(jr.key(1), state)
     jax.effects_barrier()

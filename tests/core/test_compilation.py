@@ -1,0 +1,59 @@
+"""How often is anything compiled: once a shape, whatever the numbers are."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from tests.core import mixed
+
+
+@pytest.fixture
+def compiled():
+    """Names of the programs compiled since, in order."""
+    names = []
+
+    def listen(event, seconds, *, fun_name="", **facts):
+        if event.endswith("backend_compile_duration"):
+            names.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def drawn(case, step_size, seed, n_draws):
+    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.samplers import drive
+    from lambda_hat_core.samplers.sgld import SgldKernel
+
+    posterior = mixed.posterior(case)
+    spec = Sgld(batch_size=24)
+    kernel = SgldKernel(posterior, jnp.asarray(step_size), jnp.asarray(0.0), spec)
+    nothing = drive.Monitor(
+        jnp.ones((1, mixed.D)), jnp.zeros((1, mixed.D)), jnp.zeros((1,), posterior.w0.dtype)
+    )
+    return drive.run_chains(
+        jr.key(seed),
+        kernel,
+        nothing,
+        jnp.zeros((3, mixed.D)),
+        n_draws=n_draws,
+        n_burn=1,
+        thin=2,
+        llc_of=lambda loss: loss,
+        setup_work=0.0,
+        setup_seconds=0.0,
+        progress=lambda at: None,
+    ).values["loss"]
+
+
+def test_one_program_serves_every_chunk_and_every_run_of_a_shape(compiled):
+    first = drawn(mixed.quadratic(1.0), 1e-5, seed=0, n_draws=40)
+    assert compiled.count("jit(_advance)") == compiled.count("jit(_init)") == 1
+    compiled.clear()
+    second = drawn(mixed.quadratic(100.0), 2e-5, seed=1, n_draws=38)
+    assert compiled == []
+    assert first.shape == (3, 39) and second.shape == (3, 37)
+    assert not np.any(first[:, :37] == second)
