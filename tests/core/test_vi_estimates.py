@@ -1,0 +1,38 @@
+"""The control variate and k-hat, on numbers whose answers are known."""
+
+import numpy as np
+import pytest
+
+
+def test_the_control_variate_is_unbiased():
+    """Whatever its coefficient: over 2000 runs of a cubic loss it has the plain mean's value."""
+    from lambda_hat_core.vi.control import controlled_means
+
+    draws = np.random.default_rng(7).normal(size=(2000, 200))
+    losses = draws**2 + 0.2 * draws**3 + 3
+    means, ses = controlled_means(losses, draws**2, np.ones(2000))
+    assert abs(means.mean() - 4) < 4 * means.std() / np.sqrt(2000)
+    assert means.std() < 0.85 * losses.mean(axis=1).std()
+    assert ses.mean() == pytest.approx(means.std(), rel=0.1)
+
+
+@pytest.mark.parametrize(("variance", "expected"), [(0.2, 0.8), (0.5, 0.5)])
+def test_k_hat_of_a_narrow_gaussian(variance, expected):
+    """p = N(0, 1), q = N(0, s): p/q has tail index 1 - s (the ratio is unbounded)."""
+    from lambda_hat_core.vi.psis import smooth
+
+    x = np.sqrt(variance) * np.random.default_rng(8).normal(size=(4, 20_000))
+    weights, khat = smooth(-0.5 * x**2 + 0.5 * x**2 / variance)
+    assert abs(khat.mean() - expected) < 0.15
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
+
+
+def test_k_hat_of_equal_and_of_few_ratios():
+    from lambda_hat_core.vi.psis import smooth
+
+    weights, khat = smooth(np.zeros((2, 100)))
+    np.testing.assert_array_equal(khat, 0.0)
+    np.testing.assert_allclose(weights, 0.01)
+    weights, khat = smooth(np.log([[1.0, 3.0]]))
+    np.testing.assert_allclose(weights, [[0.25, 0.75]])
+    assert np.isnan(khat).all()
