@@ -172,7 +172,7 @@ def main() -> None:
     table = summary(pd.read_parquet(file))
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     if options.docs:
-        rewrite(options.docs, "speed", markdown(table, 3))
+        rewrite(options.docs, "speed", markdown(table.dropna(axis=1), 3))
     lines = bars(table)
     print("\n".join(lines))
     if any(line.startswith("MISSED") for line in lines):
