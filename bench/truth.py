@@ -39,7 +39,7 @@ SHORTER: dict[str, dict[str, Any]] = {
     "nuts": {"n_chains": 2, "n_warmup": 100, "n_draws": 100, "n_burn": 30},
     "sgld": {},
 }
-"""For 1e4 dimensions: a draw scatters by 2 % of llc, and a tree of NUTS has 100 to 500 gradients."""
+"""For 1e4 dimensions: a draw scatters by 2 % of llc, a tree of NUTS has hundreds of gradients."""
 SEEDS, HOLD = 40, 34
 COLD = {"nbeta": 1e5, "gamma": 10.0}
 """Where the posterior's own answer is lambda within the bias."""
