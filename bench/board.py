@@ -9,6 +9,7 @@ import pandas as pd
 from pages import table
 
 from lambda_hat_core.analysis.figures import style
+from lambda_hat_core.analysis.words import short
 
 _GOAL = 5.0
 
@@ -23,7 +24,7 @@ def _work(at: Any) -> str:
         return "-"
     if pd.isna(at["bias"]):
         return "**failed**"
-    return "never" if pd.isna(at["fge_5"]) else f"{at['fge_5'] / 1000:,.3g}k"
+    return "never" if pd.isna(at["fge_5"]) else short(float(f"{at['fge_5']:.3g}"))
 
 
 def _cell(at: Any) -> str:
@@ -77,8 +78,9 @@ def draw(frame: pd.DataFrame, targets: Sequence[str], samplers: Sequence[str], p
         7.2,
         "Every sampler at its defaults",
         "above: error of llc in % of the answer with 2 se, grey: 5 %; below: full-gradient "
-        "evaluations to 5 %; hollow: suspect; cross: failed or never",
+        "evaluations to 5 %; hollow: suspect",
         left=1.3,
+        top=0.85,
     )
     grid = figure.subplots(2, len(targets), sharey=True, squeeze=False)
     y = np.arange(len(samplers))
@@ -90,7 +92,8 @@ def draw(frame: pd.DataFrame, targets: Sequence[str], samplers: Sequence[str], p
             axes.set_yticks(y, samplers)
         grid[0][column].axvspan(-_GOAL, _GOAL, color=style.GRID, zorder=0)
         grid[0][column].set_xscale("symlog", linthresh=10)
-        grid[0][column].set_xticks([-100, -10, 0, 10, 100], ["-100", "-10", "0", "10", "100"])
+        grid[0][column].set_xlim(-150, 200)
+        grid[0][column].set_xticks([-100, -10, 0, 10, 100], ["-100", "-10", "0", "10", ""])
         works = frame[frame["target"] == target]["fge_5"].dropna()
         style.log_axis(grid[1][column], "x", works)
     grid[0][0].invert_yaxis()
@@ -106,10 +109,18 @@ def _points(above: Any, below: Any, at: Any, y: int, colour: str) -> None:
     if at is None:
         return
     if pd.isna(at["bias"]):
-        above.plot([0], [y], "X", color=colour)
+        _say(above, "failed", y, colour)
         return
     fill = colour if at["verdict"] == "ok" else "white"
     look = {"color": colour, "markerfacecolor": fill, "markersize": 6}
     above.errorbar([100 * at["bias"]], [y], xerr=[200 * at["se"]], fmt="o", **look)
-    if not pd.isna(at["fge_5"]):
+    if pd.isna(at["fge_5"]):
+        _say(below, "never", y, colour)
+    else:
         below.plot([at["fge_5"]], [y], "o", **look)
+
+
+def _say(axes: Any, word: str, y: int, colour: str) -> None:
+    axes.text(
+        0.99, y, word, color=colour, ha="right", va="center", transform=axes.get_yaxis_transform()
+    )
