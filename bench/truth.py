@@ -30,8 +30,8 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "sgld": {"kind": "sgld", "n_draws": 2000, "n_burn": 600},
 }
 LONGER: dict[str, dict[str, Any]] = {
-    "nuts": {"n_draws": 12000, "n_burn": 500},
-    "sgld": {"n_draws": 40000, "n_burn": 4000, "thin": 100, "step_fraction": 0.01},
+    "nuts": {"n_draws": 40000, "n_burn": 500, "target_acceptance": 0.99},
+    "sgld": {"n_draws": 40000, "n_burn": 4000, "thin": 100, "step_fraction": 0.003},
 }
 """For potentials in one and two dimensions: their llc is small, so its relative error is large, and
 their curvature grows without bound along the ridges, where SGLD at its default step leaves them."""
