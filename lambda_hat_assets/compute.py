@@ -122,7 +122,9 @@ class Compute:
             if missing:
                 orders.append(self._order(key, missing))
         if orders:
-            yield from self._backend(context, orders[0]).run(context, orders)
+            first = orders[0].run
+            backend = self.backend(context, first.dtype if first else "float64")
+            yield from backend.run(context, orders)
 
     def close(self) -> None:
         """Close the backends that were used."""
@@ -146,9 +148,8 @@ class Compute:
         target = self._project.targets[run.target if run else key]
         return Order(key, kinds, target, run)
 
-    def _backend(self, context: dg.AssetExecutionContext, order: Order) -> Backend:
-        """Return the backend of an order's dtype, on the card with the changes of this run."""
-        dtype: Dtype = order.run.dtype if order.run else "float64"
+    def backend(self, context: dg.AssetExecutionContext, dtype: Dtype) -> Backend:
+        """Return the backend of a dtype, on the card with the changes of this run."""
         words = context.run.tags.get(CARD_TAG, "")
         if (dtype, words) not in self._open:
             card = changed(self._project.card, shlex.split(words))

@@ -1,17 +1,14 @@
-"""The tuning files under config/tune, and where the trials of their studies run."""
+"""The tuning files under config/tune, and what the card makes of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_hat_assets.card import Card, LocalTag
+from lambda_hat_assets.card import Card
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.plan.errors import ConfigError, Place, Problems
 from lambda_hat_core.plan.read import resolve
 from lambda_hat_core.plan.tuning import VARIABLE, TunePlan, load_tuning
-from lambda_hat_core.store import Store
-from lambda_hat_core.tuning.payloads import Payloads
-from lambda_hat_core.worker_client import WorkerClient
 
 DEFAULT = "demo"
 
@@ -72,7 +69,7 @@ def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
 
 def slots(card: Card, plan: TunePlan, dtype: Dtype) -> int:
     """Return how many trials of a dtype run at once: what the file and the card both allow."""
-    allowed = min(card.slots, card.tag(dtype).slots)
+    allowed = card.at_once(dtype)
     cap = getattr(plan.settings.concurrency.per_executor, dtype)
     return min(allowed, cap or allowed)
 
@@ -100,29 +97,6 @@ def check_budgets(plan: TunePlan, card: Card) -> None:
 
 def _needs_reference(plan: TunePlan) -> bool:
     return any(study.spec.reference for study in plan.studies.values())
-
-
-def payloads(store: Store, card: Card) -> Payloads:
-    """Return the runner of trials: warm workers of this machine.
-
-    Raises:
-        ConfigError: if the card sends payloads elsewhere.
-    """
-    entries: dict[Dtype, LocalTag] = {}
-    for dtype in ("float32", "float64"):
-        tag = card.tag(dtype)
-        if not isinstance(tag, LocalTag):
-            rule = "trials are steered while they run, so they need workers of this machine"
-            raise ConfigError(
-                Place("card", f"tags.{dtype}").problem(rule, "run tuning where the cores are")
-            )
-        entries[dtype] = tag
-
-    def worker(dtype: Dtype) -> WorkerClient:
-        tag = entries[dtype]
-        return WorkerClient(store.root, tag.argv(), tag.environment(dtype))
-
-    return Payloads(store, worker)
 
 
 def routing(plan: TunePlan, card: Card) -> list[str]:

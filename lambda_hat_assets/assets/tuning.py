@@ -4,12 +4,14 @@ from typing import Any
 
 import dagster as dg
 
+from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.fields import REFERENCE, STUDY, pick, schema
 from lambda_hat_assets.partitions import to_many
 from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
-from lambda_hat_assets.studies import check_budgets, payloads, slots
+from lambda_hat_assets.studies import check_budgets, slots
+from lambda_hat_assets.trials import runners
 from lambda_hat_core import sql
 from lambda_hat_core.plan.tuning import TunePlan
 
@@ -46,14 +48,16 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
             )
         ],
     )
-    def reference(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def reference(
+        context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
+    ) -> dg.MaterializeResult:
         """What a problem's samplers are compared with: an exact one, run until it is certified."""
         from lambda_hat_core.tuning.reference import certify
 
         own(context)
         plan = problems[context.partition_key]
         check_budgets(plan, project.card)
-        with payloads(project.store, project.card) as runner:
+        with runners(context, project, compute) as runner:
             certify(
                 project.store,
                 plan.problems[context.partition_key],
@@ -77,7 +81,9 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         code_version=code_version(),
         metadata=schema(STUDY),
     )
-    def study(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def study(
+        context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
+    ) -> dg.MaterializeResult:
         """One method tuned on one problem: trials until there are enough, and the best settings."""
         from lambda_hat_core.tuning.conduct import conduct
 
@@ -85,7 +91,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         id = context.partition_key
         plan = studies[id]
         check_budgets(plan, project.card)
-        with payloads(project.store, project.card) as runner:
+        with runners(context, project, compute) as runner:
             conduct(
                 project.store,
                 plan,

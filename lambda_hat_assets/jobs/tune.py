@@ -16,13 +16,15 @@ from lambda_hat_assets.assets.tuning import (
     study_metadata,
     trials_metadata,
 )
+from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.console import QUIET, console
 from lambda_hat_assets.pools import own, reap
 from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.studies import check_budgets, payloads, routing, slots
+from lambda_hat_assets.studies import check_budgets, routing, slots
+from lambda_hat_assets.trials import runners
 from lambda_hat_core.plan.errors import ConfigError
 from lambda_hat_core.plan.tuning import TunePlan
-from lambda_hat_core.tuning.payloads import Payloads
+from lambda_hat_core.tuning.payloads import Runner
 
 
 class TuneConfig(dg.Config):
@@ -39,7 +41,9 @@ def tune_job(project: Project) -> dg.JobDefinition:
     """Return the job; a study that cannot be conducted does not stop the others."""
 
     @dg.op
-    def studies(context: dg.OpExecutionContext, config: TuneConfig) -> Iterator[Any]:
+    def studies(
+        context: dg.OpExecutionContext, config: TuneConfig, compute: dg.ResourceParam[Compute]
+    ) -> Iterator[Any]:
         """Make the references that are needed, then conduct study after study."""
         if "card" in project.problems:
             raise ConfigError(project.problems["card"])
@@ -53,7 +57,7 @@ def tune_job(project: Project) -> dg.JobDefinition:
         if not config.dry_run:
             own(context)
             reap(context.instance)
-            with payloads(project.store, project.card) as runner:
+            with runners(context, project, compute) as runner:
                 yield from _conduct(context, project, plan, runner, failed)
             yield dg.AssetMaterialization(TRIALS_KEY, metadata=trials_metadata(project))
             context.log.info(f"gallery: {_page(project, plan)}")
@@ -79,7 +83,7 @@ def _conduct(
     context: dg.OpExecutionContext,
     project: Project,
     plan: TunePlan,
-    runner: Payloads,
+    runner: Runner,
     failed: dict[str, str],
 ) -> Iterator[Any]:
     """Conduct every study, yield what Dagster is told, and note why some could not be."""

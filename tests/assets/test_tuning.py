@@ -160,3 +160,30 @@ def test_a_failing_method_fails_alone(site, tuned, built):
         ("mclmc", "failed", "seed 13 always fails"),
         ("sgld", "complete", None),
     ]
+
+
+def test_a_job_makes_a_run_whole_and_says_why_it_could_not(site, tmp_path):
+    from lambda_hat_assets.trials import Jobs
+    from lambda_hat_core.store import Store
+    from lambda_hat_core.tuning.search import runs_of
+    from tests.assets.conftest import FakeBackend
+
+    site.experiment()
+    (site.config / "tune").mkdir()
+    (site.config / "tune" / "demo.yaml").write_text(yaml.safe_dump(FILE))
+    store = Store(tmp_path / "runs")
+    plan = site.project().studies.plan(None, [])
+    (problem,) = plan.problems.values()
+    study = next(iter(plan.studies.values()))
+    jobs = Jobs(None, store, lambda dtype: FakeBackend(store, dtype))
+    jobs.build(problem.target)
+    assert store.is_complete("targets", problem.target.id)
+    for seed, status in ((0, "done"), (13, "failed")):
+        spec = study.spec.model_copy(update={"seed": seed, "seeds_per_trial": 1})
+        (run,) = runs_of(spec, {"thin": 2})
+        ran = jobs.run(run, problem.target, lambda at: None, 1.0)
+        assert ran.status == status
+    assert ran.reason == "seed 13 always fails"
+    calls = site.calls()
+    again = jobs.run(runs_of(study.spec, {"thin": 2})[0], problem.target, lambda at: None, 1.0)
+    assert again.reused and again.work_fge == 10.0 and site.calls() == calls

@@ -1,0 +1,109 @@
+"""Where the runs of trials go: warm workers of this machine that can be steered, or jobs.
+
+A job is not steered while it runs: nothing prunes it, and its own time limit ends it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.compute import Backend, Compute, Kind, Order
+from lambda_hat_assets.project import Project
+from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.store import Store
+from lambda_hat_core.tuning.payloads import Payloads, Ran, Runner, Steer
+from lambda_hat_core.worker_client import WorkerClient
+
+Context = dg.OpExecutionContext | dg.AssetExecutionContext
+
+
+@contextmanager
+def runners(context: Context, project: Project, compute: Compute) -> Iterator[Runner]:
+    """Give who runs trials, each dtype where the card sends it, and end its workers."""
+
+    def worker(dtype: Dtype) -> WorkerClient:
+        tag = project.card.tag(dtype)
+        assert isinstance(tag, LocalTag)
+        return WorkerClient(project.store.root, tag.argv(), tag.environment(dtype))
+
+    step: Any = context
+    with Payloads(project.store, worker) as payloads:
+        jobs = Jobs(step, project.store, lambda dtype: compute.backend(step, dtype))
+        here = {
+            dtype: isinstance(project.card.tag(dtype), LocalTag) for dtype in ("float32", "float64")
+        }
+        yield _Routed(lambda dtype: payloads if here[dtype] else jobs)
+
+
+class _Routed(Runner):
+    """One runner for both dtypes."""
+
+    def __init__(self, of: Callable[[Dtype], Runner]):
+        self._of = of
+
+    def build(self, target: TargetSpec) -> None:
+        """Make a target, in float64."""
+        self._of("float64").build(target)
+
+    def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
+        """Sample and analyse, within some seconds."""
+        return self._of(spec.dtype).run(spec, target, steer, seconds)
+
+
+class Jobs(Runner):
+    """Runs as orders to a backend, one at a time from each thread.
+
+    Args:
+        context: of the step that wants them.
+        store: where results go.
+        backend: of a dtype.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        store: Store,
+        backend: Callable[[Dtype], Backend],
+    ):
+        self._context, self._store, self._backend = context, store, backend
+        self._lock = threading.Lock()
+
+    def build(self, target: TargetSpec) -> None:
+        """Make a target.
+
+        Raises:
+            ValueError: saying why it cannot be made.
+        """
+        if not self._store.is_complete("targets", target.id):
+            failure = self._ordered("float64", Order(target.id, ("targets",), target, None))
+            if failure is not None:
+                raise ValueError(f"{target.id} could not be made: {failure}")
+
+    def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
+        """Sample and analyse; `steer` is not asked, and a job ends by its own time limit."""
+        del steer, seconds
+        began = time.perf_counter()
+        kinds: list[Kind] = ["runs", "analyses"]
+        missing: tuple[Kind, ...] = tuple(
+            kind for kind in kinds if not self._store.is_complete(kind, spec.id)
+        )
+        failure = None
+        if missing:
+            failure = self._ordered(spec.dtype, Order(spec.id, missing, target, spec))
+        wall = time.perf_counter() - began
+        if failure is not None:
+            return Ran("failed", {}, 0.0, wall, failure)
+        record = self._store.read_json("analyses", spec.id, "estimate.json")
+        return Ran("done", record, record["work_fge"], wall, reused=not missing)
+
+    def _ordered(self, dtype: Dtype, order: Order) -> str | None:
+        with self._lock:
+            backend = self._backend(dtype)
+        results = list(backend.run(self._context, [order]))
+        return next((result.failure for result in results if result.failure is not None), None)
