@@ -218,7 +218,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_database(tmp_path):
     store = Store(tmp_path)
     before = sql.refresh(store).read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with pytest.raises(OSError, match=r"no space left under .*nothing of llc\.duckdb") as error:
             sql.refresh(store)
