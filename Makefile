@@ -8,7 +8,7 @@ export DAGSTER_MODULE_NAME := lambda_hat_assets
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: llc test test-faults lint format ui ui-test docs bench clean
+.PHONY: llc test test-faults test-slurm lint format ui ui-test docs bench clean
 .DEFAULT_GOAL := llc
 
 .tools/bin/uv:
@@ -27,6 +27,9 @@ test: lint  ## every test that needs nothing but this machine, without those tha
 
 test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory
 	$(RUN)/pytest -n 2 --dist loadfile tests/faults
+
+test-slurm: .venv/.synced  ## a real SLURM on this machine, which root on Debian installs and starts
+	tests/slurm/with.sh $(RUN)/pytest tests/slurm
 
 lint: .venv/.synced  ## format, lint and types
 	$(RUN)/ruff format --check .

@@ -3,7 +3,8 @@
 The same runs of one shape go through `dagster job execute -j llc`, through `lambda-hat run`, and
 through one bare worker, each from an empty store. The difference of their CPU seconds, children
 included, is what planning, Dagster and further workers cost. Then the job once more, which has
-nothing left to do. Compilations are cached before, so that nobody pays for them.
+nothing left to do. Compilations are cached before, so that nobody pays for them. `--cards slurm`
+needs a SLURM: tests/slurm/with.sh starts one.
 """
 
 import argparse
@@ -37,6 +38,8 @@ BARS = {1: 1.0, 20: 0.5, 200: 0.3}
 """CPU seconds a run beyond the numerics, by number of runs."""
 AGAIN = 15.0
 """Wall seconds of the job when nothing is left to do."""
+TO_RECORD = 15.0
+"""Wall seconds from the submission of a SLURM job to the record of its run."""
 
 
 class Row(NamedTuple):
@@ -130,7 +133,36 @@ def local(count: int) -> Iterator[Row]:
         yield Row("local", "job", count, "wall s with nothing left to do", wall, AGAIN)
 
 
-CARDS: dict[str, Callable[[int], Iterator[Row]]] = {"local": local}
+def slurm(count: int) -> Iterator[Row]:
+    """Measure the card slurm-test, from the submission of the runs' job to the last one's record."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder), count)
+        site.bare("warm")
+        cache = site.environment("")["JAX_COMPILATION_CACHE_DIR"]
+        changes = ["max_concurrent=1", f"env.JAX_COMPILATION_CACHE_DIR={cache}"]
+        config = site.root / "set.yaml"
+        config.write_text(yaml.safe_dump({"ops": {"plan": {"config": {"set": changes}}}}))
+        submitted = recorded = 0.0
+        with subprocess.Popen(
+            [*COMMANDS["job"], "-c", str(config)],
+            cwd=site.root,
+            env={**os.environ, **site.environment("slurm"), "LAMBDA_HAT_CARD": "slurm-test"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            said = []
+            for line in process.stdout or ():
+                said.append(line)
+                submitted = time.perf_counter() if "is submitted" in line else submitted
+                recorded = time.perf_counter() if ": llc " in line else recorded
+        if process.returncode:
+            raise RuntimeError("".join(said[-40:]))
+        bar = TO_RECORD if count == 1 else None
+        yield Row("slurm", "job", count, "s from submission to record", recorded - submitted, bar)
+
+
+CARDS: dict[str, Callable[[int], Iterator[Row]]] = {"local": local, "slurm": slurm}
 """What is measured for each kind of card, given a number of runs."""
 
 
@@ -177,7 +209,7 @@ def main() -> None:
     """Print every figure as it comes, and write them all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--counts", type=int, nargs="+", default=list(BARS))
-    parser.add_argument("--cards", nargs="+", choices=CARDS, default=list(CARDS))
+    parser.add_argument("--cards", nargs="+", choices=CARDS, default=["local"])
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     options = parser.parse_args()
     adopt_orphans()

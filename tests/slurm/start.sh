@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A real SLURM on this machine, with accounting and an ssh login: Debian's packages, no systemd, root.
-# Called again it only checks; stop.sh ends it. Partitions: cpu (one node) and gpu (one with 2 fake GPUs).
+# Called again it only checks; stop.sh ends it. Partitions: cpu (one node), gpu (one with 2 fake GPUs).
+# Exit code 3: there can be none here, and why.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 state=/var/lib/lambda-hat-slurm
@@ -10,13 +11,15 @@ mark="# written by lambda_hat's tests/slurm/start.sh"
 began=$SECONDS
 
 say() { echo "slurm: $* ($((SECONDS - began)) s)"; }
+leave() { echo "slurm: left out: $*"; exit 3; }
 die() { echo "slurm: $*" >&2; exit 1; }
 alive() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 until_ok() { local tries=$1; shift; for _ in $(seq "$tries"); do "$@" >/dev/null 2>&1 && return 0; sleep 0.2; done; return 1; }
 
-[ "$(id -u)" = 0 ] || die "needs root: it installs packages and starts daemons"
+[ "$(id -u)" = 0 ] || leave "it takes root to install packages and start daemons"
+command -v apt-get >/dev/null || leave "it takes Debian's packages"
 if [ -e $etc/slurm.conf ] && ! grep -qF "$mark" $etc/slurm.conf; then
-  die "$etc/slurm.conf is not this script's: this machine has a SLURM of its own, so nothing is touched"
+  leave "$etc/slurm.conf is not this script's, so this machine has a SLURM of its own"
 fi
 
 install_missing() {
@@ -33,8 +36,8 @@ install_missing() {
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
   export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } > /dev/null ||
+    leave "apt-get cannot install ${missing[*]}"
 }
 
 write_configuration() {

@@ -12,7 +12,7 @@ end() {
   kill -9 "$pid" 2>/dev/null
 }
 
-[ -d $state ] || exit 0
+grep -qs "tests/slurm/start.sh" /etc/slurm/slurm.conf || exit 0
 scancel --user=root 2>/dev/null
 for file in $state/run/slurmd-*.pid; do end "$file"; done
 for file in $state/ctld/slurmctld.pid $state/ctld/slurmdbd.pid $state/run/mysqld.pid $state/run/sshd.pid; do end "$file"; done

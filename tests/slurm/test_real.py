@@ -1,0 +1,84 @@
+"""The `llc` command on a real SLURM: both dtypes, failures, an overrun, a cancellation, a kill."""
+
+import json
+import signal
+
+import dagster as dg
+import pytest
+
+from tests.slurm.conftest import Site, kill, target
+
+pytestmark = pytest.mark.slurm
+
+TINY = [
+    {"name": "nuts", "overrides": {"n_draws": 100, "n_warmup": 100}},
+    {"name": "sgld", "overrides": {"n_draws": 100, "n_burn": 20}},
+]
+
+
+def experiment(name, *targets, samplers=TINY[:1]):
+    return {"experiment": name, "targets": list(targets), "samplers": samplers}
+
+
+@pytest.fixture(scope="module")
+def overrun(tmp_path_factory):
+    """A command whose only target sleeps beyond its walltime, begun before all other tests."""
+    content = experiment("overrun", target("sleeping", seconds=3600, name="overrun"))
+    site = Site(tmp_path_factory.mktemp("overrun"), content)
+    process = site.start("walltime=00:01:00")
+    yield site, process
+    if process.poll() is None:
+        kill(process)
+
+
+def test_the_smoke_experiment_survives_a_kill(site, overrun):
+    smoke = site("smoke")
+    process = smoke.start("max_concurrent=1")
+    smoke.until_running(process)
+    kill(process)
+    code, said = smoke.run("max_concurrent=1")
+    assert code == 0, said
+    rows = smoke.rows()
+    assert len(rows) == 6
+    assert {verdict for _, _, verdict, _ in rows} <= {"ok", "suspect"}, rows
+    jobs = smoke.jobs()
+    assert [state for _, _, state, *_ in jobs] == ["COMPLETED"] * 3, "the first job was not lost"
+    assert sorted(job[1] for job in jobs) == ["cpu", "cpu", "gpu"]
+    assert {job[1]: job[4] for job in jobs} == {"cpu": "plain", "gpu": ""}
+
+
+def test_dtypes_go_to_their_partitions_and_a_failure_is_a_row(site):
+    content = experiment("probe", target("probe"), target("broken"), samplers=TINY)
+    probe = site(content)
+    code, said = probe.run("max_concurrent=1")
+    assert code == 1, said
+    verdicts = sorted((verdict == "failed", reason or "") for _, _, verdict, reason in probe.rows())
+    assert [failed for failed, _ in verdicts] == [False, False, True, True], said
+    assert all("this target is broken" in reason for failed, reason in verdicts if failed)
+    lines = map(json.loads, (probe.root / "probe.jsonl").read_text().splitlines())
+    inside = {(x["SLURM_JOB_PARTITION"], x["JAX_ENABLE_X64"], x["dtype"]) for x in lines}
+    assert inside == {("cpu", "1", "float64"), ("gpu", "0", "float32")}
+
+
+def test_terminating_the_job_cancels_what_it_submitted(site, monkeypatch):
+    content = experiment("cancel", target("sleeping", seconds=3600, name="cancel"))
+    cancelled = site(content)
+    process = cancelled.start()
+    cancelled.until_running(process)
+    monkeypatch.chdir(cancelled.root)
+    with dg.DagsterInstance.from_config(str(cancelled.root)) as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(job_name="llc"))
+        instance.report_run_canceling(run)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) != 0, cancelled.said()
+    (job,) = cancelled.jobs()
+    assert job[2].startswith("CANCELLED")
+
+
+def test_an_overrun_is_tried_once_more_and_then_a_row(overrun):
+    site, process = overrun
+    assert process.wait(timeout=400) == 1, site.said()
+    assert [state for _, _, state, *_ in site.jobs()] == ["TIMEOUT", "TIMEOUT"]
+    ((*_, verdict, reason),) = site.rows()
+    assert verdict == "failed"
+    assert "ran over its walltime of 00:01:00; raise walltime in the card, or by --set" in reason

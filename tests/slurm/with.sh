@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# with.sh COMMAND...: start a SLURM, run a command, stop it. Where there can be none, say so and do
+# nothing.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+trap '"$here/stop.sh"' EXIT
+"$here/start.sh" || { code=$?; [ $code = 3 ] && exit 0; exit $code; }
+"$@"
