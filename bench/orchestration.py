@@ -134,7 +134,7 @@ def local(count: int) -> Iterator[Row]:
 
 
 def slurm(count: int) -> Iterator[Row]:
-    """Measure the card slurm-test, from the submission of the runs' job to the last one's record."""
+    """Measure the card slurm-test: from the submission of the runs' job to its last record."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), count)
         site.bare("warm")

@@ -143,5 +143,6 @@ def _check_part(content: dict[str, Any], at: str, model: type[BaseModel], place:
         part, place = part.get(name) or {}, place.key(name)
         if not isinstance(part, dict):
             raise place.error("a mapping", "write key: value lines", part)
-    plain = {key: value for key, value in part.items() if not isinstance(value, dict)}
+    inner = {key for key in part if f"{at}.{key}" in _PARTS and isinstance(part[key], dict)}
+    plain = {key: value for key, value in part.items() if key not in inner}
     validate(inline("card", plain, place), model)

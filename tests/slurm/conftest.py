@@ -1,4 +1,4 @@
-"""A running test SLURM, and folders from which the `llc` command is given; without one, left out."""
+"""Folders from which the `llc` command runs on the test SLURM; without one, tests are left out."""
 
 import os
 import shutil

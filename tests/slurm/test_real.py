@@ -11,7 +11,7 @@ from tests.slurm.conftest import Site, kill, target
 pytestmark = pytest.mark.slurm
 
 TINY = [
-    {"name": "nuts", "overrides": {"n_draws": 100, "n_warmup": 100}},
+    {"name": "nuts", "overrides": {"n_draws": 100, "n_burn": 20, "n_warmup": 100}},
     {"name": "sgld", "overrides": {"n_draws": 100, "n_burn": 20}},
 ]
 
