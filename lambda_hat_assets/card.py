@@ -106,8 +106,9 @@ class Card(Frozen):
         return tag.slots if isinstance(tag, SlurmTag) else min(tag.slots, self._here())
 
     def routing(self) -> list[str]:
-        """Return one line a dtype: where it goes."""
-        return [f"{dtype} -> {self.tag(dtype).route()}" for dtype in DTYPES]
+        """Return one line a dtype: where it goes; and one for the cluster."""
+        lines = [f"{dtype} -> {self.tag(dtype).route()}" for dtype in DTYPES]
+        return [*lines, self.cluster.route()] if self.cluster and self.slurm else lines
 
     def warnings(self) -> list[str]:
         """Return what may surprise, a line each."""

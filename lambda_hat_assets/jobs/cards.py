@@ -57,6 +57,8 @@ def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Car
         ConfigError: if runs would not fit their walltime, or the cluster is not fit.
     """
     card = card_of(context, project)
+    if words(context):
+        context.log.info(f"card, changed by {' '.join(words(context))}:")
     for line in card.routing():
         context.log.info(line)
     for line in card.warnings():

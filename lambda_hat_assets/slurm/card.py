@@ -173,6 +173,13 @@ class Cluster(Frozen):
             )
         return self
 
+    def route(self) -> str:
+        """Return in words which login node is asked, and how often."""
+        ssh = self.ssh
+        user = f"{ssh.user}@" if ssh.user else ""
+        every = f"{self.poll_interval:g} to {self.poll_interval_max:g} s"
+        return f"cluster -> {user}{ssh.host}:{ssh.port}, asked every {every} for each job"
+
 
 def _check_option(option: str) -> None:
     found = _OPTION.fullmatch(option)
