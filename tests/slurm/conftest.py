@@ -158,4 +158,4 @@ def control(tmp_path_factory):
     os.environ["DAGSTER_SLURM_SSH_CONTROL_DIR"] = str(folder)
     yield
     for socket in folder.iterdir():
-        subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "-"], check=False)
+        subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "login"], check=False)
