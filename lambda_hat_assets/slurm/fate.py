@@ -136,4 +136,4 @@ def why(job: Job, dtype: Dtype, tag: SlurmTag) -> str:
             number = -int(signal) if signal not in ("", "0") else int(code or 0)
             return f"{name} failed: {how_it_ended(number)}{words}"
         case state:
-            return f"{name} ended as {state}, twice{words}"
+            return f"{name} ended as {state}{words}"

@@ -1,0 +1,89 @@
+"""What becomes of a job's keys at its end: who is charged, who is tried again, what is said."""
+
+from collections import Counter
+
+import pytest
+
+from lambda_hat_assets.compute import Order
+from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.slurm.cluster import End
+from lambda_hat_assets.slurm.fate import Job, fates, why
+
+TAG = SlurmTag(executor="slurm", walltime="01:00:00", memory="2G")
+NUMERIC = {"event": "failed", "reason": "not finite", "transient": False}
+DISK = {"event": "failed", "reason": "disk full", "transient": True}
+
+
+class Empty:
+    """A store that has nothing."""
+
+    def is_complete(self, kind, id):
+        return False
+
+
+def end(state, events, charges=None, keys="abc"):
+    """Return, by key, whether it is tried again and why it failed."""
+    orders = [Order(key, ("runs", "analyses"), None, None) for key in keys]
+    charges = Counter() if charges is None else charges
+    found = fates(Empty(), orders, events, "the reason", state, charges)
+    results = {key: fate.results for key, fate in found.items()}
+    return {
+        key: "again" if found[key].is_again else results[key][-1].failure for key in found
+    }, charges
+
+
+def begun(*keys):
+    return [{"id": key, "event": "begun"} for key in keys]
+
+
+def test_the_key_at_which_a_job_ended_is_charged_and_the_rest_is_not():
+    found, charges = end("TIMEOUT", begun("a"))
+    assert found == {"a": "again", "b": "again", "c": "again"}
+    found, charges = end("TIMEOUT", begun("a"), charges)
+    assert found == {"a": "the reason", "b": "again", "c": "again"}
+    assert charges == {"a": 2}
+
+
+def test_a_job_that_never_began_charges_all_so_that_trying_ends():
+    _, charges = end("NODE_FAIL", [])
+    found, _ = end("NODE_FAIL", [], charges)
+    assert set(found.values()) == {"the reason"}
+
+
+@pytest.mark.parametrize(
+    ("failure", "first", "second"),
+    [(NUMERIC, "not finite", "not finite"), (DISK, "again", "disk full")],
+)
+def test_numeric_failures_are_final_and_a_machine_s_are_not(failure, first, second):
+    events = [*begun("a"), {"id": "a", **failure}]
+    found, charges = end("COMPLETED", events, keys="a")
+    assert found == {"a": first}
+    assert end("COMPLETED", events, charges, keys="a")[0] == {"a": second}
+
+
+@pytest.mark.parametrize(
+    ("state", "rest"),
+    [("OUT_OF_MEMORY", "again"), ("CANCELLED", "the reason"), ("REFUSED", "the reason")],
+)
+def test_what_would_come_again_is_final_for_whom_it_is_about(state, rest):
+    found, _ = end(state, begun("a") if state != "REFUSED" else [])
+    assert found == {"a": "the reason", "b": rest, "c": rest}
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "words"),
+    [
+        ("TIMEOUT", "0:0", "walltime of 01:00:00; raise walltime in the card, or by --set float64"),
+        ("OUT_OF_MEMORY", "0:125", "ran out of memory (2G); raise memory in the card"),
+        ("FAILED", "0:9", "killed by signal 9, perhaps out of memory"),
+        ("FAILED", "3:0", "exited with code 3 (last words)"),
+        ("CANCELLED", "0:0", "was cancelled on the cluster"),
+        ("COMPLETED", "0:0", "neither reported this key nor left it in the store"),
+        ("NODE_FAIL", "0:0", "ended as NODE_FAIL"),
+        ("REFUSED", "", "no job was submitted (last words); asked for --time=01:00:00"),
+    ],
+)
+def test_every_end_is_a_line_with_a_way_out(state, code, words):
+    line = why(Job(7, End(state, code), "last words"), "float64", TAG)
+    assert words in line
+    assert "\n" not in line
