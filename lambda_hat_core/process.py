@@ -24,6 +24,19 @@ def host() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
+@cache
+def processor() -> str:
+    """Return 8 hex digits naming the instructions that this machine's processor knows.
+
+    Code compiled on one machine of a cluster may hold instructions that another does not know.
+    """
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    known = [platform.machine(), *sorted(flags.partition(":")[2].split())]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
+
+
 def start_time(pid: int) -> str:
     """Return what tells a process from a later one of the same pid; empty where unknown."""
     try:

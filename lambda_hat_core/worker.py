@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lambda_hat_core import process
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.plan.errors import ConfigError
@@ -140,8 +141,9 @@ def _private_stdout() -> Answer:
 
 
 def prepare_jax(store: Store) -> None:
-    """Keep what is compiled, in the store unless the environment says where."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(store.root / ".cache" / "jax"))
+    """Keep what is compiled, by kind of processor, unless the environment says where."""
+    cache = store.root / ".cache" / "jax" / process.processor()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     for name, value in _CACHE.items():
         os.environ.setdefault(name, value)
 

@@ -102,6 +102,12 @@ def require(login: Login, cluster: Cluster, tags: Sequence[SlurmTag], store: Sto
     Raises:
         ConfigError: one line for each thing that is missing, with the way out.
     """
+    if any(letter.isspace() for letter in str(home(cluster, store))):
+        raise Place("card", "cluster.home").error(
+            "holds a blank, which would end it in a job's script",
+            "keep LAMBDA_HAT_HOME in a folder without blanks",
+            str(home(cluster, store)),
+        )
     probe = store.root / "slurm" / f".probe-{secrets.token_hex(4)}"
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.touch()
