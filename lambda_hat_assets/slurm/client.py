@@ -7,7 +7,9 @@ any trouble of its own: here only a person does. It reads an ssh that fails as a
 
 import logging
 import shlex
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,6 +20,7 @@ import dagster as dg
 from dagster_slurm import SlurmPipesClient, SlurmQueueConfig, SlurmResource
 from dagster_slurm.config.runtime import RuntimeVariant
 from dagster_slurm.launchers.base import ComputeLauncher, ExecutionPlan
+from dagster_slurm.pipes_clients import slurm_pipes_client
 
 from lambda_hat_assets.console import PARENT_TAG
 from lambda_hat_assets.slurm.card import Cluster, SlurmTag
@@ -33,6 +36,21 @@ _UNREACHABLE = 3600.0
 
 _SLICE = 2.0
 """Seconds until an end that was asked for is noticed."""
+
+
+class Signals:
+    """The module `signal` as dagster-slurm may use it: only the main thread takes handlers."""
+
+    def signal(self, number: int, handler: Any) -> Any:
+        """Set a handler, if this is the main thread."""
+        is_main = threading.current_thread() is threading.main_thread()
+        return signal.signal(number, handler) if is_main else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(signal, name)
+
+
+slurm_pipes_client.signal = Signals()  # type: ignore[assignment]
 
 
 class Detached(Exception):

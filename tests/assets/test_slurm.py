@@ -277,3 +277,17 @@ def test_dagster_slurm_still_has_what_is_replaced():
 
     replaced = {name for name in vars(JobClient) if name.startswith("_") and name[1] != "_"}
     assert replaced - {"_asked"} <= set(vars(SlurmPipesClient))
+
+
+def test_jobs_may_be_waited_for_from_another_thread():
+    """Trials are; Python refuses signal handlers there."""
+    from dagster_slurm.pipes_clients import slurm_pipes_client
+
+    from lambda_hat_assets.slurm import client
+
+    assert isinstance(slurm_pipes_client.signal, client.Signals)
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=slurm_pipes_client.signal.signal, args=(signal.SIGTERM, id))
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) == before
