@@ -1,20 +1,14 @@
-import jax.numpy as jnp
+"""Killed and taken up again: the same bits. The runs are those of the samplers' own tests."""
+
+import jax
 import numpy as np
 import pytest
 
 from lambda_hat_core.checkpoint import Checkpoint
-from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import SAMPLERS
-from lambda_hat_core.config.spec import RunSpec
-from tests.core.surfaces import DiagonalQuadratic
+from tests.core import mixed, vicases
+from tests.core.test_samplers import MCMC, QUADRATICS, STOCHASTIC
 
-FIT = {"n_draws": 60, "steps": 50, "n_chains": 2, "M": 1, "r": 1}
-SIZES = {
-    "nuts": {"n_draws": 60, "n_burn": 10, "n_warmup": 50},
-    "sgld": {"n_draws": 60, "n_burn": 10, "thin": 2, "precond": "adam"},
-    "sgnht": {"n_draws": 60, "n_burn": 10, "thin": 2},
-    "mclmc": {"n_draws": 60, "n_burn": 10},
-}
+KILLED = ["nuts", "sgld adam", "sgnht", "mclmc"]
 
 
 class Killed(Exception):
@@ -22,10 +16,6 @@ class Killed(Exception):
 
 
 def sample(name, checkpoint, die_at=None):
-    from lambda_hat_core.posterior import localised
-    from lambda_hat_core.samplers import sample
-    from lambda_hat_core.target import Target
-
     chunks = []
 
     def progress(at):
@@ -33,19 +23,15 @@ def sample(name, checkpoint, die_at=None):
         if len(chunks) == die_at:
             raise Killed
 
-    target = Target(jnp.zeros(3), None, DiagonalQuadratic((1.0, 2.0, 3.0)), 1000)
-    run = RunSpec(
-        target="tgt_000000000000",
-        sampler=SAMPLERS[name](**(FIT if name == "vi" else SIZES[name])),
-        posterior=PosteriorSpec(loss="own"),
-        dtype="float64",
-    )
-    trace = sample(localised(target, run.posterior), run, progress=progress, checkpoint=checkpoint)
+    sampler = {"n_chains": 8, **MCMC[name]}
+    with jax.enable_x64(name not in STOCHASTIC):
+        case = QUADRATICS["condition 1"]
+        trace = mixed.run(case, sampler, progress=progress, checkpoint=checkpoint)
     return trace, chunks
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_killed_run_resumes_to_the_same_bits(name, tmp_path, x64):
+@pytest.mark.parametrize("name", KILLED)
+def test_killed_run_resumes_to_the_same_bits(name, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     whole, chunks = sample(name, None)
@@ -61,8 +47,8 @@ def test_killed_run_resumes_to_the_same_bits(name, tmp_path, x64):
     assert np.all(np.diff(resumed.seconds) >= 0)
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_killed_after_its_set_up_it_does_not_set_up_again(name, tmp_path, x64, monkeypatch):
+@pytest.mark.parametrize("name", KILLED)
+def test_killed_after_its_set_up_it_does_not_set_up_again(name, tmp_path, monkeypatch):
     from lambda_hat_core import samplers
     from lambda_hat_core.samplers import drive, pilot
     from lambda_hat_core.samplers.resume import DiskCheckpoint
@@ -96,21 +82,22 @@ def test_killed_fit_resumes_to_the_same_bits(tmp_path, x64):
             if len(parts) in (4, 7):
                 raise Killed
 
-    whole, _ = sample("vi", None)
+    target, _ = vicases.regression()
+    whole = vicases.run(target)
     file = Checkpoint(tmp_path / "run", {"spec": "vi"})
     for _ in range(2):
         with pytest.raises(Killed):
-            sample("vi", Fatal(file, every=0.0))
-    resumed, _ = sample("vi", DiskCheckpoint(file, every=0.0))
+            vicases.run(target, checkpoint=Fatal(file, every=0.0))
+    resumed = vicases.run(target, checkpoint=DiskCheckpoint(file, every=0.0))
     for field in ("loss", "dist2", "virial"):
         np.testing.assert_array_equal(getattr(resumed, field), getattr(whole, field))
     for name, values in whole.extras.items():
         np.testing.assert_array_equal(resumed.extras[name], values)
-    assert whole.extras["elbo"].shape == (2, 50)
+    assert whole.extras["elbo"].shape == (3, 800)
 
 
-def test_short_run_writes_nothing(tmp_path, x64):
+def test_short_run_writes_nothing(tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
-    sample("sgld", DiskCheckpoint(Checkpoint(tmp_path / "run", {}), clock=lambda: 0.0))
+    sample("sgnht", DiskCheckpoint(Checkpoint(tmp_path / "run", {}), clock=lambda: 0.0))
     assert not (tmp_path / "run").exists()

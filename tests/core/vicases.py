@@ -88,7 +88,7 @@ def crossings():
     return posterior(_axes(np.arange(0, D, 2)), np.zeros(N), np.zeros(D), 2), exact
 
 
-def run(target, algo="mfa", *, seed=0, dtype="float64", **fields):
+def run(target, algo="mfa", *, seed=0, dtype="float64", checkpoint=None, **fields):
     """Trace of a small run."""
     from lambda_hat_core.config.posterior import PosteriorSpec
     from lambda_hat_core.config.samplers import Vi
@@ -105,4 +105,5 @@ def run(target, algo="mfa", *, seed=0, dtype="float64", **fields):
             seed=seed,
             dtype=dtype,
         ),
+        checkpoint=checkpoint,
     )
