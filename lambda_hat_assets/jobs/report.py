@@ -17,6 +17,7 @@ class Row(NamedTuple):
     sampler: str
     llc: float | None
     se: float | None
+    oracle: float | None
     known: float | None
     verdict: str
     reasons: list[str]
@@ -35,7 +36,7 @@ def rows(store: Store, experiment: str) -> list[Row]:
     """Return the experiment's rows, as SQL has them."""
     with sql.connect(store) as connection:
         found = connection.execute(
-            "SELECT run_id, target_id, sampler, llc, llc_se, coalesce(llc_oracle, llc_known), "
+            "SELECT run_id, target_id, sampler, llc, llc_se, llc_oracle, llc_known, "
             "verdict, reasons FROM llc WHERE experiment = ? ORDER BY target_id, sampler, run_id",
             [experiment],
         ).fetchall()
@@ -62,9 +63,10 @@ def _estimate(row: Row) -> str:
     if row.llc is None:
         return f"failed: {first}"
     error = "" if row.se is None else f" +- {row.se:.2g}"
-    known = "" if row.known is None else f"  exact {row.known:.4g}"
+    known = "" if row.known is None else f"  known lambda {row.known:.4g}"
+    exact = known if row.oracle is None else f"  exact {row.oracle:.4g}"
     why = f" ({first})" if row.reasons else ""
-    return f"llc {row.llc:8.4g}{error}{known}  {row.verdict}{why}"
+    return f"llc {row.llc:8.4g}{error}{exact}  {row.verdict}{why}"
 
 
 def failed(found: list[Row], plan: Plan) -> dict[str, str]:

@@ -142,9 +142,10 @@ def _spectrum(built: BuiltTarget, axes: list[Axes]) -> None:
     up = values > 0
     kind = "eigenvalue" if values.size == built.meta["d"] else "Ritz value"
     style.dress(ax, "rank", f"{kind} of the Hessian at w*")
-    ax.plot(rank[up], size[up], "o", markersize=3, color=_TRAIN, label="positive")
+    mark = {"linestyle": "", "markersize": 5 if values.size < 100 else 3}
+    ax.plot(rank[up], size[up], marker="o", color=_TRAIN, label="positive", **mark)
     if (~up).any():
-        below = {"markersize": 3, "color": _TEST, "label": "negative or 0 (magnitude)"}
-        ax.plot(rank[~up], size[~up], "v", **below)
+        words = "negative or 0 (magnitude)"
+        ax.plot(rank[~up], size[~up], marker="v", color=_TEST, label=words, **mark)
     style.log_axis(ax, "y", size)
     style.legend(ax)

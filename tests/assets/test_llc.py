@@ -266,3 +266,13 @@ def test_a_key_is_taken_once_and_a_dead_owner_frees_it(tmp_path, monkeypatch):
     assert list(take()) == []
     Claims("job").forget()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_line_says_whether_the_reference_is_exact_here_or_lambda_itself():
+    from lambda_hat_assets.jobs.report import Row, table
+
+    ours = Row("run_a", "tgt_a", "nuts", 2.8, 0.1, 2.809, 5.0, "ok", [])
+    (_, exact) = table([ours], {})
+    (_, known) = table([ours._replace(oracle=None)], {})
+    assert "+- 0.1  exact 2.809  ok" in exact and "lambda" not in exact
+    assert "+- 0.1  known lambda 5  ok" in known
