@@ -5,13 +5,15 @@ from typing import Any
 
 import dagster as dg
 
+from lambda_hat_core.forecast import BUDGET
+
 ANALYSIS_CHECKS = {
     "finite": "Every recorded number is finite and the run did not stop early.",
     "converged": "R-hat, effective draws, divergences and k-hat are within their limits.",
     "certificate": "The virial certificate V_M is 1 within its error, where it is computed.",
     "minimum": "Nothing in the draws or in the audit says that w* is not a minimum.",
     "interval_covers_known": "The 90 % interval holds the exact value, where one is known.",
-    "work_within_budget": "The run cost at most 4 times the gradients that were forecast.",
+    "work_within_budget": f"The run cost at most {BUDGET} times the gradients that were forecast.",
 }
 TARGET_CHECKS = {"minimum": "w* passed its audit: gradient, lowest eigenvalue, predicted bias."}
 

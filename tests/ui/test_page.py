@@ -38,6 +38,13 @@ def test_a_click_sorts_and_another_turns_it_round(opened, shot):
     assert opened.locator("#spoken").inner_text() == "sorted by LLC ± se, falling"
 
 
+@pytest.mark.parametrize("width", [1280, 1400])
+def test_the_table_fits_a_laptop(opened, width):
+    opened.set_viewport_size({"width": width, "height": 900})
+    room = opened.locator(".scroll").evaluate("box => [box.scrollWidth, box.clientWidth]")
+    assert room[0] == room[1]
+
+
 def test_the_keyboard_sorts_text(opened):
     button = opened.get_by_role("button", name="verdict")
     button.focus()
