@@ -246,7 +246,7 @@ def test_sgld_without_noise_is_gradient_descent(x64, monkeypatch):
 def test_a_divergent_step_is_a_failure_that_names_the_draw():
     from lambda_hat_core.analysis.estimate import estimate
 
-    fields = {"kind": "sgld", "n_draws": 100, "n_burn": 10, "thin": 20, "batch_size": 24}
+    fields = {"kind": "sgld", "n_draws": 1000, "n_burn": 100, "thin": 20, "batch_size": 24}
     trace = mixed.run(mixed.quadratic(1.0), {"n_chains": 8, **fields, "step_size": 1000.0})
     assert "the loss is not finite at draw" in trace.failure
     found = estimate(trace)
