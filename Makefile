@@ -56,6 +56,7 @@ bench: .venv/.synced  ## accuracy, speed, costs and the leaderboard against thei
 	$(RUN)/python bench/speed.py
 	$(RUN)/python bench/certificate.py
 	$(RUN)/python bench/orchestration.py
+	$(RUN)/python bench/threads.py
 	$(RUN)/python bench/samplers.py
 
 clean:

@@ -1,13 +1,16 @@
 """Threads a payload against payloads at once, on this machine: `python bench/threads.py`.
 
 Two seeds of a run are made by one process after the other, or by two processes at once, with one
-or two threads each; compilation is paid before. What counts is the wall time until both are there.
+or two threads each; compilation is paid before. On a machine with nothing else to do the wall time
+until both are there decides; on a busy one, the CPU seconds they took.
 """
 
 import argparse
+import os
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -70,20 +73,20 @@ def asked(client: WorkerClient, stage: str, spec: TargetSpec | RunSpec, target=N
     return end["record"]
 
 
-def measure(root: Path, name: str) -> list[dict]:
-    """Return the wall seconds of two runs in every layout."""
-    case = Case(root, *CASES[name], seeds=sum(payloads + 2 for payloads, _ in LAYOUTS))
+def measure(root: Path, name: str, layouts: Iterable[tuple[int, int]]) -> list[dict]:
+    """Return the wall and CPU seconds of two runs in every layout."""
+    case = Case(root, *CASES[name], seeds=sum(payloads + 2 for payloads, _ in layouts))
     runs = iter(case.runs)
     with WorkerClient(root, env=LocalTag().environment("float64")) as client:
         asked(client, "build", case.target)
     found = []
-    for payloads, threads in LAYOUTS:
+    for payloads, threads in layouts:
         environment = LocalTag(threads=threads).environment(case.runs[0].dtype)
         clients = [WorkerClient(root, env=environment) for _ in range(payloads)]
         for client in clients:
             asked(client, "sample", next(runs), case.target)
         work = [[next(runs) for _ in range(2 // payloads)] for _ in clients]
-        began = time.perf_counter()
+        before, began = sum(map(cpu_seconds, clients)), time.perf_counter()
         both = [
             threading.Thread(target=sampled, args=(client, specs, case.target))
             for client, specs in zip(clients, work, strict=True)
@@ -93,12 +96,20 @@ def measure(root: Path, name: str) -> list[dict]:
         for thread in both:
             thread.join()
         seconds = time.perf_counter() - began
+        cpu = sum(map(cpu_seconds, clients)) - before
         for client in clients:
             client.close()
-        row = {"case": name, "payloads": payloads, "threads": threads, "seconds": seconds}
+        row = {"case": name, "payloads": payloads, "threads": threads, "wall_s": seconds}
+        row["cpu_s"] = cpu
         print(" ".join(str(value) for value in row.values()), flush=True)
         found.append(row)
     return found
+
+
+def cpu_seconds(client: WorkerClient) -> float:
+    """Return what a worker has spent so far, all its threads together."""
+    spent = Path(f"/proc/{client.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
 
 
 def sampled(client: WorkerClient, specs: list[RunSpec], target: TargetSpec) -> None:
@@ -111,15 +122,17 @@ def main() -> None:
     """Print the seconds of every layout, and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
+    parser.add_argument("--payloads", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
+    layouts = [layout for layout in LAYOUTS if layout[0] in options.payloads]
     rows = []
     for name in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            rows += measure(Path(folder), name)
+            rows += measure(Path(folder), name, layouts)
     options.out.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
     table.to_parquet(options.out / "threads.parquet", index=False)
-    print(table.pivot(index="case", columns=["payloads", "threads"], values="seconds").round(1))
+    print(table.round(1).to_string(index=False))
 
 
 if __name__ == "__main__":
