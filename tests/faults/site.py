@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,8 +134,11 @@ def _half_written(kind: str, name: str) -> Callable[[Site], bool]:
 
 
 def _refreshing(site: Site) -> bool:
-    done = len(site.ids("analyses")) == len(EXPERIMENT["samplers"])
-    return done and any(site.store.root.glob(".tmp-llc.duckdb*"))
+    return any(site.store.root.glob(".tmp-llc.duckdb*"))
+
+
+def _refreshing_at_the_end(site: Site) -> bool:
+    return len(site.ids("analyses")) == len(EXPERIMENT["samplers"]) and _refreshing(site)
 
 
 class Phase(NamedTuple):
@@ -154,7 +157,8 @@ PHASES = (
     Phase("writing the run", _half_written("runs", "trace.nc"), 0.02),
     Phase("analysing", _leases("analyses"), 0.5),
     Phase("writing the analysis", _half_written("analyses", "estimate.json"), 0.02),
-    Phase("DuckDB refresh", _refreshing, 0.01),
+    Phase("the first DuckDB refresh", _refreshing, 0.01),
+    Phase("the last DuckDB refresh", _refreshing_at_the_end, 0.01),
 )
 VICTIMS = ("everything", "the command", "the payload")
 
@@ -168,16 +172,16 @@ class Kill(NamedTuple):
     delay: float
 
     def __str__(self) -> str:
-        return f"{self.number}: {self.victim} while {self.phase.name}"
+        return f"{self.number}: {self.victim} in {self.phase.name}"
 
 
-def kills(seed: int, count: int) -> list[Kill]:
+def kills(seed: int, count: int, phases: Sequence[Phase]) -> list[Kill]:
     """Return random kills, every phase at least once where there are enough of them."""
     rng = random.Random(seed)
     found = []
     for number in range(count):
-        phase = PHASES[number % len(PHASES)]
-        has_payload = phase.name not in ("planning", "DuckDB refresh")
+        phase = phases[number % len(phases)]
+        has_payload = phase.name != "planning" and "DuckDB" not in phase.name
         victim = rng.choice(VICTIMS if has_payload else VICTIMS[:2])
         found.append(Kill(number, phase, victim, rng.uniform(0, phase.span)))
     return found

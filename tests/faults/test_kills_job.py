@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
-from tests.faults.site import JOB, end, execute, failures, kills
+from tests.faults.site import JOB, PHASES, end, execute, failures, kills
 
-KILLS = kills(seed=2, count=8)
+KILLS = kills(seed=2, count=9, phases=PHASES)
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=str)
