@@ -107,7 +107,7 @@ def reason(project, seed):
 
 
 def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, slurm):
-    site.experiment(samplers=("nuts", "sgld"), seeds=(1, 13, 14))
+    site.experiment(samplers=("nuts", "sgld"), seeds=(1, 13))
     project = site.project()
     changes = ["max_concurrent=1", "walltime=00:00:40"]
     assert not llc(site, project, set=changes).success
@@ -119,7 +119,6 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
         key = dg.AssetKey(["analyses", kind])
         assert site.instance.get_materialized_partitions(key) == {by_seed[kind, 1]}
         assert records.read_failure(project.store, by_seed[kind, 13]) == "seed 13 always fails"
-        assert "signal 6" in records.read_failure(project.store, by_seed[kind, 14])
     found = {tuple(job["options"][4:]) for job in jobs(slurm)}
     common = ("--time=00:00:40", "--nodes=1", "--ntasks=1", "--cpus-per-task=1")
     assert found == {
@@ -128,8 +127,7 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
     }
     tried = Counter(key for key, stage, _ in site.calls() if stage == "sample")
     assert tried[by_seed["nuts", 13]] == 1, "numeric failures are not tried again"
-    assert tried[by_seed["nuts", 14]] == 2
-    assert len(jobs(slurm)) == 1 + 2 + 2
+    assert len(jobs(slurm)) == 3, "targets, and a batch a dtype"
 
 
 def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only(site, slurm):
@@ -242,6 +240,7 @@ def test_a_click_on_terminate_cancels_and_the_end_of_a_process_does_not(site, sl
     [
         ("", "card: cluster: sacct does not work (Slurm accounting storage is disabled)"),
         ("cluster.home=/nowhere", 'card: cluster.home is "/nowhere": the cluster does not see'),
+        ("max_concurrent=9", "--set: float64.max_concurrent is 9: a job can lower what the card"),
         ("python=/no/python", 'card: tags.*.python is "/no/python": cannot run a payload'),
     ],
 )
