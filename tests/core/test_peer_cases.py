@@ -12,43 +12,48 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
 
 from tests.core import mixed
+from tests.core.test_peer_mala import well
 
 NBETA = 1000 / math.log(1000)
+D = 10
+XX, XY = 4.0352, 0.0107
+"""Moments of the published sample of x ~ N(0, 4), y ~ N(0, 1/16): they give all nine values."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Powers:
-    """sum_i w_i^p_i, the exponents being data: all cases are one compilation."""
+class Monomial:
+    """Mean of (x f(w) - y)^2 less that of y^2, f = prod w_i^k_i, or f = (w_0 - 1) |w|^4.
+
+    The data choose, so that all cases are one compilation: powers k, moments of x^2 and x y, and
+    the coordinates of the second f, none for the first.
+    """
 
     has_per_example: bool = False
 
     def mean(self, w, batch):
-        (p,) = batch
-        return jnp.sum(jnp.where(p == 2, w**2, jnp.where(p == 4, w**4, (p == 8) * w**8)))
+        k, xx, xy, used = batch
+        square = w**2
+        power = jnp.where(k == 1, w, jnp.where(k == 2, square, jnp.where(k == 3, square * w, 1.0)))
+        f = jnp.where(used[0] > 0, (w[0] - 1) * jnp.sum(used * square) ** 2, jnp.prod(power))
+        return xx * f**2 - 2 * xy * f
 
     def per_example(self, w, batch):
         raise ValueError
 
 
-@dataclasses.dataclass(frozen=True)
-class Plane:
-    """4 (w_0^2)^a (w_1^2)^b, or (w_0 - 1)^2 |w|^8, chosen by data."""
-
-    has_per_example: bool = False
-
-    def mean(self, w, batch):
-        a, b, other = batch[0]
-
-        def power(x, k):
-            return jnp.where(k == 0, 1.0, jnp.where(k == 1, x, jnp.where(k == 2, x**2, x**3)))
-
-        crossing = 4 * power(w[0] ** 2, a) * power(w[1] ** 2, b)
-        return jnp.where(other, (w[0] - 1) ** 2 * jnp.sum(w**2) ** 4, crossing)
-
-    def per_example(self, w, batch):
-        raise ValueError
+def sampled(w0, *, powers=(), used=0, xy=0.0, xx=XX, gamma=1.0, **fields):
+    """Mean and standard error of NUTS."""
+    data = (
+        jnp.asarray([*powers, *[0] * (D - len(powers))]),
+        jnp.asarray(xx),
+        jnp.asarray(xy),
+        jnp.asarray([1.0] * used + [0.0] * (D - used)),
+    )
+    point = jnp.asarray([*w0, *[0.0] * (D - len(w0))])
+    return nuts(posterior(Monomial(), point, data, gamma=gamma), **fields)
 
 
 def posterior(loss, w0, data, *, gamma, nbeta=NBETA, n=1000):
@@ -72,158 +77,154 @@ def nuts(post, **fields):
     return mcmc_mean(trace.llc)
 
 
-def acceptance(here, there, eps):
-    """MALA's for U = |w|^2 / 2, from its definition."""
-    here, there = np.asarray(here), np.asarray(there)
-
-    def log_move(a, b):
-        return -np.sum((b - a + eps / 2 * a) ** 2) / (2 * eps)
-
-    log = 0.5 * (here @ here - there @ there) + log_move(there, here) - log_move(here, there)
-    return min(1.0, math.exp(log))
-
-
-@pytest.mark.parametrize(
-    ("here", "there", "eps", "published"),
-    [
-        ((0.0, 0.0), (1.5, 5.5), 0.1, 0.6661436),
-        ((1.0, 1.0), (1.5, 0.5), 0.5, 0.9692332),
-        ((0.0, 0.0), (10.5, 5.5), 0.1, 0.17268492),
-        ((0.0, 0.0), (10.5, 5.5), 0.5, 0.00015359),
-    ],
-)
-def test_mala_probability_is_the_published_one(here, there, eps, published):
-    assert acceptance(here, there, eps) == pytest.approx(published, abs=1e-5)
-
-
-def test_mala_accepts_with_that_probability(x64):
-    from lambda_hat_core.samplers import coordinates, mala
-
-    post = posterior(Powers(), jnp.zeros(2), (jnp.asarray([2, 2]),), gamma=0.0, nbeta=0.5)
-    eps = 0.5
-    kernel = mala.MalaKernel(post, coordinates.identity(post), jnp.asarray(eps**0.5))
-    state = kernel.init(jr.key(0), jnp.asarray([1.5, -2.0]))
-    after, stats = jax.vmap(lambda key: kernel.step(key, state))(jr.split(jr.key(1), 40))
-    moved = np.flatnonzero(np.asarray(after.position[:, 0]) != 1.5)
-    assert moved.size > 20
-    for i in moved:
-        expected = acceptance((1.5, -2.0), after.position[i], eps)
-        assert float(stats["acceptance_rate"][i]) == pytest.approx(expected, rel=1e-9)
-
-
-# Exponents, eps, gamma, published acceptance at n = 1000.
-RATES = (
-    ((2,), 1e-2, 100.0, 0.59),
-    ((2,), 1e-2, 0.1, 0.73),
-    ((2,), 1e-3, 100.0, 0.98),
-    ((4,), 1.5e-2, 100.0, 0.85),
-    ((4,), 1.5e-2, 1.0, 0.935),
-    ((8,), 1e-2, 0.1, 0.97),
-    ((2, 2), 1e-3, 100.0, 0.971),
-    ((2, 2), 1e-2, 100.0, 0.54),
-    ((0, 2), 2e-3, 100.0, 0.95),
-    ((4, 4), 1e-2, 100.0, 0.87),
+# Powers, the published exact value for that sample.
+CROSSINGS = (
+    ((0, 1), 0.4955),
+    ((1, 1), 0.3802),
+    ((0, 2), 0.2237),
+    ((1, 2), 0.2194),
+    ((2, 2), 0.1440),
+    ((0, 3), 0.1591),
+    ((1, 3), 0.1474),
+    ((2, 3), 0.1191),
+    ((3, 3), 0.0948),
 )
 
 
-def test_mala_acceptance_rates(x64):
-    """The published ones are of SGLD's proposals along SGLD's own path: so are these."""
-    from lambda_hat_core.samplers import coordinates, mala
-
-    def rate(key, exponents, widths, eps, gamma):
-        post = posterior(Powers(), jnp.zeros(2), (exponents,), gamma=gamma)
-        kernel = mala.MalaKernel(post, coordinates.diagonal(post, widths), jnp.sqrt(eps))
-        grad = jax.grad(kernel.log_density)
-
-        def advance(u, key):
-            move_key, key = jr.split(key)
-            _, stats = kernel.step(key, kernel.init(key, kernel.coordinates.to_w(u)))
-            u = u + eps / 2 * grad(u) + jnp.sqrt(eps) * jr.normal(move_key, (2,))
-            return u, stats["acceptance_rate"]
-
-        return jnp.mean(jax.lax.scan(advance, jnp.zeros(2), jr.split(key, 20000))[1])
-
-    # A coordinate of no width is not there.
-    widths = [(1.0, 1.0 if len(p) == 2 else 1e-9) for p, *_ in RATES]
-    columns = (
-        jnp.asarray([(*p, 0)[:2] for p, *_ in RATES]),
-        jnp.asarray(widths),
-        jnp.asarray([eps for _, eps, _, _ in RATES]),
-        jnp.asarray([gamma for _, _, gamma, _ in RATES]),
-    )
-    measured = jax.jit(jax.vmap(rate))(jr.split(jr.key(0), len(RATES)), *columns)
-    published = np.array([value for *_, value in RATES])
-    np.testing.assert_allclose(np.asarray(measured), published, atol=0.012)
-
-
-def plane(a, b, other):
-    return lambda w: np.asarray(jax.vmap(lambda v: Plane().mean(v, (jnp.array([a, b, other]),)))(w))
-
-
-@pytest.mark.parametrize("powers", [(0, 1), (1, 1), (2, 2), (1, 3)])
-def test_normal_crossings(x64, powers):
-    """Its losses without the labels' noise: x prod w_i^k_i with a mean square of x of 4."""
+@pytest.mark.parametrize(("powers", "published"), CROSSINGS)
+def test_normal_crossings(x64, powers, published):
+    """With the noise of the labels, which puts the minimum off the origin."""
     from lambda_hat_core.truth import quadrature
 
-    answer = quadrature.potential(plane(*powers, 0), np.zeros(2), NBETA, 1.0)
-    post = posterior(Plane(), jnp.zeros(2), (jnp.array([*powers, 0]),), gamma=1.0)
-    mean, se, _ = nuts(post, n_draws=1500)
-    assert se < 0.06 * answer
+    def potential(w):
+        f = w[:, 0] ** powers[0] * w[:, 1] ** powers[1]
+        return XX * f**2 - 2 * XY * f
+
+    answer = quadrature.potential(potential, np.zeros(2), NBETA, 1.0)
+    assert answer == pytest.approx(published, abs=1e-4)
+    mean, se, _ = sampled((0.0, 0.0), powers=powers, xy=XY, n_draws=2000)
+    assert se < 0.05 * answer
     assert abs(mean - answer) < 4 * se
 
 
-def test_ordinality(x64):
-    """x (w_0 - 1) |w|^4: the origin is more singular than (1, 0), and each has its exact value."""
-    axis = np.linspace(-2.9, 3.9, 1201)
-    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
-    loss = plane(0, 0, 1)(grid)
+def product_answer(point, gamma):
+    """nbeta E[XX prod w_i^4], by convolving the densities of log |w_i|."""
+    step, logs, mass = 2e-3, np.arange(-30.0, 3.0, 2e-3), np.ones(1)
+    for centre in point:
+        w = np.exp(logs)
+        density = w * sum(np.exp(-gamma / 2 * (sign * w - centre) ** 2) for sign in (1, -1))
+        mass = fftconvolve(mass, density / density.sum())
+    total = len(point) * logs[0] + step * np.arange(mass.size)
+    potential = NBETA * XX * np.exp(np.minimum(4 * total, 50.0))
+    p = np.maximum(mass, 0.0) * np.exp(-potential)
+    return float(np.sum(p * potential) / np.sum(p))
+
+
+def quintic_answer(first, dim, gamma):
+    """nbeta E[XX (w_0 - 1)^2 |w|^8] over w_0 and the length of the rest."""
+    length = np.linspace(0, 3, 1201)[1:]
+    w0, r = np.meshgrid(np.linspace(-3, 4, 1401), length, indexing="ij")
+    potential = NBETA * XX * (w0 - 1) ** 2 * (w0**2 + r**2) ** 4
+    log_p = (dim - 2) * np.log(r) - potential - gamma / 2 * ((w0 - first) ** 2 + r**2)
+    p = np.exp(log_p - log_p.max())
+    return float(np.sum(p * potential) / np.sum(p))
+
+
+@pytest.mark.parametrize(("dim", "gamma"), [(2, 10.0), (10, 1.0)])
+def test_ordinality_of_a_product(x64, dim, gamma):
+    """prod w_i^2: the origin is more singular than (1, .., 1, 0)."""
     means = []
-    for point in ((0.0, 0.0), (1.0, 0.0)):
-        density = np.exp(-NBETA * loss - 5.0 * np.sum((grid - point) ** 2, axis=1))
-        answer = NBETA * np.sum(density * loss) / np.sum(density)
-        post = posterior(Plane(), jnp.asarray(point), (jnp.array([0, 0, 1]),), gamma=10.0)
-        mean, se, _ = nuts(post, n_draws=1500)
-        assert se < 0.06 * answer
+    for point in ([0.0] * dim, [1.0] * (dim - 1) + [0.0]):
+        answer = product_answer(point, gamma)
+        mean, se, _ = sampled(point, powers=[2] * dim, gamma=gamma, n_draws=3000)
+        assert se < 0.1 * answer
         assert abs(mean - answer) < 4 * se
         means.append(mean)
     assert means[0] < means[1]
 
 
+@pytest.mark.parametrize(("dim", "gamma"), [(2, 10.0), (10, 100.0)])
+def test_ordinality_of_a_point_and_a_hyperplane(x64, dim, gamma):
+    """(w_0 - 1) |w|^4: the origin is more singular than (1, 0, .., 0)."""
+    means = []
+    for first in (0.0, 1.0):
+        answer = quintic_answer(first, dim, gamma)
+        mean, se, _ = sampled([first], used=dim, gamma=gamma, n_draws=2000)
+        assert se < 0.05 * answer
+        assert abs(mean - answer) < 4 * se
+        means.append(mean)
+    assert means[0] < means[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """|B A|^2 / outputs, A and B masked to a shape by data: all shapes are one compilation."""
+
+    has_per_example: bool = False
+
+    def mean(self, w, batch):
+        first, second, outputs = batch
+        a, b = w.reshape(2, 8, 8) * jnp.stack([first, second])
+        return jnp.sum((b @ a) ** 2) / outputs
+
+    def per_example(self, w, batch):
+        raise ValueError
+
+
 def reduced_rank_at_the_origin(inputs, hidden, outputs, nbeta, gamma):
-    """nbeta E[|B A|^2 / outputs] by quadrature over the eigenvalues s of A A^T.
+    """nbeta E[|B A|^2 / outputs] over the nonzero eigenvalues s of A A^T, exactly.
 
     Given A, B is Gaussian: its integral leaves prod (1 + t s)^(-outputs / 2), t = 2 nbeta /
     (outputs gamma), and the loss is outputs / 2 sum t s / (1 + t s). Under the localiser alone s
-    has the density prod s^((inputs - hidden - 1) / 2) exp(-gamma s / 2) prod |s_i - s_j|.
+    has the density prod s^((|inputs - hidden| - 1) / 2) exp(-gamma s / 2) prod |s_i - s_j|, whose
+    integrals are Pfaffians (de Bruijn 1955).
     """
-    assert hidden == 3
-    x = np.linspace(math.log(1e-9), math.log(60 / gamma), 160)
-    s = np.exp(x)
+    count = min(inputs, hidden)
+    s = np.exp(np.linspace(math.log(1e-12), math.log(120 / gamma), 4000))
     ts = 2 * nbeta / (outputs * gamma) * s
-    one = s ** ((inputs - hidden + 1) / 2) * np.exp(-gamma * s / 2) * (1 + ts) ** (-outputs / 2)
+    density = s ** ((abs(inputs - hidden) + 1) / 2) * np.exp(-gamma * s / 2)
+    density = density * (1 + ts) ** (-outputs / 2)
     value = outputs / 2 * ts / (1 + ts)
-    gap = np.abs(s[:, None] - s[None, :])
-    pair = gap[:, :, None] * gap[:, None, :] * gap[None, :, :]
-    mass = pair * one[:, None, None] * one[None, :, None] * one[None, None, :]
-    return 3 * float(np.sum(mass * value[:, None, None]) / np.sum(mass))
+
+    def log_integral(tilt):
+        rows = (gamma * s) ** np.arange(count)[:, None] * density * np.exp(tilt * value)
+        rows /= density.sum()
+        below = np.cumsum(rows, axis=1) - rows / 2
+        pairs = below @ rows.T
+        matrix = pairs - pairs.T
+        if count % 2:
+            edge = rows.sum(axis=1, keepdims=True)
+            matrix = np.block([[matrix, edge], [-edge.T, np.zeros((1, 1))]])
+        return 0.5 * np.linalg.slogdet(matrix)[1]
+
+    return (log_integral(1e-3) - log_integral(-1e-3)) / 2e-3
 
 
-def test_reduced_rank_on_pure_noise(x64):
-    """5-3-5, lambda = 6.5 and m = 2, at the origin of its fibre."""
-    from lambda_hat_core.losses import Supervised
-    from lambda_hat_core.networks.deeplinear import DeepLinear
+# Inputs, hidden, outputs; lambda and m of the published formula at rank 0.
+SHAPES = (
+    (5, 3, 5, 6.5, 2),
+    (5, 4, 5, 8.0, 1),
+    (4, 3, 8, 6.0, 1),
+    (8, 3, 4, 6.0, 1),
+    (3, 8, 4, 6.0, 1),
+)
 
-    answer = reduced_rank_at_the_origin(5, 3, 5, NBETA, 1.0)
-    far = reduced_rank_at_the_origin(5, 3, 5, 1e5, 1.0)
-    assert far == pytest.approx(6.5 - 1 / math.log(1e5), abs=0.1)
-    rng = np.random.default_rng(0)
-    x, _ = np.linalg.qr(rng.normal(size=(40, 5)))
-    y = rng.normal(size=(40, 5))
-    y -= x @ (x.T @ y)
-    data = (jnp.asarray(x * math.sqrt(40)), jnp.asarray(y))
-    network = DeepLinear((5, 3, 5))
-    post = posterior(Supervised(network, "mse"), jnp.zeros(network.size), data, gamma=1.0, n=40)
-    mean, se, _ = nuts(post, n_draws=800)
+
+@pytest.mark.parametrize(("inputs", "hidden", "outputs", "llc", "m"), SHAPES)
+def test_reduced_rank_on_pure_noise(x64, inputs, hidden, outputs, llc, m):
+    """At the origin, the point of rank 0 that decides lambda."""
+    from lambda_hat_core.truth import coefficients
+
+    assert coefficients.reduced_rank(inputs, hidden, outputs, 0) == (llc, m)
+    shape = inputs, hidden, outputs
+    cold = reduced_rank_at_the_origin(*shape, 1e9, 1.0)
+    assert cold == pytest.approx(llc - (m - 1) / math.log(1e9), rel=0.02)
+    answer = reduced_rank_at_the_origin(*shape, NBETA, 1.0)
+    a = np.zeros((8, 8))
+    b = np.zeros((8, 8))
+    a[:hidden, :inputs] = b[:outputs, :hidden] = 1.0
+    data = jnp.asarray(a), jnp.asarray(b), jnp.asarray(float(outputs))
+    mean, se, _ = nuts(posterior(Product(), jnp.zeros(128), data, gamma=1.0), n_draws=800)
     assert se < 0.02 * answer
     assert abs(mean - answer) < 4 * se
 
@@ -233,7 +234,7 @@ def test_sgld_without_noise_is_gradient_descent(x64, monkeypatch):
     from lambda_hat_core.samplers import sgld
 
     monkeypatch.setattr(sgld, "standard_normal", lambda key, like, generator: jnp.zeros_like(like))
-    post = posterior(Powers(), jnp.zeros(2), (jnp.asarray([4, 2]),), gamma=0.0, nbeta=1.0)
+    post = well([4, 2], gamma=0.0, nbeta=1.0)
     rate = 0.01
     kernel = sgld.SgldKernel(post, jnp.asarray(2 * rate), jnp.asarray(0.0), Sgld(batch_size=None))
     state, w = kernel.init(jr.key(0), jnp.asarray([1.0, -2.0])), jnp.asarray([1.0, -2.0])
