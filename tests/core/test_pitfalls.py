@@ -1,0 +1,74 @@
+"""Mistakes that leave a plausible number: starts, burn-in, digits of the loss, work not counted."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from tests.core import mixed
+
+MALA = {"kind": "mala", "n_chains": 8, "n_warmup": 20, "n_draws": 40}
+SGLD = {"kind": "sgld", "n_chains": 8, "n_draws": 40, "n_burn": 10, "thin": 3, "batch_size": 24}
+
+
+def test_chains_start_as_far_out_as_the_posterior_reaches(x64):
+    """Not a fixed width away: the loss at the starts is the posterior's own, whatever d and H."""
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.samplers.start import laplace_start
+
+    case = mixed.quadratic(1e3)
+    posterior = mixed.posterior(case)
+    spectrum, _ = hessian_spectrum(jr.key(0), posterior)
+    start = laplace_start(jr.key(1), posterior, spectrum, 2000)
+    llc = case.nbeta * jax.vmap(lambda w: posterior.loss.mean(w, posterior.data))(start)
+    assert jnp.std(llc) / 2000**0.5 < 0.01 * case.oracle
+    assert abs(jnp.mean(llc) - case.oracle) < 0.04 * case.oracle
+    apart = np.corrcoef(np.asarray(start @ spectrum.vectors.T), rowvar=False) - np.eye(mixed.D)
+    assert np.abs(apart).max() < 5 / 2000**0.5
+
+
+def test_burn_in_is_dropped_and_only_that(x64):
+    case = mixed.quadratic(1.0)
+    whole = mixed.run(case, {**MALA, "n_burn": 0})
+    kept = mixed.run(case, {**MALA, "n_burn": 15})
+    np.testing.assert_array_equal(kept.loss, whole.loss[:, 15:])
+    np.testing.assert_array_equal(kept.virial_m, whole.virial_m[:, 15:])
+    assert kept.work == whole.work
+
+
+def test_every_chain_adapts_the_step(x64):
+    """One chain among eight that stands elsewhere changes the step size of all."""
+    from lambda_hat_core.samplers import coordinates, mala
+    from lambda_hat_core.samplers.adapt import dual_averaging
+
+    posterior = mixed.posterior(mixed.quadratic(1e3))
+    kernel = mala.MalaKernel(posterior, coordinates.identity(posterior), jnp.asarray(0.01))
+    goal = jnp.asarray(0.574)
+    start = jnp.zeros((8, mixed.D))
+    sizes = [
+        float(dual_averaging(jr.key(0), kernel, at, 20, goal).step_size)
+        for at in (start, start.at[7].add(1.0))
+    ]
+    assert abs(sizes[1] / sizes[0] - 1) > 1e-3
+
+
+def test_the_loss_keeps_the_digits_that_float32_rounds_away():
+    """The sum over examples is a float64 one in a float32 process, at w* and at every draw."""
+    case = mixed.quadratic(1.0, noise=0.02)
+    many = case._replace(data=tuple(np.repeat(array, 400, axis=0) for array in case.data))
+    posterior = mixed.posterior(many)
+    w = posterior.w0 + 0.01
+    assert w.dtype == jnp.float32
+    (high, low), examples = jax.jit(
+        lambda w: (posterior.full_loss(w), posterior.loss.per_example(w, posterior.data))
+    )(w)
+    exact = np.mean(np.asarray(examples, np.float64))
+    assert float(high) + float(low) == pytest.approx(exact, rel=1e-12)
+    assert float(high) != pytest.approx(exact, rel=1e-12)
+
+
+def test_work_is_that_of_all_chains_draws_and_recorded_scalars():
+    trace = mixed.run(mixed.quadratic(1.0, noise=0.02), SGLD)
+    share = 24 / mixed.N
+    assert trace.work["sampling"] == pytest.approx(8 * 40 * (3 * share + share + 1 / 3), rel=1e-6)
