@@ -48,8 +48,8 @@ def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias
     ledger = facts.get("ledger")
     if not ledger or not ledger["stable"]:
         return None
-    excess = ledger["discretisation"]["relative"] + ledger["minibatch"]["relative"]
-    return Bias(facts["llc"] * excess / (1 + excess), None, "predicted")
+    excess = ledger["discretisation"]["absolute"] + ledger["minibatch"]["absolute"]
+    return Bias(excess, None, "predicted")
 
 
 def burn_in_bias(llc: Series) -> Bias | None:

@@ -49,8 +49,9 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    llc: float | None = None,
 ) -> Tuned:
-    """Build the kernel that `spec` names."""
+    """Build the kernel that `spec` names; `llc` is a rough estimate that biases are parts of."""
     match spec:
         case Nuts():
             return nuts.build(key, posterior, spec, start=start, spectrum=spectrum)
@@ -63,11 +64,11 @@ def build(
         case AdjustedMclmc():
             return adjusted_mclmc.build(key, posterior, spec, start=start, spectrum=spectrum)
         case Sgld():
-            return sgld.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return sgld.build(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
         case Sghmc():
-            return sghmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return sghmc.build(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
         case Sgnht():
-            return sgnht.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return sgnht.build(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
         case _:
             raise ValueError(f"no Markov chain sampler for {type(spec).__name__}")
 
@@ -95,7 +96,7 @@ def _set_out(seed: int, posterior: Posterior, spec: Any, clock: Callable[[], flo
     spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
     loss0 = loss_at_minimum(posterior)
     start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
-    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum)
+    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum, loss0)
     work = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}
     return _Ready(found, loss0, work, clock() - began)
 
@@ -147,7 +148,7 @@ def sample(
 
     def tune() -> tuple[Tuned, float]:
         key = stream(seed, "build")
-        tuned = build(key, posterior, spec, start=start, spectrum=spectrum)
+        tuned = build(key, posterior, spec, start=start, spectrum=spectrum, llc=found.llc)
         return tuned, clock() - began
 
     tuned, seconds = checkpoint.remember("tuned", known, tune)

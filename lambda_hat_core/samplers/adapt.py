@@ -32,6 +32,7 @@ class Adapted(NamedTuple):
     Attributes:
         variance: of every coordinate u, over chains and steps pooled.
         n_points: how many points that pool holds.
+        mean_loss: nbeta L_n over them.
         work: full-gradient evaluations, all chains.
     """
 
@@ -39,6 +40,7 @@ class Adapted(NamedTuple):
     positions: Positions
     variance: Float[Array, " d"]
     n_points: Scalar
+    mean_loss: Scalar
     work: Scalar
 
 
@@ -56,9 +58,14 @@ def dual_averaging(
     init_key, scan_key = jr.split(key)
     states = jax.vmap(kernel.init)(jr.split(init_key, n_chains), positions)
     centre = jnp.log(10 * kernel.step_size)
+    posterior = kernel.posterior
+
+    def loss(state: Any) -> Scalar:
+        away = kernel.position(state) - posterior.w0
+        return -state.logdensity - 0.5 * posterior.gamma * jnp.sum(away**2)
 
     def advance(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, None]:
-        states, t, log_step, log_average, error, work, total, squares = carry
+        states, t, log_step, log_average, error, work, total, squares, losses = carry
         moving = with_step(kernel, jnp.exp(log_step))
         states, stats = jax.vmap(moving.step)(jr.split(key, n_chains), states)
         accepted = jnp.nan_to_num(stats["acceptance_rate"], nan=0.0)
@@ -71,18 +78,19 @@ def dual_averaging(
         late = (t > n_steps // 2).astype(dtype)
         total = total + late * jnp.sum(states.position, 0)
         squares = squares + late * jnp.sum(states.position**2, 0)
+        losses = losses + late * jnp.sum(jax.vmap(loss)(states))
         work = work + jnp.sum(stats["work"])
-        return (states, t, log_step, log_average, error, work, total, squares), None
+        return (states, t, log_step, log_average, error, work, total, squares, losses), None
 
     zero, zeros = jnp.zeros((), dtype), jnp.zeros_like(kernel.posterior.w0)
-    start = (states, zero, jnp.log(kernel.step_size), zero, zero, zero, zeros, zeros)
+    start = (states, zero, jnp.log(kernel.step_size), zero, zero, zero, zeros, zeros, zero)
     final, _ = jax.lax.scan(advance, start, jr.split(scan_key, n_steps))
-    states, t, _, log_average, _, work, total, squares = final
+    states, t, _, log_average, _, work, total, squares, losses = final
     count = n_chains * (t - n_steps // 2)
     mean = total / count
     variance = (squares - count * mean**2) / (count - 1)
     last = jax.vmap(kernel.position)(states)
-    return Adapted(jnp.exp(log_average), last, variance, count, work)
+    return Adapted(jnp.exp(log_average), last, variance, count, losses / count, work)
 
 
 def adapted(

@@ -28,10 +28,18 @@ _ACCEPTANCE = 0.8
 
 
 class Pilot(NamedTuple):
-    """Where the chains stand, the Hessian averaged there, and what both cost."""
+    """Where the chains stand, and what they met on the way.
+
+    Attributes:
+        positions: of the chains.
+        spectrum: of the Hessian averaged over them.
+        llc: nbeta (L_n - L_n(w*)) over the last steps, None where nothing flew: a rough estimate.
+        work: full-gradient evaluations of both.
+    """
 
     positions: Float[Array, "chain d"]
     spectrum: Spectrum
+    llc: float | None
     work: float
 
 
@@ -41,6 +49,7 @@ def set_out(
     spec: SamplerSpec,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    loss0: float,
 ) -> Pilot:
     """Return what `spec` sets itself up from, given the `spectrum` at w*.
 
@@ -48,15 +57,19 @@ def set_out(
     w*, and from the pilot's only where w* has no curvature beyond the localiser.
     """
     if isinstance(spec, Vi) and posterior.nbeta * spectrum.h_max > posterior.gamma:
-        return Pilot(posterior.w0[None], spectrum, 0.0)
-    return fly(key, posterior, start, spectrum)
+        return Pilot(posterior.w0[None], spectrum, None, 0.0)
+    return fly(key, posterior, start, spectrum, loss0)
 
 
 def fly(
-    key: PRNGKeyArray, posterior: Posterior, start: Float[Array, "chain d"], spectrum: Spectrum
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+    loss0: float,
 ) -> Pilot:
-    """Take the chains from `start`, with `spectrum` at w*, to the typical set."""
-    work = 0.0
+    """Take the chains from `start`, with `spectrum` and `loss0` at w*, to the typical set."""
+    work, mean_loss = 0.0, 0.0
     positions = start
     step = jnp.asarray(posterior.w0.size**-0.25, start.dtype)
     for round_key in jr.split(key, _ROUNDS):
@@ -64,7 +77,7 @@ def fly(
         kernel = HmcKernel(posterior, laplace(posterior, spectrum), step, _LEAPFROGS)
         target = jnp.asarray(_ACCEPTANCE, start.dtype)
         moved = dual_averaging(move_key, kernel, positions, _STEPS, target)
-        positions = moved.positions
+        positions, mean_loss = moved.positions, float(moved.mean_loss)
         spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions)
         work += float(moved.work) + spent
-    return Pilot(positions, spectrum, work)
+    return Pilot(positions, spectrum, mean_loss - float(posterior.nbeta) * loss0, work)

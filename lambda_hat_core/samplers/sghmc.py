@@ -100,6 +100,7 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
     return tuned_momentum(
@@ -109,6 +110,7 @@ def build(
         SghmcKernel,
         start=start,
         spectrum=spectrum,
+        llc=llc,
         heat=1 / (1 - (1 - spec.alpha) ** 2),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
     )

@@ -138,6 +138,7 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict the biases; nothing else is adapted."""
     burn = spec.n_burn * spec.thin
@@ -154,6 +155,7 @@ def build(
         spec,
         start=start,
         spectrum=spectrum,
+        llc=llc,
         power=1,
         heat=0.25,
         # The first moment is old by beta1 / (1 - beta1) steps, and a delayed force heats.

@@ -117,6 +117,7 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
     return tuned_momentum(
@@ -126,6 +127,7 @@ def build(
         SgnhtKernel,
         start=start,
         spectrum=spectrum,
+        llc=llc,
         heat=1 / (2 * spec.alpha),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
     )

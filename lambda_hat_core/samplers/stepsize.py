@@ -30,7 +30,8 @@ from lambda_hat_core.samplers.noise import Generator
 from lambda_hat_core.types import Weights
 
 NOISE_BUDGET = 0.05
-"""Largest relative inflation of the llc by minibatch noise: what the curvature rule allows."""
+"""Largest relative inflation by minibatch noise of a quadratic's llc, as the curvature rule allows;
+on a singular loss the same step inflates an llc that is smaller, which the ledger then says."""
 
 
 def automatic(
@@ -62,6 +63,7 @@ def tune(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    llc: float | None,
     power: int,
     heat: float,
     dynamics: Callable[[Modes, float], Dynamics],
@@ -101,7 +103,7 @@ def tune(
         return step, work, info
     modes = Modes(*(values[moving] for values in modes))
     advised, _ = automatic(modes, **rule)
-    info["ledger"] = _ledger(modes, spec, step, advised, dynamics)
+    info["ledger"] = _ledger(modes, spec, step, advised, dynamics, llc)
     return step, work, info
 
 
@@ -113,6 +115,7 @@ def tuned_momentum(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    llc: float | None,
     heat: float,
     dynamics: Callable[[Modes, float], Dynamics],
 ) -> Tuned:
@@ -123,6 +126,7 @@ def tuned_momentum(
         spec,
         start=start,
         spectrum=spectrum,
+        llc=llc,
         power=2,
         heat=heat,
         dynamics=dynamics,
@@ -138,10 +142,11 @@ def _ledger(
     step: float,
     advised: float,
     dynamics: Callable[[Modes, float], Dynamics],
+    llc: float | None,
 ) -> dict[str, Any]:
     """The ledger of this run, what would be better, and warnings where it predicts > 10 %."""
     lengths = {"n_draws": spec.n_draws, "n_burn": spec.n_burn, "thin": spec.thin}
-    ledger = account(modes, lambda modes: dynamics(modes, step), **lengths)
+    ledger = account(modes, lambda modes: dynamics(modes, step), llc=llc, **lengths)
     n_kept = spec.n_draws - spec.n_burn
     better = dynamics(modes, advised)
     burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.thin) if is_stable(better) else 0
@@ -185,7 +190,8 @@ def report(ledger: dict[str, Any]) -> list[str]:
             f"{name.replace('_', '-')} {ledger[name]['relative']:+.1%}"
             for name in ("discretisation", "minibatch", "burn_in")
         )
-        lines.append(f"predicted llc {ledger['predicted']:.4g}: {parts}")
+        error = ledger["error"]["absolute"]
+        lines.append(f"predicted error {error:+.3g} of about {ledger['llc']:.3g}: {parts}")
     lines.append(
         f"recommended: step_size {better['step_size']:.3g}, n_burn {better['n_burn']} draws of "
         f"{better['thin']} steps"

@@ -52,12 +52,14 @@ def test_the_certificate_is_one_for_nuts_and_grows_with_the_error_of_sgld():
     lengths = {"kind": "sgld", "n_chains": 8, "n_draws": 400, "n_burn": 50, "thin": 8}
     lengths["batch_size"] = 8
     auto = run({**lengths, "n_draws": 100}).info["step_size"]
-    excess, certificate = [], []
+    excess, certificate, foretold = [], [], []
     for factor in (0.8, 2.7, 8.0):
         trace = run({**lengths, "step_size": factor * auto})
         excess.append(trace.llc.mean() / answer - 1)
         certificate.append(trace.virial_m.mean() - 1)
+        foretold.append(trace.info["ledger"]["error"]["relative"])
     assert 0.4 < excess[2]
     assert excess[0] < excess[1] < excess[2]
+    assert 0.5 * excess[1] < foretold[1] < 1.5 * excess[1]
     assert 0.1 < certificate[2]
     assert certificate[0] < certificate[1] < certificate[2]

@@ -47,6 +47,18 @@ def test_sgld_from_the_minimum_is_the_closed_form(precond):
     assert ledger["predicted"] == pytest.approx(1.5 + sum(exact), rel=1e-12)
 
 
+def test_biases_are_parts_of_the_llc_that_is_given():
+    """The sizes come from the quadratic, what they are parts of does not."""
+    from lambda_hat_core.samplers.ledger import account
+
+    law, lengths = sgld_law(0.3 / MU[0]), {"n_draws": 500, "n_burn": 7, "thin": 1}
+    whole, part = (account(modes(5.0), law, llc=llc, **lengths) for llc in (None, 0.5))
+    assert whole["llc"] == whole["oracle"] and part["llc"] == 0.5
+    for name in ("discretisation", "minibatch", "burn_in", "error"):
+        assert part[name]["absolute"] == whole[name]["absolute"]
+        assert part[name]["relative"] == pytest.approx(2 * part[name]["absolute"])
+
+
 def test_thinning_and_starts():
     """Draws of 3 steps are every third state; a stationary start leaves no burn-in bias."""
     from lambda_hat_core.samplers.ledger import account, mean_of_draws
