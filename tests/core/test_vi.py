@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.core import vicases
+from tests.core.test_samplers import VI
 
-ALGOS = ["mfa", "flow"]
+ALGOS = [entry["algo"] for entry in VI.values()]
 BIAS = {"mfa": 0.01, "flow": 0.05}
 
 
