@@ -30,11 +30,11 @@ TARGET = {
     "training": {"start": "truth"},
 }
 GAMMA = 10.0
-NUTS = {"kind": "nuts", "n_chains": 8, "n_warmup": 300, "n_draws": 6000}
-SGLD = {"kind": "sgld", "n_chains": 32, "batch_size": 4}
-FACTORS = 4.0 * 10 ** np.linspace(-2, 0, 9)
-"""Step sizes in units of `auto`; at 8 chains leave."""
-STEPS = 40_000
+NUTS = {"kind": "nuts", "n_chains": 8, "n_warmup": 200, "n_draws": 4000}
+SGLD = {"kind": "sgld", "n_chains": 32, "batch_size": 2}
+FACTORS = 3.0 * 10 ** np.linspace(-2, 0, 9)
+"""Step sizes in units of `auto`; at 6 chains leave."""
+STEPS = 15_000
 """Steps of a chain at `auto`."""
 
 
