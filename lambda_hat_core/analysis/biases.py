@@ -26,11 +26,9 @@ class Bias(NamedTuple):
 
 
 def temperature_bias(fit: TemperatureFit, nbeta: float) -> Bias | None:
-    """Return -(m - 1) / log nbeta of a fit, None where there is none."""
-    if fit.multiplicity is None or fit.multiplicity_se is None:
-        return None
-    log = math.log(nbeta)
-    return Bias(-(fit.multiplicity - 1) / log, fit.multiplicity_se / log, "fitted")
+    """Return -(m - 1) / (log nbeta + c) of a fit, which lambda's error is that of; None without."""
+    bias = fit.bias(math.log(nbeta))
+    return None if bias is None else Bias(bias, fit.llc_se, "fitted")
 
 
 def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias | None:

@@ -2,7 +2,9 @@
 
 Over gamma an estimate is flat where it measures one coefficient; two flat stretches are two
 coefficients of one point. Over nbeta exact sampling reads lambda - (m - 1) / log nbeta + o(1)
-(Watanabe 2009), a line in 1 / log nbeta whose intercept is lambda.
+(Watanabe 2009). The next order is no smaller than the errors: the evidence is nbeta^-lambda times
+a polynomial in log nbeta, whose constant c makes it lambda - (m - 1) / (log nbeta + c). So c is
+fitted too, and lambda's error holds what is not known of it.
 """
 
 import math
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import least_squares
 
 from lambda_hat_core.analysis.measure import Verdict
 from lambda_hat_core.analysis.words import plus_minus
@@ -28,7 +31,13 @@ NOISY = 0.05
 """Relative error above which a point can neither make nor break a plateau."""
 
 MISFIT = 3.0
-"""Chi-squared per degree of freedom above which the line does not describe the points."""
+"""Chi-squared per degree of freedom above which the formula does not describe the points."""
+
+UNKNOWN = 3.0
+"""Standard deviation of c before any run: 2.25 for w0^2 w1^2 at gamma 1, -2.35 at gamma 10."""
+
+_LEAST_LOG = 0.2
+"""Part of the least log nbeta that log nbeta + c is held above."""
 
 
 class Point(NamedTuple):
@@ -58,7 +67,7 @@ class GammaProfile(NamedTuple):
 
 
 class TemperatureFit(NamedTuple):
-    """lambda - (m - 1) / log nbeta, fitted by weighted least squares.
+    """lambda - (m - 1) / (log nbeta + c), fitted by weighted least squares.
 
     Attributes:
         points: the runs used, in order of nbeta.
@@ -66,6 +75,7 @@ class TemperatureFit(NamedTuple):
         llc_se: its standard error, widened by the misfit.
         multiplicity: m.
         multiplicity_se: its standard error.
+        shift: c.
         chi2: of the fit.
         dof: its degrees of freedom.
         note: a sentence about the fit.
@@ -76,9 +86,16 @@ class TemperatureFit(NamedTuple):
     llc_se: float | None
     multiplicity: float | None
     multiplicity_se: float | None
+    shift: float
     chi2: float | None
     dof: int
     note: str
+
+    def bias(self, log_nbeta: float) -> float | None:
+        """Return -(m - 1) / (log nbeta + c)."""
+        if self.multiplicity is None:
+            return None
+        return (1 - self.multiplicity) / (log_nbeta + self.shift)
 
 
 def gamma_profile(points: Sequence[Point]) -> GammaProfile:
@@ -110,23 +127,29 @@ def temperature_fit(points: Sequence[Point]) -> TemperatureFit:
     )
     if len({point.x for point in usable}) < 2:
         note = f"a fit over nbeta needs runs at 2 values of nbeta or more, here {len(usable)}"
-        return TemperatureFit(usable, None, None, None, None, None, 0, note)
-    x = np.array([1 / math.log(point.x) for point in usable])
+        return TemperatureFit(usable, None, None, None, None, 0.0, None, 0, note)
+    log = np.log([point.x for point in usable])
     y, se = (np.array([getattr(point, name) for point in usable]) for name in ("llc", "se"))
-    design = np.stack([np.ones_like(x), -x], axis=1) / se[:, None]
-    covariance = np.linalg.inv(design.T @ design)
-    llc, slope = covariance @ design.T @ (y / se)
-    chi2, dof = float(np.sum(((y - llc + slope * x) / se) ** 2)), len(usable) - 2
+
+    def misses(at: np.ndarray) -> np.ndarray:
+        llc, slope, shift = at
+        return np.append((y - llc + slope / (log + shift)) / se, shift / UNKNOWN)
+
+    line = np.stack([np.ones_like(log), -1 / log], axis=1) / se[:, None]
+    start = [*np.linalg.lstsq(line, y / se)[0], 0.0]
+    least = [-np.inf, -np.inf, (_LEAST_LOG - 1) * log.min()]
+    found = least_squares(misses, start, bounds=(least, np.inf))
+    llc, slope, shift = (float(value) for value in found.x)
+    errors = np.sqrt(np.diag(np.linalg.inv(found.jac.T @ found.jac)))
+    chi2, dof = 2 * float(found.cost), len(usable) - 2
     widen = math.sqrt(max(1.0, chi2 / dof)) if dof else 1.0
-    llc_se, slope_se = widen * np.sqrt(np.diag(covariance))
+    llc_se, slope_se = (widen * float(error) for error in errors[:2])
     note = f"lambda = {plus_minus(llc, llc_se)}, m = {plus_minus(1 + slope, slope_se)}"
     if not dof:
-        note += "; two temperatures determine the line and leave nothing to test it"
+        note += "; two temperatures determine the curve and leave nothing to test it"
     elif chi2 > MISFIT * dof:
-        note += f"; chi2 = {chi2:.1f} for {dof} degrees of freedom: not a line, go to larger nbeta"
-    return TemperatureFit(
-        usable, float(llc), float(llc_se), float(1 + slope), float(slope_se), chi2, dof, note
-    )
+        note += f"; chi2 = {chi2:.1f} for {dof} degrees of freedom: no fit, go to larger nbeta"
+    return TemperatureFit(usable, llc, llc_se, 1 + slope, slope_se, shift, chi2, dof, note)
 
 
 def _flat(stretch: Sequence[Point]) -> bool:

@@ -61,21 +61,39 @@ def test_failed_runs_are_left_out():
     assert temperature_fit([*good, bad]).llc == pytest.approx(5.0)
 
 
-def test_extrapolation_is_calibrated():
+@pytest.mark.parametrize("shift", [0.0, 2.0])
+def test_extrapolation_is_calibrated(shift):
+    """Also where the next order is not negligible, as it never is at what can be sampled."""
     from lambda_hat_core.analysis.profiles import temperature_fit
 
     rng, nbetas = np.random.default_rng(0), np.array([1e2, 1e3, 1e4, 1e5])
     exact, m, se = 1.5, 3, 0.02
     fits = []
-    for _ in range(300):
-        noisy = exact - (m - 1) / np.log(nbetas) + se * rng.normal(size=4)
+    for _ in range(200):
+        noisy = exact - (m - 1) / (np.log(nbetas) + shift) + se * rng.normal(size=4)
         fits.append(temperature_fit(points(nbetas, noisy, se)))
-    assert np.mean([fit.llc for fit in fits]) == pytest.approx(exact, abs=0.01)
-    assert np.mean([fit.multiplicity for fit in fits]) == pytest.approx(m, abs=0.06)
-    for name, truth in (("llc", exact), ("multiplicity", m)):
-        inside = [abs(getattr(f, name) - truth) < 1.645 * getattr(f, f"{name}_se") for f in fits]
-        assert 0.86 < np.mean(inside) < 0.98
-    assert np.mean([fit.chi2 for fit in fits]) == pytest.approx(2, abs=0.4)
+    inside = [abs(fit.llc - exact) < 1.645 * fit.llc_se for fit in fits]
+    assert 0.8 < np.mean(inside) < 0.99
+    assert np.mean([fit.llc_se for fit in fits]) < 0.12
+    assert np.mean([abs(fit.multiplicity - m) < 1.645 * fit.multiplicity_se for fit in fits]) > 0.75
+    assert 0.8 < np.mean([fit.chi2 for fit in fits]) < 2.4
+
+
+@pytest.mark.parametrize("gamma", [1.0, 4.0])
+def test_lambda_of_a_crossing_is_within_the_errors_of_the_fit(gamma):
+    """w0^2 w1^2: lambda = 1/2 and m = 2, exact values at four temperatures."""
+    from lambda_hat_core.analysis.profiles import temperature_fit
+
+    nbetas, w1 = (1e2, 1e3, 1e4, 1e5), np.linspace(-9, 9, 200_001) / math.sqrt(gamma)
+    values = []
+    for nbeta in nbetas:
+        stiff = 2 * nbeta * w1**2
+        mass = np.exp(-gamma / 2 * w1**2) / np.sqrt(stiff + gamma)
+        values.append(0.5 * np.sum(mass * stiff / (stiff + gamma)) / np.sum(mass))
+    fit = temperature_fit(points(nbetas, values, 0.005))
+    assert fit.llc_se < 0.05
+    assert abs(fit.llc - 0.5) < 2 * fit.llc_se
+    assert abs(fit.multiplicity - 2) < 2 * fit.multiplicity_se
 
 
 def test_a_fit_says_what_it_cannot_do():
@@ -88,7 +106,7 @@ def test_a_fit_says_what_it_cannot_do():
     assert "nothing to test it" in two.note
     assert two.llc == pytest.approx(5.1 + 0.1 * math.log(1e3) / (math.log(1e5) - math.log(1e3)))
     bent = temperature_fit(points([10, 1e2, 1e3, 1e4], [1.0, 2.0, 2.0, 1.0], 0.01))
-    assert "not a line" in bent.note
+    assert "no fit" in bent.note
     assert bent.llc_se > 0.1
 
 

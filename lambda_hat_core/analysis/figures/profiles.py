@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -43,7 +44,7 @@ def gamma_figure(profile: GammaProfile, title: str, lines: Sequence[Reference]) 
 
 
 def temperature_figure(fit: TemperatureFit, title: str, lines: Sequence[Reference]) -> Figure:
-    """Draw the estimate over 1 / log nbeta with the fitted line and its intercept, lambda."""
+    """Draw the estimate over 1 / log nbeta with the fitted curve and its intercept, lambda."""
     if not fit.points:
         return style.empty_figure(7.5, 2.5, title, "", fit.note)
     figure = style.new_figure(7.5, 4.4, title, fit.note, right=2.2)
@@ -53,9 +54,10 @@ def temperature_figure(fit: TemperatureFit, title: str, lines: Sequence[Referenc
     _error_bars(axes, places, fit.points)
     right = 1.08 * max(places)
     if fit.llc is not None and fit.llc_se is not None and fit.multiplicity is not None:
-        ends = [fit.llc, fit.llc - (fit.multiplicity - 1) * right]
-        formula = "λ - (m - 1) / log nβ"
-        axes.plot([0, right], ends, color=style.colour(1), linewidth=1.8, label=formula)
+        span = np.linspace(1e-3 * right, right, 100)
+        curve = [fit.llc + (fit.bias(1 / place) or 0.0) for place in span]
+        formula = "λ - (m - 1) / (log nβ + c)"
+        axes.plot(span, curve, color=style.colour(1), linewidth=1.8, label=formula)
         axes.errorbar(
             0,
             fit.llc,
