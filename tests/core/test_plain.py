@@ -24,7 +24,7 @@ def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
     third = jnp.asarray([1 / 3, -0.0], jnp.float32)
     module = Coordinates(third, third, third[None], third[:1], third[:1])
     value = {
-        "pilot": Pilot(third[None], Known(), 0.1 + 0.2),
+        "pilot": Pilot(third[None], Known(), None, 0.1 + 0.2),
         "module": module,
         "spec": Sgld(n_draws=700),
         "rest": (None, True, "x", [np.arange(3)], jr.key(5)),
