@@ -44,16 +44,21 @@ class Monomial:
         raise ValueError
 
 
-def sampled(w0, *, powers=(), used=0, xy=0.0, xx=XX, gamma=1.0, **fields):
-    """Mean and standard error of NUTS."""
+def setting(w0, *, powers=(), used=0, xy=0.0, gamma=1.0):
+    """A posterior of `Monomial`."""
     data = (
         jnp.asarray([*powers, *[0] * (D - len(powers))]),
-        jnp.asarray(xx),
+        jnp.asarray(XX),
         jnp.asarray(xy),
         jnp.asarray([1.0] * used + [0.0] * (D - used)),
     )
     point = jnp.asarray([*w0, *[0.0] * (D - len(w0))])
-    return nuts(posterior(Monomial(), point, data, gamma=gamma), **fields)
+    return posterior(Monomial(), point, data, gamma=gamma)
+
+
+def sampled(w0, *, n_draws, **fields):
+    """Mean and standard error of NUTS."""
+    return nuts(setting(w0, **fields), n_draws=n_draws)
 
 
 def posterior(loss, w0, data, *, gamma, nbeta=NBETA, n=1000):
@@ -130,13 +135,12 @@ def quintic_answer(first, dim, gamma):
     return float(np.sum(p * potential) / np.sum(p))
 
 
-@pytest.mark.parametrize(("dim", "gamma"), [(2, 10.0), (10, 1.0)])
-def test_ordinality_of_a_product(x64, dim, gamma):
-    """prod w_i^2: the origin is more singular than (1, .., 1, 0)."""
+def test_ordinality_of_a_product(x64):
+    """w_0^2 w_1^2: the origin is more singular than (1, 0)."""
     means = []
-    for point in ([0.0] * dim, [1.0] * (dim - 1) + [0.0]):
-        answer = product_answer(point, gamma)
-        mean, se, _ = sampled(point, powers=[2] * dim, gamma=gamma, n_draws=3000)
+    for point in ((0.0, 0.0), (1.0, 0.0)):
+        answer = product_answer(point, 10.0)
+        mean, se, _ = sampled(point, powers=(2, 2), gamma=10.0, n_draws=3000)
         assert se < 0.1 * answer
         assert abs(mean - answer) < 4 * se
         means.append(mean)
