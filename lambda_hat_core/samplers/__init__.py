@@ -117,7 +117,8 @@ def sample(
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
 
-    `log` is told, before the first draw, what the bias ledger of a minibatch sampler predicts.
+    `log` is told, before the first draw, what the pilot found and what the bias ledger of a
+    minibatch sampler predicts.
     """
     spec: Any = run.sampler
     seed = run.seed
@@ -147,6 +148,8 @@ def sample(
         )
 
     def tune() -> tuple[Tuned, float]:
+        if found.llc is not None:
+            log(f"pilot: llc about {found.llc:.3g}, {found.work:.3g} gradients; {spec.kind} adapts")
         key = stream(seed, "build")
         tuned = build(key, posterior, spec, start=start, spectrum=spectrum, llc=found.llc)
         return tuned, clock() - began
