@@ -50,14 +50,18 @@ def plan_of(kind: str, *words: str) -> TunePlan:
     return load_tuning(FILE, CONFIG, [*changed, *words])
 
 
-def tuned(store: Store, runner: Payloads, workers: int) -> dict[tuple[str, str], str]:
-    """Return the preset of every study on a problem of FAMILIES, by its method and kind."""
-    presets: dict[tuple[str, str], str] = {}
+Presets = dict[tuple[str, str], str]
+"""Path of the best settings by `method on family` and by what they were tuned for."""
+
+
+def tuned(store: Store, runner: Payloads, workers: int, family: str) -> Presets:
+    """Conduct every study on the first problem of a family."""
+    presets: Presets = {}
     for kind in OBJECTIVES:
         plan = plan_of(kind)
         for id, study in plan.studies.items():
             name = plan.problems[study.problem].name
-            if name in FAMILIES:
+            if name == family:
                 kept = store.root / "presets" / kind / name / f"{study.method}.yaml"
                 if not kept.exists():
                     found = conduct(store, plan, id, runner, workers, say).preset
@@ -68,7 +72,7 @@ def tuned(store: Store, runner: Payloads, workers: int) -> dict[tuple[str, str],
     return presets
 
 
-def experiment(family: str, presets: dict[tuple[str, str], str], folder: Path) -> Path:
+def experiment(family: str, presets: Presets, folder: Path) -> Path:
     """Write the experiment that runs defaults and presets on a family's two problems."""
     content = yaml.safe_load(FILE.read_text())
     problems = [p for p in content["problems"] if p.pop("name").startswith(family)]
@@ -99,27 +103,26 @@ def score(records: list[dict], reference: float) -> dict[str, float]:
     }
 
 
-def judged(store: Store, runner: Payloads, presets: dict[tuple[str, str], str]) -> list[dict]:
-    """Return a row for every method, problem and kind of settings."""
+def judged(store: Store, runner: Payloads, presets: Presets, family: str) -> list[dict]:
+    """Return a row for every method, problem of a family and kind of settings."""
     rows = []
     problems = {p.spec.target: p for p in plan_of("reference").problems.values()}
-    for family in FAMILIES:
-        plan = load_plan(experiment(family, presets, store.root), CONFIG)
-        groups: dict[tuple[str, str, str], list[dict]] = {}
-        for run in plan.runs.values():
-            runner.build(problems[run.target].target)
-            ran = runner.run(run, problems[run.target].target, never, FOR_EVER)
-            assert ran.status == "done", ran.reason
-            which = (problems[run.target].name, run.sampler.kind, run.sampler.model_dump_json())
-            groups.setdefault(which, []).append(ran.record)
-        for (name, method, settings), records in groups.items():
-            problem = next(p for p in problems.values() if p.name == name)
-            known = certify(store, problem, runner, FOR_EVER / 2, say)
-            assert known.certified and known.llc is not None, known.words()
-            for kind in _kinds(settings, method, family, presets):
-                facts = {"problem": name, "method": method, "kind": kind, "llc_ref": known.llc}
-                rows.append(facts | score(records, known.llc))
-                say(str(rows[-1]))
+    plan = load_plan(experiment(family, presets, store.root), CONFIG)
+    groups: dict[tuple[str, str, str], list[dict]] = {}
+    for run in plan.runs.values():
+        runner.build(problems[run.target].target)
+        ran = runner.run(run, problems[run.target].target, never, FOR_EVER)
+        assert ran.status == "done", ran.reason
+        which = (problems[run.target].name, run.sampler.kind, run.sampler.model_dump_json())
+        groups.setdefault(which, []).append(ran.record)
+    for (name, method, settings), records in groups.items():
+        problem = next(p for p in problems.values() if p.name == name)
+        known = certify(store, problem, runner, FOR_EVER / 2, say)
+        assert known.certified and known.llc is not None, known.words()
+        for kind in _kinds(settings, method, family, presets):
+            facts = {"problem": name, "method": method, "kind": kind, "llc_ref": known.llc}
+            rows.append(facts | score(records, known.llc))
+            say(str(rows[-1]))
     return rows
 
 
@@ -201,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("bench_out/tuning"))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--docs", type=Path)
     args = parser.parse_args()
     store, tag = Store(args.out), LocalTag()
@@ -211,7 +215,10 @@ def main() -> None:
 
     with Payloads(store, worker) as runner:
         saved = pruning(store, runner, args.workers)
-        rows = judged(store, runner, tuned(store, runner, args.workers))
+        rows = []
+        for family in args.families:
+            presets = tuned(store, runner, args.workers, family)
+            rows += judged(store, runner, presets, family)
     found = tables(rows, saved)
     (store.root / "tables.md").write_text(found + "\n")
     print(found)

@@ -1,6 +1,7 @@
 """Where the runs of trials go: warm workers of this machine that can be steered, or jobs.
 
-A job is not steered while it runs: nothing prunes it, and its own time limit ends it.
+A job is not steered while it runs: its own time limit ends it, and the pruner sees what it reported
+when it is over, so that it can save the trial's other runs.
 """
 
 import threading
@@ -18,6 +19,7 @@ from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store import Store
 from lambda_hat_core.tuning.payloads import Payloads, Ran, Runner, Steer
+from lambda_hat_core.tuning.replay import replay
 from lambda_hat_core.worker_client import WorkerClient
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
@@ -86,8 +88,8 @@ class Jobs(Runner):
                 raise ValueError(f"{target.id} could not be made: {failure}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse; `steer` is not asked, and a job ends by its own time limit."""
-        del steer, seconds
+        """Sample and analyse; `steer` is asked afterwards, and a job has its own time limit."""
+        del seconds
         began = time.perf_counter()
         kinds: list[Kind] = ["runs", "analyses"]
         missing: tuple[Kind, ...] = tuple(
@@ -99,6 +101,8 @@ class Jobs(Runner):
         wall = time.perf_counter() - began
         if failure is not None:
             return Ran("failed", {}, 0.0, wall, failure)
+        if ended := replay(self._store, spec, steer):
+            return Ran("stopped", {}, ended[1], wall, ended[0], reused=True)
         record = self._store.read_json("analyses", spec.id, "estimate.json")
         return Ran("done", record, record["work_fge"], wall, reused=not missing)
 

@@ -176,7 +176,8 @@ def _init(kernel: Kernel, keys: Key[Array, " chain"], start: Float[Array, "chain
     return jax.vmap(kernel.init)(keys, start)
 
 
-def _chunk_length(n_draws: int) -> int:
+def chunk_length(n_draws: int) -> int:
+    """Return the draws of a chunk."""
     return -(-n_draws // min(CHUNKS, n_draws))
 
 
@@ -216,7 +217,7 @@ def run_chains(
     indices = jnp.arange(n_chains)
     keys = jax.vmap(lambda i: jr.fold_in(chain_key, i))(indices)
     states = _init(kernel, jax.vmap(lambda i: jr.fold_in(init_key, i))(indices), start)
-    length = _chunk_length(n_draws)
+    length = chunk_length(n_draws)
     parts: list[dict[str, np.ndarray]] = []
     ends: list[float] = []
     if checkpoint is not None:

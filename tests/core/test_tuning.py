@@ -173,6 +173,16 @@ def test_kill_9_and_the_same_command_again(tmp_path):
     assert again[: len(ended)] == ended and len(set(again)) == len(again)
 
 
+def test_runs_that_exist_are_judged_like_new_ones(tmp_path):
+    first, _ = conducted(tmp_path / "a", FakeRunner(), study_spec())
+    full = FakeRunner()
+    conducted(tmp_path / "b", full, study_spec(pruner={"type": "none"}), n_trials=30)
+    full.begun.clear()
+    again, _ = conducted(tmp_path / "c", full, study_spec())
+    assert facts(again) == facts(first)
+    assert len(full.begun) < 14
+
+
 def test_more_trials_continue_a_study(tmp_path):
     whole, _ = conducted(tmp_path / "a", FakeRunner(), study_spec(), n_trials=12)
     conducted(tmp_path / "b", FakeRunner(), study_spec(), n_trials=7)

@@ -36,18 +36,20 @@ class FakeRunner:
     def run(self, spec: RunSpec, target, steer, seconds) -> Ran:
         record = self._read(spec.id)
         if record is not None:
+            for at in self.progress(self.facts(spec)):
+                if (stopped := steer(at)) is not None:
+                    return Ran("stopped", {}, at["work_fge"], 0.0, stopped, reused=True)
             return Ran("done", record, record["work_fge"], 0.0, reused=True)
         self.begun.append(spec.id)
         reason = self.fail(spec)
         if reason is not None:
             return Ran("failed", {}, 0.0, 0.0, reason)
         facts = self.facts(spec)
-        for chunk in range(1, N_CHUNKS + 1):
+        for at in self.progress(facts):
             with self.lock:
                 self.left -= 1
                 if self.left < 0:
                     self.die()
-            at = {"done": chunk * 50, "total": 400, **facts, "work_fge": 250.0 * chunk}
             stopped = steer(at)
             if stopped is not None:
                 return Ran("stopped", {}, at["work_fge"], 0.0, stopped)
@@ -55,6 +57,10 @@ class FakeRunner:
         record |= {"run_id": spec.id, "work_fge": 2000.0, "wall_s": 1.0}
         self._write(spec.id, record)
         return Ran("done", record, 2000.0, 0.0)
+
+    def progress(self, facts):
+        for chunk in range(1, N_CHUNKS + 1):
+            yield {"done": chunk * 50, "total": 400, **facts, "work_fge": 250.0 * chunk}
 
     def facts(self, spec: RunSpec) -> dict[str, Any]:
         bias = 4.0 * spec.sampler.step_fraction + 0.01 * spec.seed
