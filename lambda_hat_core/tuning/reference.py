@@ -1,9 +1,9 @@
 """A reference: an exact sampler run longer and longer until its own certificate holds.
 
-The certificate: R-hat, effective draws and V_M within their limits; then a second run at a larger
-gamma, with another seed, that holds the same, and whose llc the draws of the first predict when
-they are weighted by exp(-(gamma' - gamma)/2 |w - w*|^2). A chain that missed a part of the
-posterior can pass the first; two that missed different parts do not agree in the second.
+The certificate: R-hat, effective draws, V_M and the error within their limits; then a second run
+at a larger gamma, with another seed, that holds the same, and whose llc the draws of the first
+predict when they are weighted by exp(-(gamma' - gamma)/2 |w - w*|^2). A chain that missed a part of
+the posterior can pass the first; two that missed different parts do not agree in the second.
 """
 
 import json
@@ -25,6 +25,10 @@ from lambda_hat_core.tuning.results import REFERENCE
 
 ESS_MIN = 400.0
 """Effective draws: Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
+
+SE_SHARE = 0.01
+"""Share of the llc that its error may be: settings are compared to within a few per cent, and what
+is tuned to a noisy reference is tuned to its noise."""
 
 DIVERGENT_SHARE = 1e-3
 """Share of draws with a diverging step beyond which trajectories fail to enter a region."""
@@ -228,6 +232,8 @@ def doubts(record: dict[str, Any]) -> Iterator[str]:
         yield f"R-hat is {r_hat if r_hat is None else round(r_hat, 3)}, above {R_HAT_MAX}"
     if ess is None or ess < ESS_MIN:
         yield f"{ess or 0:.0f} effective draws, fewer than {ESS_MIN:.0f}"
+    if record["llc_se"] > SE_SHARE * record["llc"]:
+        yield f"its error is {record['llc_se'] / record['llc']:.1%}, more than {SE_SHARE:.0%}"
     if v_m is not None and abs(v_m - 1) > V_M_TOLERANCE:
         yield f"V_M is {v_m:.3f}, further from 1 than {V_M_TOLERANCE}"
     divergent = record.get("n_divergent") or 0

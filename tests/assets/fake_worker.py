@@ -87,7 +87,7 @@ def make(store: Store, kind: str, fields: dict) -> None:
         else:
             (folder / "figures").mkdir()
             (folder / "figures" / "trace.png").write_bytes(PNG)
-            row = records.run_row(spec) | {"llc": 1.5, "llc_se": 0.1, "llc_lo": 1.3, "llc_hi": 1.7}
+            row = records.run_row(spec) | {"llc": 1.5, "llc_se": 0.01, "llc_lo": 1.3, "llc_hi": 1.7}
             row |= {"verdict": "ok", "reasons": [], "r_hat": 1.0, "ess_min": 400.0, "v_m": 1.0}
             row |= {"work_fge": 10.0, "wall_s": 0.1, "loss0": 0.0, "loss": "own"}
             row |= {"gamma": spec.posterior.gamma}

@@ -78,7 +78,7 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(site, comma
     assert not complete & {call[0] for call in site.calls()[len(before) :]}
     lines = [line for line in said.splitlines() if "Warning" not in line]
     assert all(len(line) < 200 for line in lines), said
-    assert any("llc      1.5 +- 0.1" in line for line in lines)
+    assert any("llc      1.5 +- 0.01" in line for line in lines)
 
     monkeypatch.chdir(site.root)
     with history(site) as instance:

@@ -22,7 +22,7 @@ def problem(gamma=10.0):
         {
             "target": TARGET.id,
             "posterior": {"loss": "own", "gamma": gamma},
-            "reference": Nuts(n_draws=500, n_burn=100),
+            "reference": Nuts(n_draws=4000, n_burn=100),
             "seed": 3,
         }
     )
@@ -105,13 +105,13 @@ def test_weighted_draws_predict_the_llc_at_another_gamma(tmp_path):
 
 def test_longer_runs_follow_until_the_chains_have_mixed(tmp_path):
     def record(spec):
-        return GOOD | ({"r_hat": 1.04} if spec.sampler.n_draws < 2000 else {})
+        return GOOD | ({"r_hat": 1.04} if spec.sampler.n_draws < 16000 else {})
 
     store = Store(tmp_path)
     runner = FakeNuts(store, record)
     found = certified(store, runner)
     assert found.certified and found.run_id == runner.runs[-2].id
-    assert [run.sampler.n_draws for run in runner.runs] == [500, 1000, 2000, 2000]
+    assert [run.sampler.n_draws for run in runner.runs] == [4000, 8000, 16000, 16000]
     assert found.wall_s == 8.0
 
 
@@ -121,6 +121,7 @@ def test_longer_runs_follow_until_the_chains_have_mixed(tmp_path):
         ({"r_hat": 1.02}, "R-hat is 1.02, above 1.01"),
         ({"r_hat": None}, "R-hat is None"),
         ({"ess_min": 300.0}, "300 effective draws, fewer than 400"),
+        ({"llc": 1.0, "llc_se": 0.02}, "its error is 2.0%, more than 1%"),
         ({"v_m": 1.2}, "V_M is 1.200, further from 1 than 0.1"),
         ({"n_divergent": 30}, "30 diverging draws"),
         ({"verdict": "failed", "reasons": ["negative"]}, "negative"),
