@@ -162,9 +162,10 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
             f"step_size {step:.3g} is unstable in the stiffest direction at w*: the chain will "
             f"leave; set step_size to {better['step_size']:.3g}, or to auto"
         ]
+    smaller = min(better["step_size"], step / 2)
     texts = {
-        "discretisation": f"lower step_size from {step:.3g} to {better['step_size']:.3g}",
-        "minibatch": f"lower step_size from {step:.3g} to {better['step_size']:.3g}, or raise "
+        "discretisation": f"lower step_size from {step:.3g} to {smaller:.3g}",
+        "minibatch": f"lower step_size from {step:.3g} to {smaller:.3g}, or raise "
         f"batch_size from {spec.batch_size}",
         "burn_in": f"raise n_burn from {spec.n_burn} to {better['n_burn']} (with step_size "
         f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts",
