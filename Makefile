@@ -58,6 +58,7 @@ bench: .venv/.synced  ## accuracy, speed, costs and the leaderboard against thei
 	$(RUN)/python bench/orchestration.py
 	$(RUN)/python bench/threads.py
 	$(RUN)/python bench/samplers.py
+	$(RUN)/python bench/tuning.py
 
 clean:
 	rm -rf .venv .tools .pytest_cache .ruff_cache
