@@ -67,6 +67,8 @@ class Estimate(NamedTuple):
         failure: why the run stopped early.
         verdict: ok, suspect or failed (`verdict.judge`).
         reasons: one sentence each.
+        ledger_error: what the bias ledger of a minibatch sampler predicts of step size, minibatch
+            and burn-in together, relative to the llc that the pilot met.
     """
 
     llc: float | None
@@ -109,6 +111,7 @@ class Estimate(NamedTuple):
     failure: str | None
     verdict: Verdict
     reasons: list[str]
+    ledger_error: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -186,7 +189,13 @@ def measure(trace: Trace) -> Estimate:
         failure=trace.failure,
         verdict="suspect",
         reasons=[],
+        ledger_error=_predicted(trace),
     )
+
+
+def _predicted(trace: Trace) -> float | None:
+    error = (trace.info.get("ledger") or {}).get("error")
+    return None if error is None else number(error["relative"])
 
 
 def _family_bias(trace: Trace) -> Mean:

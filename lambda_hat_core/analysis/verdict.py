@@ -24,6 +24,9 @@ their mean, so with 100 effective draws more takes outliers, which no interval c
 V_M_TOLERANCE = 0.1
 """On a small deep linear net the estimate was off by 5 % at V_M = 0.86 and by 105 % at 1.74."""
 
+LEDGER_MAX = 0.1
+"""Relative bias that a run may be predicted to have: what SGLD is held to on exact targets."""
+
 V_M_SES = 2.0
 """Standard errors by which V_M must differ from 1 before it is evidence."""
 
@@ -184,6 +187,13 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
             f"{V_M_TOLERANCE} from 1: {meaning}"
         )
         yield Finding("certificate", "suspect", value, V_M_TOLERANCE, text)
+    bias = estimate.ledger_error
+    if bias is not None and abs(bias) > LEDGER_MAX:
+        text = (
+            f"the ledger predicts a bias of {bias:+.0%} from step size, minibatch and burn-in, "
+            f"more than {LEDGER_MAX:.0%}"
+        )
+        yield Finding("certificate", "suspect", bias, LEDGER_MAX, text)
 
 
 def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:

@@ -49,6 +49,8 @@ REASONS = {
     "v for want of v_m": ({"v_m": None, "v": 1.2, "v_se": 0.01}, {}, "suspect", "V is 1.2"),
     "v of a chain": ({"v": 1.2, "v_se": 0.01}, {}, "ok", ""),
     "v of a family": ({"v": 1.2, "v_se": 0.01, "iid": True}, {}, "suspect", "fitted family"),
+    "ledger": ({"ledger_error": 0.11}, {}, "suspect", "a bias of +11%"),
+    "ledger at the limit": ({"ledger_error": -0.1}, {}, "ok", ""),
     "khat": ({"khat": 0.71, "iid": True, "r_hat": None}, {}, "suspect", "k-hat is 0.71"),
     "family bias": ({"family_bias": 0.26, "family_bias_se": 0.1}, {}, "suspect", "by -0.26"),
     "family bias, noisy": ({"family_bias": 0.26, "family_bias_se": 0.14}, {}, "ok", ""),
@@ -118,7 +120,8 @@ def test_a_failure_comes_first_and_wins():
 def test_the_estimate_carries_its_verdict():
     from lambda_hat_core.analysis.estimate import estimate
 
-    assert estimate(traces.trace(), META)[-2:] == ("ok", [])
+    fine = estimate(traces.trace(), META)
+    assert (fine.verdict, fine.reasons) == ("ok", [])
     bad = estimate(traces.trace(failure="NaN at draw 3"), META)
     assert (bad.verdict, bad.llc) == ("failed", None)
     assert bad.reasons == ["the run stopped early: NaN at draw 3"]
