@@ -87,10 +87,10 @@ CASES = {
     "squares 6x2 rank 2, cold": squares(2, 2, **COLD),
     "reduced rank 5-3-5 rank 3, cold": product(5, 3, 5, rank=3, **COLD),
     "deep linear 6-8-6 rank 6, cold": product(6, 8, 6, rank=6, **COLD),
-    "deep linear 6-8-4-6 rank 4, cold": product(6, 8, 4, 6, rank=4, **COLD),
     "squares 6x2 rank 1": squares(2, 1, 300, gamma=10.0),
     "reduced rank 5-3-5 rank 1": product(5, 3, 5, rank=1, gamma=10.0),
     "reduced rank 5-3-5 rank 0": product(5, 3, 5, rank=0, gamma=10.0),
+    "deep linear 6-8-4-6 rank 4": product(6, 8, 4, 6, rank=4, gamma=10.0),
     "deep linear 6-6-6-6 rank 3": product(6, 6, 6, 6, rank=3, n=2000, gamma=10.0),
 }
 """Cold networks are held against lambda, everything else against the value at its temperature."""
