@@ -20,7 +20,9 @@ def markdown(frame: pd.DataFrame, digits: int = 4) -> str:
             return "-"
         if isinstance(value, bool):
             return "yes" if value else "**no**"
-        return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
     rows = [[text(value) for value in row] for row in frame.astype(object).to_numpy().tolist()]
     return table(list(frame.columns), rows)
