@@ -31,7 +31,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 LONGER: dict[str, dict[str, Any]] = {
     "nuts": {"n_draws": 40000, "n_burn": 500, "target_acceptance": 0.99},
-    "sgld": {"n_draws": 40000, "n_burn": 4000, "thin": 100, "step_fraction": 0.003},
+    "sgld": {"n_draws": 60000, "n_burn": 4000, "thin": 100, "step_fraction": 0.003},
 }
 """For potentials in one and two dimensions: their llc is small, so its relative error is large, and
 their curvature grows without bound along the ridges, where SGLD at its default step leaves them."""
