@@ -52,15 +52,16 @@ def leaderboard(frame: pd.DataFrame, targets: Sequence[str], samplers: Sequence[
 def metrics(
     frame: pd.DataFrame, targets: Sequence[str], kinds: Sequence[str], names: Sequence[str]
 ) -> str:
-    """Gradients to 5 % by metric, the default first; the least of a sampler and target in bold."""
+    """Gradients to 5 % by metric, the default first; the least in bold where all are there."""
     lines = []
     for kind in kinds:
         samplers = [kind if name == names[0] else f"{kind} {name}" for name in names]
         grid = [_rows(frame, sampler, targets) for sampler in samplers]
         works = np.array([[np.nan if at is None else at["fge_5"] for at in line] for line in grid])
         works = np.where(np.isfinite(works.astype(float)), works.astype(float), np.inf)
+        compared = [all(at is not None for at in column) for column in zip(*grid, strict=True)]
         for name, line, work in zip(names, grid, works, strict=True):
-            best = (work == works.min(axis=0)) & np.isfinite(work)
+            best = (work == works.min(axis=0)) & np.isfinite(work) & compared
             cells = [_metric_cell(at, won) for at, won in zip(line, best, strict=True)]
             lines.append([f"`{kind}`, {name}", *cells])
     return table(["sampler, metric", *targets], lines)

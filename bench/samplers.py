@@ -150,18 +150,19 @@ def main() -> None:
     options = parser.parse_args()
     frame = collect(options.out, options.targets.split(","), options.samplers.split(","))
     frame.to_parquet(options.out / "samplers.parquet", index=False)
+    places = [name for name in TARGETS if name in set(frame["target"])]
     names = [name for name in SAMPLERS if "diagonal" not in name and "identity" not in name]
-    draw(frame, list(TARGETS), names, options.out / "samplers.png")
+    draw(frame, places, names, options.out / "samplers.png")
     tables = {
-        "leaderboard": leaderboard(frame, list(TARGETS), names),
-        "metrics": metrics(frame, list(TARGETS), WITH_METRIC, METRICS),
+        "leaderboard": leaderboard(frame, places, names),
+        "metrics": metrics(frame, places, WITH_METRIC, METRICS),
     }
     for name, text in tables.items():
         print(f"\n{text}")
         if options.docs:
             rewrite(options.docs, name, text)
     if options.docs:
-        draw(frame, list(TARGETS), names, options.docs.with_name("leaderboard.png"))
+        draw(frame, places, names, options.docs.with_name("leaderboard.png"))
     outside = frame[~frame["within"]]
     if len(outside):
         lines = [f"{at.sampler} on {at.target}" for at in outside.itertuples()]
