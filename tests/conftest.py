@@ -1,7 +1,11 @@
 """Fixtures every test may use. Core is imported inside tests, so that its types are checked."""
 
 import os
+import signal
 from pathlib import Path
+
+# A shell that starts pytest in the background makes it, and all it starts, deaf to this signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
