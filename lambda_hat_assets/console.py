@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 
 _WRITTEN_TO_BE_READ = ("ConfigError", "Failure", "OSError", "PermissionError")
 
@@ -50,14 +51,23 @@ def reason(error: Any) -> str:
 def _wanted(record: logging.LogRecord) -> bool:
     """Keep messages, step failures and engine trouble; drop Dagster's own bookkeeping.
 
-    What failed in a batch that a job runs inside its own step has been said key by key.
+    What failed in a batch that a job runs inside its own step has been said key by key. A run that
+    failed for its steps repeats what they said.
     """
     event = _event(record)
     if event is None:
         return True
     if event.is_step_failure and PARENT_TAG in _meta(record)["job_tags"]:
         return not _error(record).cls_name.endswith("Failure")
-    return record.levelno >= logging.WARNING and not (event.is_failure and event.step_key is None)
+    return record.levelno >= logging.WARNING and not _repeats_steps(event)
+
+
+def _repeats_steps(event: dg.DagsterEvent) -> bool:
+    """Return whether an event is the end of a run whose steps failed."""
+    if not event.is_failure or event.step_key is not None:
+        return False
+    reason = getattr(event.event_specific_data, "failure_reason", None)
+    return reason == RunFailureReason.STEP_FAILURE
 
 
 def _text(record: logging.LogRecord) -> str:

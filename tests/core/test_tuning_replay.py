@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.core.test_resume import sample
+from tests.core.test_samplers import MCMC
 
 
 @pytest.mark.parametrize("name", ["sgld", "nuts"])
@@ -9,7 +10,6 @@ def test_replay_is_what_was_reported(name, x64, monkeypatch):
     from lambda_hat_core.config.samplers import SAMPLERS
     from lambda_hat_core.samplers import drive
     from lambda_hat_core.tuning.replay import events
-    from tests.core import test_resume
 
     said = []
     plain = drive.Progress
@@ -20,7 +20,7 @@ def test_replay_is_what_was_reported(name, x64, monkeypatch):
 
     monkeypatch.setattr(drive, "Progress", listening)
     trace, _ = sample(name, None)
-    spec = SAMPLERS[name](**test_resume.SIZES[name])
+    spec = SAMPLERS[name](**{"n_chains": 8, **MCMC[name]})
     live = [at for at in said if spec.n_burn < at.done < at.total]
     stored = list(events(trace, spec))
     assert len(stored) == len(live) > 10
