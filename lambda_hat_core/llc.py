@@ -11,7 +11,7 @@ from lambda_hat_core import samplers
 from lambda_hat_core.analysis.estimate import Estimate, estimate
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.samplers import SAMPLERS, on_examples
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.custom import CustomTarget, problem_of
 from lambda_hat_core.posterior import localised
@@ -90,9 +90,10 @@ def estimate_llc(
     made = CustomTarget(params, loss, data, n)
     problem = problem_of(made, "estimate_llc", _identity(loss, params))
     model = SAMPLERS[sampler](**(settings or {}))
+    written = "batch_size" in model.model_fields_set
     run = RunSpec(
         target=_NO_TARGET,
-        sampler=_fitted(model, n),  # pyright: ignore[reportArgumentType]
+        sampler=on_examples(model, n, written=written),  # pyright: ignore[reportArgumentType]
         posterior=PosteriorSpec(**{"loss": "own", **(posterior or {})}),
         seed=seed,
         dtype="float64" if problem.start.dtype == jnp.float64 else "float32",
@@ -126,11 +127,3 @@ def _identity(loss: Callable[[Any, Any], Any], params: Any) -> tuple[Any, ...]:
     leaves, frame = jax.tree.flatten(static)
     shapes = tuple(leaf.shape for leaf in jax.tree.leaves(floats))
     return (loss, jax.tree.structure(floats), shapes, frame, tuple(leaves))
-
-
-def _fitted(model: Any, n: int) -> Any:
-    """Take the full batch where nobody asked for a size and the default is not below n."""
-    size = getattr(model, "batch_size", None)
-    if size is None or size < n or "batch_size" in model.model_fields_set:
-        return model
-    return model.model_copy(update={"batch_size": None})

@@ -5,7 +5,7 @@
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
@@ -25,17 +25,7 @@ def apply(content: dict[str, Any], words: Sequence[str], source: str = "command 
     Raises:
         ConfigError: naming every word that changes nothing or cannot be read.
     """
-    content = copy.deepcopy(content)
-    problems = Problems()
-    for word in words:
-        with problems:
-            key, value = split(word, Place(source))
-            before = copy.deepcopy(content)
-            _set(content, key, value, Place(source, key))
-            if content == before:
-                raise Place(source, key).error("already so", "remove it, or name a value", value)
-    problems.raise_any()
-    return content
+    return _applied(content, words, source, _set)
 
 
 def changed(content: dict[str, Any], words: Sequence[str], source: str = "set") -> dict[str, Any]:
@@ -44,13 +34,27 @@ def changed(content: dict[str, Any], words: Sequence[str], source: str = "set") 
     Raises:
         ConfigError: naming every word that changes nothing or cannot be read.
     """
+
+    def put(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
+        _within(content, key.split("."), value, place)
+
+    return _applied(content, words, source, put)
+
+
+def _applied(
+    content: dict[str, Any],
+    words: Sequence[str],
+    source: str,
+    put: Callable[[dict[str, Any], str, Any, Place], None],
+) -> dict[str, Any]:
+    """Return a copy in which `put` has set every word's key."""
     content = copy.deepcopy(content)
     problems = Problems()
     for word in words:
         with problems:
             key, value = split(word, Place(source))
             before = copy.deepcopy(content)
-            _within(content, key.split("."), value, Place(source, key))
+            put(content, key, value, Place(source, key))
             if content == before:
                 raise Place(source, key).error("already so", "remove it, or name a value", value)
     problems.raise_any()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.experiment import SamplerEntry
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype
+from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype, on_examples
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.plan.errors import Place, Problems, display, suggest
 from lambda_hat_core.plan.posteriors import Variant, sampler_variants
@@ -84,14 +84,13 @@ def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> 
     size = getattr(draft.spec, "batch_size", None)
     if size is None or isinstance(target.model, Custom):
         return draft.spec
-    if target.data.kind != "none":
-        n = target.data.n_data
-        if size < n or (size == n and "batch_size" in draft.part.values):
-            return draft.spec
-        if "batch_size" in draft.part.values:
-            raise draft.part.error(
-                "batch_size",
-                f"{target_place.path} has n_data = {n}",
-                "choose batch_size <= n_data, or null for the full batch",
-            )
-    return draft.spec.model_copy(update={"batch_size": None})
+    if target.data.kind == "none":
+        return draft.spec.model_copy(update={"batch_size": None})
+    n, written = target.data.n_data, "batch_size" in draft.part.values
+    if written and size > n:
+        raise draft.part.error(
+            "batch_size",
+            f"{target_place.path} has n_data = {n}",
+            "choose batch_size <= n_data, or null for the full batch",
+        )
+    return on_examples(draft.spec, n, written=written)

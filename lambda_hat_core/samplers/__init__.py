@@ -123,7 +123,7 @@ def sample(
     spec: Any = run.sampler
     seed = run.seed
     known = {"posterior": posterior}
-    checkpoint = checkpoint or drive.Checkpoint()
+    checkpoint = checkpoint or drive.NOTHING_KEPT
     ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, spec, clock))
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)

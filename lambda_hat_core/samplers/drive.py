@@ -84,6 +84,9 @@ class Checkpoint:
         """Store the state after the last of `parts`."""
 
 
+NOTHING_KEPT = Checkpoint()
+
+
 class Draws(NamedTuple):
     """Burn-in dropped; `failure` names the first draw that is not finite."""
 
@@ -203,7 +206,7 @@ def run_chains(
     setup_work: float,
     setup_seconds: float,
     progress: Callable[[Progress], None],
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint = NOTHING_KEPT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Draws:
     """Advance all chains by `n_draws` draws and drop the first `n_burn`.
@@ -218,10 +221,7 @@ def run_chains(
     keys = jax.vmap(lambda i: jr.fold_in(chain_key, i))(indices)
     states = _init(kernel, jax.vmap(lambda i: jr.fold_in(init_key, i))(indices), start)
     length = chunk_length(n_draws)
-    parts: list[dict[str, np.ndarray]] = []
-    ends: list[float] = []
-    if checkpoint is not None:
-        states, parts, ends = checkpoint.resume(states)
+    states, parts, ends = checkpoint.resume(states)
     # Laid out as `_advance` returns them, so that its first call compiles for all the others.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
     began = clock() - (ends[-1] if ends else 0.0)
@@ -234,7 +234,7 @@ def run_chains(
         failure = _not_finite(part, first)
         parts.append(part)
         ends.append(clock() - began)
-        if checkpoint is not None and failure is None:
+        if failure is None:
             checkpoint.save(states, parts, ends)
         done = min(first + length, n_draws)
         rate = done / max(ends[-1], 1e-9)
