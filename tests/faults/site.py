@@ -221,3 +221,22 @@ def failures(site: Site) -> dict[str, str]:
     """Return why runs failed, as SQL has it."""
     rows = sql.query(site.store, "SELECT run_id, reasons FROM llc WHERE verdict = 'failed'").rows
     return {run: json.dumps(reasons) for run, reasons in rows}
+
+
+def killed_and_run_again(kill: Kill, site: Site, command: Sequence[str], undisturbed) -> None:
+    """Kill a command, give it again, and compare the table with that of an undisturbed run."""
+    process = site.start(command)
+    try:
+        execute(kill, site, process)
+        if kill.victim == "the payload":
+            said, _ = process.communicate(timeout=600)
+            assert process.returncode == 0, f"one death of a payload is forgiven: {said}"
+        else:
+            process.wait(timeout=60)
+        code, said = site.run(command)
+    finally:
+        end(process)
+    assert code == 0, said
+    assert site.table() == undisturbed
+    assert not failures(site)
+    assert not site.corrupt()

@@ -3,28 +3,14 @@
 import dagster as dg
 import pytest
 
-from tests.faults.site import JOB, PHASES, end, execute, failures, kills
+from tests.faults.site import JOB, PHASES, killed_and_run_again, kills
 
 KILLS = kills(seed=2, count=9, phases=PHASES)
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=str)
 def test_the_same_command_again_ends_with_the_same_table(kill, site, undisturbed, monkeypatch):
-    process = site.start(JOB)
-    try:
-        execute(kill, site, process)
-        if kill.victim == "the payload":
-            said, _ = process.communicate(timeout=600)
-            assert process.returncode == 0, f"one death of a payload is forgiven: {said}"
-        else:
-            process.wait(timeout=60)
-        code, said = site.run(JOB)
-    finally:
-        end(process)
-    assert code == 0, said
-    assert site.table() == undisturbed
-    assert not failures(site)
-    assert not site.corrupt()
+    killed_and_run_again(kill, site, JOB, undisturbed)
     monkeypatch.chdir(site.root)
     with dg.DagsterInstance.from_config(str(site.root), "dagster.yaml") as instance:
         assert instance.get_materialized_partitions(dg.AssetKey("targets")) == set(
