@@ -22,8 +22,9 @@ from shapes import CHAINS, RANK, WIDTHS, N, basis, flops, posterior_of
 from lambda_hat_core.config.samplers import Sgld
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.samplers import coordinates
-from lambda_hat_core.samplers.drive import Monitor, Progress, run_chains
+from lambda_hat_core.samplers.drive import Progress, run_chains
 from lambda_hat_core.samplers.kernel import Kernel
+from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.samplers.nuts import NutsKernel
 from lambda_hat_core.samplers.sgld import SgldKernel
 

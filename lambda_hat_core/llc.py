@@ -19,6 +19,7 @@ from lambda_hat_core.samplers.drive import Progress
 from lambda_hat_core.streams import stream
 from lambda_hat_core.target import Target
 from lambda_hat_core.targets.audit import audit
+from lambda_hat_core.telling import silent
 from lambda_hat_core.trace import Trace
 
 _NO_TARGET = f"tgt_{0:012x}"
@@ -58,7 +59,7 @@ def estimate_llc(
     settings: Mapping[str, Any] | None = None,
     posterior: Mapping[str, Any] | None = None,
     seed: int = 0,
-    progress: Callable[[Progress], None] = samplers.silent,
+    progress: Callable[[Progress], None] = silent,
 ) -> Llc:
     """Estimate the LLC at `params`, which should be a minimum, and judge the estimate.
 

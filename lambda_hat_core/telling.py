@@ -1,10 +1,30 @@
-"""What a worker says, for people: its log lines, with those on progress thinned out."""
+"""What is said to people while they wait: lines on progress, thinned out."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 _SECONDS_BETWEEN_LINES = 5.0
+
+
+def silent(said: object) -> None:
+    """Tell nobody."""
+    del said
+
+
+def seldom(
+    say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[str], None]:
+    """Return a `say` that drops what comes within 5 seconds of its making or of its last line."""
+    last = clock()
+
+    def heard(line: str) -> None:
+        nonlocal last
+        if clock() - last >= _SECONDS_BETWEEN_LINES:
+            last = clock()
+            say(line)
+
+    return heard
 
 
 class Teller:

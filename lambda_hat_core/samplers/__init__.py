@@ -27,6 +27,7 @@ from lambda_hat_core.samplers import (
     hmc,
     mala,
     mclmc,
+    monitor,
     nuts,
     pilot,
     sghmc,
@@ -37,6 +38,7 @@ from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.streams import stream
+from lambda_hat_core.telling import seldom, silent
 from lambda_hat_core.trace import Trace
 
 N_PROJECTIONS = 4
@@ -50,33 +52,35 @@ def build(
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None = None,
+    log: Callable[[str], None] = silent,
 ) -> Tuned:
     """Build the kernel that `spec` names; `llc` is a rough estimate that biases are parts of."""
+    found: Any = {"start": start, "spectrum": spectrum}
     match spec:
         case Nuts():
-            return nuts.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return nuts.build(key, posterior, spec, **found, log=log)
         case Hmc():
-            return hmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return hmc.build(key, posterior, spec, **found, log=log)
         case Mala():
-            return mala.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return mala.build(key, posterior, spec, **found, log=log)
         case Mclmc():
-            return mclmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return mclmc.build(key, posterior, spec, **found)
         case AdjustedMclmc():
-            return adjusted_mclmc.build(key, posterior, spec, start=start, spectrum=spectrum)
+            return adjusted_mclmc.build(key, posterior, spec, **found, log=log)
         case Sgld():
-            return sgld.build(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
+            return sgld.build(key, posterior, spec, **found, llc=llc)
         case Sghmc():
-            return sghmc.build(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
+            return sghmc.build(key, posterior, spec, **found, llc=llc)
         case Sgnht():
-            return sgnht.build(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
+            return sgnht.build(key, posterior, spec, **found, llc=llc)
         case _:
             raise ValueError(f"no Markov chain sampler for {type(spec).__name__}")
 
 
-def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> drive.Monitor:
+def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> monitor.Monitor:
     """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
-    return drive.Monitor(
-        drive.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
+    return monitor.Monitor(
+        monitor.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
         spectrum.vectors,
         spectrum.shrinkage(posterior.nbeta, posterior.gamma),
     )
@@ -101,11 +105,6 @@ def _set_out(seed: int, posterior: Posterior, spec: Any, clock: Callable[[], flo
     return _Ready(found, loss0, work, clock() - began)
 
 
-def silent(said: object) -> None:
-    """Tell nobody."""
-    del said
-
-
 def sample(
     posterior: Posterior,
     run: RunSpec,
@@ -128,7 +127,7 @@ def sample(
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
     spectrum, start = found.spectrum, found.positions
-    monitor = watch(seed, posterior, spectrum)
+    watched = watch(seed, posterior, spectrum)
     if isinstance(spec, Vi):
         from lambda_hat_core.vi.run import sample_vi
 
@@ -138,7 +137,7 @@ def sample(
             spec,
             spectrum=spectrum,
             points=found.positions,
-            monitor=monitor,
+            monitor=watched,
             loss0=loss0,
             setup_work=setup,
             began=began,
@@ -151,7 +150,15 @@ def sample(
         if found.llc is not None:
             log(f"pilot: llc about {found.llc:.3g}, {found.work:.3g} gradients; {spec.kind} adapts")
         key = stream(seed, "build")
-        tuned = build(key, posterior, spec, start=start, spectrum=spectrum, llc=found.llc)
+        tuned = build(
+            key,
+            posterior,
+            spec,
+            start=start,
+            spectrum=spectrum,
+            llc=found.llc,
+            log=seldom(log, clock),
+        )
         return tuned, clock() - began
 
     tuned, seconds = checkpoint.remember("tuned", known, tune)
@@ -163,7 +170,7 @@ def sample(
     draws = drive.run_chains(
         stream(seed, "sampling"),
         tuned.kernel,
-        monitor,
+        watched,
         tuned.positions,
         n_draws=spec.n_draws,
         n_burn=spec.n_burn,
@@ -178,7 +185,7 @@ def sample(
     values = dict(draws.values)
     sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
     virial_m = values.pop("virial_m")
-    has_curvature = bool(np.sum(monitor.weights) > 0)
+    has_curvature = bool(np.sum(watched.weights) > 0)
     return Trace(
         loss=values.pop("loss"),
         dist2=values.pop("dist2"),

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers import Hmc, Mala, Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
@@ -19,9 +19,12 @@ from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Tuned
+from lambda_hat_core.telling import silent
 
 # Hoffman & Gelman 2014, section 3.2.1.
 _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
+_CHUNK = 50
+"""Most warm-up steps between two lines of progress."""
 
 Positions = Float[Array, "chain d"]
 
@@ -49,14 +52,36 @@ def with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
     return eqx.tree_at(lambda k: k.step_size, kernel, step_size)
 
 
+class _Progress(NamedTuple):
+    """Dual averaging between two steps; `total`, `squares` and `losses` are of the second half."""
+
+    states: Any
+    t: Scalar
+    log_step: Scalar
+    log_average: Scalar
+    error: Scalar
+    work: Scalar
+    total: Float[Array, " d"]
+    squares: Float[Array, " d"]
+    losses: Scalar
+
+
 @eqx.filter_jit
-def dual_averaging(
-    key: PRNGKeyArray, kernel: HamiltonianKernel, positions: Positions, n_steps: int, target: Scalar
-) -> Adapted:
-    """Drive the mean acceptance of all chains to `target` by `n_steps` steps of each."""
-    n_chains, dtype = positions.shape[0], positions.dtype
-    init_key, scan_key = jr.split(key)
-    states = jax.vmap(kernel.init)(jr.split(init_key, n_chains), positions)
+def _begin(key: PRNGKeyArray, kernel: HamiltonianKernel, positions: Positions) -> _Progress:
+    states = jax.vmap(kernel.init)(jr.split(key, positions.shape[0]), positions)
+    zero, zeros = jnp.zeros((), positions.dtype), jnp.zeros_like(kernel.posterior.w0)
+    log_step = jnp.log(kernel.step_size)
+    return _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+
+
+@eqx.filter_jit
+def _advance(
+    keys: Key[Array, " step"],
+    kernel: HamiltonianKernel,
+    begun: _Progress,
+    half: Scalar,
+    target: Scalar,
+) -> _Progress:
     centre = jnp.log(10 * kernel.step_size)
     posterior = kernel.posterior
 
@@ -64,8 +89,9 @@ def dual_averaging(
         away = kernel.position(state) - posterior.w0
         return -state.logdensity - 0.5 * posterior.gamma * jnp.sum(away**2)
 
-    def advance(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, None]:
+    def step(carry: _Progress, key: PRNGKeyArray) -> tuple[_Progress, None]:
         states, t, log_step, log_average, error, work, total, squares, losses = carry
+        n_chains = len(states.position)
         moving = with_step(kernel, jnp.exp(log_step))
         states, stats = jax.vmap(moving.step)(jr.split(key, n_chains), states)
         accepted = jnp.nan_to_num(stats["acceptance_rate"], nan=0.0)
@@ -75,22 +101,52 @@ def dual_averaging(
         log_step = centre - jnp.sqrt(t) / _SHRINKAGE * error
         weight = t**-_DECAY
         log_average = weight * log_step + (1 - weight) * log_average
-        late = (t > n_steps // 2).astype(dtype)
+        late = (t > half).astype(t.dtype)
         total = total + late * jnp.sum(states.position, 0)
         squares = squares + late * jnp.sum(states.position**2, 0)
         losses = losses + late * jnp.sum(jax.vmap(loss)(states))
         work = work + jnp.sum(stats["work"])
-        return (states, t, log_step, log_average, error, work, total, squares, losses), None
+        return _Progress(
+            states, t, log_step, log_average, error, work, total, squares, losses
+        ), None
 
-    zero, zeros = jnp.zeros((), dtype), jnp.zeros_like(kernel.posterior.w0)
-    start = (states, zero, jnp.log(kernel.step_size), zero, zero, zero, zeros, zeros, zero)
-    final, _ = jax.lax.scan(advance, start, jr.split(scan_key, n_steps))
-    states, t, _, log_average, _, work, total, squares, losses = final
-    count = n_chains * (t - n_steps // 2)
-    mean = total / count
-    variance = (squares - count * mean**2) / (count - 1)
-    last = jax.vmap(kernel.position)(states)
-    return Adapted(jnp.exp(log_average), last, variance, count, losses / count, work)
+    return jax.lax.scan(step, begun, keys)[0]
+
+
+@eqx.filter_jit
+def _end(kernel: HamiltonianKernel, ended: _Progress, half: Scalar) -> Adapted:
+    count = len(ended.states.position) * (ended.t - half)
+    mean = ended.total / count
+    variance = (ended.squares - count * mean**2) / (count - 1)
+    last = jax.vmap(kernel.position)(ended.states)
+    step = jnp.exp(ended.log_average)
+    return Adapted(step, last, variance, count, ended.losses / count, ended.work)
+
+
+def dual_averaging(
+    key: PRNGKeyArray,
+    kernel: HamiltonianKernel,
+    positions: Positions,
+    n_steps: int,
+    target: Scalar,
+    log: Callable[[str], None] = silent,
+) -> Adapted:
+    """Drive the mean acceptance of all chains to `target` by `n_steps` steps of each.
+
+    `log` is told where it stands, for the warm-up of a long tree can take longer than the draws.
+    """
+    init_key, scan_key = jr.split(key)
+    keys = jr.split(scan_key, n_steps)
+    half = jnp.asarray(n_steps // 2, positions.dtype)
+    length = max(k for k in range(1, min(_CHUNK, n_steps) + 1) if n_steps % k == 0)
+    found, before = _begin(init_key, kernel, positions), 0.0
+    for first in range(0, n_steps, length):
+        found = _advance(keys[first : first + length], kernel, found, half, target)
+        work = float(found.work)
+        gradients = (work - before) / (length * len(positions))
+        log(f"warm-up {first + length}/{n_steps}, {gradients:.3g} gradients a step")
+        before = work
+    return _end(kernel, found, half)
 
 
 def adapted(
@@ -101,6 +157,7 @@ def adapted(
     *,
     start: Positions,
     spectrum: Spectrum,
+    log: Callable[[str], None],
     scaling: float = -1 / 4,
     step_size: float | None = None,
 ) -> Tuned:
@@ -114,6 +171,7 @@ def adapted(
         target=spec.target_acceptance,
         metric=spec.metric,
         spectrum=spectrum,
+        log=log,
         step_size=step_size,
     )
 
@@ -127,6 +185,7 @@ def warm_up(
     target: float,
     metric: str,
     spectrum: Spectrum,
+    log: Callable[[str], None],
     step_size: float | None = None,
 ) -> Tuned:
     """Adapt step size and metric, and return the kernel that stays fixed.
@@ -151,7 +210,7 @@ def warm_up(
         kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
         first = n_warmup // 2
         key, first_key = jr.split(key)
-        seen = dual_averaging(first_key, kernel, positions, first, goal)
+        seen = dual_averaging(first_key, kernel, positions, first, goal, log)
         work, positions = float(seen.work), seen.positions
         kernel, n_warmup = with_step(kernel, seen.step_size), n_warmup - first
         # Stan's regularisation towards a small multiple of the identity.
@@ -159,7 +218,7 @@ def warm_up(
         chosen = coordinates.diagonal(posterior, narrowest * jnp.sqrt(shrunk))
     kernel = eqx.tree_at(lambda k: k.coordinates, kernel, chosen)
     if step_size is None:
-        seen = dual_averaging(key, kernel, positions, n_warmup, goal)
+        seen = dual_averaging(key, kernel, positions, n_warmup, goal, log)
         step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
     else:
         step = jnp.asarray(step_size, positions.dtype)

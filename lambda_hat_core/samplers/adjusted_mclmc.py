@@ -6,6 +6,7 @@ over all chains, in the coordinates of the metric.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import blackjax.mcmc.adjusted_mclmc_dynamic as dynamic
@@ -23,6 +24,7 @@ from lambda_hat_core.samplers.adapt import dual_averaging, warm_up, with_step
 from lambda_hat_core.samplers.coordinates import Coordinates, identity
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
+from lambda_hat_core.telling import silent
 
 _WIDTHS = 1.3
 """L in units of sqrt(tr Cov): blackjax's tuning factor."""
@@ -73,6 +75,7 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    log: Callable[[str], None] = silent,
 ) -> Tuned:
     """Adapt from `start`, measure the width, adapt again to the length it gives.
 
@@ -98,12 +101,13 @@ def build(
         target=spec.target_acceptance,
         metric=spec.metric,
         spectrum=spectrum,
+        log=log,
     )
     kernel: Any = begun.kernel
-    seen = dual_averaging(width_key, kernel, begun.positions, quarter, goal)
+    seen = dual_averaging(width_key, kernel, begun.positions, quarter, goal, log)
     length = _WIDTHS * jnp.sqrt(jnp.sum(seen.variance))
     kernel = eqx.tree_at(lambda k: (k.step_size, k.length), kernel, (seen.step_size, length))
-    last = dual_averaging(last_key, kernel, seen.positions, quarter, goal)
+    last = dual_averaging(last_key, kernel, seen.positions, quarter, goal, log)
     return Tuned(
         with_step(kernel, last.step_size),
         last.positions,

@@ -18,11 +18,10 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
-from lambda_hat_core.types import Weights
+from lambda_hat_core.samplers.monitor import Monitor
 
 CHUNKS = 20
 """Host visits a run: progress, the check for finite values, checkpoints."""
-_LOSS_WORK = 1 / 3
 _ONE_CHAIN_AT_A_TIME = 1000
 """From this d on a device runs its chains in turn: one chain's state fits the cache, its products
 are plain instead of batched, and no chain waits for another's tree."""
@@ -54,20 +53,6 @@ class Progress(NamedTuple):
     work_fge: float
 
 
-class Monitor(eqx.Module):
-    """The fixed directions along which every draw is watched.
-
-    Attributes:
-        projections: unit vectors, random.
-        vectors: orthonormal Lanczos vectors of the Hessian at w*.
-        weights: shrinkage s_i of each; M = V^T diag(s) V is the virial certificate's matrix.
-    """
-
-    projections: Float[Array, "p d"]
-    vectors: Float[Array, "k d"]
-    weights: Float[Array, " k"]
-
-
 class Checkpoint:
     """What a run asks of a place that keeps its state between processes. This one keeps nothing."""
 
@@ -96,24 +81,6 @@ class Draws(NamedTuple):
     failure: str | None
 
 
-def _record(kernel: Kernel, monitor: Monitor, key: PRNGKeyArray, state: Any) -> dict[str, Array]:
-    w = kernel.position(state)
-    high, low = kernel.posterior.full_loss(w)
-    delta = w - kernel.posterior.w0
-    gradient, cost = kernel.gradient(key, state)
-    trace = jnp.sum(monitor.weights)
-    virial_m = jnp.sum(monitor.weights * (monitor.vectors @ delta) * (monitor.vectors @ gradient))
-    return {
-        "loss_high": high,
-        "loss_low": low,
-        "dist2": jnp.sum(delta**2),
-        "projections": monitor.projections @ delta,
-        "virial": delta @ gradient / delta.size,
-        "virial_m": virial_m / jnp.where(trace > 0, trace, 1.0),
-        "recording_work": jnp.asarray(cost + _LOSS_WORK, w.dtype),
-    }
-
-
 def _draw(
     kernel: Kernel, monitor: Monitor, thin: int, chain_key: PRNGKeyArray, state: Any, index: Array
 ) -> tuple[Any, dict[str, Array]]:
@@ -132,7 +99,7 @@ def _draw(
     state, stats = jax.lax.fori_loop(0, thin, advance, (state, totals))
     for name in _AVERAGED & stats.keys():
         stats[name] = stats[name] / thin
-    return state, {**stats, **_record(kernel, monitor, record_key, state)}
+    return state, {**stats, **monitor.record(kernel, record_key, state)}
 
 
 def _mesh(n_chains: int) -> Mesh:
@@ -294,9 +261,3 @@ def _collect(
         seconds[kept],
         failure,
     )
-
-
-def random_projections(key: PRNGKeyArray, like: Weights, count: int) -> Float[Array, "p d"]:
-    """Return `count` random unit vectors."""
-    vectors = jr.normal(key, (count, like.size), like.dtype)
-    return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)

@@ -4,6 +4,7 @@ The number of leapfrogs is uniform on 1 .. 2 n_leapfrog - 1 for every draw, so t
 nearly Gaussian posterior resonates.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import blackjax.mcmc.hmc
@@ -18,6 +19,7 @@ from lambda_hat_core.samplers.adapt import adapted
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
+from lambda_hat_core.telling import silent
 
 _step: Any = blackjax.mcmc.hmc.build_kernel()
 
@@ -47,10 +49,11 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    log: Callable[[str], None] = silent,
 ) -> Tuned:
     """Adapt from `start`, then return the fixed kernel."""
 
     def kernel(posterior: Posterior, coordinates: Coordinates, step_size: Scalar) -> HmcKernel:
         return HmcKernel(posterior, coordinates, step_size, spec.n_leapfrog)
 
-    return adapted(key, posterior, spec, kernel, start=start, spectrum=spectrum)
+    return adapted(key, posterior, spec, kernel, start=start, spectrum=spectrum, log=log)

@@ -5,6 +5,7 @@ under the identity metric it is SGLD's step size, in whitened coordinates it is 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import blackjax.mcmc.mala
@@ -18,6 +19,7 @@ from lambda_hat_core.samplers.adapt import adapted
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Stats, Tuned
+from lambda_hat_core.telling import silent
 from lambda_hat_core.types import Weights
 
 _step: Any = blackjax.mcmc.mala.build_kernel()
@@ -52,6 +54,7 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    log: Callable[[str], None] = silent,
 ) -> Tuned:
     """Adapt from `start`, then return the fixed kernel."""
     tuned = adapted(
@@ -61,6 +64,7 @@ def build(
         MalaKernel,
         start=start,
         spectrum=spectrum,
+        log=log,
         scaling=-1 / 6,
         step_size=None if spec.step_size == "auto" else math.sqrt(spec.step_size),
     )

@@ -4,6 +4,7 @@ Preferred to HMC as the reference: on a whitened, nearly Gaussian posterior a fi
 length resonates and the loss mixes up to 30 times slower a gradient.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import blackjax.mcmc.nuts
@@ -17,6 +18,7 @@ from lambda_hat_core.samplers.adapt import adapted
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
+from lambda_hat_core.telling import silent
 
 _step: Any = blackjax.mcmc.nuts.build_kernel()
 
@@ -44,10 +46,11 @@ def build(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
+    log: Callable[[str], None] = silent,
 ) -> Tuned:
     """Adapt from `start`, then return the fixed kernel."""
 
     def kernel(posterior: Posterior, coordinates: Coordinates, step_size: Scalar) -> NutsKernel:
         return NutsKernel(posterior, coordinates, step_size, spec.max_doublings)
 
-    return adapted(key, posterior, spec, kernel, start=start, spectrum=spectrum)
+    return adapted(key, posterior, spec, kernel, start=start, spectrum=spectrum, log=log)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.drive import Monitor
+from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.control import quadratic, quadratic_mean
 from lambda_hat_core.vi.family import join

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,12 +26,12 @@ def command(site):
     )
     started = []
 
-    def start(**environment):
+    def start(*words, **environment):
         inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         env = {"DAGSTER_MODULE_NAME": "lambda_hat_assets", "PYTHONPATH": str(ROOT)}
         started.append(
             subprocess.Popen(
-                [DAGSTER, "job", "execute", "-j", "llc"],
+                [DAGSTER, *(words or ("job", "execute", "-j", "llc"))],
                 cwd=site.root,
                 env={**inherited, **env, **environment},
                 stdout=subprocess.PIPE,
@@ -87,6 +88,26 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(site, comma
         for family in ("nuts", "sgld"):
             made = instance.get_materialized_partitions(dg.AssetKey(["analyses", family]))
             assert made == {run for run in project.runs if family in run}
+
+
+def test_the_ui_opens_beside_the_variable_that_the_job_needs(site, command):
+    """Dagster's server and daemon end in silence if they are given a module as well."""
+    shutil.copy(ROOT / ".env", site.root)
+    shutil.copy(ROOT / "workspace.yaml", site.root)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = command("dev", "-h", "127.0.0.1", "-p", str(port))
+    deadline = time.monotonic() + 120
+    while not opens(port):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def opens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_bad_input_is_one_line_and_an_exit_code(site, command):

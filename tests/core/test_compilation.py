@@ -26,12 +26,13 @@ def compiled():
 def drawn(case, step_size, seed, n_draws):
     from lambda_hat_core.config.samplers import Sgld
     from lambda_hat_core.samplers import drive
+    from lambda_hat_core.samplers.monitor import Monitor
     from lambda_hat_core.samplers.sgld import SgldKernel
 
     posterior = mixed.posterior(case)
     spec = Sgld(batch_size=24)
     kernel = SgldKernel(posterior, jnp.asarray(step_size), jnp.asarray(0.0), spec)
-    nothing = drive.Monitor(
+    nothing = Monitor(
         jnp.ones((1, mixed.D)), jnp.zeros((1, mixed.D)), jnp.zeros((1,), posterior.w0.dtype)
     )
     return drive.run_chains(

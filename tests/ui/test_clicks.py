@@ -47,7 +47,7 @@ class Ui(NamedTuple):
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory):
     root = tmp_path_factory.mktemp("site")
-    for name in ("dagster.yaml", "workspace.yaml"):
+    for name in (".env", "dagster.yaml", "workspace.yaml"):
         shutil.copy(ROOT / name, root)
     (root / "config" / "experiment").mkdir(parents=True)
     (root / "config" / "experiment" / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT))
@@ -58,6 +58,7 @@ def ui(tmp_path_factory):
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env |= {"LAMBDA_HAT_HOME": str(root / "runs"), "LAMBDA_HAT_EXPERIMENT": "tiny"}
     env |= {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(root / "dagster")}
+    env |= {"DAGSTER_MODULE_NAME": "lambda_hat_assets"}
     port = free_port()
     with (root / "log.txt").open("w") as log:
         process = subprocess.Popen(

@@ -1,0 +1,59 @@
+"""A step's output: on the terminal and in its file, to the last line."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from lambda_hat_assets.step_logs import StepLogs
+
+PRINTS = """
+import os, subprocess, sys
+from lambda_hat_assets.step_logs import StepLogs
+with StepLogs(sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
+    print("from Python", file=sys.stderr)
+    os.write(2, b"x" * int(sys.argv[2]) + b"\\n")
+    left = subprocess.Popen(["sleep", "30"])
+    print("an answer")
+    os.write(2, b"the last line\\n")
+os.write(2, b"after\\n")
+left.kill()
+"""
+
+
+def printed(tmp_path, size, **streams):
+    words = [sys.executable, "-c", PRINTS, str(tmp_path), str(size)]
+    done = subprocess.run(words, text=True, timeout=60, **streams)
+    folder = tmp_path / "run" / "compute_logs"
+    assert (folder / "step.complete").exists()
+    return done, (folder / "step.out").read_text(), (folder / "step.err").read_text()
+
+
+@pytest.mark.parametrize("size", [0, 1_000_000])
+def test_nothing_is_lost_and_a_child_that_stays_is_not_waited_for(tmp_path, size):
+    done, out, err = printed(tmp_path, size, capture_output=True)
+    assert err == "from Python\n" + "x" * size + "\nthe last line\n"
+    assert done.stderr == err + "after\n"
+    assert out == done.stdout == "an answer\n"
+
+
+def test_a_terminal_that_is_gone_stops_neither_the_step_nor_its_file(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    _, _, err = printed(tmp_path, 1_000_000, stdout=subprocess.DEVNULL, stderr=write)
+    os.close(write)
+    assert err.endswith("the last line\n")
+
+
+def test_nothing_of_a_capture_stays_open(tmp_path):
+    def open_files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_files(), threading.active_count()
+    for i in range(3):
+        with StepLogs(str(tmp_path)).capture_logs(["run", f"step{i}"]):
+            os.write(2, b"line\n")
+    assert (open_files(), threading.active_count()) == before
