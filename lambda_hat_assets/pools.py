@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from sqlalchemy.exc import IntegrityError
 
 from lambda_hat_assets.assets.common import Routing
 from lambda_hat_assets.card import Card
@@ -40,7 +41,11 @@ def set_limits(instance: dg.DagsterInstance, card: Card) -> None:
     for dtype in _DTYPES:
         pool, slots = Routing(dtype).pool, card.tag(dtype).slots
         if limits.get(pool) != slots:
-            storage.set_concurrency_slots(pool, slots)
+            try:
+                storage.set_concurrency_slots(pool, slots)
+            except IntegrityError:
+                # Another job has made the pool's row since it was looked for; now it can be changed.
+                storage.set_concurrency_slots(pool, slots)
 
 
 def owner(pid: int) -> str:
