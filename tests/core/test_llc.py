@@ -50,6 +50,29 @@ def test_regression_hits_its_exact_value(x64, sampler):
     assert f"{found}".startswith("llc 1.") and found.estimate.verdict in f"{found}"
 
 
+def test_sgld_that_leaves_a_steep_crossing_is_never_ok(x64):
+    """Its step fits the curvature that the pilot met; along the ridges there is more."""
+    from lambda_hat_core import estimate_llc
+    from lambda_hat_core.truth.quadrature import potential
+
+    n = 1000
+    answer = potential(lambda w: w[..., 0] ** 2 * w[..., 1] ** 2, np.zeros(2), n / np.log(n), 1.0)
+    found = [
+        estimate_llc(
+            lambda w, batch: w[0] ** 2 * w[1] ** 2,
+            jnp.zeros(2),
+            None,
+            n=n,
+            sampler="sgld",
+            seed=seed,
+        ).estimate
+        for seed in range(3)
+    ]
+    assert np.mean([one.llc for one in found]) > 1.1 * answer
+    assert {one.verdict for one in found} == {"suspect"}
+    assert any("the ledger predicts" in reason for one in found for reason in one.reasons)
+
+
 def test_two_losses_of_one_name_and_shape_are_two(x64):
     from lambda_hat_core import estimate_llc
 
