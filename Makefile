@@ -57,6 +57,7 @@ bench: .venv/.synced  ## accuracy, speed, costs and the leaderboard against thei
 	$(RUN)/python bench/truth.py
 	$(RUN)/python bench/speed.py
 	$(RUN)/python bench/certificate.py
+	$(RUN)/python bench/plateaus.py
 	$(RUN)/python bench/orchestration.py
 	$(RUN)/python bench/threads.py
 	$(RUN)/python bench/samplers.py
