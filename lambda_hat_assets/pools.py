@@ -44,7 +44,7 @@ def set_limits(instance: dg.DagsterInstance, card: Card) -> None:
             try:
                 storage.set_concurrency_slots(pool, slots)
             except IntegrityError:
-                # Another job has made the pool's row since it was looked for; now it can be changed.
+                # Another job has made the row since it was looked for; now it can be changed.
                 storage.set_concurrency_slots(pool, slots)
 
 
