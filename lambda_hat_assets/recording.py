@@ -64,30 +64,37 @@ def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Eve
         partition=result.key,
         description=project.labels[result.key],
         metadata=_metadata(project, result),
-        tags=_versions(project, asset, result),
+        tags=versions(result.key, _sources(project, asset, result)),
     )
     record = result.record
     found = [checks.audit(record)] if result.kind == "targets" else record.get("checks", [])
     yield from checks.evaluations(asset, result.key, found)
 
 
-def _versions(project: Project, asset: dg.AssetKey, result: Result) -> dict[str, str]:
+def versions(id: str, sources: Mapping[dg.AssetKey, str]) -> dict[str, str]:
     """Return what tells Dagster that a partition is what its id says, whenever its source was made.
 
     An id is the version of its content, and the source's id is hashed in it. Without the pointer to
     an event of the source, which may not exist, Dagster would not read the source's version.
+
+    Args:
+        id: of the partition.
+        sources: the partition that it was made from, of each asset it depends on.
     """
-    tags = {"dagster/data_version": result.key, "dagster/code_version": code_version()}
+    tags = {"dagster/data_version": id, "dagster/code_version": code_version()}
+    for asset, source in sources.items():
+        name = asset.to_user_string()
+        tags[f"dagster/input_data_version/{name}"] = source
+        tags[f"dagster/input_event_pointer/{name}"] = "NULL"
+    return tags
+
+
+def _sources(project: Project, asset: dg.AssetKey, result: Result) -> dict[dg.AssetKey, str]:
     if result.kind == "targets":
-        return tags
-    source, version = TARGETS_KEY, project.runs[result.key].target
+        return {}
     if result.kind == "analyses":
-        source, version = dg.AssetKey(["runs", asset.path[-1]]), result.key
-    name = source.to_user_string()
-    return tags | {
-        f"dagster/input_data_version/{name}": version,
-        f"dagster/input_event_pointer/{name}": "NULL",
-    }
+        return {dg.AssetKey(["runs", asset.path[-1]]): result.key}
+    return {TARGETS_KEY: project.runs[result.key].target}
 
 
 def _metadata(project: Project, result: Result) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from lambda_hat_assets.assets.tuning import (
 from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.console import QUIET, console
 from lambda_hat_assets.pools import own, reap
-from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.project import Project
+from lambda_hat_assets.recording import versions
 from lambda_hat_assets.studies import check_budgets, routing, slots
 from lambda_hat_assets.trials import runners
 from lambda_hat_core.plan.errors import ConfigError
@@ -125,12 +126,13 @@ def _reference_events(project: Project, plan: TunePlan, id: str) -> Iterator[Any
 def _materialisation(
     asset: dg.AssetKey, plan: TunePlan, id: str, metadata: dict[str, Any]
 ) -> dg.AssetMaterialization:
+    sources = {} if asset == REFERENCE_KEY else {REFERENCE_KEY: plan.studies[id].problem}
     return dg.AssetMaterialization(
         asset,
         description=plan.label(id),
         partition=id,
         metadata=metadata,
-        tags={"dagster/data_version": id, "dagster/code_version": code_version()},
+        tags=versions(id, sources),
     )
 
 

@@ -115,3 +115,24 @@ def built_local():
     yield build
     for compute in computes:
         compute.close()
+
+
+def out_of_sync(instance, repository, assets):
+    """Return what the UI would call unsynced of some assets, with its reasons."""
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+    from dagster._core.loader import LoadingContextForTest
+
+    graph = repository.asset_graph
+    resolver = CachingStaleStatusResolver(
+        instance=instance, asset_graph=graph, loading_context=LoadingContextForTest(instance)
+    )
+    found = []
+    for asset in assets:
+        made = instance.get_materialized_partitions(asset)
+        keys = made if graph.get(asset).is_partitioned else [None]
+        assert keys, asset
+        for key in keys:
+            if resolver.get_status(asset, key) != StaleStatus.FRESH:
+                causes = resolver.get_stale_causes(asset, key)
+                found.append((asset, key, [cause.reason for cause in causes]))
+    return found

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from tests.assets.conftest import out_of_sync
+
 
 def llc(site, repository, **config):
     return repository.get_job("llc").execute_in_process(
@@ -142,9 +144,6 @@ def test_a_failed_partition_is_run_again_alone(site, built_local):
 
 
 def test_what_was_made_is_in_sync_and_stays_so_when_its_target_is_told_again(site, built):
-    from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-    from dagster._core.loader import LoadingContextForTest
-
     site.experiment(target_seeds=(0, 1), samplers=("nuts", "sgld"))
     project = site.project()
     repository = built(project)
@@ -152,19 +151,7 @@ def test_what_was_made_is_in_sync_and_stays_so_when_its_target_is_told_again(sit
     clicked = repository.get_job("targets")
     for key in project.targets:
         assert clicked.execute_in_process(instance=site.instance, partition_key=key).success
-    resolver = CachingStaleStatusResolver(
-        instance=site.instance,
-        asset_graph=repository.asset_graph,
-        loading_context=LoadingContextForTest(site.instance),
-    )
-    graph = repository.asset_graph
-    for asset in graph.get_all_asset_keys():
-        keys = partitions(site, *asset.path) if graph.get(asset).is_partitioned else [None]
-        assert keys
-        for key in keys:
-            found = resolver.get_status(asset, key)
-            causes = resolver.get_stale_causes(asset, key)
-            assert found == StaleStatus.FRESH, (asset, key, [cause.reason for cause in causes])
+    assert out_of_sync(site.instance, repository, repository.asset_graph.get_all_asset_keys()) == []
 
 
 def test_editing_the_file_adds_partitions_and_keeps_the_history_of_the_old(site, built):

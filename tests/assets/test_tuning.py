@@ -4,6 +4,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from tests.assets.conftest import out_of_sync
+
 # Dagster's own, where a check was not planned by the run that tells of it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*utcfromtimestamp:DeprecationWarning")
 
@@ -59,7 +61,9 @@ def test_one_command_makes_references_studies_presets_and_rows(site, tuned, buil
 
     project = tuned()
     plan = project.studies.plan(None, [])
-    assert tune(site, built(project)).success
+    repository = built(project)
+    assert tune(site, repository).success
+    assert out_of_sync(site.instance, repository, [REFERENCE, STUDY, TRIALS]) == []
     assert partitions(site, REFERENCE) == set(plan.problems)
     assert partitions(site, STUDY) == set(plan.studies)
     assert metadata(site, REFERENCE)["certified"] is True
