@@ -24,7 +24,7 @@ llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries,
 
 test: lint  ## every test that needs nothing but this machine, without those that kill or browse
 	$(RUN)/pytest tests/assets/test_command.py
-	$(RUN)/pytest -n 3 --dist loadfile --ignore tests/faults --ignore tests/slurm --ignore tests/ui \
+	$(RUN)/pytest -n 2 --dist loadfile --ignore tests/faults --ignore tests/slurm --ignore tests/ui \
 		--ignore tests/assets/test_command.py
 
 test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory

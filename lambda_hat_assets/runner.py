@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -86,6 +86,7 @@ class Runner:
         self._waiting: list[Task] = []
         self._active: list[Task] = []
         self._clients: set[WorkerClient] = set()
+        self._busy = 0
         self._stopped = False
         self.failures: dict[str, str] = {}
 
@@ -96,8 +97,9 @@ class Runner:
         at_once = max(1, targets, len(self._waiting) - targets)
         count = min(_MOST_WORKERS, self._card.slots, at_once)
         with ThreadPoolExecutor(count) as pool:
-            working = [pool.submit(self._work) for _ in range(count)]
+            working: list[Future[None]] = []
             try:
+                working += [pool.submit(self._work) for _ in range(count)]
                 wait(working, return_when=FIRST_EXCEPTION)
             finally:
                 self._stop()
@@ -106,13 +108,26 @@ class Runner:
         return self.failures
 
     def _stop(self) -> None:
+        """End what all threads do. A worker that is just being started cannot be killed yet."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        for client in list(self._clients):
-            client.kill()
+            while self._busy:
+                for client in list(self._clients):
+                    client.kill()
+                self._changed.wait(0.1)
 
     def _work(self) -> None:
+        with self._changed:
+            self._busy += 1
+        try:
+            self._work_off()
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _work_off(self) -> None:
         client: WorkerClient | None = None
         last: Task | None = None
         while (task := self._next(last)) is not None:

@@ -68,8 +68,8 @@ def test_sgld_that_leaves_a_steep_crossing_is_never_ok(x64):
         ).estimate
         for seed in range(3)
     ]
-    assert np.mean([one.llc for one in found]) > 1.1 * answer
-    assert {one.verdict for one in found} == {"suspect"}
+    assert np.mean([one.llc for one in found if one.llc is not None]) > 1.1 * answer
+    assert "ok" not in {one.verdict for one in found}
     assert any("the ledger predicts" in reason for one in found for reason in one.reasons)
 
 
