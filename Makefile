@@ -28,7 +28,7 @@ test: lint  ## every test that needs nothing but this machine, without those tha
 		--ignore tests/assets/test_command.py
 
 test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory
-	$(RUN)/pytest -n 3 --dist worksteal tests/faults
+	$(RUN)/pytest -n 2 --dist worksteal tests/faults
 
 test-slurm: .venv/.synced  ## a real SLURM on this machine, which root on Debian installs and starts
 	tests/slurm/with.sh $(RUN)/pytest tests/slurm
