@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -97,9 +97,8 @@ class Runner:
         at_once = max(1, targets, len(self._waiting) - targets)
         count = min(_MOST_WORKERS, self._card.slots, at_once)
         with ThreadPoolExecutor(count) as pool:
-            working: list[Future[None]] = []
             try:
-                working += [pool.submit(self._work) for _ in range(count)]
+                working = [pool.submit(self._work) for _ in range(count)]
                 wait(working, return_when=FIRST_EXCEPTION)
             finally:
                 self._stop()
