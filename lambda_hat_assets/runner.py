@@ -3,11 +3,12 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from lambda_hat_assets.card import Card, LocalTag
+from lambda_hat_assets.interrupts import Interrupts
 from lambda_hat_core import records
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
@@ -17,6 +18,8 @@ from lambda_hat_core.store import Kind, Store
 from lambda_hat_core.worker_client import Event, WorkerClient, request
 
 _MOST_WORKERS = 2
+_LOOK_EVERY = 0.2
+"""Seconds between looks for a Ctrl-C."""
 _LOOKED_AT = 20
 """Ready tasks among which one is sought that no other command is at work on."""
 
@@ -91,15 +94,19 @@ class Runner:
         self.failures: dict[str, str] = {}
 
     def run(self, tasks: Iterable[Task]) -> dict[str, str]:
-        """Return why tasks failed, by id; a failure stops only what depends on it."""
+        """Return why tasks failed, by id; a failure stops only what depends on it.
+
+        Raises:
+            KeyboardInterrupt: after a Ctrl-C, when all workers have ended.
+        """
         self._waiting = list(tasks)
         targets = sum(isinstance(task.spec, TargetSpec) for task in self._waiting)
         at_once = max(1, targets, len(self._waiting) - targets)
         count = min(_MOST_WORKERS, self._card.slots, at_once)
-        with ThreadPoolExecutor(count) as pool:
+        with Interrupts() as interrupts, ThreadPoolExecutor(count) as pool:
             try:
                 working = [pool.submit(self._work) for _ in range(count)]
-                wait(working, return_when=FIRST_EXCEPTION)
+                _wait_for(working, interrupts)
             finally:
                 self._stop()
         for future in working:
@@ -213,6 +220,14 @@ class Runner:
         for other in [other for other in self._waiting if other.target.id == task.id]:
             self._waiting.remove(other)
             self._failed(other, f"its target {task.id} could not be built: {failure}")
+
+
+def _wait_for(working: list["Future[None]"], interrupts: Interrupts) -> None:
+    """Return when all threads have ended, one has raised, or somebody pressed Ctrl-C."""
+    while not interrupts.seen:
+        done, left = wait(working, _LOOK_EVERY, FIRST_EXCEPTION)
+        if not left or any(future.exception() for future in done):
+            return
 
 
 def _unlike(task: Task, last: Task | None) -> tuple[bool, bool, bool, bool]:

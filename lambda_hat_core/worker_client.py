@@ -46,6 +46,7 @@ class WorkerClient:
         self._process: subprocess.Popen[str] | None = None
         self._errors: collections.deque[str] = collections.deque(maxlen=_TAIL)
         self._reader: threading.Thread | None = None
+        self._killed = False
 
     def __enter__(self) -> "WorkerClient":
         return self
@@ -78,7 +79,11 @@ class WorkerClient:
             pass
 
     def kill(self) -> None:
-        """End the worker from another thread; the request it is at fails."""
+        """End the worker from another thread, also one that is just being started.
+
+        The request it is at fails; the next one starts another.
+        """
+        self._killed = True
         if (process := self._process) is not None:
             process.kill()
 
@@ -132,6 +137,8 @@ class WorkerClient:
                 target=_forward, args=(self._process.stderr, self._errors), daemon=True
             )
             self._reader.start()
+        if self._killed:
+            self._process.kill()
         return self._process
 
     def _death(self, line: Event) -> Event:
@@ -140,6 +147,7 @@ class WorkerClient:
         if self._reader is not None:
             self._reader.join(timeout=5)
         self.close()
+        self._killed = False
         last = next((text for text in reversed(self._errors) if text.strip()), "")
         return _failed(line, how_it_ended(code) + (f" ({last.strip()})" if last else ""))
 

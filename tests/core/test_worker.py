@@ -135,6 +135,15 @@ def test_wrapper_that_prints_does_not_break_the_protocol(tmp_path):
     assert events[0]["message"] == "Loading modules" and events[-1]["event"] == "done"
 
 
+def test_worker_killed_before_it_runs_fails_its_request_and_the_next_is_served(tmp_path):
+    with WorkerClient(tmp_path, ARGV, ENV) as client:
+        client.kill()
+        (killed,) = client.run([request("build", target())])
+        served = list(client.run([request("build", target())]))
+    assert killed["kind"] == "died" and "signal 9" in killed["reason"]
+    assert served[-1]["event"] == "done"
+
+
 def test_exit_codes_in_words():
     assert "signal 9" in how_it_ended(-9) and "signal 9" in how_it_ended(137)
     assert "SIGTERM" in how_it_ended(143)
