@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any, NamedTuple
 
+from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.samplers import (
     AdjustedMclmc,
     Hmc,
@@ -38,6 +39,20 @@ at the end."""
 BUDGET = 4
 """Times the forecast that a run may cost. Of adaptive samplers the forecast is a guess: the trees
 of NUTS are 0.5 to 2.6 times as long on the default experiment."""
+
+
+_OVERHEAD = 1e-5
+"""Seconds of one gradient evaluation, however small."""
+
+_RATE = 2e9
+"""Floating-point operations a second of one core; a gradient takes six a parameter and example."""
+
+_AFTERWARDS = 0.7
+"""Seconds of a run after its draws: its analysis and its figures."""
+
+START = 8.0
+"""Seconds a worker takes before its first draw, and again for every shape: imports, tracing,
+reading or making compiled programs."""
 
 
 class Cost(NamedTuple):
@@ -84,6 +99,40 @@ def forecast(spec: RunSpec, target: TargetSpec, known: History) -> Cost:
     """Return what a run will cost, within a factor of a few for adaptive samplers."""
     fge = work(spec.sampler, target.data.n_data)
     return Cost(fge, known.seconds(spec, fge))
+
+
+def guess(spec: RunSpec, target: TargetSpec, d: int, known: History) -> float:
+    """Return the seconds a run takes in a warm worker, as like runs did or by counting operations.
+
+    Within a factor of a few: enough to tell seconds from minutes.
+
+    Args:
+        spec: of the run.
+        target: that it samples.
+        d: number of parameters.
+        known: of the store.
+    """
+    n = target.data.n_data
+    fge, seconds = forecast(spec, target, known)
+    if seconds is None:
+        evaluations = work(spec.sampler, getattr(spec.sampler, "batch_size", None) or n)
+        examples = 1 if isinstance(target.data, NoData) else n
+        seconds = evaluations * _OVERHEAD + fge * 6 * examples * d / _RATE
+    return seconds + _AFTERWARDS
+
+
+def workers(seconds: float, shapes: int) -> int:
+    """Return how many workers are worth their start, for work that one would do in `seconds`.
+
+    A second worker that starts in S seconds saves (R - S) / 2 of the R that are left once the first
+    is warm. It is worth it where that is more than S, and so on for each further one.
+
+    Args:
+        seconds: of all runs together, in a warm worker.
+        shapes: how many of them are compiled anew.
+    """
+    left = seconds + START * (shapes - 1)
+    return 1 + int(left // (3 * START))
 
 
 def budget(sampler: SamplerSpec, n: int) -> float:

@@ -12,6 +12,8 @@ import dagster as dg
 from lambda_hat_assets.card import Card
 from lambda_hat_assets.slurm.card import SlurmTag
 from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.forecast import START, workers
 
 MOST = 20
 """Keys of one batch: what a Dagster run costs, about 0.3 s of CPU, is then paid once for 20."""
@@ -21,6 +23,9 @@ _SECONDS = 15.0
 
 _PER_STEP = 2
 """Batches that each step finds at least, so that none waits long for another's last one."""
+
+_OF = "_of_"
+"""In the name of a step, between its number and how many there are."""
 
 Keys = list[str]
 
@@ -35,14 +40,19 @@ class Pace:
     def __init__(self, steps: int):
         self._steps = max(1, steps)
         self._size = 1
+        self._start = START
 
     def size(self, left: int) -> int:
         """Return the size of the next batch if `left` keys are not done yet."""
         return max(1, min(self._size, math.ceil(left / (_PER_STEP * self._steps))))
 
     def took(self, seconds: float, keys: int) -> None:
-        """Note how long a batch took: short keys make large batches, long ones go alone."""
-        self._size = max(1, min(MOST, int(_SECONDS * keys / max(seconds, 1e-3))))
+        """Note how long a batch took: short keys make large batches, long ones go alone.
+
+        The first one started the worker, which says nothing of the next.
+        """
+        seconds, self._start = max(seconds - self._start, 1e-3), 0.0
+        self._size = max(1, min(MOST, int(_SECONDS * keys / seconds)))
 
 
 class QueuePace(Pace):
@@ -62,10 +72,18 @@ class QueuePace(Pace):
         return max(1, min(self._most, math.ceil(left / self._steps)))
 
 
-def pace(card: Card, dtype: Dtype) -> Pace:
-    """Return how a card's payloads of a dtype are cut into batches."""
-    tag, at_once = card.tag(dtype), card.at_once(dtype)
-    return QueuePace(at_once, tag.batch) if isinstance(tag, SlurmTag) else Pace(at_once)
+def pace(card: Card, dtype: Dtype, share: str) -> Pace:
+    """Return how a card's payloads of a dtype are cut into batches.
+
+    Args:
+        card: where they are.
+        dtype: of all keys.
+        share: the name that `shares` gave to the step.
+    """
+    tag = card.tag(dtype)
+    if isinstance(tag, SlurmTag):
+        return QueuePace(card.at_once(dtype), tag.batch)
+    return Pace(int(share.partition(_OF)[2]))
 
 
 def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
@@ -86,9 +104,19 @@ def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
         yield stretch
 
 
-def steps(card: Card, dtype: Dtype, count: int) -> int:
-    """Return how many steps of a dtype share `count` keys."""
-    return min(count, card.at_once(dtype))
+def steps(card: Card, dtype: Dtype, runs: Sequence[tuple[RunSpec, float]]) -> int:
+    """Return how many steps of a dtype share runs; on this machine, no more than are worth it.
+
+    Args:
+        card: where they are computed.
+        dtype: of all of them.
+        runs: what is left to do, with the seconds that each may take.
+    """
+    most = min(len(runs), card.at_once(dtype))
+    if isinstance(card.tag(dtype), SlurmTag) or not runs:
+        return most
+    shapes = {(run.target, run.sampler) for run, _ in runs}
+    return min(most, workers(sum(seconds for _, seconds in runs), len(shapes)))
 
 
 def shares(found: Sequence[Keys], count: int, output: str) -> Iterator[dg.DynamicOutput]:
@@ -97,7 +125,7 @@ def shares(found: Sequence[Keys], count: int, output: str) -> Iterator[dg.Dynami
     for step in range(count):
         yield dg.DynamicOutput(
             rotated(found, step * total // count),
-            mapping_key=f"{step + 1}_of_{count}",
+            mapping_key=f"{step + 1}{_OF}{count}",
             output_name=output,
         )
 

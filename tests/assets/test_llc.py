@@ -219,12 +219,38 @@ def test_stretches_are_contiguous_and_each_step_has_its_own_first():
     assert [output.value[0][0] for output in outputs] == ["a", "e"]
 
 
+def test_steps_are_as_many_as_are_worth_their_start():
+    from lambda_hat_assets.card import Card, LocalTag, Tags
+    from lambda_hat_assets.jobs.batches import pace, steps
+    from lambda_hat_core.config.posterior import PosteriorSpec
+    from lambda_hat_core.config.samplers import Nuts
+    from lambda_hat_core.config.spec import RunSpec
+
+    card = Card(max_concurrent=4, tags=Tags(float64=LocalTag(max_concurrent=4)))
+    like = RunSpec(
+        target="tgt_000000000000", sampler=Nuts(), posterior=PosteriorSpec(), dtype="float64"
+    )
+
+    def count(seconds):
+        return steps(card, "float64", [(like, time) for time in seconds])
+
+    assert count([]) == 0
+    assert count([1.0] * 20) == 1, "a second worker would start for half of its life"
+    assert count([1.5] * 20) == 2
+    assert count([600.0] * 3) == 3
+    assert count([600.0] * 20) == 4
+    cut = pace(card, "float64", "2_of_3")
+    cut.took(seconds=1.0, keys=1)
+    assert cut.size(12) == 2
+
+
 def test_short_keys_make_large_batches_and_long_ones_go_alone():
     from lambda_hat_assets.jobs.batches import MOST, Pace
+    from lambda_hat_core.forecast import START
 
     pace = Pace(2)
     assert pace.size(1000) == 1, "nothing is known yet"
-    pace.took(seconds=3.0, keys=1)
+    pace.took(seconds=START + 3.0, keys=1)
     assert pace.size(1000) == 5
     pace.took(seconds=0.5, keys=5)
     assert pace.size(1000) == MOST

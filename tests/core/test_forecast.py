@@ -1,11 +1,11 @@
 import pytest
 
-from lambda_hat_core.config.data import NoData
-from lambda_hat_core.config.model import Quadratic
+from lambda_hat_core.config.data import NoData, Synthetic
+from lambda_hat_core.config.model import DeepLinear, Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import SAMPLERS, Nuts, Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.forecast import History, budget, forecast
+from lambda_hat_core.forecast import START, History, budget, forecast, guess, workers
 
 TARGET = TargetSpec(model=Quadratic(), data=NoData(n_data=1000))
 
@@ -61,3 +61,19 @@ def test_seconds_come_from_the_most_alike_runs():
     assert known.seconds(run(SAMPLERS["hmc"]()), 1000.0) == pytest.approx(30.0)
     assert History(rows[2:]).seconds(run(SAMPLERS["hmc"]()), 1000.0) == pytest.approx(200.0)
     assert History(rows[2:]).seconds(run(Sgld()), 1000.0) is None
+
+
+def test_a_guess_counts_operations_unless_like_runs_are_known():
+    net = TargetSpec(model=DeepLinear(widths=(5, 5, 5), rank=2), data=Synthetic(n_data=1000))
+    small, large = (guess(run(Nuts()), net, d, History([])) for d in (10, 10_000))
+    assert small < 5 and large > 100 * small
+    assert guess(run(Nuts()), TARGET, 10_000, History([])) < 5, "there are no examples to go over"
+    assert guess(run(Nuts()), TARGET, 10, History([(TARGET.id, "nuts", 1.0, 1.0)])) > 1e4
+    few, many = (guess(run(Sgld(thin=thin)), TARGET, 10, History([])) for thin in (1, 1000))
+    assert many > 50 * few, "a small batch has its overhead too"
+
+
+def test_a_worker_is_started_where_it_saves_what_it_costs():
+    assert workers(0.0, 1) == workers(2.9 * START, 1) == 1
+    assert workers(3 * START, 1) == workers(2 * START, 2) == 2
+    assert workers(1e4, 1) > 100

@@ -82,14 +82,29 @@ class Site:
             "PYTHONPATH": str(root),
         }
 
-    def start(self, *changes):
-        """Start the command, in a process group of its own."""
+    def changes(self, *further):
+        """Return the changes to the card without which payloads do not find what they need."""
         cache = os.environ["JAX_COMPILATION_CACHE_DIR"]
-        changes = [
+        return [
             f"env.PYTHONPATH={self.root}",
             f"env.JAX_COMPILATION_CACHE_DIR={cache}",
-            *changes,
+            *further,
         ]
+
+    def targets(self):
+        """Return the ids of the experiment's targets, in the file's order."""
+        from lambda_hat_core.plan.plan import load_plan
+
+        config = self.root / "config"
+        return list(load_plan(config / "experiment" / f"{self.name}.yaml", config).targets)
+
+    def made(self, kind):
+        """Return the ids of what is in the store."""
+        return [path.name for path in (self.root / "runs" / kind).glob("[!._]*")]
+
+    def start(self, *changes):
+        """Start the command, in a process group of its own."""
+        changes = self.changes(*changes)
         config = self.root / "set.yaml"
         config.write_text(yaml.safe_dump({"ops": {"plan": {"config": {"set": changes}}}}))
         with (self.root / "said.txt").open("a") as said:

@@ -1,22 +1,17 @@
 """What a person does in the Dagster UI, on real numerics: click, backfill, look at the results."""
 
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
 
+from tests.webserver import ROOT, served, wait_for
+
 pytestmark = pytest.mark.ui
 
-ROOT = Path(__file__).parents[2]
 EXPERIMENT = {
     "experiment": "tiny",
     "targets": [
@@ -26,9 +21,6 @@ EXPERIMENT = {
     "samplers": [{"name": "mala", "overrides": {"n_draws": 150, "n_burn": 50, "n_warmup": 60}}],
     "posterior": {"gamma": 10.0},
 }
-PATIENCE = 300.0
-"""Seconds for one launch; a machine that does nothing else needs a tenth of it."""
-
 _STATS = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) {
 ... on AssetNode { partitionStats { numMaterialized numFailed } } } }"""
 
@@ -47,58 +39,13 @@ class Ui(NamedTuple):
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory):
     root = tmp_path_factory.mktemp("site")
-    for name in (".env", "dagster.yaml", "workspace.yaml"):
-        shutil.copy(ROOT / name, root)
     (root / "config" / "experiment").mkdir(parents=True)
     (root / "config" / "experiment" / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT))
     (root / "config" / "card").mkdir()
     shutil.copy(ROOT / "config" / "card" / "local.yaml", root / "config" / "card")
-    (root / "dagster").mkdir()
-    shutil.copy(ROOT / "dagster.yaml", root / "dagster")
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    env |= {"LAMBDA_HAT_HOME": str(root / "runs"), "LAMBDA_HAT_EXPERIMENT": "tiny"}
-    env |= {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(root / "dagster")}
-    env |= {"DAGSTER_MODULE_NAME": "lambda_hat_assets"}
-    port = free_port()
-    with (root / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)],
-            cwd=root,
-            env=env,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-    yield Ui(root, f"http://127.0.0.1:{port}")
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(60)
-    finally:
-        end(process)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def end(process):
-    """Kill what is left of a process's session."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-
-
-def wait_for(condition, what):
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() < began + PATIENCE, f"still waiting for {what}"
-        time.sleep(0.5)
-    print(f"{what}: {time.monotonic() - began:.0f} s")
+    env = {"LAMBDA_HAT_HOME": str(root / "runs"), "LAMBDA_HAT_EXPERIMENT": "tiny"}
+    with served(root, env | {"PYTHONPATH": str(ROOT)}) as url:
+        yield Ui(root, url)
 
 
 def answers(page, ui):

@@ -1,0 +1,91 @@
+"""A `dagster dev` of a test's own: web server and daemon on a free port."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 300.0
+"""Seconds for one launch; a machine that does nothing else needs a tenth of it."""
+
+
+@contextmanager
+def served(root, environment):
+    """Run `dagster dev` in a folder; the value is its address, which may not answer yet.
+
+    Args:
+        root: gets the project's configuration and the server's log.
+        environment: on top of this process's own.
+    """
+    for name in (".env", "dagster.yaml", "workspace.yaml"):
+        shutil.copy(ROOT / name, root)
+    (root / "dagster").mkdir()
+    shutil.copy(ROOT / "dagster.yaml", root / "dagster")
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"DAGSTER_HOME": str(root / "dagster"), "DAGSTER_MODULE_NAME": "lambda_hat_assets"}
+    port = _free_port()
+    with (root / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)],
+            cwd=root,
+            env=env | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    try:
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    finally:
+        _end(process)
+
+
+def graphql(url, query, **variables):
+    """Ask what the pages ask; None while nobody answers."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    headers = {"Content-Type": "application/json"}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url}/graphql", body, headers)
+        ) as answer:
+            found = json.load(answer)
+    except urllib.error.URLError:
+        return None
+    assert "errors" not in found, found
+    return found["data"]
+
+
+def wait_for(condition, what):
+    """Wait until a condition holds, and return what it returned."""
+    began = time.monotonic()
+    while not (found := condition()):
+        assert time.monotonic() < began + PATIENCE, f"still waiting for {what}"
+        time.sleep(0.5)
+    print(f"{what}: {time.monotonic() - began:.0f} s")
+    return found
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _end(process):
+    """Kill what is left of a process's session."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
