@@ -104,16 +104,17 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
 
 
 def nuts_cases(d: int) -> dict[str, Case]:
-    """The product's tree, and a bare scan over gradients."""
+    """The product's tree, the same by hand, and a bare scan over gradients."""
     posterior = posterior_of(d)
     size = posterior.w0.size
     vectors = basis(size)
     spectrum = Spectrum(jnp.geomspace(1.0, 1e3, RANK), vectors, jnp.asarray(1e-3))
     place = coordinates.laplace(posterior, spectrum)
-    kernel = NutsKernel(posterior, place, jnp.asarray(0.1 * size**-0.25), 4)
+    step_size = 0.1 * size**-0.25
+    kernel = NutsKernel(posterior, place, jnp.asarray(step_size), plain.DOUBLINGS)
     monitor = Monitor(jnp.ones((4, size)), vectors, jnp.ones(RANK))
     guess = flops(WIDTHS[d], N) / 30e9 + 2e-5
-    draws = max(1, round(BLOCK / guess / CHAINS / 15))
+    draws = max(5, round(BLOCK / guess / CHAINS / 15))
     steps = 15 * draws
 
     cases = {
@@ -122,8 +123,10 @@ def nuts_cases(d: int) -> dict[str, Case]:
         )
     }
     for over in ("vmap", "map"):
+        by_hand = plain.nuts(posterior, place, step_size, draws, over)
+        cases[f"plain, {over}"] = Case(by_hand, lambda taken: float(taken.sum()))
         bare = plain.gradients(posterior, steps, over)
-        cases[f"plain, {over}"] = Case(bare, lambda _: CHAINS * steps)
+        cases[f"gradient, {over}"] = Case(bare, lambda _: CHAINS * steps)
     return cases
 
 

@@ -4,15 +4,19 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import blackjax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from shapes import CHAINS, WIDTHS, N, posterior_of
 
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.noise import standard_normal
 
 EPS = 1e-6
+DOUBLINGS = 4
+"""Of a tree of NUTS, at most."""
 
 Layers = list[tuple[jax.Array, jax.Array]]
 
@@ -73,6 +77,32 @@ def sgld(d: int, batch: int | None, steps: int, noise: Callable, over: str) -> C
         return jax.lax.scan(step, centre, jr.split(key, steps))[0]
 
     keys = jr.split(jr.key(2), CHAINS)
+    run = jax.jit(jax.vmap(chain) if over == "vmap" else lambda keys: jax.lax.map(chain, keys))
+    return lambda: run(keys)
+
+
+def nuts(posterior: Posterior, place: Coordinates, step_size: float, draws: int, over: str):
+    """NUTS as one would write it by hand: blackjax's kernel in a scan, in the same coordinates.
+
+    The call returns the leapfrog steps of every draw.
+    """
+
+    def log_density(u: jax.Array) -> jax.Array:
+        inner = place.extra * (place.vectors @ u)
+        return -posterior.potential(place.origin + place.scale * u + inner @ place.vectors)
+
+    mass = jnp.ones_like(posterior.w0)
+    sampler = blackjax.nuts(log_density, step_size, mass, max_num_doublings=DOUBLINGS)
+
+    def chain(key: Any) -> jax.Array:
+        def step(state: Any, key: Any) -> tuple[Any, jax.Array]:
+            state, info = sampler.step(key, state)
+            return state, info.num_integration_steps
+
+        start = sampler.init(jnp.zeros_like(posterior.w0))
+        return jax.lax.scan(step, start, jr.split(key, draws))[1]
+
+    keys = jr.split(jr.key(1), CHAINS)
     run = jax.jit(jax.vmap(chain) if over == "vmap" else lambda keys: jax.lax.map(chain, keys))
     return lambda: run(keys)
 

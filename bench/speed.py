@@ -98,6 +98,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         }
         if "philox" in at.index:
             line |= {"philox us": at.cpu_us["philox"], "recorded us": at.cpu_us["recorded"]}
+        bare = at[at.index.str.startswith("gradient")]
+        if len(bare):
+            line |= {"bare gradient us": bare.cpu_us.min()}
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -105,14 +108,14 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def bars(table: pd.DataFrame) -> list[str]:
     """One sentence a bar."""
     out = []
-    for row in table[table["sampler"] == "sgld"].to_dict("records"):
-        cell = f"sgld d={row['d']} batch {row['batch']}"
+    for row in table.to_dict("records"):
+        cell = f"{row['sampler']} d={row['d']} batch {row['batch']}"
         key = (row["d"], None if row["batch"] == "full" else int(row["batch"]))
         claims = [
             (f"at most {PLAIN} x the fastest plain scan", row["product/plain"] <= PLAIN),
             (f"2 cores at least {SPEED_UP} x", row["2 cores"] >= SPEED_UP),
         ]
-        if key in BARS:
+        if row["sampler"] == "sgld" and key in BARS:
             claims.append((f">= {BARS[key]:.0%} of sgemm", row["% of gemm"] >= 100 * BARS[key]))
         out += [f"{'met   ' if met else 'MISSED'} {cell}: {claim}" for claim, met in claims]
     return out

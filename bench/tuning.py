@@ -33,7 +33,7 @@ from lambda_hat_core.worker_client import WorkerClient
 CONFIG, FILE = Path("config"), Path(__file__).with_name("tuning.yaml")
 FAMILIES = ("linear", "diabetes")
 OBJECTIVES = {"reference": "objective.type=abs", "certificate": "objective.type=certificate"}
-SEEDS = tuple(range(101, 117))
+SEEDS = tuple(range(101, 165))
 FOR_EVER = 3600.0
 JUDGE = 2
 """Rung of the run of NUTS that all are scored against, four times as long as the shortest reference

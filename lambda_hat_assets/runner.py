@@ -12,6 +12,7 @@ from lambda_hat_assets.interrupts import Interrupts
 from lambda_hat_core import records
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.forecast import times, workers
 from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.retries import insist
 from lambda_hat_core.store import Kind, Store
@@ -154,6 +155,8 @@ class Runner:
         """Wait for a task that may start; one like the last goes first, its code is compiled."""
         with self._changed:
             while not self._stopped and self._waiting:
+                if last is None and self._enough():
+                    return None
                 ready = sorted(self._ready(), key=lambda task: _unlike(task, last))[:_LOOKED_AT]
                 if ready:
                     task = next(filter(self._is_free, ready), ready[0])
@@ -162,6 +165,17 @@ class Runner:
                     return task
                 self._changed.wait()
             return None
+
+    def _enough(self) -> bool:
+        """Whether what is left is not worth the start of another worker."""
+        runs = [task.spec for task in self._waiting if isinstance(task.spec, RunSpec)]
+        all_ready = len(runs) == len(self._waiting) and not any(
+            isinstance(task.spec, TargetSpec) for task in self._active
+        )
+        if not (self._clients and all_ready):
+            return False
+        targets = {task.target.id: task.target for task in self._waiting}
+        return workers(runs, times(self._store, runs, targets)) <= len(self._clients)
 
     def _ready(self) -> list[Task]:
         """Return the tasks whose target is there, and whose dtype has a free slot."""

@@ -1,6 +1,6 @@
 """How much work a run will be, before it runs: from its spec, and from what like runs cost."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -121,17 +121,29 @@ def guess(spec: RunSpec, target: TargetSpec, d: int, known: History) -> float:
     return seconds + _AFTERWARDS
 
 
-def workers(seconds: float, shapes: int) -> int:
-    """Return how many workers are worth their start, for work that one would do in `seconds`.
+def times(store: Store, runs: Sequence[RunSpec], targets: Mapping[str, TargetSpec]) -> list[float]:
+    """Return the guess of every run; their targets are in the store."""
+    if not runs:
+        return []
+    known = history(store)
+    sizes = {
+        id: store.read_json("targets", id, "meta.json")["d"] for id in {run.target for run in runs}
+    }
+    return [guess(run, targets[run.target], sizes[run.target], known) for run in runs]
 
-    A second worker that starts in S seconds saves (R - S) / 2 of the R that are left once the first
+
+def workers(runs: Sequence[RunSpec], seconds: Sequence[float]) -> int:
+    """Return how many workers are worth their start.
+
+    A second worker that starts in S seconds saves (R - S) / 2 of the R that one would take, once it
     is warm. It is worth it where that is more than S, and so on for each further one.
 
     Args:
-        seconds: of all runs together, in a warm worker.
-        shapes: how many of them are compiled anew.
+        runs: that are left.
+        seconds: of each, in a warm worker.
     """
-    left = seconds + START * (shapes - 1)
+    shapes = {(run.target, run.sampler) for run in runs}
+    left = sum(seconds) + START * (len(shapes) - 1)
     return 1 + int(left // (3 * START))
 
 

@@ -5,7 +5,7 @@ ordered by shape, so that neighbours share a compilation.
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -104,19 +104,19 @@ def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
         yield stretch
 
 
-def steps(card: Card, dtype: Dtype, runs: Sequence[tuple[RunSpec, float]]) -> int:
+def steps(card: Card, dtype: Dtype, runs: Sequence[RunSpec], seconds: Mapping[str, float]) -> int:
     """Return how many steps of a dtype share runs; on this machine, no more than are worth it.
 
     Args:
         card: where they are computed.
         dtype: of all of them.
-        runs: what is left to do, with the seconds that each may take.
+        runs: what is left to do.
+        seconds: that each may take, by id.
     """
     most = min(len(runs), card.at_once(dtype))
-    if isinstance(card.tag(dtype), SlurmTag) or not runs:
+    if isinstance(card.tag(dtype), SlurmTag):
         return most
-    shapes = {(run.target, run.sampler) for run, _ in runs}
-    return min(most, workers(sum(seconds for _, seconds in runs), len(shapes)))
+    return min(most, workers(runs, [seconds[run.id] for run in runs]))
 
 
 def shares(found: Sequence[Keys], count: int, output: str) -> Iterator[dg.DynamicOutput]:

@@ -32,7 +32,7 @@ from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import events
 from lambda_hat_core import records, sql, stages
 from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.forecast import guess, history
+from lambda_hat_core.forecast import times
 from lambda_hat_core.gallery.members import gallery_of, is_current
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
@@ -103,13 +103,14 @@ def llc_job(
             if not store.is_complete("analyses", run) and store.is_complete("targets", spec.target)
         ]
         context.log.info(f"{experiment}: {len(todo)} of {len(chosen.runs)} runs to make")
-        times = _times(project, todo)
+        specs = [project.runs[run] for run in todo]
+        seconds = dict(zip(todo, times(store, specs, project.targets), strict=True))
         for dtype in ("float64", "float32"):
             mine = [family for family in families if family.dtype == dtype]
-            wanted = {run for run in todo if project.runs[run].dtype == dtype}
+            left = [spec for spec in specs if spec.dtype == dtype]
+            wanted = {spec.id for spec in left}
             found = [keys for family in mine for keys in stretches(family.runs, wanted)]
-            left = [(project.runs[run], times[run]) for run in wanted]
-            yield from shares(found, steps(card, dtype, left), dtype)
+            yield from shares(found, steps(card, dtype, left, seconds), dtype)
             for family in mine:
                 runs = [run for run in family.runs if run in chosen.runs]
                 _tell_of(context, project, "runs", family.runs_key, runs)
@@ -189,21 +190,6 @@ def _taker(
         return made
 
     return take
-
-
-def _times(project: Project, runs: Sequence[str]) -> dict[str, float]:
-    """Return about how many seconds each run takes; their targets are there."""
-    if not runs:
-        return {}
-    store, known = project.store, history(project.store)
-    sizes: dict[str, int] = {}
-    times: dict[str, float] = {}
-    for run in runs:
-        spec = project.runs[run]
-        if spec.target not in sizes:
-            sizes[spec.target] = store.read_json("targets", spec.target, "meta.json")["d"]
-        times[run] = guess(spec, project.targets[spec.target], sizes[spec.target], known)
-    return times
 
 
 def _tell_of(

@@ -227,12 +227,20 @@ def test_steps_are_as_many_as_are_worth_their_start():
     from lambda_hat_core.config.spec import RunSpec
 
     card = Card(max_concurrent=4, tags=Tags(float64=LocalTag(max_concurrent=4)))
-    like = RunSpec(
-        target="tgt_000000000000", sampler=Nuts(), posterior=PosteriorSpec(), dtype="float64"
-    )
 
     def count(seconds):
-        return steps(card, "float64", [(like, time) for time in seconds])
+        runs = [
+            RunSpec(
+                target="tgt_000000000000",
+                sampler=Nuts(),
+                posterior=PosteriorSpec(),
+                seed=seed,
+                dtype="float64",
+            )
+            for seed in range(len(seconds))
+        ]
+        ids = [run.id for run in runs]
+        return steps(card, "float64", runs, dict(zip(ids, seconds, strict=True)))
 
     assert count([]) == 0
     assert count([1.0] * 20) == 1, "a second worker would start for half of its life"

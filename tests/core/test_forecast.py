@@ -74,6 +74,9 @@ def test_a_guess_counts_operations_unless_like_runs_are_known():
 
 
 def test_a_worker_is_started_where_it_saves_what_it_costs():
-    assert workers(0.0, 1) == workers(2.9 * START, 1) == 1
-    assert workers(3 * START, 1) == workers(2 * START, 2) == 2
-    assert workers(1e4, 1) > 100
+    alike, other = run(Nuts()), run(Nuts(n_draws=900))
+    assert workers([alike], [2.9 * START]) == 1
+    assert workers([alike] * 2, [1.4 * START] * 2) == 1
+    assert workers([alike] * 2, [1.6 * START] * 2) == 2
+    assert workers([alike, other], [1.1 * START] * 2) == 2, "two shapes are compiled"
+    assert workers([alike] * 20, [100 * START] * 20) > 100

@@ -1,0 +1,36 @@
+"""The runner of `lambda-hat run`: how many workers it starts."""
+
+import json
+
+import pytest
+
+from lambda_hat_assets import runner
+from lambda_hat_core import forecast
+from tests.assets.conftest import FAKE
+
+
+class Quiet:
+    """Hears and says nothing."""
+
+    def heard(self, task, event):
+        pass
+
+    def ended(self, task, failure):
+        pass
+
+
+@pytest.mark.parametrize(("seconds", "workers"), [(1.0, 1), (20.0, 2)])
+def test_a_second_worker_is_started_where_it_is_worth_it(site, monkeypatch, seconds, workers):
+    pids = site.root / "pids"
+    command = ["sh", "-c", f'echo $$ >> {pids}; exec "$@"', "worker", *FAKE]
+    tags = {dtype: {"command": command} for dtype in ("float32", "float64")}
+    card = site.config / "card" / "fake.yaml"
+    card.write_text(json.dumps({"max_concurrent": 2, "tags": tags}))
+    site.experiment(seeds=range(1, 5))
+    monkeypatch.setenv("FAKE_SECONDS", "0.3")
+    monkeypatch.setattr(forecast, "guess", lambda *args: seconds)
+    project = site.project()
+    tasks = runner.missing(project.store, project.plan(None))
+    assert runner.Runner(project.store, project.card, Quiet()).run(tasks) == {}
+    assert len(pids.read_text().split()) == workers
+    assert len(project.store.list("analyses")) == 4
