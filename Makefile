@@ -23,9 +23,8 @@ llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries,
 	$(RUN)/dagster job execute -j llc
 
 test: lint  ## every test that needs nothing but this machine, without those that kill or browse
-	$(RUN)/pytest tests/assets/test_command.py
-	$(RUN)/pytest -n 2 --dist loadfile --ignore tests/faults --ignore tests/slurm --ignore tests/ui \
-		--ignore tests/assets/test_command.py
+	$(RUN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		--ignore tests/faults --ignore tests/slurm --ignore tests/ui
 
 test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory
 	$(RUN)/pytest -n 2 --dist worksteal tests/faults

@@ -16,6 +16,24 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+LONG = (
+    "samplers",
+    "peer_cases",
+    "vi",
+    "targets",
+    "certificate",
+    "slurm",
+    "llc",
+    "resume",
+    "command",
+)
+"""Files of tests that take longest: begun first, so that no process is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    first = {f"test_{name}.py" for name in LONG}
+    items.sort(key=lambda item: item.path.name not in first)
+
 
 @pytest.fixture
 def x64():

@@ -51,10 +51,11 @@ def test_the_certificate_is_one_for_nuts_and_grows_with_the_error_of_sgld():
 
     lengths = {"kind": "sgld", "n_chains": 8, "n_draws": 400, "n_burn": 50, "thin": 8}
     lengths["batch_size"] = 8
-    auto = run({**lengths, "n_draws": 100}).info["step_size"]
+    auto = run(lengths)
+    step = auto.info["step_size"]
+    hotter = [run({**lengths, "step_size": factor * step}) for factor in (2.7, 8.0)]
     excess, certificate, foretold = [], [], []
-    for factor in (0.8, 2.7, 8.0):
-        trace = run({**lengths, "step_size": factor * auto})
+    for trace in (auto, *hotter):
         excess.append(trace.llc.mean() / answer - 1)
         certificate.append(trace.virial_m.mean() - 1)
         foretold.append(trace.info["ledger"]["error"]["relative"])
