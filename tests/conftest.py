@@ -11,7 +11,9 @@ _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
+# Half of a first run is compilation. The product compiles at XLA's own level, with other last bits.
+FLAGS = "--xla_cpu_parallel_codegen_split_count=1 --xla_backend_optimization_level=1"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -24,7 +26,6 @@ LONG = (
     "certificate",
     "slurm",
     "llc",
-    "resume",
     "command",
 )
 """Files of tests that take longest: begun first, so that no process is left with one at the end."""

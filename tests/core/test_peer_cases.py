@@ -57,8 +57,8 @@ def setting(w0, *, powers=(), used=0, xy=0.0, gamma=1.0):
 
 
 def sampled(w0, *, n_draws, **fields):
-    """Mean and standard error of NUTS."""
-    return nuts(setting(w0, **fields), n_draws=n_draws)
+    """Mean and standard error of NUTS, at steps small enough for the walls of a crossing."""
+    return nuts(setting(w0, **fields), n_draws=n_draws, target_acceptance=0.95)
 
 
 def posterior(loss, w0, data, *, gamma, nbeta=NBETA, n=1000):
