@@ -16,7 +16,7 @@ def insist(
     ask: Callable[[], Iterator[Event]],
     *,
     give_up: Callable[[], bool] = lambda: False,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Event]:
     """Yield the events of a request until it is done, or fails for good.
 

@@ -1,4 +1,4 @@
-"""The experiment undisturbed, once for all kills of one file."""
+"""The experiment undisturbed, once for all kills of a process."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def site(tmp_path):
     return sites.Site(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     """The table of an experiment that nothing happened to; it also fills JAX's cache."""
     site = sites.Site(tmp_path_factory.mktemp("undisturbed"))

@@ -1,0 +1,75 @@
+"""The backend of this machine: its worker does not wait for Dagster, and ends with its step."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from lambda_hat_assets.compute import Order
+from lambda_hat_assets.local import LocalBackend
+
+
+@pytest.fixture
+def backend(site):
+    """A function from seeds to a backend and the orders of their runs; the target is there."""
+    backends = []
+
+    def build(*seeds):
+        site.experiment(seeds=seeds)
+        project = site.project()
+        (target,) = project.targets.values()
+        backend = LocalBackend(project.store, "float64", project.card.tag("float64"))
+        backends.append(backend)
+        orders = [Order(target.id, ("targets",), target, None)]
+        runs = project.plan(None).runs.values()
+        orders += [Order(run.id, ("runs", "analyses"), target, run) for run in runs]
+        return backend, orders, project.store
+
+    yield build
+    for each in backends:
+        each.close()
+
+
+def context():
+    said = []
+    return SimpleNamespace(log=SimpleNamespace(info=said.append)), said
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_worker_goes_on_while_a_result_is_recorded(site, backend):
+    local, orders, store = backend(1, 2)
+    where, said = context()
+    results = local.run(where, orders)
+    first = next(results)
+    until(lambda: len(store.list("analyses")) == 2)
+    rest = list(results)
+    keys = [(each.key, each.kind) for each in (first, *rest)]
+    assert keys == [(order.key, kind) for order in orders for kind in order.kinds]
+    assert "at work" in " ".join(said)
+
+
+def test_who_stops_listening_ends_the_worker_and_notes_no_failure(site, backend):
+    local, orders, store = backend(15, 1)
+    results = local.run(context()[0], orders)
+    next(results)
+    until((store.root / "hung").exists)
+    began = time.monotonic()
+    results.close()
+    assert time.monotonic() - began < 10
+    assert not list(store.root.glob("failures/*"))
+    assert len(store.list("analyses")) == 0
+    again = [each.failure for each in local.run(context()[0], orders)]
+    assert again == [None] * 5, "the next step is served"
+
+
+def test_what_the_thread_raises_is_raised_here(backend, monkeypatch):
+    local, orders, _ = backend(1)
+    monkeypatch.setattr(Order, "request", lambda order, kind: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(local.run(context()[0], orders))
