@@ -149,9 +149,10 @@ def prepare_jax(store: Store) -> None:
 
 
 def _dtype() -> str:
-    import jax
-
-    return "float64" if jax.config.jax_enable_x64 else "float32"
+    """What JAX will compute in, without the half second of its import, which a gallery can do
+    without; stages check the precision itself."""
+    wide = os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true", "t", "yes", "y", "on")
+    return "float64" if wide else "float32"
 
 
 def _from_file(path: Path) -> Iterator[str]:
