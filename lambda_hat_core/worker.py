@@ -149,8 +149,7 @@ def prepare_jax(store: Store) -> None:
 
 
 def _dtype() -> str:
-    """What JAX will compute in, without the half second of its import, which a gallery can do
-    without; stages check the precision itself."""
+    """Return what JAX will compute in; a gallery does without the half second of its import."""
     wide = os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true", "t", "yes", "y", "on")
     return "float64" if wide else "float32"
 
