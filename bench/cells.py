@@ -117,10 +117,14 @@ def nuts_cases(d: int) -> dict[str, Case]:
     draws = max(5, round(BLOCK / guess / CHAINS / 15))
     steps = 15 * draws
 
+    def leapfrogs(out: Any) -> float:
+        return float(out.values["n_steps"].sum())
+
+    one, all_of_them = (product(kernel, monitor, 1, thin) for thin in (1, draws + 1))
+    tree = leapfrogs(one())
     cases = {
-        "nuts": Case(
-            product(kernel, monitor, draws, 1), lambda out: float(out.values["n_steps"].sum())
-        )
+        "nuts": Case(all_of_them, lambda out: leapfrogs(out) - tree, base=one),
+        "recorded": Case(product(kernel, monitor, draws, 1), leapfrogs),
     }
     for over in ("vmap", "map"):
         by_hand = plain.nuts(posterior, place, step_size, draws, over)

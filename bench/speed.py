@@ -96,8 +96,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             "2 cores": at.wall_us[name] / at.wall_us[f"2 cores, {name}"],
             "2 at a time": 2 * at.wall_us[name] / at.wall_us[f"2 at a time, {name}"],
         }
-        if "philox" in at.index:
-            line |= {"philox us": at.cpu_us["philox"], "recorded us": at.cpu_us["recorded"]}
+        for variant in ("philox", "recorded"):
+            if variant in at.index:
+                line |= {f"{variant} us": at.cpu_us[variant]}
         bare = at[at.index.str.startswith("gradient")]
         if len(bare):
             line |= {"bare gradient us": bare.cpu_us.min()}
