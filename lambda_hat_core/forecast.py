@@ -116,7 +116,7 @@ def guess(spec: RunSpec, target: TargetSpec, d: int, known: History) -> float:
     fge, seconds = forecast(spec, target, known)
     if seconds is None:
         evaluations = work(spec.sampler, getattr(spec.sampler, "batch_size", None) or n)
-        examples = 1 if isinstance(target.data, NoData) else n
+        examples = d / 3 if isinstance(target.data, NoData) else n  # a matrix, not examples
         seconds = evaluations * _OVERHEAD + fge * 6 * examples * d / _RATE
     return seconds + _AFTERWARDS
 
