@@ -58,6 +58,16 @@ class Site(NamedTuple):
         return [tuple(line.split()) for line in file.read_text().splitlines()]
 
 
+class Quiet:
+    """Listens to a `Runner` of which nothing should fail."""
+
+    def heard(self, task, event):
+        pass
+
+    def ended(self, task, failure):
+        assert failure is None, failure
+
+
 @pytest.fixture
 def site(tmp_path):
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:

@@ -8,20 +8,13 @@ import yaml
 
 from lambda_hat_assets.runner import Runner, missing
 from lambda_hat_core.analysis.traceio import load_trace
+from tests.assets.conftest import Quiet
 
 NOTING = f'env > "$NOTES/$ROUTE-$$"; exec {sys.executable} -m lambda_hat_core.worker "$@"'
 TABLE = {
     "float32": {"route": "narrow", "JAX_ENABLE_X64": "0", "arrays": np.float32},
     "float64": {"route": "wide", "JAX_ENABLE_X64": "1", "arrays": np.float64},
 }
-
-
-class Quiet:
-    def heard(self, task, event):
-        pass
-
-    def ended(self, task, failure):
-        assert failure is None, failure
 
 
 def narrowest(values):

@@ -6,17 +6,7 @@ import pytest
 
 from lambda_hat_assets import runner
 from lambda_hat_core import forecast
-from tests.assets.conftest import FAKE
-
-
-class Quiet:
-    """Hears and says nothing."""
-
-    def heard(self, task, event):
-        pass
-
-    def ended(self, task, failure):
-        pass
+from tests.assets.conftest import FAKE, Quiet
 
 
 @pytest.mark.parametrize(("seconds", "workers"), [(1.0, 1), (20.0, 2)])
