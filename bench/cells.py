@@ -114,8 +114,9 @@ def nuts_cases(d: int) -> dict[str, Case]:
     kernel = NutsKernel(posterior, place, jnp.asarray(step_size), plain.DOUBLINGS)
     monitor = Monitor(jnp.ones((4, size)), vectors, jnp.ones(RANK))
     guess = flops(WIDTHS[d], N) / 30e9 + 2e-5
-    draws = max(5, round(BLOCK / guess / CHAINS / 15))
-    steps = 15 * draws
+    full = 2**plain.DOUBLINGS - 1
+    draws = max(5, round(BLOCK / guess / CHAINS / full))
+    steps = full * draws
 
     def leapfrogs(out: Any) -> float:
         return float(out.values["n_steps"].sum())

@@ -34,9 +34,8 @@ COMMANDS = {
     "job": [str(BIN / "dagster"), "job", "execute", "-j", "llc"],
     "plain": [str(BIN / "lambda-hat"), "run", "orchestration"],
 }
-BARS = {"plain": {1: 1.0, 20: 0.5, 200: 0.3}, "job": {20: 1.0, 200: 0.3}}
-"""CPU seconds a run beyond the numerics, by command and number of runs. A job has none for one run:
-what Dagster takes to start, about 10 s, is paid once a job."""
+BARS = {1: 1.0, 20: 0.5, 200: 0.3}
+"""CPU seconds a run beyond the numerics, by number of runs."""
 AGAIN = 15.0
 """Wall seconds of the job when nothing is left to do."""
 TO_RECORD = 15.0
@@ -127,8 +126,7 @@ def local(count: int) -> Iterator[Row]:
         for command in COMMANDS:
             cpu, wall = site.run(command, command)
             extra = (cpu - numerics) / count
-            bar = BARS[command].get(count)
-            yield Row("local", command, count, "CPU s a run beyond it", extra, bar)
+            yield Row("local", command, count, "CPU s a run beyond it", extra, BARS.get(count))
             yield Row("local", command, count, "wall s", wall)
         cpu, wall = site.run("job", "job")
         yield Row("local", "job", count, "CPU s with nothing left to do", cpu)
@@ -210,7 +208,7 @@ def spent(command: list[str], site: Path, environment: dict[str, str]) -> tuple[
 def main() -> None:
     """Print every figure as it comes, and write them all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--counts", type=int, nargs="+", default=[1, 20, 200])
+    parser.add_argument("--counts", type=int, nargs="+", default=list(BARS))
     parser.add_argument("--cards", nargs="+", choices=CARDS, default=["local"])
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     options = parser.parse_args()

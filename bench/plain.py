@@ -81,7 +81,9 @@ def sgld(d: int, batch: int | None, steps: int, noise: Callable, over: str) -> C
     return lambda: run(keys)
 
 
-def nuts(posterior: Posterior, place: Coordinates, step_size: float, draws: int, over: str):
+def nuts(
+    posterior: Posterior, place: Coordinates, step_size: float, draws: int, over: str
+) -> Callable[[], Any]:
     """NUTS as one would write it by hand: blackjax's kernel in a scan, in the same coordinates.
 
     The call returns the leapfrog steps of every draw.

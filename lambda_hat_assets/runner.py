@@ -90,7 +90,6 @@ class Runner:
         self._waiting: list[Task] = []
         self._active: list[Task] = []
         self._clients: set[WorkerClient] = set()
-        self._busy = 0
         self._stopped = False
         self.failures: dict[str, str] = {}
 
@@ -115,26 +114,14 @@ class Runner:
         return self.failures
 
     def _stop(self) -> None:
-        """End what all threads do. A worker that is just being started cannot be killed yet."""
+        """End what all threads do."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-            while self._busy:
-                for client in list(self._clients):
-                    client.kill()
-                self._changed.wait(0.1)
+            for client in self._clients:
+                client.kill()
 
     def _work(self) -> None:
-        with self._changed:
-            self._busy += 1
-        try:
-            self._work_off()
-        finally:
-            with self._changed:
-                self._busy -= 1
-                self._changed.notify_all()
-
-    def _work_off(self) -> None:
         client: WorkerClient | None = None
         last: Task | None = None
         while (task := self._next(last)) is not None:
@@ -169,10 +156,10 @@ class Runner:
     def _enough(self) -> bool:
         """Whether what is left is not worth the start of another worker."""
         runs = [task.spec for task in self._waiting if isinstance(task.spec, RunSpec)]
-        all_ready = len(runs) == len(self._waiting) and not any(
-            isinstance(task.spec, TargetSpec) for task in self._active
+        building = any(
+            isinstance(task.spec, TargetSpec) for task in (*self._waiting, *self._active)
         )
-        if not (self._clients and all_ready):
+        if building or not self._clients:
             return False
         targets = {task.target.id: task.target for task in self._waiting}
         return workers(runs, times(self._store, runs, targets)) <= len(self._clients)
@@ -201,12 +188,16 @@ class Runner:
     def _client(self, dtype: Dtype) -> WorkerClient:
         tag = self._tag(dtype)
         client = WorkerClient(self._store.root, tag.argv(), tag.environment(dtype))
-        self._clients.add(client)
+        with self._changed:
+            self._clients.add(client)
+            if self._stopped:
+                client.kill()
         return client
 
     def _release(self, client: WorkerClient | None) -> None:
         if client is not None:
-            self._clients.discard(client)
+            with self._changed:
+                self._clients.discard(client)
             client.close()
 
     def _made(self, client: WorkerClient, task: Task) -> str | None:

@@ -100,7 +100,9 @@ class Site:
 
     def made(self, kind):
         """Return the ids of what is in the store."""
-        return [path.name for path in (self.root / "runs" / kind).glob("[!._]*")]
+        from lambda_hat_core.store import Store
+
+        return Store(self.root / "runs").list(kind)
 
     def start(self, *changes):
         """Start the command, in a process group of its own."""
