@@ -142,8 +142,15 @@ def _advance(
 
 
 @eqx.filter_jit
-def _init(kernel: Kernel, keys: Key[Array, " chain"], start: Float[Array, "chain d"]) -> Any:
-    return jax.vmap(kernel.init)(keys, start)
+def _init(
+    key: PRNGKeyArray, kernel: Kernel, start: Float[Array, "chain d"]
+) -> tuple[Key[Array, " chain"], Any]:
+    """Return the keys of the chains' draws, and their states."""
+    init_key, chain_key = jr.split(key)
+    indices = jnp.arange(start.shape[0])
+    by_chain = jax.vmap(jr.fold_in, (None, 0))
+    states = jax.vmap(kernel.init)(by_chain(init_key, indices), start)
+    return by_chain(chain_key, indices), states
 
 
 def chunk_length(n_draws: int) -> int:
@@ -182,11 +189,8 @@ def run_chains(
     recorded. `llc_of` maps losses to llc draws, for the progress line.
     """
     n_chains = start.shape[0]
-    init_key, chain_key = jr.split(key)
     mesh = _mesh(n_chains)
-    indices = jnp.arange(n_chains)
-    keys = jax.vmap(lambda i: jr.fold_in(chain_key, i))(indices)
-    states = _init(kernel, jax.vmap(lambda i: jr.fold_in(init_key, i))(indices), start)
+    keys, states = _init(key, kernel, start)
     length = chunk_length(n_draws)
     states, parts, ends = checkpoint.resume(states)
     # Laid out as `_advance` returns them, so that its first call compiles for all the others.
@@ -195,7 +199,7 @@ def run_chains(
     failure = None
     while len(parts) * length < n_draws and failure is None:
         first = len(parts) * length
-        span = jnp.arange(first, first + length)
+        span = jnp.asarray(np.arange(first, first + length))
         states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
         part = _to_host(out)
         failure = _not_finite(part, first)

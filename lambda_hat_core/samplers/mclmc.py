@@ -150,10 +150,9 @@ class _Check(NamedTuple):
         error = float(np.median(self.energy_error)) / _MEDIAN
         if error > _ENERGY_EXCESS * desired:
             return f"an energy error variance a dimension of {error:.1e}, not {desired:.1e}"
-        r_hat = float(blackjax.rhat(jnp.asarray(_halves(self.potential))))
+        r_hat, ess = map(float, _mixed(_halves(self.potential), _halves(self.virial)))
         if not r_hat < _R_HAT_MAX:
             return f"a split R-hat of the potential of {r_hat:.2f}"
-        ess = float(blackjax.ess(jnp.asarray(_halves(self.virial))))
         mean, se = float(self.virial.mean()), float(self.virial.std()) / math.sqrt(max(ess, 1.0))
         if not abs(mean - 1) < _VIRIAL_MAX + min(4 * se, _VIRIAL_NOISE):
             return f"a virial of {mean:.2f}, not 1"
@@ -165,6 +164,12 @@ def _halves(series: np.ndarray) -> np.ndarray:
     half = series.shape[1] // 2
     parts = np.concatenate([series[:, :half], series[:, half : 2 * half]])
     return parts - parts.mean()
+
+
+@jax.jit
+def _mixed(potential: Array, virial: Array) -> tuple[Array, Array]:
+    """R-hat of one series and the effective size of another."""
+    return blackjax.rhat(potential), blackjax.ess(virial)
 
 
 @eqx.filter_jit

@@ -27,7 +27,7 @@ def narrowest(values):
 def test_every_dtype_is_sampled_where_the_card_says(site):
     path = site.experiment()
     content = yaml.safe_load(path.read_text())
-    few = {"n_draws": 40, "n_burn": 10, "thin": 1}
+    few = {"n_draws": 60, "n_burn": 20, "thin": 1}
     content["samplers"] = [
         {"name": "sgld", "dtype": dtype, "seed": 1, "overrides": few} for dtype in TABLE
     ]

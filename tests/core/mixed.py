@@ -77,10 +77,10 @@ def posterior(case):
     from lambda_hat_core.posterior import Posterior
 
     return Posterior(
-        w0=jnp.zeros(D),
-        data=tuple(jnp.asarray(array, jnp.zeros(()).dtype) for array in case.data),
-        nbeta=jnp.asarray(case.nbeta, jnp.zeros(()).dtype),
-        gamma=jnp.asarray(case.gamma, jnp.zeros(()).dtype),
+        w0=jnp.asarray(np.zeros(D)),
+        data=tuple(map(jnp.asarray, case.data)),
+        nbeta=jnp.asarray(np.float64(case.nbeta)),
+        gamma=jnp.asarray(np.float64(case.gamma)),
         loss=Mixed(),
         n=N,
     )

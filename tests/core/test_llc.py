@@ -80,7 +80,9 @@ def test_two_losses_of_one_name_and_shape_are_two(x64):
         return lambda w, batch: jnp.sum(w["w"] ** power)
 
     found = [
-        estimate_llc(steep(p), {"w": jnp.zeros(2)}, None, n=1000, settings=SHORT).estimate
+        estimate_llc(
+            steep(p), {"w": jnp.zeros(2)}, None, n=1000, sampler="mala", settings=SHORT
+        ).estimate
         for p in (2, 4)
     ]
     # 1/2 a coordinate for w^2, 1/4 for w^4 as gamma / nbeta goes to 0

@@ -1,7 +1,7 @@
 """Generators against published vectors and jax.random; normals against scipy and one battery."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,11 @@ def hexadecimal(text: str) -> list[int]:
     return [int(word, 16) for word in text.split()]
 
 
+@partial(jax.jit, static_argnums=0)
+def philox(rounds: int, key: tuple, counter: tuple) -> tuple:
+    return counters.philox4x32(key, counter, rounds)
+
+
 # Salmon et al. 2011, Random123 1.14: counter (4), key (2) and answer (4) of philox4x32.
 PHILOX = [
     (7, ZEROS, "5f6fb709 0d893f64 4f121f81 4f730a48"),
@@ -46,43 +51,49 @@ THREEFRY = [
 
 @pytest.mark.parametrize(("rounds", "inputs", "answer"), PHILOX)
 def test_philox_gives_the_published_answers(rounds, inputs, answer):
+    words = np.array(hexadecimal(inputs), np.uint64)
     with jax.enable_x64(True):
-        words = [jnp.uint64(word) for word in hexadecimal(inputs)]
-        out = counters.philox4x32(tuple(words[4:]), tuple(words[:4]), rounds)
+        out = philox(rounds, tuple(words[4:]), tuple(words[:4]))
     assert [int(word) for word in out] == hexadecimal(answer)
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), THREEFRY)
 def test_threefry_gives_the_published_answers(counter, key, answer):
-    x, y = (jnp.uint32(word) for word in hexadecimal(counter))
-    k0, k1 = (jnp.uint32(word) for word in hexadecimal(key))
-    assert [int(word) for word in counters.threefry2x32((k0, k1), (x, y))] == hexadecimal(answer)
+    words = (tuple(np.array(hexadecimal(text), np.uint32)) for text in (key, counter))
+    out = jax.jit(counters.threefry2x32)(*words)
+    assert [int(word) for word in out] == hexadecimal(answer)
 
 
 def test_keys_and_bits_are_those_of_jax_random():
+    @jax.jit
+    def both(key):
+        return [
+            (jr.key_data(counters.fold_in(key, 5)), jr.key_data(jr.fold_in(key, 5))),
+            (jr.key_data(jnp.stack(counters.split(key))), jr.key_data(jr.split(key))),
+            *((counters.bits(key, shape), jr.bits(key, shape)) for shape in ((1001,), (3, 5, 7))),
+        ]
+
     key = jr.key(11)
-    assert (
-        jr.key_data(counters.fold_in(key, 5)).tolist() == jr.key_data(jr.fold_in(key, 5)).tolist()
-    )
-    ours = jnp.stack(counters.split(key))
-    assert jr.key_data(ours).tolist() == jr.key_data(jr.split(key)).tolist()
-    assert counters.bits(key, (1001,)).tolist() == jr.bits(key, (1001,)).tolist()
-    assert counters.bits(key, (3, 5, 7)).tolist() == jr.bits(key, (3, 5, 7)).tolist()
+    for ours, theirs in both(key):
+        np.testing.assert_array_equal(ours, theirs)
     with jax.enable_x64(True):
-        expected = jr.bits(key, (7, 11), jnp.uint64).tolist()
-    assert counters.long_bits(key, (7, 11)).tolist() == expected
+        expected = jax.jit(lambda key: jr.bits(key, (7, 11), jnp.uint64))(key)
+    ours = jax.jit(lambda key: counters.long_bits(key, (7, 11)))(key)
+    np.testing.assert_array_equal(ours, expected)
 
 
 def test_a_philox_key_and_its_block_number_decide_its_words():
     key = jr.key(3)
+    words = tuple(np.asarray(jr.key_data(key), np.uint64))
+    zero = np.uint64(0)
     with jax.enable_x64(True):
-        words = tuple(jr.key_data(key).astype(jnp.uint64))
-        zero = jnp.uint64(0)
-        blocks = [counters.philox4x32(words, (jnp.uint64(i), zero, zero, zero)) for i in range(3)]
+        blocks = [philox(10, words, (np.uint64(i), zero, zero, zero)) for i in range(3)]
     first = sorted(int(word) for block in blocks for word in block)
-    assert sorted(counters.philox_bits(key, (12,)).tolist()) == first
-    assert sorted(counters.philox_bits(key, (3, 4)).reshape(-1).tolist()) == first
-    assert counters.philox_bits(key, (2, 5)).shape == (2, 5)
+    shapes = (12,), (3, 4), (2, 5)
+    flat, matrix, odd = jax.jit(lambda key: [counters.philox_bits(key, s) for s in shapes])(key)
+    assert sorted(flat.tolist()) == first
+    assert sorted(np.ravel(matrix).tolist()) == first
+    assert odd.shape == (2, 5)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -96,10 +107,11 @@ def test_normals_are_the_inverse_cdf_of_their_bits(generator, wide):
         ("philox", True): counters.philox_long_bits,
     }
     grid = _grid(size)
-    bits = np.asarray(draws[generator, wide](key, grid)).reshape(-1)[:size]
+    bits = np.ravel(jax.jit(lambda key: draws[generator, wide](key, grid))(key))[:size]
+    like = np.zeros(size, np.float64 if wide else np.float32)
     with jax.enable_x64(wide):
-        like = jnp.zeros(size, jnp.float64 if wide else jnp.float32)
-        got = np.asarray(standard_normal(key, like, generator))
+        normals = jax.jit(lambda key, like: standard_normal(key, like, generator))
+        got = np.asarray(normals(key, like))
     assert got.dtype == like.dtype
     if wide:
         expected = 2**0.5 * special.erfinv(((bits >> 11) + 0.5) * 2.0**-52 - 1)
@@ -151,7 +163,7 @@ def weak(rounds: int) -> np.ndarray:
         return jnp.concatenate(counters.philox4x32(key, (block, zero, zero, zero), rounds))[:D]
 
     with jax.enable_x64(True):
-        draw = jax.vmap(jax.vmap(one, (0, None)), (None, 0))
+        draw = jax.jit(jax.vmap(jax.vmap(one, (0, None)), (None, 0)))
         bits = np.asarray(draw(jnp.arange(CHAINS), jnp.arange(STEPS)))
     return special.ndtri((bits + 0.5) * 2.0**-32)
 

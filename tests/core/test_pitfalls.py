@@ -21,10 +21,12 @@ def test_chains_start_as_far_out_as_the_posterior_reaches(x64):
     posterior = mixed.posterior(case)
     spectrum, _ = hessian_spectrum(jr.key(0), posterior)
     start = laplace_start(jr.key(1), posterior, spectrum, 2000)
-    llc = case.nbeta * jax.vmap(lambda w: posterior.loss.mean(w, posterior.data))(start)
-    assert jnp.std(llc) / 2000**0.5 < 0.01 * case.oracle
-    assert abs(jnp.mean(llc) - case.oracle) < 0.04 * case.oracle
-    apart = np.corrcoef(np.asarray(start @ spectrum.vectors.T), rowvar=False) - np.eye(mixed.D)
+    losses = jax.jit(jax.vmap(lambda w: posterior.loss.mean(w, posterior.data)))(start)
+    llc = case.nbeta * np.asarray(losses)
+    assert np.std(llc) / 2000**0.5 < 0.01 * case.oracle
+    assert abs(np.mean(llc) - case.oracle) < 0.04 * case.oracle
+    along = np.asarray(start) @ np.asarray(spectrum.vectors).T
+    apart = np.corrcoef(along, rowvar=False) - np.eye(mixed.D)
     assert np.abs(apart).max() < 5 / 2000**0.5
 
 
@@ -45,10 +47,11 @@ def test_every_chain_adapts_the_step(x64):
     posterior = mixed.posterior(mixed.quadratic(1e3))
     kernel = mala.MalaKernel(posterior, coordinates.identity(posterior), jnp.asarray(0.01))
     goal = jnp.asarray(0.574)
-    start = jnp.zeros((8, mixed.D))
+    start, other = np.zeros((2, 8, mixed.D))
+    other[7] += 1
     sizes = [
-        float(dual_averaging(jr.key(0), kernel, at, 20, goal).step_size)
-        for at in (start, start.at[7].add(1.0))
+        float(dual_averaging(jr.key(0), kernel, jnp.asarray(at), 20, goal).step_size)
+        for at in (start, other)
     ]
     assert abs(sizes[1] / sizes[0] - 1) > 1e-3
 

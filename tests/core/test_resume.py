@@ -1,4 +1,4 @@
-"""Killed and taken up again: the same bits. The runs are those of the samplers' own tests."""
+"""Killed and taken up again: the same bits. The programs are those of the samplers' own tests."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from lambda_hat_core.checkpoint import Checkpoint
 from tests.core import mixed, vicases
-from tests.core.test_samplers import MCMC, QUADRATICS, STOCHASTIC
+from tests.core.test_samplers import QUADRATICS, begun, in_float64
 
 KILLED = ["nuts", "sgld adam", "sgnht", "mclmc"]
 
@@ -15,23 +15,29 @@ class Killed(Exception):
     pass
 
 
-def sample(name, checkpoint, die_at=None):
-    chunks = []
+@pytest.fixture
+def sample(monkeypatch):
+    """Run a sampler for ten chunks, or until it is killed at the end of one."""
 
-    def progress(at):
-        chunks.append(at.done)
-        if len(chunks) == die_at:
-            raise Killed
+    def run(name, checkpoint, die_at=None):
+        chunks = []
 
-    sampler = {"n_chains": 8, **MCMC[name]}
-    with jax.enable_x64(name not in STOCHASTIC):
-        case = QUADRATICS["condition 1"]
-        trace = mixed.run(case, sampler, progress=progress, checkpoint=checkpoint)
-    return trace, chunks
+        def progress(at):
+            chunks.append(at.done)
+            if len(chunks) == die_at:
+                raise Killed
+
+        with monkeypatch.context() as change, jax.enable_x64(in_float64(name)):
+            sampler = begun(name, 10, change)
+            case = QUADRATICS["condition 1"]
+            trace = mixed.run(case, sampler, progress=progress, checkpoint=checkpoint)
+        return trace, chunks
+
+    return run
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_killed_run_resumes_to_the_same_bits(name, tmp_path):
+def test_killed_run_resumes_to_the_same_bits(sample, name, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     whole, chunks = sample(name, None)
@@ -48,7 +54,7 @@ def test_killed_run_resumes_to_the_same_bits(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_killed_after_its_set_up_it_does_not_set_up_again(name, tmp_path, monkeypatch):
+def test_killed_after_its_set_up_it_does_not_set_up_again(sample, name, tmp_path, monkeypatch):
     from lambda_hat_core import samplers
     from lambda_hat_core.samplers import drive, pilot
     from lambda_hat_core.samplers.resume import DiskCheckpoint
@@ -96,7 +102,7 @@ def test_killed_fit_resumes_to_the_same_bits(tmp_path, x64):
     assert whole.extras["elbo"].shape == (3, 800)
 
 
-def test_short_run_writes_nothing(tmp_path):
+def test_short_run_writes_nothing(sample, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     sample("sgnht", DiskCheckpoint(Checkpoint(tmp_path / "run", {}), clock=lambda: 0.0))
