@@ -12,17 +12,8 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Half of a first run is compilation. The product compiles at XLA's own level, with other last bits.
-QUICK = (
-    "xla_cpu_optimize_for_size",
-    "xla_cpu_disable_loop_unrolling",
-    "xla_cpu_disable_slp_vectorizer",
-)
-FLAGS = (
-    "--xla_cpu_parallel_codegen_split_count=1",
-    "--xla_backend_optimization_level=1",
-    f"--xla_backend_extra_options={','.join(QUICK)}",
-)
-os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+FLAGS = "--xla_cpu_parallel_codegen_split_count=1 --xla_backend_optimization_level=1"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -1,12 +1,13 @@
+import jax
 import numpy as np
 import pytest
 
-from tests.core.test_resume import sample
-from tests.core.test_samplers import MCMC
+from tests.core import mixed
+from tests.core.test_samplers import MCMC, QUADRATICS, in_float64
 
 
 @pytest.mark.parametrize("name", ["sgld", "nuts"])
-def test_replay_is_what_was_reported(name, x64, monkeypatch):
+def test_replay_is_what_was_reported(name, monkeypatch):
     from lambda_hat_core.config.samplers import SAMPLERS
     from lambda_hat_core.samplers import drive
     from lambda_hat_core.tuning.replay import events
@@ -19,8 +20,10 @@ def test_replay_is_what_was_reported(name, x64, monkeypatch):
         return said[-1]
 
     monkeypatch.setattr(drive, "Progress", listening)
-    trace, _ = sample(name, None)
-    spec = SAMPLERS[name](**{"n_chains": 8, **MCMC[name]})
+    sampler = {"n_chains": 8, **MCMC[name]}
+    with jax.enable_x64(in_float64(name)):
+        trace = mixed.run(QUADRATICS["condition 1"], sampler, progress=lambda at: None)
+    spec = SAMPLERS[name](**sampler)
     live = [at for at in said if spec.n_burn < at.done < at.total]
     stored = list(events(trace, spec))
     assert len(stored) == len(live) > 10
