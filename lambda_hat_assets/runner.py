@@ -5,47 +5,24 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from lambda_hat_assets.card import Card, LocalTag
 from lambda_hat_assets.interrupts import Interrupts
+from lambda_hat_assets.tasks import Task, unlike
 from lambda_hat_core import records
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.forecast import times, workers
-from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.retries import insist
-from lambda_hat_core.store import Kind, Store
-from lambda_hat_core.worker_client import Event, WorkerClient, request
+from lambda_hat_core.store import Store
+from lambda_hat_core.worker_client import Event, WorkerClient
 
 _MOST_WORKERS = 2
 _LOOK_EVERY = 0.2
 """Seconds between looks for a Ctrl-C."""
 _LOOKED_AT = 20
 """Ready tasks among which one is sought that no other command is at work on."""
-
-
-class Task(NamedTuple):
-    """One key: what is missing of it is made in one go, in one process."""
-
-    spec: TargetSpec | RunSpec
-    target: TargetSpec
-    stages: tuple[str, ...]
-
-    @property
-    def id(self) -> str:
-        """The target's or the run's id."""
-        return self.spec.id
-
-    @property
-    def dtype(self) -> Dtype:
-        """The precision of the process that makes it."""
-        return self.spec.dtype if isinstance(self.spec, RunSpec) else "float64"
-
-    def requests(self) -> list[Event]:
-        """Return one request a stage."""
-        target = self.target if isinstance(self.spec, RunSpec) else None
-        return [request(stage, self.spec, target) for stage in self.stages]
 
 
 class Listener(Protocol):
@@ -58,21 +35,6 @@ class Listener(Protocol):
     def ended(self, task: Task, failure: str | None) -> None:
         """Take the end of a task."""
         ...
-
-
-def missing(store: Store, plan: Plan) -> list[Task]:
-    """Return a task for every target and run of which the store lacks something."""
-    tasks = [
-        Task(spec, spec, ("build",))
-        for id, spec in plan.targets.items()
-        if not store.is_complete("targets", id)
-    ]
-    kinds: dict[str, Kind] = {"sample": "runs", "analyse": "analyses"}
-    for id, spec in plan.runs.items():
-        stages = tuple(s for s, kind in kinds.items() if not store.is_complete(kind, id))
-        if stages:
-            tasks.append(Task(spec, plan.targets[spec.target], stages))
-    return tasks
 
 
 class Runner:
@@ -90,16 +52,23 @@ class Runner:
         self._waiting: list[Task] = []
         self._active: list[Task] = []
         self._clients: set[WorkerClient] = set()
+        self._afterwards: Event | None = None
         self._stopped = False
         self.failures: dict[str, str] = {}
 
-    def run(self, tasks: Iterable[Task]) -> dict[str, str]:
+    def run(self, tasks: Iterable[Task], afterwards: Event | None = None) -> dict[str, str]:
         """Return why tasks failed, by id; a failure stops only what depends on it.
+
+        Args:
+            tasks: what to make.
+            afterwards: a request of any dtype, for the worker that is at its end last; the caller
+                looks whether it was met.
 
         Raises:
             KeyboardInterrupt: after a Ctrl-C, when all workers have ended.
         """
         self._waiting = list(tasks)
+        self._afterwards = afterwards
         targets = sum(isinstance(task.spec, TargetSpec) for task in self._waiting)
         at_once = max(1, targets, len(self._waiting) - targets)
         count = min(_MOST_WORKERS, self._card.slots, at_once)
@@ -144,7 +113,7 @@ class Runner:
             while not self._stopped and self._waiting:
                 if last is None and self._enough():
                     return None
-                ready = sorted(self._ready(), key=lambda task: _unlike(task, last))[:_LOOKED_AT]
+                ready = sorted(self._ready(), key=lambda task: unlike(task, last))[:_LOOKED_AT]
                 if ready:
                     task = next(filter(self._is_free, ready), ready[0])
                     self._waiting.remove(task)
@@ -195,10 +164,23 @@ class Runner:
         return client
 
     def _release(self, client: WorkerClient | None) -> None:
-        if client is not None:
+        if client is None:
+            return
+        if self._is_last(client):
+            for event in client.run([self._afterwards] if self._afterwards else []):
+                del event
             with self._changed:
                 self._clients.discard(client)
-            client.close()
+        client.close()
+
+    def _is_last(self, client: WorkerClient) -> bool:
+        """Whether nothing is left to do and this is the only worker; if not, it is one fewer."""
+        with self._changed:
+            left = self._stopped or self._waiting or self._active
+            if self._clients == {client} and not left:
+                return True
+            self._clients.discard(client)
+            return False
 
     def _made(self, client: WorkerClient, task: Task) -> str | None:
         """Return why a task failed; what may pass is tried again."""
@@ -233,18 +215,3 @@ def _wait_for(working: list["Future[None]"], interrupts: Interrupts) -> None:
         done, left = wait(working, _LOOK_EVERY, FIRST_EXCEPTION)
         if not left or any(future.exception() for future in done):
             return
-
-
-def _unlike(task: Task, last: Task | None) -> tuple[bool, bool, bool, bool]:
-    """Return what orders tasks: same process, targets first, same target, same sampler."""
-    kind, before = (_sampler(other) if other else None for other in (task, last))
-    return (
-        last is not None and task.dtype != last.dtype,
-        kind is not None,
-        last is not None and task.target != last.target,
-        kind != before,
-    )
-
-
-def _sampler(task: Task) -> str | None:
-    return task.spec.sampler.kind if isinstance(task.spec, RunSpec) else None

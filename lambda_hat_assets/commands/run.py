@@ -10,7 +10,8 @@ from typing import Any
 from lambda_hat_assets.card import Card
 from lambda_hat_assets.card_file import load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_assets.runner import Listener, Runner, Task, missing
+from lambda_hat_assets.runner import Listener, Runner
+from lambda_hat_assets.tasks import Task, missing
 from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
 from lambda_hat_core.plan.errors import Place
 from lambda_hat_core.plan.plan import Plan, load_plan
@@ -51,13 +52,14 @@ def run(args: argparse.Namespace) -> int:
     sql.refresh(store)
     tasks = missing(store, plan)
     print(f"{plan.experiment}: {_counts(plan, tasks)}")
+    gallery = _gallery(plan, args.changes)
     if tasks:
         with _listener(tasks) as listener:
-            failures = Runner(store, card, listener).run(tasks)
+            failures = Runner(store, card, listener).run(tasks, request("gallery", gallery))
         for id, reason in failures.items():
             print(f"{id} failed: {reason}")
     failed = _summary(store, plan)
-    return int(not _drawn(store, card, _gallery(plan, args.changes)) or failed)
+    return int(not _drawn(store, card, gallery) or failed)
 
 
 def _local_card() -> Card:
@@ -100,7 +102,7 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
 
 
 def _drawn(store: Store, card: Card, gallery: Gallery) -> bool:
-    """Make the gallery in a worker, unless it is there, and say where it is."""
+    """Make the gallery in a worker, unless the runs' own has made it, and say where it is."""
     end: Event = {"event": "done"}
     if not is_current(store, gallery):
         tag = card.local[0]

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 from rich.console import Console
 
-from lambda_hat_assets import cli, runner
+from lambda_hat_assets import cli
 from lambda_hat_assets.commands.run import Bars
+from lambda_hat_assets.tasks import missing
 from lambda_hat_core import records, retries
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import Store
@@ -166,7 +167,7 @@ def test_a_gallery_that_cannot_be_made_is_said(command, home):
 
 
 def test_bars_move_and_failures_are_printed(home):
-    tasks = runner.missing(Store(home), small(home))
+    tasks = missing(Store(home), small(home))
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
     with Bars(tasks, console) as bars:
         bars.heard(tasks[-1], {"event": "log", "message": "[red]at work"})

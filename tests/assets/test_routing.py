@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import yaml
 
-from lambda_hat_assets.runner import Runner, missing
+from lambda_hat_assets.runner import Runner
+from lambda_hat_assets.tasks import missing
 from lambda_hat_core.analysis.traceio import load_trace
 from tests.assets.conftest import Quiet
 

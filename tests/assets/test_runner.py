@@ -1,11 +1,14 @@
-"""The runner of `lambda-hat run`: how many workers it starts."""
+"""The runner of `lambda-hat run`: how many workers it starts, and that one more draws nothing."""
 
 import json
 
 import pytest
 
-from lambda_hat_assets import runner
+from lambda_hat_assets.runner import Runner
+from lambda_hat_assets.tasks import missing
 from lambda_hat_core import forecast
+from lambda_hat_core.gallery.members import gallery_of, is_current
+from lambda_hat_core.worker_client import request
 from tests.assets.conftest import FAKE, Quiet
 
 
@@ -20,7 +23,9 @@ def test_a_second_worker_is_started_where_it_is_worth_it(site, monkeypatch, seco
     monkeypatch.setenv("FAKE_SECONDS", "0.3")
     monkeypatch.setattr(forecast, "guess", lambda *args: seconds)
     project = site.project()
-    tasks = runner.missing(project.store, project.plan(None))
-    assert runner.Runner(project.store, project.card, Quiet()).run(tasks) == {}
+    plan, store = project.plan(None), project.store
+    gallery = gallery_of(plan)
+    runner = Runner(store, project.card, Quiet())
+    assert runner.run(missing(store, plan), request("gallery", gallery)) == {}
     assert len(pids.read_text().split()) == workers
-    assert len(project.store.list("analyses")) == 4
+    assert len(store.list("analyses")) == 4 and is_current(store, gallery)
