@@ -18,7 +18,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import pandas as pd
@@ -36,6 +38,8 @@ COMMANDS = {
 }
 BARS = {1: 1.0, 20: 0.5, 200: 0.3}
 """CPU seconds a run beyond the numerics, by number of runs."""
+ROUNDS = 5
+"""Of a single run; every figure is the median, and differences are taken within a round."""
 AGAIN = 15.0
 """Wall seconds of the job when nothing is left to do."""
 TO_RECORD = 15.0
@@ -116,21 +120,26 @@ class Site:
 
 
 def local(count: int) -> Iterator[Row]:
-    """Measure the local card."""
+    """Measure the local card; a single run several times, for its cost is that of a few starts."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), count)
         site.bare("warm")
-        numerics, wall = site.bare("bare")
-        yield Row("local", "worker", count, "CPU s of the numerics", numerics)
-        yield Row("local", "worker", count, "wall s", wall)
-        for command in COMMANDS:
-            cpu, wall = site.run(command, command)
-            extra = (cpu - numerics) / count
-            yield Row("local", command, count, "CPU s a run beyond it", extra, BARS.get(count))
-            yield Row("local", command, count, "wall s", wall)
-        cpu, wall = site.run("job", "job")
-        yield Row("local", "job", count, "CPU s with nothing left to do", cpu)
-        yield Row("local", "job", count, "wall s with nothing left to do", wall, AGAIN)
+        cpu: dict[str, list[float]] = {name: [] for name in ("bare", *COMMANDS)}
+        wall: dict[str, list[float]] = {name: [] for name in cpu}
+        for number in range(ROUNDS if count == 1 else 1):
+            for name in cpu:
+                make = site.bare if name == "bare" else partial(site.run, name)
+                for figures, value in zip((cpu, wall), make(f"{name} {number}"), strict=True):
+                    figures[name].append(value)
+        yield Row("local", "worker", count, "CPU s of the numerics", median(cpu["bare"]))
+        yield Row("local", "worker", count, "wall s", median(wall["bare"]))
+        for name in COMMANDS:
+            extra = [(of - bare) / count for of, bare in zip(cpu[name], cpu["bare"], strict=True)]
+            yield Row("local", name, count, "CPU s a run beyond it", median(extra), BARS.get(count))
+            yield Row("local", name, count, "wall s", median(wall[name]))
+        again = site.run("job", "job 0")
+        yield Row("local", "job", count, "CPU s with nothing left to do", again[0])
+        yield Row("local", "job", count, "wall s with nothing left to do", again[1], AGAIN)
 
 
 def slurm(count: int) -> Iterator[Row]:
