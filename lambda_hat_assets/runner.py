@@ -1,7 +1,7 @@
 """Targets and runs without Dagster: a few warm workers take what is ready, until nothing is."""
 
+import collections
 import threading
-from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -136,7 +136,7 @@ class Runner:
     def _ready(self) -> list[Task]:
         """Return the tasks whose target is there, and whose dtype has a free slot."""
         unbuilt = {task.id for task in (*self._waiting, *self._active)}
-        at_once = Counter(task.dtype for task in self._active)
+        at_once = collections.Counter(task.dtype for task in self._active)
         return [
             task
             for task in self._waiting
@@ -164,23 +164,19 @@ class Runner:
         return client
 
     def _release(self, client: WorkerClient | None) -> None:
+        """End a worker; the last one, when nothing is left to do, first takes what comes after."""
         if client is None:
             return
-        if self._is_last(client):
-            for event in client.run([self._afterwards] if self._afterwards else []):
-                del event
-            with self._changed:
-                self._clients.discard(client)
-        client.close()
-
-    def _is_last(self, client: WorkerClient) -> bool:
-        """Whether nothing is left to do and this is the only worker; if not, it is one fewer."""
         with self._changed:
             left = self._stopped or self._waiting or self._active
-            if self._clients == {client} and not left:
-                return True
+            is_last = self._clients == {client} and not left
+            if not is_last:
+                self._clients.discard(client)
+        if is_last and self._afterwards is not None:
+            collections.deque(client.run([self._afterwards]), maxlen=0)
+        with self._changed:
             self._clients.discard(client)
-            return False
+        client.close()
 
     def _made(self, client: WorkerClient, task: Task) -> str | None:
         """Return why a task failed; what may pass is tried again."""

@@ -3,12 +3,12 @@
 Not Metropolised: the energy error of a step is kept so small that its bias is small too. blackjax's
 adaptation finds the step size for a given variance of that error, in every chain, and the chains'
 values are pooled. L comes from the autocorrelation of a few directions over all chains. A tuning
-counts only once the steps after it confirm it (`_Check`); until then it is continued, and if none
+counts only once the steps after it confirm it (`Check`); until then it is continued, and if none
 is confirmed the run has failed: an MCLMC tuned on its way to equilibrium looks well and is wrong.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import blackjax
 import equinox as eqx
@@ -25,6 +25,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.equilibrium import Check
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.types import Weights
 
@@ -35,12 +36,6 @@ _ROUNDS = 12
 _DIRECTIONS = 16
 _L_FACTOR = 0.4
 """L in units of the distance between independent points: blackjax's."""
-_ENERGY_EXCESS = 10.0
-"""Tolerated ratio of the energy error's variance to the desired one: bias stays under 1 %."""
-_MEDIAN = 0.455
-"""Median of a chi-square variable of one degree of freedom."""
-_R_HAT_MAX = 1.2
-_VIRIAL_MAX, _VIRIAL_NOISE = 0.1, 0.5
 
 
 class MclmcKernel(Kernel):
@@ -134,48 +129,10 @@ def _find_step(
     return states, step_size, length, jnp.mean(params.inverse_mass_matrix, axis=0)
 
 
-class _Check(NamedTuple):
-    """Series of (chain, step) after a tuning."""
-
-    potential: np.ndarray
-    virial: np.ndarray
-    energy_error: np.ndarray
-    finite: np.ndarray
-
-    def complaint(self, desired: float) -> str | None:
-        """Say what shows that the chains are not at equilibrium, or that steps are too large."""
-        if not self.finite.all():
-            return "steps that are not finite"
-        # Few steps up a wall carry most of the mean, and blackjax's step does not heed them.
-        error = float(np.median(self.energy_error)) / _MEDIAN
-        if error > _ENERGY_EXCESS * desired:
-            return f"an energy error variance a dimension of {error:.1e}, not {desired:.1e}"
-        r_hat, ess = map(float, _mixed(_halves(self.potential), _halves(self.virial)))
-        if not r_hat < _R_HAT_MAX:
-            return f"a split R-hat of the potential of {r_hat:.2f}"
-        mean, se = float(self.virial.mean()), float(self.virial.std()) / math.sqrt(max(ess, 1.0))
-        if not abs(mean - 1) < _VIRIAL_MAX + min(4 * se, _VIRIAL_NOISE):
-            return f"a virial of {mean:.2f}, not 1"
-        return None
-
-
-def _halves(series: np.ndarray) -> np.ndarray:
-    """Split every chain in two, centred: R-hat is sensitive to drift, and to rounding."""
-    half = series.shape[1] // 2
-    parts = np.concatenate([series[:, :half], series[:, half : 2 * half]])
-    return parts - parts.mean()
-
-
-@jax.jit
-def _mixed(potential: Array, virial: Array) -> tuple[Array, Array]:
-    """R-hat of one series and the effective size of another."""
-    return blackjax.rhat(potential), blackjax.ess(virial)
-
-
 @eqx.filter_jit
 def _watch(
     key: PRNGKeyArray, kernel: MclmcKernel, states: Any, n_steps: int
-) -> tuple[Any, Scalar, _Check]:
+) -> tuple[Any, Scalar, Check]:
     """Run on; return states, the steps between independent points, and the check's series."""
     d = kernel.posterior.w0.size
     dtype = kernel.posterior.w0.dtype
@@ -195,7 +152,7 @@ def _watch(
     states, (looks, seen) = jax.vmap(chain)(jr.split(key, n_chains), states)
     # Pooled over chains: (chain, step, direction).
     apart = n_chains * n_steps / blackjax.ess(looks)
-    return states, jnp.nanmean(apart), _Check(*seen)
+    return states, jnp.nanmean(apart), Check(*seen)
 
 
 def build(
@@ -273,7 +230,7 @@ def _tune(
     init_key, key = jr.split(key)
     states = _start(init_key, kernel, start)
     n_watch = spec.n_tune // 3
-    seen: list[_Check] = []
+    seen: list[Check] = []
     complaint = None
     while len(seen) < _ROUNDS:
         find_key, watch_key = jr.split(jr.fold_in(key, len(seen)))
@@ -283,10 +240,10 @@ def _tune(
         states, apart, check = _watch(watch_key, kernel, states, n_watch)
         length = _L_FACTOR * kernel.step_size * apart
         kernel = eqx.tree_at(lambda k: k.length, kernel, length)
-        seen.append(_Check(*map(np.asarray, check)))
+        seen.append(Check(*map(np.asarray, check)))
         later = seen[len(seen) // 2 :]
         joined = (np.concatenate(series, axis=1) for series in zip(*later, strict=True))
-        complaint = _Check(*joined).complaint(spec.desired_energy_var)
+        complaint = Check(*joined).complaint(spec.desired_energy_var)
         if complaint is None:
             break
     n_steps = len(seen) * spec.n_tune

@@ -1,0 +1,118 @@
+"""Every sampler's step alone: its protocol, its gradients, and the work it reports."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from tests.core import mixed
+from tests.core.test_samplers import MCMC, QUADRATICS, STOCHASTIC
+
+
+@pytest.mark.parametrize("name", MCMC)
+def test_protocol_in_both_precisions(name, dtype):
+    """States keep their shapes and dtype, positions come back, gradients are those of U."""
+    spec, kernel = built(name)
+    key, w = jr.key(1), jnp.linspace(-0.02, 0.03, mixed.D)
+    assert w.dtype == dtype
+
+    state = jax.eval_shape(kernel.init, key, w)
+    after, stats = jax.eval_shape(kernel.step, key, state)
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (state, after))
+    assert shapes[0] == shapes[1]
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((after, stats))} == {dtype}
+
+    @jax.jit
+    def once(key, w):
+        state = kernel.init(key, w)
+        keys = jr.split(key, 4000 if name in STOCHASTIC else 1)
+        gradients, cost = jax.vmap(lambda key: kernel.gradient(key, state))(keys)
+        exact = jax.grad(kernel.posterior.potential)(w)
+        return kernel.position(state), gradients, cost[0], exact
+
+    back, gradients, cost, exact = once(key, w)
+    exact = np.asarray(exact)
+    np.testing.assert_allclose(back, w, rtol=1e-4 if dtype == "float32" else 1e-10)
+    if name in STOCHASTIC:
+        assert float(cost) == spec["batch_size"] / mixed.N
+        error = np.std(gradients, axis=0) / math.sqrt(4000)
+        assert (error < 0.05 * np.abs(exact).max()).all()
+        assert (np.abs(np.mean(gradients, axis=0) - exact) < 5 * error).all()
+    else:
+        assert float(cost) == 0
+        np.testing.assert_allclose(gradients[0], exact, atol=1e-4 * np.abs(exact).max())
+
+
+def built(name):
+    """A kernel whose adaptation is as short as can be."""
+    from lambda_hat_core.config import samplers as config
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.samplers import (
+        adjusted_mclmc,
+        coordinates,
+        hmc,
+        mala,
+        mclmc,
+        nuts,
+        sghmc,
+        sgld,
+        sgnht,
+    )
+
+    posterior = mixed.posterior(QUADRATICS["condition 1e6"])
+    spectrum, _ = hessian_spectrum(jr.key(0), posterior)
+    space = coordinates.laplace(posterior, spectrum)
+    step = jnp.asarray(0.1, posterior.w0.dtype)
+    small = jnp.asarray(1e-5, posterior.w0.dtype)
+    spec = MCMC[name]
+    parts = (posterior, space, step)
+    kernels = {
+        "nuts": lambda: nuts.NutsKernel(*parts, 5),
+        "hmc": lambda: hmc.HmcKernel(*parts, 8),
+        "mala": lambda: mala.MalaKernel(*parts),
+        "adjusted_mclmc": lambda: adjusted_mclmc.AdjustedMclmcKernel(*parts, 10 * step),
+        "mclmc": lambda: mclmc.MclmcKernel(*parts, 10 * step, "isokinetic_velocity_verlet"),
+        "sghmc": lambda: sghmc.SghmcKernel(posterior, small, 0.1, 24, "threefry"),
+        "sgnht": lambda: sgnht.SgnhtKernel(posterior, small, 0.1, 24, "threefry"),
+    }
+    if spec["kind"] == "sgld":
+        kernel = sgld.SgldKernel(posterior, small, small, config.Sgld.model_validate(spec))
+        return spec, kernel
+    return spec, kernels[name]()
+
+
+@pytest.mark.parametrize(
+    ("name", "integrator"),
+    [
+        ("mclmc", "isokinetic_mclachlan"),
+        ("mclmc", "isokinetic_velocity_verlet"),
+        ("adjusted_mclmc", None),
+        ("hmc", None),
+        ("mala", None),
+        ("sghmc", None),
+    ],
+)
+def test_work_is_the_gradients_really_evaluated(name, integrator, x64, monkeypatch):
+    """Counted by the loss itself, against what the step reports."""
+    count = []
+    mean = mixed.Mixed.mean
+
+    def counted(self, w, batch):
+        jax.debug.callback(lambda: count.append(1))
+        return mean(self, w, batch)
+
+    spec, kernel = built(name)
+    if integrator:
+        kernel = type(kernel)(
+            kernel.posterior, kernel.coordinates, kernel.step_size, kernel.length, integrator
+        )
+    init = jax.jit(lambda key, w: kernel.init(key, w))
+    state = init(jr.key(0), kernel.posterior.w0 + 0.01)
+    monkeypatch.setattr(mixed.Mixed, "mean", counted)
+    _, stats = jax.jit(lambda key, state: kernel.step(key, state))(jr.key(1), state)
+    jax.effects_barrier()
+    per_gradient = spec.get("batch_size", mixed.N) / mixed.N
+    assert len(count) * per_gradient == pytest.approx(float(stats["work"]))
