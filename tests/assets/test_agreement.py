@@ -49,11 +49,11 @@ class InProcess:
 
 @pytest.fixture
 def done(site, numerics):
-    """An experiment of eight runs that the job has made; two of them have no number."""
+    """An experiment of four runs that the job has made; two of them have no number."""
     from lambda_hat_assets.compute import Compute
     from lambda_hat_assets.definitions import build
 
-    site.experiment(target_seeds=(0, 1), seeds=(1, 2, 13, 14))
+    site.experiment(seeds=(1, 2, 13, 14))
     project = site.project()
     backend = InProcess(project.store)
     compute = Compute(project, lambda dtype, card: backend)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from tests.core import mixed
 from tests.core.test_peer_mala import well
 
 NBETA = 1000 / math.log(1000)
@@ -253,15 +252,3 @@ def test_sgld_without_noise_is_gradient_descent(x64, monkeypatch):
 
     moved, expected = both(jr.key(0), np.array([1.0, -2.0]))
     np.testing.assert_allclose(moved, expected, atol=1e-12)
-
-
-def test_a_divergent_step_is_a_failure_that_names_the_draw():
-    from lambda_hat_core.analysis.estimate import estimate
-
-    fields = {"kind": "sgld", "n_draws": 1000, "n_burn": 100, "thin": 20, "batch_size": 24}
-    trace = mixed.run(mixed.quadratic(1.0), {"n_chains": 8, **fields, "step_size": 1000.0})
-    assert "the loss is not finite at draw" in trace.failure
-    found = estimate(trace)
-    assert found.verdict == "failed"
-    assert found.llc is None
-    assert trace.info["ledger"]["warnings"]

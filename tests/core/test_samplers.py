@@ -37,7 +37,11 @@ QUADRATICS = {
     "condition 1e6": mixed.quadratic(1e6, noise=0.02),
     "rank 4": mixed.quadratic(100.0, rank=4, noise=0.02),
 }
-OTHER = "condition 1 in the other precision"
+NETWORKS = {
+    "deep linear": mixed.deep_linear(),
+    "quadratic activation": mixed.quadratic_activation(),
+}
+OTHER = "in the other precision"
 
 _traces = {}
 
@@ -110,10 +114,29 @@ def test_minibatch_samplers_are_off_by_what_their_ledger_predicts(name):
     agrees(trace, trace.info["ledger"]["predicted"], bias=0.02, se_cap=0.015)
 
 
+@pytest.mark.parametrize("case", NETWORKS)
+def test_nuts_meets_the_coefficient_of_a_network(case):
+    agrees(traced("nuts", case, NETWORKS[case]), NETWORKS[case].oracle, bias=0.02, se_cap=0.015)
+
+
+@pytest.mark.parametrize("case", ["condition 1e6", "rank 4", "singular", *NETWORKS])
+def test_sgld_at_its_own_step_is_within_ten_percent(case, monkeypatch):
+    from lambda_hat_core.samplers import drive
+
+    found = {**QUADRATICS, **NETWORKS, "singular": mixed.singular()}[case]
+    chunks = 3 * drive.CHUNKS
+    n_draws = chunks * drive.chunk_length(MCMC["sgld"]["n_draws"])
+    monkeypatch.setattr(drive, "CHUNKS", chunks)
+    longer = {"n_chains": 8, **MCMC["sgld"], "n_draws": n_draws, "n_burn": 300}
+    with jax.enable_x64(in_float64("sgld")):
+        trace = mixed.run(found, longer)
+    agrees(trace, found.oracle, bias=0.10, se_cap=0.05)
+
+
 def test_nuts_and_sgld_are_as_right_in_the_other_precision():
-    """The samplers most used; that all keep to their dtype is tested below."""
-    case = QUADRATICS["condition 1"]
-    agrees(traced("nuts", OTHER, case), case.oracle, bias=0.0, se_cap=0.015)
+    """The samplers most used; that all keep to their dtype is tested with their steps."""
+    singular, case = mixed.singular(), QUADRATICS["condition 1"]
+    agrees(traced("nuts", OTHER, singular), singular.oracle, bias=0.0, se_cap=0.015)
     trace = traced("sgld", OTHER, case)
     agrees(trace, trace.info["ledger"]["predicted"], bias=0.02, se_cap=0.015)
 
@@ -130,6 +153,59 @@ def test_singular_and_asymmetric_target(name):
     case = mixed.singular()
     trace = traced(name, "singular", case)
     agrees(trace, case.oracle, bias=0.015 if name in UNADJUSTED else 0.0, se_cap=0.015)
+
+
+def test_the_certificate_is_one_for_nuts_and_grows_with_the_error_of_sgld():
+    """On a singular network; and the ledger foretells the error of a step not too hot."""
+    case = NETWORKS["deep linear"]
+    v_m = traced("nuts", "deep linear", case).virial_m.mean(axis=1)
+    assert v_m.std(ddof=1) / math.sqrt(8) < 0.017
+    assert abs(v_m.mean() - 1) < 0.05
+
+    sampler = {"n_chains": 8, **MCMC["sgld"]}
+    with jax.enable_x64(in_float64("sgld")):
+        auto = mixed.run(case, sampler)
+        step = auto.info["step_size"]
+        hotter = [mixed.run(case, {**sampler, "step_size": by * step}) for by in (2.7, 8.0)]
+    excess, certificate, foretold = [], [], []
+    for trace in (auto, *hotter):
+        excess.append(trace.llc.mean() / case.oracle - 1)
+        certificate.append(trace.virial_m.mean() - 1)
+        foretold.append(trace.info["ledger"]["error"]["relative"])
+    assert 0.4 < excess[2]
+    assert excess[0] < excess[1] < excess[2]
+    assert 0.5 * excess[1] < foretold[1] < 1.5 * excess[1]
+    assert 0.1 < certificate[2]
+    assert certificate[0] < certificate[1] < certificate[2]
+
+
+def test_sgld_that_leaves_a_steep_crossing_is_never_ok():
+    """Its step fits the curvature that the pilot met; along the ridges there is more."""
+    from lambda_hat_core.analysis.estimate import estimate
+    from lambda_hat_core.truth import quadrature
+
+    nbeta = 1000 / math.log(1000)
+    answer = quadrature.potential(lambda w: (w[:, 0] * w[:, 1]) ** 2, np.zeros(2), nbeta, 1.0)
+    case = mixed.Case(mixed.data(q=1.0), nbeta, 1.0, answer)
+    sampler = {"n_chains": 8, **MCMC["sgld"]}
+    with jax.enable_x64(in_float64("sgld")):
+        found = [estimate(mixed.run(case, sampler, seed=seed)) for seed in range(3)]
+    assert np.mean([one.llc for one in found if one.llc is not None]) > 1.1 * answer
+    assert "ok" not in {one.verdict for one in found}
+    assert any("the ledger predicts" in reason for one in found for reason in one.reasons)
+
+
+def test_a_divergent_step_is_a_failure_that_names_the_draw():
+    from lambda_hat_core.analysis.estimate import estimate
+
+    with jax.enable_x64(in_float64("sgld")):
+        sampler = {"n_chains": 8, **MCMC["sgld"], "step_size": 1000.0}
+        trace = mixed.run(mixed.quadratic(1.0), sampler)
+    assert "the loss is not finite at draw" in trace.failure
+    found = estimate(trace)
+    assert found.verdict == "failed"
+    assert found.llc is None
+    assert trace.info["ledger"]["warnings"]
 
 
 @pytest.mark.parametrize("name", MCMC)

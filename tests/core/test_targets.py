@@ -54,7 +54,7 @@ CERTAIN = {
     "deep linear, trained": (spec(deep(3), synthetic(noise=0.2), QUICK), 4.5, 1),
     "tanh at the truth": (spec(TANH, synthetic()), 9.5, 1),
     "relu at the truth": (spec(RELU, synthetic(), seed=3), 13.0, 1),
-    "tanh at a noisy truth": (spec(TANH, synthetic(n=2000, noise=0.05)), 9.5, 1),
+    "tanh at a noisy truth": (spec(TANH, synthetic(noise=0.02)), 9.5, 1),
     "squares": (spec(SQUARES, synthetic(), QUICK), 2.5, 1),
     "diagonal": (spec(DIAGONAL, synthetic()), 1.5, 3),
     "diagonal, trained": (spec(DIAGONAL, synthetic(noise=0.2), QUICK), 1.5, 1),

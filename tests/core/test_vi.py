@@ -46,19 +46,19 @@ def test_quadratic(x64, algo, condition):
     assert abs(found.llc - exact) < BIAS[algo] * exact
 
 
-@pytest.mark.parametrize("algo", ALGOS)
-def test_float32_agrees(regressions, algo):
+def test_float32_agrees(regressions):
+    """The family most used; that both keep to their dtype is tested beside their densities."""
     import jax
 
     from lambda_hat_core.analysis.estimate import estimate
 
     traces, exact = regressions
     with jax.enable_x64(False):
-        found = estimate(vicases.run(vicases.regression()[0], algo, dtype="float32"))
-    other = estimate(traces[algo])
+        found = estimate(vicases.run(vicases.regression()[0], "mfa", dtype="float32"))
+    other = estimate(traces["mfa"])
     assert found.llc_se < 0.01 * exact
     assert abs(found.llc - other.llc) < 4 * np.hypot(found.llc_se, other.llc_se)
-    assert abs(found.llc - exact) < BIAS[algo] * exact
+    assert abs(found.llc - exact) < BIAS["mfa"] * exact
 
 
 def test_same_seed_same_bits(x64, regressions):

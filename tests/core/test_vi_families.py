@@ -133,6 +133,18 @@ def test_lifted_density_is_that_of_its_draws(x64, flow_type):
     assert np.abs(inside @ v.T).max() < 1e-12
 
 
+@pytest.mark.parametrize("of", [mixture, lifted])
+def test_draws_and_densities_keep_to_float32(of):
+    import equinox as eqx
+
+    made = of(np.random.default_rng(7))
+    found = eqx.filter_eval_shape(
+        lambda f: (f.draw(jr.key(1), 3), f.draw_sticking(jr.key(1), 3), f.moment()[:2]),
+        made[2] if of is lifted else made,
+    )
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"float32"}
+
+
 def test_lifted_gradient_sticks_the_landing(x64):
     """It equals the gradient through w of log q with its parameters held fixed."""
     import equinox as eqx
