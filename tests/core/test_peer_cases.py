@@ -106,7 +106,7 @@ def test_normal_crossings(x64, powers, published):
 
     answer = quadrature.potential(potential, np.zeros(2), NBETA, 1.0)
     assert answer == pytest.approx(published, abs=1e-4)
-    mean, se, _ = sampled((0.0, 0.0), powers=powers, xy=XY, n_draws=2000)
+    mean, se, _ = sampled((0.0, 0.0), powers=powers, xy=XY, n_draws=1500)
     assert se < 0.05 * answer
     assert abs(mean - answer) < 4 * se
 
@@ -228,7 +228,7 @@ def test_reduced_rank_on_pure_noise(x64, inputs, hidden, outputs, llc, m):
     b = np.zeros((8, 8))
     a[:hidden, :inputs] = b[:outputs, :hidden] = 1.0
     data = jnp.asarray(a), jnp.asarray(b), jnp.asarray(float(outputs))
-    mean, se, _ = nuts(posterior(Product(), jnp.zeros(128), data, gamma=gamma), n_draws=1000)
+    mean, se, _ = nuts(posterior(Product(), jnp.zeros(128), data, gamma=gamma), n_draws=500)
     assert se < 0.02 * answer
     assert abs(mean - answer) < 4 * se
 
