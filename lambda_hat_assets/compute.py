@@ -122,8 +122,7 @@ class Compute:
             if missing:
                 orders.append(self._order(key, missing))
         if orders:
-            first = orders[0].run
-            backend = self.backend(context, first.dtype if first else "float64")
+            backend = self.backend(context, self._dtype(orders[0]))
             yield from backend.run(context, orders)
 
     def close(self) -> None:
@@ -147,6 +146,13 @@ class Compute:
         run = self._project.runs.get(key)
         target = self._project.targets[run.target if run else key]
         return Order(key, kinds, target, run)
+
+    def _dtype(self, order: Order) -> Dtype:
+        """Return a run's own; a gallery has none and takes a worker that is there."""
+        if order.run:
+            return order.run.dtype
+        running: list[Dtype] = [dtype for dtype, _ in self._open if "galleries" in order.kinds]
+        return running[0] if running else "float64"
 
     def backend(self, context: dg.AssetExecutionContext, dtype: Dtype) -> Backend:
         """Return the backend of a dtype, on the card with the changes of this run."""

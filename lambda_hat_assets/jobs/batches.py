@@ -83,7 +83,12 @@ def pace(card: Card, dtype: Dtype, share: str) -> Pace:
     tag = card.tag(dtype)
     if isinstance(tag, SlurmTag):
         return QueuePace(card.at_once(dtype), tag.batch)
-    return Pace(int(share.partition(_OF)[2]))
+    return Pace(share_count(share))
+
+
+def share_count(share: str) -> int:
+    """Return how many steps there are, from the name that `shares` gave to one."""
+    return int(share.partition(_OF)[2])
 
 
 def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
