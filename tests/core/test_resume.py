@@ -96,7 +96,7 @@ def test_killed_after_its_set_up_it_does_not_set_up_again(
     assert resumed.info == once.info and resumed.work == once.work
 
 
-def test_killed_fit_resumes_to_the_same_bits(tmp_path, x64):
+def test_killed_fit_resumes_to_the_same_bits(tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     class Fatal(DiskCheckpoint):

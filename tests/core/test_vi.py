@@ -1,4 +1,4 @@
-"""Variational runs against exact answers; one shape, so one compilation a family and precision."""
+"""Variational runs against exact answers, in float32 as by default; one compilation a family."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,8 @@ BIAS = {"mfa": 0.01, "flow": 0.05}
 @pytest.fixture(scope="module")
 def regressions():
     """One trace a family of the regression whose answer is known."""
-    import jax
-
-    with jax.enable_x64(True):
-        target, exact = vicases.regression()
-        return {algo: vicases.run(target, algo) for algo in ALGOS}, exact
+    target, exact = vicases.regression()
+    return {algo: vicases.run(target, algo) for algo in ALGOS}, exact
 
 
 @pytest.mark.parametrize("algo", ALGOS)
@@ -37,7 +34,7 @@ def test_linear_regression(regressions, algo):
 
 @pytest.mark.parametrize("algo", ALGOS)
 @pytest.mark.parametrize("condition", [1.0, 1e3, 1e6])
-def test_quadratic(x64, algo, condition):
+def test_quadratic(algo, condition):
     from lambda_hat_core.analysis.estimate import estimate
 
     target, exact = vicases.quadratic(condition)
@@ -46,22 +43,7 @@ def test_quadratic(x64, algo, condition):
     assert abs(found.llc - exact) < BIAS[algo] * exact
 
 
-def test_float32_agrees(regressions):
-    """The family most used; that both keep to their dtype is tested beside their densities."""
-    import jax
-
-    from lambda_hat_core.analysis.estimate import estimate
-
-    traces, exact = regressions
-    with jax.enable_x64(False):
-        found = estimate(vicases.run(vicases.regression()[0], "mfa", dtype="float32"))
-    other = estimate(traces["mfa"])
-    assert found.llc_se < 0.01 * exact
-    assert abs(found.llc - other.llc) < 4 * np.hypot(found.llc_se, other.llc_se)
-    assert abs(found.llc - exact) < BIAS["mfa"] * exact
-
-
-def test_same_seed_same_bits(x64, regressions):
+def test_same_seed_same_bits(regressions):
     target, _ = vicases.regression()
     again, other = vicases.run(target), vicases.run(target, seed=1)
     for name in ("loss", "dist2", "projections", "virial", "virial_m"):
@@ -83,11 +65,11 @@ def test_the_elbo_ends_at_the_log_evidence(regressions, algo):
     tail = trace.extras["elbo"][:, -50:]
     assert abs(tail.mean() - evidence) < 4 * tail.std() / np.sqrt(tail.size) + 0.03
     parts = trace.extras["energy"] + trace.extras["entropy"]
-    np.testing.assert_allclose(parts, trace.extras["elbo"], atol=1e-9)
+    np.testing.assert_allclose(parts, trace.extras["elbo"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("algo", ALGOS)
-def test_a_wrong_start_is_repaired(x64, algo, monkeypatch):
+def test_a_wrong_start_is_repaired(algo, monkeypatch):
     """From coordinates that are 1.5 times too wide the ascent comes back to the answer."""
     from lambda_hat_core.vi import whitening
 
@@ -114,7 +96,7 @@ def test_a_wrong_start_is_repaired(x64, algo, monkeypatch):
 
 @pytest.mark.parametrize("algo", ALGOS)
 @pytest.mark.parametrize("whitening", ["rmsprop", "adam"])
-def test_whitening_changes_coordinates_only(x64, algo, whitening):
+def test_whitening_changes_coordinates_only(algo, whitening):
     target, exact = vicases.quadratic(1e3)
     target = vicases.posterior(*target.data[:2], target.w0, 0, gamma=30.0)
     h = 1e3 ** (-np.arange(vicases.D) / (vicases.D - 1)) * float(target.nbeta)
@@ -126,17 +108,29 @@ def test_whitening_changes_coordinates_only(x64, algo, whitening):
 
 
 @pytest.mark.parametrize("algo", ALGOS)
-@pytest.mark.parametrize("case", [vicases.quartic, vicases.crossings])
-def test_a_wrong_family_is_flagged(x64, algo, case):
-    """Where Laplace is no guide: suspect, or right; importance weights are right where k-hat is."""
+def test_a_family_that_does_not_cover_the_posterior_is_suspect(algo):
+    """On crossings Laplace is no guide, and no Gaussian mixture follows the ridges."""
     from lambda_hat_core.analysis.estimate import estimate
 
-    target, exact = case()
+    target, exact = vicases.crossings()
+    found = estimate(vicases.run(target, algo))
+    assert found.llc > 1.2 * exact
+    assert found.verdict == "suspect" and found.khat > 0.7
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_a_family_that_is_a_little_off_is_suspect_or_within_its_share(algo):
+    """On a quartic; importance weights are right where k-hat is."""
+    from lambda_hat_core.analysis.estimate import estimate
+    from lambda_hat_core.analysis.verdict import FAMILY_SHARE
+
+    target, exact = vicases.quartic()
     trace = vicases.run(target, algo)
     found = estimate(trace)
-    assert found.verdict == "suspect" or found.llc_lo < exact < found.llc_hi, found
-    if found.khat < 0.7:
-        assert abs(trace.info["llc_importance"] - exact) < 0.05 * exact
+    within = abs(found.llc - exact) < FAMILY_SHARE * exact + 4 * found.llc_se
+    assert found.verdict == "suspect" or (within and found.llc_se < 0.03 * exact), found
+    assert found.khat < 0.7
+    assert abs(trace.info["llc_importance"] - exact) < 0.05 * exact
 
 
 def test_work_counts_everything(regressions):
@@ -157,7 +151,7 @@ def test_work_counts_everything(regressions):
     assert (np.diff(trace.seconds) > 0).all()
 
 
-def test_a_fit_that_blows_up_is_a_result(x64):
+def test_a_fit_that_blows_up_is_a_result():
     from lambda_hat_core.analysis.estimate import estimate
 
     trace = vicases.run(vicases.regression()[0], lr=1e6)
@@ -167,7 +161,7 @@ def test_a_fit_that_blows_up_is_a_result(x64):
     assert found.llc is None
 
 
-def test_impossible_sizes_are_refused(x64):
+def test_impossible_sizes_are_refused():
     target, _ = vicases.regression()
     with pytest.raises(ValueError, match=r"vi.batch_size is 4000, but the target has n = 2000"):
         vicases.run(target, batch_size=4000)

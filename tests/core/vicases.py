@@ -88,8 +88,10 @@ def crossings():
     return posterior(_axes(np.arange(0, D, 2)), np.zeros(N), np.zeros(D), 2), exact
 
 
-def run(target, algo="mfa", *, seed=0, dtype="float64", checkpoint=None, **fields):
+def run(target, algo="mfa", *, seed=0, checkpoint=None, **fields):
     """Trace of a small run."""
+    import jax
+
     from lambda_hat_core.config.posterior import PosteriorSpec
     from lambda_hat_core.config.samplers import Vi
     from lambda_hat_core.config.spec import RunSpec
@@ -103,7 +105,7 @@ def run(target, algo="mfa", *, seed=0, dtype="float64", checkpoint=None, **field
             sampler=spec,
             posterior=PosteriorSpec(),
             seed=seed,
-            dtype=dtype,
+            dtype="float64" if jax.config.jax_enable_x64 else "float32",
         ),
         checkpoint=checkpoint,
     )
