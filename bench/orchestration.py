@@ -38,8 +38,8 @@ COMMANDS = {
 }
 BARS = {1: 1.0, 20: 0.5, 200: 0.3}
 """CPU seconds a run beyond the numerics, by number of runs."""
-ROUNDS = 5
-"""Of a single run; every figure is the median, and differences are taken within a round."""
+ROUNDS = {1: 5, 20: 3}
+"""By number of runs, else one; every figure is the median, differences are taken within a round."""
 AGAIN = 15.0
 """Wall seconds of the job when nothing is left to do."""
 TO_RECORD = 15.0
@@ -120,13 +120,13 @@ class Site:
 
 
 def local(count: int) -> Iterator[Row]:
-    """Measure the local card; a single run several times, for its cost is that of a few starts."""
+    """Measure the local card; few runs several times, for what they cost is a few starts."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), count)
         site.bare("warm")
         cpu: dict[str, list[float]] = {name: [] for name in ("bare", *COMMANDS)}
         wall: dict[str, list[float]] = {name: [] for name in cpu}
-        for number in range(ROUNDS if count == 1 else 1):
+        for number in range(ROUNDS.get(count, 1)):
             for name in cpu:
                 make = site.bare if name == "bare" else partial(site.run, name)
                 for figures, value in zip((cpu, wall), make(f"{name} {number}"), strict=True):
