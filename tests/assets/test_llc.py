@@ -35,6 +35,31 @@ def test_every_partition_is_a_run_of_its_own_and_is_made_once(site, built):
     assert site.calls() == before
 
 
+def steps(result):
+    return [event.step_key for event in result.all_events if event.is_step_success]
+
+
+def test_one_warm_worker_goes_from_targets_to_runs_to_the_gallery(site, built):
+    """Where it is enough; a dtype of its own needs a step of its own."""
+    site.experiment(name="one", seeds=(1, 2))
+    site.experiment(name="two", samplers=("nuts", "sgld"), seeds=(3,))
+    repository = built(site.project(LAMBDA_HAT_EXPERIMENT="one"))
+    result = llc(site, repository)
+    assert steps(result) == ["plan", "targets_float64[1_of_1]", "fan_out", "report"]
+    (gallery,) = site.instance.get_run_records(dg.RunsFilter(job_name="gallery"))
+    logged = site.instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_START)
+    (report,) = (entry for entry in logged if entry.step_key == "report")
+    assert gallery.end_time < report.timestamp, "drawn before the last step begins"
+    found = steps(llc(site, repository, experiment="two"))
+    assert sorted(found) == [
+        "fan_out",
+        "plan",
+        "report",
+        "sample_float32[1_of_1]",
+        "sample_float64[1_of_1]",
+    ]
+
+
 def test_each_dtype_has_a_process_of_its_own(site, built):
     site.experiment(samplers=("nuts", "sgld"))
     llc(site, built(site.project()))
