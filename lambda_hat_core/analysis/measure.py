@@ -4,6 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from lambda_hat_core.analysis.diagnostics import (
     Mean,
@@ -43,8 +44,8 @@ class Estimate(NamedTuple):
         v_m_se: its standard error.
         bfmi: lowest fraction of missing information of a chain, where there is an energy.
         khat: largest Pareto k-hat over the restarts of a variational fit.
-        family_bias: by how much the mean over a fitted family's draws exceeds the mean over the
-            same draws weighted by p/q.
+        family_bias: by how much the estimate of a fitted family exceeds the mean over its draws
+            weighted by p/q.
         family_bias_se: its standard error, over restarts.
         acceptance: mean acceptance rate.
         n_divergent: divergent kernel steps among the draws kept.
@@ -138,9 +139,15 @@ def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
     the plain mean of its draws.
     """
     if n_draws is None and trace.iid and "restart_loss" in trace.extras:
-        means = trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
-        return restart_mean(means, trace.nbeta * trace.extras["restart_loss_se"])
+        return restart_mean(_restart_means(trace), trace.nbeta * trace.extras["restart_loss_se"])
     return _mean(trace, trace.llc[:, :n_draws])
+
+
+def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
+    """Return each restart's mean, from its control variate where there is one."""
+    if "restart_loss" in trace.extras:
+        return trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
+    return trace.llc.mean(axis=1)
 
 
 def measure(trace: Trace) -> Estimate:
@@ -202,7 +209,7 @@ def _family_bias(trace: Trace) -> Mean:
     weighted = trace.extras.get("llc_importance")
     if weighted is None:
         return _UNKNOWN
-    excess = trace.llc.mean(axis=1) - weighted
+    excess = _restart_means(trace) - weighted
     se = float(excess.std(ddof=1)) / math.sqrt(excess.size) if excess.size > 1 else None
     return Mean(float(excess.mean()), se, None)
 

@@ -43,10 +43,10 @@ OFF_CENTRE_SHARE = 0.5
 """Share of the estimate at which that bias leaves nothing to interpret."""
 
 FAMILY_SHARE = 0.05
-"""Share of the estimate that a family may be off by, as its own importance weights see it."""
+"""Share of the estimate that a family may be off by, as its own importance weights see it.
 
-FAMILY_SES = 2.0
-"""Standard errors by which that must differ from 0 before it is evidence."""
+Their noise is no excuse: weights too noisy to say that it is less have not said so.
+"""
 
 KHAT_MAX = 0.7
 """Vehtari et al. 2024 (arXiv:1507.02646): above it importance ratios have no usable mean."""
@@ -152,11 +152,11 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
     bias, llc = estimate.family_bias, estimate.llc
     if bias is None or llc is None:
         return
-    limit = max(FAMILY_SHARE * abs(llc), FAMILY_SES * (estimate.family_bias_se or 0.0))
+    limit = FAMILY_SHARE * abs(llc)
     if abs(bias) > limit:
         text = (
             f"the fitted family is biased: weighting its draws by p/q moves the estimate by "
-            f"{-bias:+.3g}, more than {limit:.3g}"
+            f"{plus_minus(-bias, estimate.family_bias_se)}, more than {limit:.3g}"
         )
         yield Finding("converged", "suspect", bias, limit, text)
 

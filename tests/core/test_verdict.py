@@ -53,7 +53,12 @@ REASONS = {
     "ledger at the limit": ({"ledger_error": -0.1}, {}, "ok", ""),
     "khat": ({"khat": 0.71, "iid": True, "r_hat": None}, {}, "suspect", "k-hat is 0.71"),
     "family bias": ({"family_bias": 0.26, "family_bias_se": 0.1}, {}, "suspect", "by -0.26"),
-    "family bias, noisy": ({"family_bias": 0.26, "family_bias_se": 0.14}, {}, "ok", ""),
+    "family bias, noisy": (
+        {"family_bias": 0.26, "family_bias_se": 0.3},
+        {},
+        "suspect",
+        "-0.26 ± 0.3",
+    ),
     "family bias within 5 %": ({"family_bias": 0.24, "family_bias_se": 0.01}, {}, "ok", ""),
     "khat at the limit": ({"khat": 0.7, "iid": True, "r_hat": None}, {}, "ok", ""),
     "below w*": ({"llc_min": -0.061, "llc_rounding": 0.01}, {}, "suspect", "below w*"),
