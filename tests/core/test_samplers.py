@@ -124,10 +124,7 @@ def test_sgld_at_its_own_step_is_within_ten_percent(case, monkeypatch):
     from lambda_hat_core.samplers import drive
 
     found = {**QUADRATICS, **NETWORKS, "singular": mixed.singular()}[case]
-    chunks = 3 * drive.CHUNKS
-    n_draws = chunks * drive.chunk_length(MCMC["sgld"]["n_draws"])
-    monkeypatch.setattr(drive, "CHUNKS", chunks)
-    longer = {"n_chains": 8, **MCMC["sgld"], "n_draws": n_draws, "n_burn": 300}
+    longer = {**begun("sgld", 3 * drive.CHUNKS, monkeypatch), "n_burn": 300}
     with jax.enable_x64(in_float64("sgld")):
         trace = mixed.run(found, longer)
     agrees(trace, found.oracle, bias=0.10, se_cap=0.05)
@@ -238,7 +235,7 @@ def test_what_a_trace_holds(name):
 
 
 def begun(name, chunks, monkeypatch):
-    """The sampler of the table, stopped after some of its chunks: the same compiled program."""
+    """The sampler of the table with another number of chunks: the same compiled program."""
     from lambda_hat_core.samplers import drive
 
     n_draws = chunks * drive.chunk_length(MCMC[name]["n_draws"])
