@@ -151,8 +151,9 @@ class Compute:
         """Return a run's own; a gallery has none and takes a worker that is there."""
         if order.run:
             return order.run.dtype
-        running: list[Dtype] = [dtype for dtype, _ in self._open if "galleries" in order.kinds]
-        return running[0] if running else "float64"
+        if "galleries" in order.kinds and self._open:
+            return next(iter(self._open))[0]
+        return "float64"
 
     def backend(self, context: dg.AssetExecutionContext, dtype: Dtype) -> Backend:
         """Return the backend of a dtype, on the card with the changes of this run."""

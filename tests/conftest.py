@@ -23,7 +23,6 @@ LONG = (
     "peer_cases",
     "vi",
     "targets",
-    "certificate",
     "slurm",
     "llc",
     "command",

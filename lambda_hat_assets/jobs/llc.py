@@ -17,7 +17,7 @@ from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import shares, stretches
 from lambda_hat_assets.jobs.cards import card_of, prepare
 from lambda_hat_assets.jobs.executor import executor
-from lambda_hat_assets.jobs.partitions import GALLERIES_JOB, RESULTS_JOB, materialise
+from lambda_hat_assets.jobs.partitions import RESULTS_JOB, materialise
 from lambda_hat_assets.jobs.take import Makers
 from lambda_hat_assets.partitions import Family
 from lambda_hat_assets.pools import executor_pid, own, reap, set_limits
@@ -103,8 +103,7 @@ def llc_job(
         Claims(context.run_id).forget()
         chosen = project.plan(experiment)
         reporting.note_blocked(store, chosen)
-        drawn = makers.is_drawn(context, experiment)
-        drawn = drawn or materialise(context, job(GALLERIES_JOB), [experiment])
+        drawn = makers.draw(context, experiment)
         materialise(context, job(RESULTS_JOB))
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):

@@ -70,7 +70,7 @@ class Makers:
             with reaping(context.instance):
                 self._work_off(context, "float64", shared, TARGETS_JOB)
                 made = self._go_on(context, experiment)
-                self._draw(context, experiment)
+                self._draw_if_last(context, experiment)
             return made
 
         return take
@@ -83,16 +83,22 @@ class Makers:
             """Make the runs that nobody else has taken; one that fails does so in its own run."""
             with reaping(context.instance):
                 made = self._work_off(context, dtype, shared)
-                self._draw(context, experiment)
+                self._draw_if_last(context, experiment)
             return made
 
         return take
 
-    def is_drawn(self, context: dg.OpExecutionContext, experiment: str) -> bool:
-        """Whether an experiment's gallery shows its runs as they are, and Dagster knows it."""
+    def draw(self, context: dg.OpExecutionContext, experiment: str) -> bool:
+        """Draw an experiment's gallery unless it shows its runs as they are and Dagster knows it.
+
+        Returns:
+            Whether it is there.
+        """
         known = context.instance.get_materialized_partitions(GALLERIES_KEY)
         gallery = gallery_of(self._project.plan(experiment))
-        return experiment in known and is_current(self._project.store, gallery)
+        if experiment in known and is_current(self._project.store, gallery):
+            return True
+        return materialise(context, self._job(GALLERIES_JOB), [experiment])
 
     def _work_off(
         self,
@@ -134,15 +140,14 @@ class Makers:
             return 0
         return self._work_off(context, "float64", runs)
 
-    def _draw(self, context: dg.OpExecutionContext, experiment: str) -> None:
+    def _draw_if_last(self, context: dg.OpExecutionContext, experiment: str) -> None:
         """Draw the gallery if this step made the last run of it: the worker is warm."""
         runs, store = self._project.plan(experiment).runs, self._project.store
         if not all(store.is_complete("analyses", run) for run in runs):
             return
         claims = Claims(context.run_id)
         for _ in claims.take([[GALLERIES_JOB]], lambda left: left, lambda key: False):
-            if not self.is_drawn(context, experiment):
-                materialise(context, self._job(GALLERIES_JOB), [experiment])
+            self.draw(context, experiment)
 
 
 def _op(what: str, dtype: Dtype) -> Callable[[Callable[..., int]], dg.OpDefinition]:
