@@ -1,6 +1,7 @@
 """Imported once in the process from which steps are forked: what each would else import itself.
 
-Nothing here may start JAX, open a database, a socket or a thread: children would inherit it.
+Nothing here may start JAX, open a database, a socket or a thread: children would inherit it. The
+threads of OpenBLAS and jemalloc, which numpy and pyarrow bring, are these libraries' own care.
 """
 
 import importlib
@@ -19,6 +20,9 @@ _MODULES = (
     "dagster._core.storage.runs.sqlite.sqlite_run_storage",
     "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
     "dagster._core.storage.sqlite_storage",
+    "duckdb",
+    "pandas",  # which pyarrow imports as soon as it makes an array
+    "pyarrow.parquet",
     "rich.logging",
     "sqlalchemy",
     "structlog",

@@ -2,8 +2,7 @@
 
 Two processes that make Dagster's databases at the same moment both write the schema's version, and
 nothing opens them again; a process that is killed while it makes them leaves tables of no version.
-And Dagster makes an engine for every event, with every statement compiled anew: half of what it
-costs to record a run. dagster.yaml names this class instead of the plain one.
+dagster.yaml names this class instead of the plain one.
 """
 
 import fcntl
@@ -11,18 +10,18 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
-from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.engine import Connection
+
+from lambda_hat_assets.event_log import Engines, Events
 
 _IS_DEV, _MODULE = "DAGSTER_IS_DEV_CLI", "DAGSTER_MODULE_NAME"
 
@@ -30,50 +29,35 @@ _LAST = "history"
 """The folder of databases that is put in place after the others."""
 
 
-_ENGINES = 64
-"""Databases, one a Dagster run, whose engine a process keeps; a run's step writes to three."""
-
-
-@lru_cache(maxsize=_ENGINES)
-def _engine(url: str) -> Engine:
-    """Return an engine that holds no connection, so that threads may share it."""
-    return create_engine(
-        url, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-    )
-
-
-class Events(SqliteEventLogStorage):
-    """The event log, which keeps its engines and with them its compiled statements."""
-
-    @contextmanager
-    def _connect(self, shard: str) -> Iterator[Connection]:
-        with self._db_lock:
-            engine = _engine(self.conn_string_for_shard(shard))
-            if shard not in self._initialized_dbs:
-                self._initdb(engine)
-                self._initialized_dbs.add(shard)
-            with engine.connect() as connection, connection.begin():
-                yield connection
-
-
 class Runs(SqliteRunStorage):
-    """The table of runs, with an engine that is kept as well."""
+    """The table of runs, whose connection stays open as well."""
+
+    def __init__(self, conn_string: str):
+        super().__init__(conn_string)
+        self._engines = Engines()
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """Open one transaction."""
-        with _engine(self._conn_string).connect() as connection, connection.begin():
+        with self._engines.connect(self._conn_string) as connection:
             yield connection
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        self._engines.close()
 
 
 class History(DagsterSqliteStorage):
     """Runs, events and schedules under one folder."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None):
-        super().__init__(base_dir, inst_data)
-        folder = Path(base_dir, _LAST)
-        self._run_storage = Runs(create_db_conn_string(str(folder), "runs"))
-        self._event_log_storage = Events(str(folder / "runs"))
+        DagsterStorage.__init__(self)  # without the three questions to Alembic
+        self.base_dir, self._inst_data = base_dir, inst_data
+        self._run_storage = Runs(create_db_conn_string(f"{base_dir}/{_LAST}", "runs"))
+        self._event_log_storage = Events(f"{base_dir}/{_LAST}/runs")
+        self._schedule_storage = SqliteScheduleStorage(
+            create_db_conn_string(f"{base_dir}/schedules", "schedules")
+        )
 
     @classmethod
     def from_config_value(

@@ -145,6 +145,6 @@ def picture(path: Path) -> dg.MetadataValue:
         size = (round(scale * width), round(scale * height))
         small = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
     content = io.BytesIO()
-    small.save(content, "WEBP", quality=_INLINE_QUALITY, method=2)
+    small.save(content, "WEBP", quality=_INLINE_QUALITY, method=0)
     code = base64.b64encode(content.getvalue()).decode()
     return dg.MetadataValue.md(f"![{path.stem}](data:image/webp;base64,{code})")

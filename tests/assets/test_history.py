@@ -66,26 +66,3 @@ def test_who_is_killed_while_making_it_leaves_nothing_that_cannot_be_opened(
         assert not (tmp_path / ".dagster_home" / ".fresh").exists()
         instance.event_log_storage.set_concurrency_slots("pool", 1)
         assert [pool.name for pool in instance.event_log_storage.get_pool_limits()] == ["pool"]
-
-
-def test_an_engine_is_made_once_a_database_and_not_once_an_event(tmp_path, monkeypatch):
-    from lambda_hat_assets import history
-
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    made = []
-    create = history.create_engine
-
-    def counted(url, **options):
-        made.append(url)
-        return create(url, **options)
-
-    with dg.DagsterInstance.from_config(str(tmp_path), "dagster.yaml") as instance:
-        monkeypatch.setattr(history, "create_engine", counted)
-        for number in range(5):
-            event = dg.AssetMaterialization("made", metadata={"number": number})
-            instance.report_runless_asset_event(event)
-        assert instance.get_runs() == []
-        last = instance.get_latest_materialization_event(dg.AssetKey("made"))
-    assert last.asset_materialization.metadata["number"].value == 4
-    assert 0 < len(made) == len(set(made)) <= 3
