@@ -11,9 +11,11 @@ _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Half of a first run is compilation. The product compiles at XLA's own level, with other last bits.
+# Half of a first run is compilation, which most tests are better off with little of. The product
+# compiles at XLA's own level, with other last bits.
 FLAGS = "--xla_cpu_parallel_codegen_split_count=1 --xla_backend_optimization_level=1"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -28,6 +30,15 @@ LONG = (
     "command",
 )
 """Files of tests that take longest: begun first, so that no process is left with one at the end."""
+
+
+SAMPLING = ("samplers", "peer_cases", "resume")
+"""Files of tests that sample for longer than the first level of optimisation takes to compile."""
+
+
+def pytest_runtest_setup(item):
+    worth_it = item.path.name in {f"test_{name}.py" for name in SAMPLING}
+    jax.config.update("jax_disable_most_optimizations", not worth_it)
 
 
 def pytest_collection_modifyitems(items):

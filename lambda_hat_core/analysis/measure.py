@@ -29,7 +29,8 @@ class Estimate(NamedTuple):
     Attributes:
         llc: mean of nbeta (L_n(w) - L_n(w*)) over all draws kept.
         llc_se: its standard error (`mcmc_mean`; for independent draws `iid_mean`).
-        llc_lo: lower end of the central 90 % interval.
+        llc_lo: lower end of the central 90 % interval, which reaches further on the side to which
+            weighting a fitted family by p/q moves the estimate, by as much.
         llc_hi: upper end.
         ess_bulk: effective draws of the loss, all chains together; of independent draws, all.
         ess_tail: the same for the loss's 5 % and 95 % quantiles.
@@ -160,6 +161,7 @@ def measure(trace: Trace) -> Estimate:
         _mean(trace, series) if complete and series is not None else _UNKNOWN
         for series in (trace.virial, trace.virial_m)
     )
+    lo, hi = _interval(llc, bias)
     n_chains, n_draws = trace.loss.shape
     work, wall = trace.work_fge, float(trace.seconds_total)
     variance = None if llc.se is None else llc.se**2
@@ -167,8 +169,8 @@ def measure(trace: Trace) -> Estimate:
     return Estimate(
         llc=number(llc.mean),
         llc_se=number(llc.se),
-        llc_lo=number(llc.mean - llc.half_width) if llc.half_width is not None else None,
-        llc_hi=number(llc.mean + llc.half_width) if llc.half_width is not None else None,
+        llc_lo=lo,
+        llc_hi=hi,
         **mixed._asdict(),
         family_bias=number(bias.mean),
         family_bias_se=number(bias.se),
@@ -212,6 +214,14 @@ def _family_bias(trace: Trace) -> Mean:
     excess = _restart_means(trace) - weighted
     se = float(excess.std(ddof=1)) / math.sqrt(excess.size) if excess.size > 1 else None
     return Mean(float(excess.mean()), se, None)
+
+
+def _interval(llc: Mean, bias: Mean) -> tuple[float | None, float | None]:
+    if llc.half_width is None:
+        return None, None
+    moved = -bias.mean if math.isfinite(bias.mean) else 0.0
+    lo, hi = llc.mean - llc.half_width, llc.mean + llc.half_width
+    return number(lo + min(moved, 0.0)), number(hi + max(moved, 0.0))
 
 
 def _mean(trace: Trace, series: Series) -> Mean:

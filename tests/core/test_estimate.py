@@ -187,6 +187,18 @@ def test_control_variates_replace_the_mean_of_the_draws():
     assert estimate.llc_se == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("moved", [0.3, -0.3])
+def test_the_interval_reaches_where_weighted_draws_tell_another_estimate(moved):
+    trace = traces.trace(iid=True)
+    plain = measured(trace)
+    weighted = trace.llc.mean(axis=1) + moved
+    estimate = measured(trace._replace(extras={"llc_importance": weighted}))
+    assert (estimate.llc, estimate.llc_se) == (plain.llc, plain.llc_se)
+    assert estimate.family_bias == pytest.approx(-moved)
+    assert estimate.llc_hi == pytest.approx(plain.llc_hi + max(moved, 0))
+    assert estimate.llc_lo == pytest.approx(plain.llc_lo + min(moved, 0))
+
+
 def test_coverage_over_restarts():
     from lambda_hat_core.analysis.diagnostics import iid_mean
 

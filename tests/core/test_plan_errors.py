@@ -230,7 +230,7 @@ def test_a_mistake_is_one_line_that_names_it(name: str, tmp_path: Path):
 
 
 def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path):
-    file = tmp_path / "forerunner.yaml"
+    file = tmp_path / "older.yaml"
     file.write_text(
         """
         experiment: smoke
@@ -270,7 +270,7 @@ def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path):
     }
     assert len(caught.value.lines) == len(ways_out)
     for line, (key, way_out) in zip(caught.value.lines, ways_out.items(), strict=True):
-        assert f"forerunner.yaml: {key} is " in line
+        assert f"older.yaml: {key} is " in line
         assert way_out in line.rpartition(";")[2]
 
 

@@ -131,14 +131,14 @@ def test_a_family_that_does_not_cover_the_posterior_is_suspect(algo):
 
 
 @pytest.mark.parametrize("algo", ALGOS)
-def test_a_family_that_is_a_little_off_is_suspect_or_right(algo):
+def test_the_interval_of_a_family_that_is_a_little_off_reaches_the_answer(algo):
     """On a quartic; importance weights are right where k-hat is."""
     from lambda_hat_core.analysis.estimate import estimate
 
     target, exact = vicases.quartic()
     trace = vicases.run(target, algo)
     found = estimate(trace)
-    assert found.verdict == "suspect" or found.llc_lo < exact < found.llc_hi, found
+    assert found.llc_lo < exact < found.llc_hi, found
     assert found.khat < 0.7
     assert abs(trace.info["llc_importance"] - exact) < 0.05 * exact
 

@@ -1,0 +1,17 @@
+"""Experiments of a line or two, for tests of plans."""
+
+from pathlib import Path
+
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.plan.plan import Plan
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def only(plan: Plan) -> tuple[TargetSpec, RunSpec]:
+    [target], [run] = plan.targets.values(), plan.runs.values()
+    return target, run
+
+
+def one(target: str, sampler: str = "{name: nuts}", rest: str = "") -> str:
+    return f"targets: [{target}]\nsamplers: [{sampler}]\n{rest}"

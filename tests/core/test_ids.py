@@ -1,0 +1,88 @@
+"""What means the same has one id, and ids stay what they are."""
+
+import hashlib
+
+import pytest
+import rfc8785
+
+from lambda_hat_core.config.base import canonical_json
+from lambda_hat_core.config.data import NoData, Synthetic, Teacher
+from lambda_hat_core.config.model import Custom, Mlp
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import Nuts
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from tests.core.plans import one, only
+
+
+def test_ids_are_what_they_were():
+    target = TargetSpec(
+        model=Mlp(in_dim=4, out_dim=1, widths=(4, 4), hidden=4),
+        data=Synthetic(n_data=500),
+        teacher=Teacher(depth=2, widths=(4, 4), activation="relu"),
+        seed=7,
+    )
+    assert target.id == "tgt_6ecb1f1ff988"
+    run = RunSpec(
+        target=target.id,
+        sampler=Nuts(n_draws=500),
+        posterior=PosteriorSpec(loss="mse", gamma=10),
+        seed=1,
+        dtype="float64",
+    )
+    assert run.id == "run_nuts_df9676d0187e"
+
+
+def test_ids_are_hashes_of_rfc_8785():
+    target = TargetSpec(
+        model=Custom(factory="a:b", kwargs={"é": [1, 2.5, None], "a": {"b": 1e-7}}), data=NoData()
+    )
+    plain = rfc8785.dumps(target.model_dump(mode="json"))
+    assert canonical_json(target) == plain
+    assert target.id == f"tgt_{hashlib.sha256(plain).hexdigest()[:12]}"
+    as_float = TargetSpec(
+        model=Custom(factory="a:b", kwargs={"é": [1.0, 2.5, None], "a": {"b": 1e-7}}), data=NoData()
+    )
+    assert as_float.id == target.id
+    assert Nuts(n_draws=700) == Nuts()
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (
+            "{model: {hidden: 8}}",
+            "{model: {widths: [8, 8]}, data: {kind: synthetic}, teacher: _null}",
+        ),
+        ("{model: small}", "{model: {target_params: 50}}"),
+        ("{model: small}", "{model: base, overrides: {model: {depth: 2, in_dim: 4, hidden: 4}}}"),
+        ("{model: small}", "{model: small, teacher: {hidden: 4}, training: {loss: gaussian}}"),
+        ("{model: small}", "{model: small, teacher: {depth: 2}, training: {lr: 1e-3}}"),
+        ("{model: small, data: medium}", "{model: small, data: {n_data: 1000.0}}"),
+        (
+            "{model: small, data: digits}",
+            "{model: {target_params: 50, in_dim: 64}, data: {kind: digits}}",
+        ),
+        (
+            "{model: {kind: normal_crossing, powers: [1, 2]}}",
+            "{model: {kind: normal_crossing, powers: [1, 2], point: [0, 0]}, data: {n_data: 1000}}",
+        ),
+    ],
+)
+def test_what_means_the_same_has_one_id(plan_of, left: str, right: str):
+    assert only(plan_of(one(left)))[1].id == only(plan_of(one(right)))[1].id
+
+
+def test_posterior_keys_without_effect_are_not_hashed(plan_of):
+    entry = "{model: small}"
+    by_radius = only(plan_of(one(entry, rest="posterior: {gamma: 7, prior_radius: 2}")))[1]
+    assert by_radius.id == only(plan_of(one(entry, rest="posterior: {prior_radius: 2}")))[1].id
+    assert by_radius.posterior.resolved_gamma(8) == 2
+    by_nbeta = only(plan_of(one(entry, rest="posterior: {nbeta: 50, beta0: 3}")))[1]
+    assert by_nbeta.id == only(plan_of(one(entry, rest="posterior: {nbeta: 50}")))[1].id
+
+
+def test_the_same_run_written_twice_is_one_run(plan_of):
+    plan = plan_of(
+        one("{model: small}, {model: {target_params: 50}}", "{name: nuts}, {name: nuts}")
+    )
+    assert (len(plan.targets), len(plan.runs)) == (1, 1)
