@@ -3,8 +3,8 @@
 The same runs of one shape go through `dagster job execute -j llc`, through `lambda-hat run`, and
 through one bare worker, each from an empty store. The difference of their CPU seconds, children
 included, is what planning, Dagster and further workers cost. Then the job once more, which has
-nothing left to do. Compilations are cached before, so that nobody pays for them. `--cards slurm`
-needs a SLURM: tests/slurm/with.sh starts one.
+nothing left to do, and beside them an empty job of Dagster's own. Compilations are cached before,
+so that nobody pays for them. `--cards slurm` needs a SLURM: tests/slurm/with.sh starts one.
 """
 
 import argparse
@@ -42,6 +42,16 @@ ROUNDS = {1: 5, 20: 3}
 """By number of runs, else one; every figure is the median, differences are taken within a round."""
 AGAIN = 15.0
 """Wall seconds of the job when nothing is left to do."""
+EMPTY = """
+import dagster as dg
+
+@dg.op
+def nothing(): pass
+
+@dg.job
+def empty(): nothing()
+"""
+"""What Dagster itself costs, with everything at its defaults."""
 TO_RECORD = 15.0
 """Wall seconds from the submission of a SLURM job to the record of its run."""
 
@@ -142,6 +152,15 @@ def local(count: int) -> Iterator[Row]:
         yield Row("local", "job", count, "wall s with nothing left to do", again[1], AGAIN)
 
 
+def empty() -> Row:
+    """Measure a Dagster job that does nothing: the least that one of its jobs can cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "empty.py").write_text(EMPTY)
+        words = [COMMANDS["job"][0], "job", "execute", "-f", "empty.py", "-j", "empty"]
+        cpu = [spent(words, Path(folder), {"DAGSTER_HOME": folder})[0] for _ in range(3)]
+        return Row("local", "job", 0, "CPU s of an empty Dagster job", median(cpu))
+
+
 def slurm(count: int) -> Iterator[Row]:
     """Measure the card slurm-test: from the submission of the runs' job to its last record."""
     with tempfile.TemporaryDirectory() as folder:
@@ -222,7 +241,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     options = parser.parse_args()
     adopt_orphans()
-    rows = []
+    rows = [empty()]
+    print(rows[0], flush=True)
     for card in options.cards:
         for count in options.counts:
             for row in CARDS[card](count):
