@@ -68,6 +68,11 @@ class Claims:
             yield True
             file.write("done")
 
+    def is_finished(self, key: str) -> bool:
+        """Whether this job has come to the end of a key, made or failed."""
+        file = self.folder / key
+        return file.exists() and bool(file.read_text())
+
     def forget(self) -> None:
         """Remove the folder, at the end of the job."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -116,10 +116,12 @@ class Events(SqliteEventLogStorage):
     def _put_empty(self, path: Path) -> None:
         """Put a database without events in place, unless another process was faster."""
         fresh = path.with_suffix(f".{uuid4().hex}")
-        shutil.copy(self._empty(), fresh)
-        with suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
+        try:
+            shutil.copy(self._empty(), fresh)
+            with suppress(FileExistsError):
+                os.link(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def _empty(self) -> Path:
         """Return a database without events, as this version of Dagster makes it."""

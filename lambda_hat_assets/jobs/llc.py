@@ -15,7 +15,7 @@ from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.console import QUIET, console
 from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import shares, stretches
-from lambda_hat_assets.jobs.cards import card_of, prepare
+from lambda_hat_assets.jobs.cards import prepare
 from lambda_hat_assets.jobs.executor import executor
 from lambda_hat_assets.jobs.partitions import RESULTS_JOB, materialise
 from lambda_hat_assets.jobs.take import Makers
@@ -80,8 +80,8 @@ def llc_job(
     ) -> Iterator[dg.DynamicOutput]:
         """Share out the runs that are missing, one dtype a step."""
         del early
-        chosen, card = project.plan(experiment), card_of(context, project)
-        left = makers.left(card, experiment)
+        chosen = project.plan(experiment)
+        left = makers.left(context, experiment)
         missing = sum(len(keys) for found, _ in left.values() for keys in found)
         context.log.info(f"{experiment}: {missing} of {len(chosen.runs)} runs to make")
         for dtype, (found, count) in left.items():

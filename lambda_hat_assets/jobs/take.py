@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from lambda_hat_assets.assets.common import DTYPE_TAG, GALLERIES_KEY
-from lambda_hat_assets.card import Card, LocalTag
+from lambda_hat_assets.card import LocalTag
 from lambda_hat_assets.claims import Claims
 from lambda_hat_assets.jobs.batches import Keys, pace, share_count, steps, stretches
 from lambda_hat_assets.jobs.cards import card_of
@@ -42,13 +42,18 @@ class Makers:
     ):
         self._project, self._families, self._job = project, families, job
 
-    def left(self, card: Card, experiment: str) -> dict[Dtype, tuple[list[Keys], int]]:
-        """Return the runs of each dtype that are missing, and how many steps are worth it."""
+    def left(
+        self, context: dg.OpExecutionContext, experiment: str
+    ) -> dict[Dtype, tuple[list[Keys], int]]:
+        """Return the runs of each dtype still to make, and how many steps are worth it."""
         project, store = self._project, self._project.store
+        card, claims = card_of(context, project), Claims(context.run_id)
         specs = [
             spec
             for run, spec in project.plan(experiment).runs.items()
-            if not store.is_complete("analyses", run) and store.is_complete("targets", spec.target)
+            if not store.is_complete("analyses", run)
+            and not claims.is_finished(run)
+            and store.is_complete("targets", spec.target)
         ]
         forecast = times(store, specs, project.targets)
         seconds = {spec.id: time for spec, time in zip(specs, forecast, strict=True)}
@@ -134,7 +139,7 @@ class Makers:
         is_alone = share_count(context.get_mapping_key() or "") == 1
         if not is_alone or not isinstance(card.tag("float64"), LocalTag):
             return 0
-        left = self.left(card, experiment)
+        left = self.left(context, experiment)
         runs, count = left["float64"]
         if count != 1 or left["float32"][0]:
             return 0

@@ -87,6 +87,8 @@ def test_a_failing_run_fails_alone_and_is_a_row_with_its_reason(site, built_loca
     assert "signal 6" in found[14][1]
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert failure.step_key == "report"
+    started = {event.step_key for event in result.all_events if event.is_step_start}
+    assert started == {"plan", "targets_float64[1_of_1]", "fan_out", "report"}
     assert by_seed[13] in failure.step_failure_data.error.message
     failed = site.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
     assert {run.tags.get("dagster/partition") for run in failed} >= {by_seed[13], by_seed[14]}
