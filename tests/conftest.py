@@ -31,16 +31,11 @@ LONG = (
 )
 """Files of tests that take longest: begun first, so that no process is left with one at the end."""
 
-SAMPLING = ("samplers", "peer_cases", "resume")
-"""Files of tests that sample for longer than the first level of optimisation takes to compile."""
-
 
 def pytest_runtest_setup(item):
-    """Compile as the file asks, and use nothing that was compiled otherwise."""
-    is_quick = item.path.name not in {f"test_{name}.py" for name in SAMPLING}
-    if jax.config.read("jax_disable_most_optimizations") != is_quick:
-        jax.config.update("jax_disable_most_optimizations", is_quick)
-        jax.clear_caches()
+    """Let XLA work on what samples for long: the one loss of all samplers, and the peers' own."""
+    samples = hasattr(item.module, "mixed") or item.path.name == "test_peer_cases.py"
+    jax.config.update("jax_disable_most_optimizations", not samples)
 
 
 def pytest_collection_modifyitems(items):
