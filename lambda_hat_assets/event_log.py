@@ -77,6 +77,9 @@ class Events(SqliteEventLogStorage):
         self._engines = Engines()
         self._tables: set[str] = set()
         super().__init__(base_dir)
+        self._empty = Path(self._base_dir).with_name(f"empty-{dagster.__version__}.db")
+        if not self._empty.exists():
+            self._make_empty()
 
     def has_table(self, table_name: str) -> bool:
         """Look once for a table that is there; Dagster asks at every check that it records."""
@@ -117,19 +120,15 @@ class Events(SqliteEventLogStorage):
         """Put a database without events in place, unless another process was faster."""
         fresh = path.with_suffix(f".{uuid4().hex}")
         try:
-            shutil.copy(self._empty(), fresh)
+            shutil.copy(self._empty, fresh)
             with suppress(FileExistsError):
                 os.link(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
 
-    def _empty(self) -> Path:
-        """Return a database without events, as this version of Dagster makes it."""
-        folder = Path(self._base_dir).parent
-        empty = folder / f"empty-{dagster.__version__}.db"
-        if not empty.exists():
-            name = uuid4().hex
-            url = create_db_conn_string(str(folder), name)
-            self._initdb(create_engine(url, poolclass=NullPool, connect_args=_TIMEOUT))
-            os.replace(folder / f"{name}.db", empty)
-        return empty
+    def _make_empty(self) -> None:
+        """Make a database without events, as this version of Dagster does, for others to copy."""
+        name = uuid4().hex
+        url = create_db_conn_string(str(self._empty.parent), name)
+        self._initdb(create_engine(url, poolclass=NullPool, connect_args=_TIMEOUT))
+        os.replace(self._empty.with_name(f"{name}.db"), self._empty)

@@ -1,5 +1,6 @@
 """A small project on disk, and definitions made of it, with a worker that computes nothing."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -66,6 +67,14 @@ class Quiet:
 
     def ended(self, task, failure):
         assert failure is None, failure
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder whose history is kept as the project's is."""
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

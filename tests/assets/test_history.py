@@ -1,24 +1,19 @@
 """Dagster's databases: two commands at once must not both make them."""
 
 import fcntl
-import shutil
 import threading
 
 import dagster as dg
 import pytest
 
-from tests.assets.conftest import ROOT
 
-
-def test_history_is_made_by_one_process_at_a_time(tmp_path, monkeypatch):
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / ".dagster_home"
+def test_history_is_made_by_one_process_at_a_time(place):
+    folder = place / ".dagster_home"
     folder.mkdir()
     made = threading.Event()
 
     def make():
-        with dg.DagsterInstance.from_config(str(tmp_path), "dagster.yaml") as instance:
+        with dg.DagsterInstance.from_config(str(place), "dagster.yaml") as instance:
             assert instance.get_runs() == []
             made.set()
 
@@ -39,15 +34,13 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
 def test_who_is_killed_while_making_it_leaves_nothing_that_cannot_be_opened(
-    tmp_path, monkeypatch, calls
+    place, monkeypatch, calls
 ):
     from dagster._core.storage import sql
     from dagster._core.storage.event_log.sqlite import sqlite_event_log
     from dagster._core.storage.runs.sqlite import sqlite_run_storage
     from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
     stamp, left = sql.stamp_alembic_rev, iter(range(calls))
 
     def deadly(*args, **options):
@@ -59,10 +52,10 @@ def test_who_is_killed_while_making_it_leaves_nothing_that_cannot_be_opened(
         for module in (sqlite_run_storage, sqlite_event_log, sqlite_schedule_storage):
             change.setattr(module, "stamp_alembic_rev", deadly)
         with pytest.raises(Killed):
-            dg.DagsterInstance.from_config(str(tmp_path), "dagster.yaml")
-    assert not (tmp_path / ".dagster_home" / "history").exists()
-    with dg.DagsterInstance.from_config(str(tmp_path), "dagster.yaml") as instance:
+            dg.DagsterInstance.from_config(str(place), "dagster.yaml")
+    assert not (place / ".dagster_home" / "history").exists()
+    with dg.DagsterInstance.from_config(str(place), "dagster.yaml") as instance:
         assert instance.get_runs() == []
-        assert not (tmp_path / ".dagster_home" / ".fresh").exists()
+        assert not (place / ".dagster_home" / ".fresh").exists()
         instance.event_log_storage.set_concurrency_slots("pool", 1)
         assert [pool.name for pool in instance.event_log_storage.get_pool_limits()] == ["pool"]

@@ -13,5 +13,5 @@ def only(plan: Plan) -> tuple[TargetSpec, RunSpec]:
     return target, run
 
 
-def one(target: str, sampler: str = "{name: nuts}", rest: str = "") -> str:
-    return f"targets: [{target}]\nsamplers: [{sampler}]\n{rest}"
+def one(targets: str, samplers: str = "{name: nuts}", rest: str = "") -> str:
+    return f"targets: [{targets}]\nsamplers: [{samplers}]\n{rest}"

@@ -40,8 +40,7 @@ def test_positions_come_back_and_gradients_are_those_of_the_potential(name, dtyp
 
     back, gradients, cost, exact = once(jr.key(1), jnp.asarray(W))
     exact = np.asarray(exact)
-    rounding = 2e-5 if dtype == "float32" else 1e-11
-    np.testing.assert_allclose(back, W, rtol=0, atol=rounding * np.abs(W).max())
+    np.testing.assert_allclose(back, W, rtol=1e-4 if dtype == "float32" else 1e-10)
     if name in STOCHASTIC:
         assert float(cost) == spec["batch_size"] / mixed.N
         error = np.std(gradients, axis=0) / math.sqrt(4000)

@@ -7,8 +7,7 @@ import pytest
 
 from lambda_hat_core.plan.errors import ConfigError
 from lambda_hat_core.plan.plan import load_plan, load_union
-
-CONFIG = Path(__file__).parents[2] / "config"
+from tests.core.plans import CONFIG, one
 
 MLP = "{model: {hidden: 4}, data: {n_data: 500}}"
 QUADRATIC = "{model: {kind: quadratic}}"
@@ -17,7 +16,7 @@ DEEP = "{model: {kind: deep_linear, widths: [3, 4, 3], rank: 2}}"
 
 
 def experiment(targets: str = MLP, samplers: str = "{name: nuts}", rest: str = "") -> str:
-    return f"targets: [{targets}]\nsamplers: [{samplers}]\n{rest}"
+    return one(targets, samplers, rest)
 
 
 def sampler(overrides: str, name: str = "sgld") -> str:
