@@ -27,15 +27,9 @@ LONG = (
     "targets",
     "slurm",
     "llc",
-    "command",
+    "pools",
 )
 """Files of tests that take longest: begun first, so that no process is left with one at the end."""
-
-
-def pytest_runtest_setup(item):
-    """Let XLA work on what samples for long: the one loss of all samplers, and the peers' own."""
-    samples = hasattr(item.module, "mixed") or item.path.name == "test_peer_cases.py"
-    jax.config.update("jax_disable_most_optimizations", not samples)
 
 
 def pytest_collection_modifyitems(items):

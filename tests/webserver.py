@@ -22,6 +22,9 @@ PATIENCE = 300.0
 def served(root, environment):
     """Run `dagster dev` in a folder; the value is its address, which may not answer yet.
 
+    It has the variable that the job needs beside the files that name the module too: Dagster's
+    server and daemon end in silence if both reach them.
+
     Args:
         root: gets the project's configuration and the server's log.
         environment: on top of this process's own.

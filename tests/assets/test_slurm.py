@@ -153,7 +153,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
     assert len(jobs(slurm)) == 2, "another partition has a job of its own"
     assert site.instance.get_materialized_partitions(RUNS) == {two.id}
     assert jobs(slurm)[0]["state"] == "RUNNING"
-    threading.Timer(3, go.touch).start()
+    threading.Timer(1, go.touch).start()
     assert nuts(site, project, one.seed).success
     assert len(jobs(slurm)) == 2, "the same partition waits for the job that lives"
     assert [key for key, stage, _ in site.calls() if stage == "sample"] == [two.id, one.id]

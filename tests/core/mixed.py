@@ -14,6 +14,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from tests.core import loops
+
 D, N = 12, 48
 NBETA = 1e4
 
@@ -143,4 +145,5 @@ def run(case, sampler, *, seed=0, **kwargs):
         seed=seed,
         dtype="float64" if jax.config.jax_enable_x64 else "float32",
     )
-    return sample(posterior(case), spec, **kwargs)
+    with loops.optimised():
+        return sample(posterior(case), spec, **kwargs)

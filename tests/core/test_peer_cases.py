@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
+from tests.core import loops
 from tests.core.test_peer_mala import well
 
 NBETA = 1000 / math.log(1000)
@@ -76,7 +77,8 @@ def nuts(post, **fields):
     spec = RunSpec(
         target="tgt_000000000000", sampler=sampler, posterior=PosteriorSpec(), dtype="float64"
     )
-    trace = sample(post, spec)
+    with loops.optimised():
+        trace = sample(post, spec)
     assert trace.failure is None
     return mcmc_mean(trace.llc)
 
@@ -139,7 +141,7 @@ def test_ordinality_of_a_product(x64):
     means = []
     for point in ((0.0, 0.0), (1.0, 0.0)):
         answer = product_answer(point, 10.0)
-        mean, se, _ = sampled(point, powers=(2, 2), gamma=10.0, n_draws=2000)
+        mean, se, _ = sampled(point, powers=(2, 2), gamma=10.0, n_draws=1500)
         assert se < 0.1 * answer
         assert abs(mean - answer) < 4 * se
         means.append(mean)
@@ -152,7 +154,7 @@ def test_ordinality_of_a_point_and_a_hyperplane(x64, dim, gamma):
     means = []
     for first in (0.0, 1.0):
         answer = quintic_answer(first, dim, gamma)
-        mean, se, _ = sampled([first], used=dim, gamma=gamma, n_draws=2000)
+        mean, se, _ = sampled([first], used=dim, gamma=gamma, n_draws=1500)
         assert se < 0.05 * answer
         assert abs(mean - answer) < 4 * se
         means.append(mean)

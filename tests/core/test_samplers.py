@@ -14,7 +14,7 @@ EXACT = {
     "nuts": {"kind": "nuts", "n_warmup": 200, "n_draws": 1200, "n_burn": 50},
     "hmc": {"kind": "hmc", "n_warmup": 200, "n_draws": 2500, "n_burn": 50, "n_leapfrog": 8},
     "mala": {"kind": "mala", "n_warmup": 200, "n_draws": 1000, "n_burn": 50, "thin": 10},
-    "adjusted_mclmc": {"kind": "adjusted_mclmc", "n_tune": 200, "n_draws": 1800, "n_burn": 50},
+    "adjusted_mclmc": {"kind": "adjusted_mclmc", "n_tune": 200, "n_draws": 2400, "n_burn": 50},
 }
 UNADJUSTED = {"mclmc": {"kind": "mclmc", "n_tune": 600, "n_draws": 1000, "n_burn": 50, "thin": 4}}
 _NOISY = {"n_draws": 1000, "n_burn": 100, "thin": 20, "batch_size": 24}
@@ -124,18 +124,19 @@ def test_sgld_at_its_own_step_is_within_ten_percent(case, monkeypatch):
     from lambda_hat_core.samplers import drive
 
     found = {**QUADRATICS, **NETWORKS, "singular": mixed.singular()}[case]
-    longer = {**begun("sgld", 3 * drive.CHUNKS, monkeypatch), "n_burn": 300}
+    longer = {**begun("sgld", 4 * drive.CHUNKS, monkeypatch), "n_burn": 300}
     with jax.enable_x64(in_float64("sgld")):
         trace = mixed.run(found, longer)
     agrees(trace, found.oracle, bias=0.10, se_cap=0.05)
 
 
-def test_nuts_and_sgld_are_as_right_in_the_other_precision():
+def test_nuts_and_sgld_are_as_right_in_the_other_precision(monkeypatch):
     """The samplers most used; that all keep to their dtype is tested with their steps."""
-    singular, case = mixed.singular(), QUADRATICS["condition 1"]
-    agrees(traced("nuts", OTHER, singular), singular.oracle, bias=0.0, se_cap=0.015)
-    trace = traced("sgld", OTHER, case)
+    trace = traced("sgld", OTHER, QUADRATICS["condition 1"])
     agrees(trace, trace.info["ledger"]["predicted"], bias=0.02, se_cap=0.015)
+    with jax.enable_x64(in_float64("nuts", OTHER)):
+        trace = singular("nuts", monkeypatch)
+    agrees(trace, mixed.singular().oracle, bias=0.0, se_cap=0.015)
 
 
 def test_the_ledger_is_needed():
@@ -145,11 +146,19 @@ def test_the_ledger_is_needed():
 
 
 @pytest.mark.parametrize("name", EXACT | UNADJUSTED)
-def test_singular_and_asymmetric_target(name):
+def test_singular_and_asymmetric_target(name, monkeypatch):
     """Degree 4 crossing, one-sided wall and a quadratic: where no Gaussian is right."""
-    case = mixed.singular()
-    trace = traced(name, "singular", case)
-    agrees(trace, case.oracle, bias=0.015 if name in UNADJUSTED else 0.0, se_cap=0.015)
+    with jax.enable_x64(in_float64(name)):
+        trace = singular(name, monkeypatch)
+    bias = 0.015 if name in UNADJUSTED else 0.0
+    agrees(trace, mixed.singular().oracle, bias=bias, se_cap=0.015)
+
+
+def singular(name, monkeypatch):
+    """Twice the draws of the table: excursions along the ridges are rare."""
+    from lambda_hat_core.samplers import drive
+
+    return mixed.run(mixed.singular(), begun(name, 2 * drive.CHUNKS, monkeypatch))
 
 
 def test_the_certificate_is_one_for_nuts_and_grows_with_the_error_of_sgld():
@@ -186,7 +195,7 @@ def test_sgld_that_leaves_a_steep_crossing_is_never_ok():
     case = mixed.Case(mixed.data(q=1.0), nbeta, 1.0, answer)
     sampler = {"n_chains": 8, **MCMC["sgld"]}
     with jax.enable_x64(in_float64("sgld")):
-        found = [estimate(mixed.run(case, sampler, seed=seed)) for seed in range(3)]
+        found = [estimate(mixed.run(case, sampler, seed=seed)) for seed in range(8)]
     assert np.mean([one.llc for one in found if one.llc is not None]) > 1.1 * answer
     assert "ok" not in {one.verdict for one in found}
     assert any("the ledger predicts" in reason for one in found for reason in one.reasons)

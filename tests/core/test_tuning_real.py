@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from lambda_hat_assets.threads import one_process
+
 CONFIG = Path(__file__).parents[2] / "config"
 FILE = {
     "problems": [{"name": "bowl", "model": {"kind": "quadratic", "d": 3}}],
@@ -36,7 +38,7 @@ def test_a_hot_step_is_stopped_early_and_leaves_nothing(tmp_path):
     plan = load_tuning(path, CONFIG)
     (id,) = plan.studies
     store = Store(tmp_path / "runs")
-    env = {**os.environ, "JAX_ENABLE_X64": "1"}
+    env = os.environ | one_process("float64", 1, os.environ["XLA_FLAGS"])
     with Payloads(store, lambda dtype: WorkerClient(store.root, env=env)) as runner:
         found = conduct(store, plan, id, runner, 1, lambda line: None)
     outcomes = {trial.params["step_fraction"]: outcome_of(trial) for trial in found.handle.trials}
