@@ -59,6 +59,15 @@ def slurm(site, tmp_path, monkeypatch):
     gc.collect()
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Wait a tenth of dagster-slurm's seconds for reports that never come."""
+    from dagster_slurm.helpers.message_readers import SSHMessageReader as Reader
+
+    patient = Reader._await_closed
+    monkeypatch.setattr(Reader, "_await_closed", lambda self, timeout: patient(self, timeout / 10))
+
+
 def jobs(state):
     """Return the records of all jobs in their order."""
     return [
@@ -130,7 +139,9 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
     assert len(jobs(slurm)) == 3, "targets, and a batch a dtype"
 
 
-def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only(site, slurm):
+def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only(
+    site, slurm, impatient
+):
     from lambda_hat_assets.compute import Order
     from lambda_hat_assets.slurm import batch as batches
 
@@ -161,7 +172,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
 
 
 @pytest.mark.parametrize("lost", ["mute", "silent"])
-def test_a_lost_report_is_never_a_silent_success(site, slurm, lost):
+def test_a_lost_report_is_never_a_silent_success(site, slurm, impatient, lost):
     site.experiment()
     project = site.project()
     (slurm / lost).touch()
@@ -187,7 +198,7 @@ def test_runs_are_ended_by_their_process_not_by_their_job(site, slurm):
     assert site.instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED
 
 
-def test_a_preempted_job_is_tried_once_more(site, slurm):
+def test_a_preempted_job_is_tried_once_more(site, slurm, impatient):
     site.experiment()
     project = site.project()
     (slurm / "end-1").write_text("PREEMPTED")
@@ -200,7 +211,9 @@ def test_a_preempted_job_is_tried_once_more(site, slurm):
     ("refusal", "is_passing"),
     [("Invalid account or account/partition combination", False), ("AssocMaxSubmitJobLimit", True)],
 )
-def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(site, slurm, refusal, is_passing):
+def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(
+    site, slurm, impatient, refusal, is_passing
+):
     site.experiment()
     project = site.project()
     (slurm / "refuse").write_text(refusal)
@@ -210,7 +223,9 @@ def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(site, slurm, refusal
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False])
-def test_a_click_on_terminate_cancels_and_the_end_of_a_process_does_not(site, slurm, is_cancelled):
+def test_a_click_on_terminate_cancels_and_the_end_of_a_process_does_not(
+    site, slurm, impatient, is_cancelled
+):
     site.experiment(seeds=(15,))
     project = site.project()
 

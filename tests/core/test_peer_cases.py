@@ -56,9 +56,9 @@ def setting(w0, *, powers=(), used=0, xy=0.0, gamma=1.0):
     return posterior(Monomial(), point, data, gamma=gamma)
 
 
-def sampled(w0, *, n_draws, **fields):
+def sampled(w0, **fields):
     """Mean and standard error of NUTS, at steps small enough for the walls of a crossing."""
-    return nuts(setting(w0, **fields), n_draws=n_draws, target_acceptance=0.99)
+    return nuts(setting(w0, **fields), n_draws=2000, target_acceptance=0.99)
 
 
 def posterior(loss, w0, data, *, gamma, nbeta=NBETA, n=1000):
@@ -108,7 +108,7 @@ def test_normal_crossings(x64, powers, published):
 
     answer = quadrature.potential(potential, np.zeros(2), NBETA, 1.0)
     assert answer == pytest.approx(published, abs=1e-4)
-    mean, se, _ = sampled((0.0, 0.0), powers=powers, xy=XY, n_draws=1500)
+    mean, se, _ = sampled((0.0, 0.0), powers=powers, xy=XY)
     assert se < 0.05 * answer
     assert abs(mean - answer) < 4 * se
 
@@ -141,7 +141,7 @@ def test_ordinality_of_a_product(x64):
     means = []
     for point in ((0.0, 0.0), (1.0, 0.0)):
         answer = product_answer(point, 10.0)
-        mean, se, _ = sampled(point, powers=(2, 2), gamma=10.0, n_draws=1500)
+        mean, se, _ = sampled(point, powers=(2, 2), gamma=10.0)
         assert se < 0.1 * answer
         assert abs(mean - answer) < 4 * se
         means.append(mean)
@@ -154,7 +154,7 @@ def test_ordinality_of_a_point_and_a_hyperplane(x64, dim, gamma):
     means = []
     for first in (0.0, 1.0):
         answer = quintic_answer(first, dim, gamma)
-        mean, se, _ = sampled([first], used=dim, gamma=gamma, n_draws=1500)
+        mean, se, _ = sampled([first], used=dim, gamma=gamma)
         assert se < 0.05 * answer
         assert abs(mean - answer) < 4 * se
         means.append(mean)

@@ -43,8 +43,8 @@ def test_every_chain_adapts_the_step(x64):
     from lambda_hat_core.samplers.adapt import dual_averaging
 
     posterior = mixed.posterior(mixed.quadratic(1e3))
-    kernel = mala.MalaKernel(posterior, coordinates.identity(posterior), jnp.asarray(0.01))
-    goal = jnp.asarray(0.574)
+    first, goal = (jnp.asarray(np.float64(value)) for value in (0.01, 0.574))
+    kernel = mala.MalaKernel(posterior, coordinates.identity(posterior), first)
     start, other = np.zeros((2, 2, mixed.D))
     other[1] += 1
     sizes = [
