@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lambda_hat_core.checkpoint import Checkpoint
-from tests.core import mixed, vicases
+from tests.core import mixed
 from tests.core.test_samplers import QUADRATICS, begun, in_float64
 
 KILLED = ["nuts", "sgld rmsprop", "sgnht", "mclmc"]
@@ -94,29 +94,6 @@ def test_killed_after_its_set_up_it_does_not_set_up_again(
     for field in ("loss", "dist2", "projections", "virial", "cumulative_fge"):
         np.testing.assert_array_equal(getattr(resumed, field), getattr(once, field))
     assert resumed.info == once.info and resumed.work == once.work
-
-
-def test_killed_fit_resumes_to_the_same_bits(tmp_path):
-    from lambda_hat_core.samplers.resume import DiskCheckpoint
-
-    class Fatal(DiskCheckpoint):
-        def save(self, states, parts, ends):
-            super().save(states, parts, ends)
-            if len(parts) in (4, 7):
-                raise Killed
-
-    target, _ = vicases.regression()
-    whole = vicases.run(target)
-    file = Checkpoint(tmp_path / "run", {"spec": "vi"})
-    for _ in range(2):
-        with pytest.raises(Killed):
-            vicases.run(target, checkpoint=Fatal(file, every=0.0))
-    resumed = vicases.run(target, checkpoint=DiskCheckpoint(file, every=0.0))
-    for field in ("loss", "dist2", "virial"):
-        np.testing.assert_array_equal(getattr(resumed, field), getattr(whole, field))
-    for name, values in whole.extras.items():
-        np.testing.assert_array_equal(resumed.extras[name], values)
-    assert whole.extras["elbo"].shape == (3, 800)
 
 
 def test_short_run_writes_nothing(sample, tmp_path):

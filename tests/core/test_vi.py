@@ -65,6 +65,33 @@ def test_same_seed_same_bits(regressions):
         np.testing.assert_array_equal(values, regressions[0]["mfa"].extras[name])
 
 
+def test_killed_fit_resumes_to_the_same_bits(regressions, tmp_path):
+    from lambda_hat_core.checkpoint import Checkpoint
+    from lambda_hat_core.samplers.resume import DiskCheckpoint
+
+    class Killed(Exception):
+        pass
+
+    class Fatal(DiskCheckpoint):
+        def save(self, states, parts, ends):
+            super().save(states, parts, ends)
+            if len(parts) in (4, 7):
+                raise Killed
+
+    target, _ = vicases.regression()
+    whole = regressions[0]["mfa"]
+    file = Checkpoint(tmp_path / "run", {"spec": "vi"})
+    for _ in range(2):
+        with pytest.raises(Killed):
+            vicases.run(target, checkpoint=Fatal(file, every=0.0))
+    resumed = vicases.run(target, checkpoint=DiskCheckpoint(file, every=0.0))
+    for field in ("loss", "dist2", "virial"):
+        np.testing.assert_array_equal(getattr(resumed, field), getattr(whole, field))
+    for name, values in whole.extras.items():
+        np.testing.assert_array_equal(resumed.extras[name], values)
+    assert whole.extras["elbo"].shape == (3, 800)
+
+
 @pytest.mark.parametrize("algo", ALGOS)
 def test_the_elbo_ends_at_the_log_evidence(regressions, algo):
     """On a quadratic log Z = -1/2 log det((nbeta H + gamma) / 2 pi): sign and normalisation."""
