@@ -1,22 +1,23 @@
-"""sbatch, squeue, sacct, scancel, ssh and scp without SLURM, ssh and root: one script, many names.
+"""sbatch, squeue, sacct, scancel, ssh and scp without SLURM, ssh and root.
 
-A folder of links to this file comes first on PATH; jobs run at once as processes here and their
-state is JSON in $STAND_IN. It answers what is asked for; it schedules nothing.
+A folder of links to this file, and to the two beside it, comes first on PATH; jobs run at once as
+processes here and their state is JSON in $STAND_IN. It answers what is asked for; it schedules
+nothing. It is started hundreds of times, so it imports as little as it can.
 
 `end-N` in $STAND_IN ends job N with the state it holds, `refuse` makes sbatch fail once with the
 message it holds, `no-sacct` turns accounting off.
 """
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-NAMES = ("sbatch", "squeue", "sacct", "scancel", "ssh", "scp")
+HERE = Path(__file__).parent
+PYTHON = f"{sys.executable} -S -E {__file__}"
+COMMANDS = {name: f"{PYTHON} {name}" for name in ("sbatch", "squeue", "sacct", "scancel")}
+COMMANDS |= {name: f"bash {HERE / name}.sh" for name in ("ssh", "scp")}
 STATE = Path(os.environ.get("STAND_IN", "/nowhere"))
 ALIVE = ("PENDING", "RUNNING")
 POLL = 0.05
@@ -25,9 +26,9 @@ POLL = 0.05
 def install(folder: Path) -> None:
     """Make the links."""
     folder.mkdir(parents=True)
-    for name in NAMES:
+    for name, command in COMMANDS.items():
         link = folder / name
-        link.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {__file__} {name} "$@"\n')
+        link.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         link.chmod(0o755)
 
 
@@ -47,6 +48,8 @@ def jobs() -> list[dict]:
 
 
 def sbatch(words: list[str]) -> int:
+    import subprocess
+
     refusal = STATE / "refuse"
     if refusal.exists():
         print(f"sbatch: error: {refusal.read_text()}", file=sys.stderr)
@@ -87,6 +90,10 @@ def _claimed(number: int) -> bool:
 
 def _serve(words: list[str]) -> int:
     """Run a job to its end, as slurmd would."""
+    import contextlib
+    import signal
+    import subprocess
+
     (number,) = words
     record = load(number)
     env = os.environ | {"SLURM_JOB_ID": number, "SLURM_JOB_PARTITION": record["partition"]}
@@ -149,33 +156,6 @@ def scancel(words: list[str]) -> int:
         while load(number)["state"] in ALIVE:
             time.sleep(POLL)
     return 0
-
-
-def ssh(words: list[str]) -> int:
-    """Run the command here; what only keeps a connection open is at once well."""
-    flags: list[str] = []
-    while words and words[0].startswith("-"):
-        flag = words.pop(0)
-        flags.append(flag)
-        if len(flag) == 2 and flag[1] in "bcDEeFIiJLlmOopQRSWw":
-            words.pop(0)
-    if "-O" in flags or "-N" in flags:
-        return 0
-    process = subprocess.Popen(["bash", "-c", " ".join(words[1:])], start_new_session=True)
-
-    def dropped(*_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        os._exit(255)
-
-    signal.signal(signal.SIGTERM, dropped)
-    signal.signal(signal.SIGINT, dropped)
-    return process.wait()
-
-
-def scp(words: list[str]) -> int:
-    source, target = (word.partition(":")[2] or word for word in words[-2:])
-    return subprocess.run(["cp", source, target]).returncode
 
 
 def _after(words: list[str], flag: str) -> str:
