@@ -72,23 +72,30 @@ def test_progress_is_passed_on(client):
     assert event["event"] == "progress" and (event["done"], event["total"]) == (1, 2)
 
 
-@pytest.mark.parametrize("go", [False, True])
-def test_steered_request_waits_at_its_progress_and_can_be_stopped(tmp_path, go):
-    spec = run(dtype="float64")
-    with WorkerClient(tmp_path, ARGV, {**ENV, "FAKE": "numerics"}) as client:
+@pytest.fixture(scope="module")
+def sampling(tmp_path_factory):
+    """A worker whose samplers alone are faked, and its store."""
+    root = tmp_path_factory.mktemp("home")
+    with WorkerClient(root, ARGV, {**ENV, "FAKE": "numerics"}) as client:
         assert last(client, request("build", target()))["event"] == "done"
-        events = client.run([request("sample", spec, target()) | {"steered": True}])
-        for event in events:
-            if event["event"] == "progress":
-                assert event["work_fge"] == 10.0 and event["v_m"] == 1.0
-                client.answer(go=go)
-        end, pid = event, client.pid
-        assert last(client, request("build", target()))["event"] == "done" and client.pid == pid
-    store = Store(tmp_path)
+        yield client, Store(root)
+
+
+@pytest.mark.parametrize("go", [False, True])
+def test_steered_request_waits_at_its_progress_and_can_be_stopped(sampling, go):
+    client, store = sampling
+    spec, pid, end = run(seed=20 + go, dtype="float64"), client.pid, {}
+    for event in client.run([request("sample", spec, target()) | {"steered": True}]):
+        if event["event"] == "progress":
+            assert event["work_fge"] == 10.0 and event["v_m"] == 1.0
+            client.answer(go=go)
+        end = event
+    assert last(client, request("build", target()))["event"] == "done" and client.pid == pid
     assert store.is_complete("runs", spec.id) == go and (end["event"] == "done") == go
     if not go:
         assert end["kind"] == "stopped" and not end["transient"]
-        assert store.list("runs") == () and records.read_failure(store, spec.id) is None
+        assert spec.id not in store.list("runs")
+        assert records.read_failure(store, spec.id) is None
 
 
 @pytest.mark.parametrize(
