@@ -23,7 +23,7 @@ llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries,
 	$(RUN)/dagster job execute -j llc
 
 test: lint  ## every test that needs nothing but this machine, without those that kill or browse
-	$(RUN)/pytest -n auto --dist loadfile --no-loadscope-reorder \
+	$(RUN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 		--ignore tests/faults --ignore tests/slurm --ignore tests/ui
 
 test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory

@@ -47,6 +47,7 @@ def test_every_dtype_is_sampled_where_the_card_says(site):
     card.write_text(yaml.safe_dump({"max_concurrent": 1, "tags": tags}))
     project = site.project()
     plan = project.plan(None)
+    # What is built and sampled, without figures of it.
     tasks = [task._replace(stages=task.stages[:1]) for task in missing(project.store, plan)]
     assert Runner(project.store, project.card, Quiet()).run(tasks) == {}
 
