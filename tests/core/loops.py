@@ -1,6 +1,7 @@
 """Which programs of a test XLA should work on: the loops that sample, where they do so for long."""
 
 import contextlib
+import importlib
 from unittest import mock
 
 import jax
@@ -18,12 +19,11 @@ def _optimised(loop):
 
 
 @contextlib.contextmanager
-def optimised():
-    """Compile the loops of warm-up and draws well; what is around them runs once."""
-    from lambda_hat_core.samplers import adapt, drive
-
+def optimised(*names):
+    """Compile the loop of each of these modules well: `drive` draws, `adapt` warms up."""
     with contextlib.ExitStack() as patches:
-        for module in (adapt, drive):
+        for name in names:
+            module = importlib.import_module(f"lambda_hat_core.samplers.{name}")
             loop = _optimised(module._advance)
             patches.enter_context(mock.patch.object(module, "_advance", loop))
         yield

@@ -145,5 +145,5 @@ def run(case, sampler, *, seed=0, **kwargs):
         seed=seed,
         dtype="float64" if jax.config.jax_enable_x64 else "float32",
     )
-    with loops.optimised():
+    with loops.optimised("drive"):
         return sample(posterior(case), spec, **kwargs)

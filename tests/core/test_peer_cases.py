@@ -77,7 +77,7 @@ def nuts(post, **fields):
     spec = RunSpec(
         target="tgt_000000000000", sampler=sampler, posterior=PosteriorSpec(), dtype="float64"
     )
-    with loops.optimised():
+    with loops.optimised("adapt", "drive"):
         trace = sample(post, spec)
     assert trace.failure is None
     return mcmc_mean(trace.llc)
