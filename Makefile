@@ -3,6 +3,8 @@ SHELL := bash
 PYTHON ?= $(shell python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3)
 UV ?= $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
 RUN := .venv/bin
+# One process more than cores: some tests wait. Each takes a gigabyte or two.
+PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n < 7 ? n + 1 : 8)))
 
 export DAGSTER_MODULE_NAME := lambda_hat_assets
 export UV_COMPILE_BYTECODE := 1
@@ -23,7 +25,7 @@ llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries,
 	$(RUN)/dagster job execute -j llc
 
 test: lint  ## every test that needs nothing but this machine, without those that kill or browse
-	$(RUN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	$(RUN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder \
 		--ignore tests/faults --ignore tests/slurm --ignore tests/ui
 
 test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory
