@@ -1,4 +1,4 @@
-"""`dagster job execute -j llc` and `dagster dev` as people type them, in processes of their own."""
+"""`dagster job execute -j llc` as people type it, in a process of its own."""
 
 import os
 import shutil
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from tests.assets.conftest import ROOT
-from tests.webserver import graphql, served, wait_for
 
 DAGSTER = Path(sys.executable).with_name("dagster")
 
@@ -36,8 +35,3 @@ def test_bad_input_is_one_line_and_an_exit_code(site):
     assert "config/experiment/bad.yaml: targets[0].model.dd is 3: no such key" in lines[0]
     assert lines[1].startswith("Error: Run")
     assert not (site.root / "runs").exists()
-
-
-def test_the_ui_opens_beside_the_variable_that_the_job_needs(site):
-    with served(site.root, {**site.environment, "PYTHONPATH": str(ROOT)}) as url:
-        assert wait_for(lambda: graphql(url, "query { version }"), "the UI")["version"]
