@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
 from lambda_hat_core.target import Loss, Target
@@ -66,6 +67,10 @@ class Posterior(eqx.Module):
 
         In a float32 process the pair carries the digits that float32 would round away. A loss
         without per-example values is evaluated in float64 altogether.
+
+        Call it where `precision.mixed` lowers what is traced, and map it over points by `vmap`
+        right here, not around a loop that holds it: JAX batches a loop's body after it has left
+        the context in which 64-bit types are on.
         """
         if self.loss.has_per_example:
             examples = self.loss.per_example(w, self.data)
@@ -101,10 +106,12 @@ def localised(target: Target, spec: PosteriorSpec) -> Posterior:
 
 @eqx.filter_jit
 def _full_loss(posterior: Posterior, w: Weights) -> tuple[Scalar, Scalar]:
-    return posterior.full_loss(w)
+    with precision.of(w):
+        return posterior.full_loss(w)
 
 
 def loss_at_minimum(posterior: Posterior) -> float:
     """L_n(w*) over the full data, float64 sums."""
-    high, low = _full_loss(posterior, posterior.w0)
+    with precision.mixed():
+        high, low = _full_loss(posterior, posterior.w0)
     return float(high) + float(low)

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
+from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.samplers.monitor import Monitor
@@ -122,14 +123,20 @@ def _advance(
     def shard(arrays: Any, keys: Key[Array, " chain"], states: Any, indices: Array) -> Any:
         kernel, monitor = eqx.combine(arrays, static)
 
-        def chain(key: PRNGKeyArray, state: Any) -> Any:
-            return jax.lax.scan(
-                lambda s, i: _draw(kernel, monitor, thin, key, s, i), state, indices
-            )
+        def draw(key: PRNGKeyArray, state: Any, index: Array) -> Any:
+            return _draw(kernel, monitor, thin, key, state, index)
 
-        if monitor.projections.shape[1] < _ONE_CHAIN_AT_A_TIME:
-            return jax.vmap(chain)(keys, states)
-        return jax.lax.map(lambda pair: chain(*pair), (keys, states))
+        def chain(key: PRNGKeyArray, state: Any) -> Any:
+            return jax.lax.scan(lambda s, i: draw(key, s, i), state, indices)
+
+        with precision.of(kernel.posterior.w0):
+            if monitor.projections.shape[1] >= _ONE_CHAIN_AT_A_TIME:
+                return jax.lax.map(lambda pair: chain(*pair), (keys, states))
+            # Chains are mapped within the loop over draws, not around it: JAX batches a loop
+            # after its body has been traced, outside the float64 context of the full-data loss.
+            together = jax.vmap(draw, (0, 0, None))
+            states, out = jax.lax.scan(lambda s, i: together(keys, s, i), states, indices)
+            return states, {name: jnp.swapaxes(values, 0, 1) for name, values in out.items()}
 
     by_chain, whole = PartitionSpec("chain"), PartitionSpec()
     return jax.shard_map(
@@ -200,7 +207,8 @@ def run_chains(
     while len(parts) * length < n_draws and failure is None:
         first = len(parts) * length
         span = jnp.asarray(np.arange(first, first + length))
-        states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
+        with precision.mixed():
+            states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
         part = _to_host(out)
         failure = _not_finite(part, first)
         parts.append(part)

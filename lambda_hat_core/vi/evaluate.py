@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
+from lambda_hat_core import precision
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.monitor import Monitor
@@ -59,12 +60,12 @@ def _evaluate(
     n_draws: int,
 ) -> tuple[dict[str, Array], Float[Array, " restart"]]:
     at_once = max(k for k in range(1, _AT_ONCE + 1) if n_draws % k == 0)
-    trace = jnp.sum(monitor.weights)
-    trace = jnp.where(trace > 0, trace, 1.0)
 
     def restart(inputs: tuple) -> tuple[dict[str, Array], Scalar]:
         key, params = inputs
         family = join(params, static)
+        trace = jnp.sum(monitor.weights)
+        trace = jnp.where(trace > 0, trace, 1.0)
 
         def one(index: Array) -> dict[str, Array]:
             points, log_q, twins = family.draw(jr.fold_in(key, index), 1)
@@ -87,7 +88,8 @@ def _evaluate(
         draws = jax.lax.map(one, jnp.arange(n_draws), batch_size=at_once)
         return draws, quadratic_mean(spectrum, chart, family.moment())
 
-    return jax.lax.map(restart, (keys, params))
+    with precision.of(posterior.w0):
+        return jax.lax.map(restart, (keys, params))
 
 
 def evaluate(
@@ -101,9 +103,9 @@ def evaluate(
     n_draws: int,
 ) -> Evaluated:
     """Draw `n_draws` points from every restart's family and evaluate them on the full data."""
-    out, mean = jax.device_get(
-        _evaluate(keys, params, static, posterior, chart, spectrum, monitor, n_draws)
-    )
+    with precision.mixed():
+        found = _evaluate(keys, params, static, posterior, chart, spectrum, monitor, n_draws)
+    out, mean = jax.device_get(found)
     values = {name: np.asarray(value, np.float64) for name, value in out.items()}
     loss = values.pop("high") + values.pop("low")
     return Evaluated(loss=loss, control_mean=np.asarray(mean, np.float64), **values)
