@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 from pages import rewrite
 
-from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.card import DTYPES, LocalTag
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.plan.tuning import TunePlan, load_tuning
 from lambda_hat_core.store import Store
@@ -28,6 +28,7 @@ from lambda_hat_core.tuning.conduct import conduct
 from lambda_hat_core.tuning.payloads import Payloads
 from lambda_hat_core.tuning.reference import certify, rung
 from lambda_hat_core.tuning.search import outcome_of, runs_of
+from lambda_hat_core.work.pool import Pool
 from lambda_hat_core.worker_client import WorkerClient
 
 CONFIG, FILE = Path("config"), Path(__file__).with_name("tuning.yaml")
@@ -221,7 +222,9 @@ def main() -> None:
     def worker(dtype):
         return WorkerClient(store.root, tag.argv(), tag.environment(dtype))
 
-    with Payloads(store, worker) as runner:
+    limits = {dtype: args.workers for dtype in DTYPES}
+    with Pool(worker, limits, args.workers) as pool:
+        runner = Payloads(store, pool)
         saved = pruning(store, runner, args.workers)
         rows = []
         for family in args.families:

@@ -17,16 +17,19 @@ from lambda_hat_assets.assets.tuning import tuning_assets
 from lambda_hat_assets.card import Card, LocalTag
 from lambda_hat_assets.compute import Backend, Compute
 from lambda_hat_assets.console import console
+from lambda_hat_assets.jobs.executor import in_one_process, in_processes
 from lambda_hat_assets.jobs.llc import llc_job
 from lambda_hat_assets.jobs.partitions import partition_jobs
 from lambda_hat_assets.jobs.promote import promote_job
 from lambda_hat_assets.jobs.tune import tune_job
 from lambda_hat_assets.local import LocalBackend
+from lambda_hat_assets.mends import pool_wait
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
 from lambda_hat_assets.sensors import config_sensor, pools_sensor
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.store import Store
+from lambda_hat_core.telling import silent
 
 
 def compute(project: Project) -> Compute:
@@ -57,14 +60,16 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
             *tuning_assets(project),
             results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
         ]
-    llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name))
+    alone, forked = in_one_process(silent), in_processes(project.card, silent)
+    llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name), forked)
+    others = [promote_job(project, alone), tune_job(project, alone)]
     defs = dg.Definitions(
         assets=assets,
-        jobs=[llc, promote_job(project), tune_job(project), *partition_jobs(members)],
+        jobs=[llc, *others, *partition_jobs(members)],
         sensors=[config_sensor(llc), pools_sensor(project)],
         resources={"compute": resource},
         loggers={"console": console},
-        executor=dg.in_process_executor,
+        executor=alone,
     )
     return defs
 
@@ -88,6 +93,7 @@ def _tell(project: Project) -> None:
             print(lines, file=sys.stderr)
 
 
+pool_wait.mend()
 _project = load_project()
 _tell(_project)
 defs = build(_project, compute(_project))

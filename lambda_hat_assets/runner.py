@@ -1,213 +1,101 @@
-"""Targets and runs without Dagster: a few warm workers take what is ready, until nothing is."""
+"""An experiment without Dagster: targets, then runs, in a pool of warm workers."""
 
-import collections
-import threading
-from collections.abc import Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import Future, as_completed
 from functools import partial
 from typing import Protocol
 
-from lambda_hat_assets.card import Card, LocalTag
-from lambda_hat_assets.interrupts import Interrupts
-from lambda_hat_assets.tasks import Task, unlike
+from lambda_hat_assets.card import DTYPES, Card
+from lambda_hat_assets.missing import Missing, missing_runs, missing_targets
+from lambda_hat_assets.workers import open_pool
 from lambda_hat_core import records
-from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.forecast import times, workers
-from lambda_hat_core.retries import insist
+from lambda_hat_core.gallery.members import Gallery, is_current
+from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import Event, WorkerClient
-
-_MOST_WORKERS = 2
-_LOOK_EVERY = 0.2
-"""Seconds between looks for a Ctrl-C."""
-_LOOKED_AT = 20
-"""Ready tasks among which one is sought that no other command is at work on."""
+from lambda_hat_core.work.pool import Pool, Task
+from lambda_hat_core.worker_client import Event, request
 
 
 class Listener(Protocol):
-    """Who is told what happens, from several threads."""
+    """Is told what happens to each key, from several threads."""
 
-    def heard(self, task: Task, event: Event) -> None:
+    def heard(self, key: str, event: Event) -> None:
         """Take an event of a worker."""
         ...
 
-    def ended(self, task: Task, failure: str | None) -> None:
-        """Take the end of a task."""
+    def ended(self, key: str, failure: str | None) -> None:
+        """Take the end of a key."""
         ...
 
 
-class Runner:
-    """Works off tasks with at most two worker processes, or fewer where the card says so.
+def make(
+    store: Store, card: Card, plan: Plan, gallery: Gallery, listener: Listener
+) -> tuple[dict[str, str], str | None]:
+    """Make what the store lacks of a plan, then the gallery.
+
+    A failure stops only what depends on it.
 
     Args:
         store: where results go.
-        card: environment and number of workers of each dtype.
+        card: environment and number of workers of each dtype, all local.
+        plan: what is wanted.
+        gallery: drawn at the end, by a worker that is there already.
         listener: told what happens.
+
+    Returns:
+        Why keys failed, by id; and why the gallery could not be drawn, None where it is there.
     """
+    targets = missing_targets(store, plan)
+    with open_pool(store, card, min(card.at_once("float64"), max(1, len(targets)))) as pool:
+        failures = _made(store, pool, targets, listener)
+        runs: list[Missing] = []
+        for run in missing_runs(store, plan):
+            if run.target.id not in failures:
+                runs.append(run)
+                continue
+            why = f"its target {run.target.id} could not be built: {failures[run.target.id]}"
+            failures[run.id] = why
+            records.write_failure(store, run.spec, why)
+            listener.ended(run.id, why)
+        pool.resize(_worker_count(store, card, plan, runs))
+        failures |= _made(store, pool, runs, listener)
+        return failures, _draw(store, pool, gallery, runs or targets)
 
-    def __init__(self, store: Store, card: Card, listener: Listener):
-        self._store, self._card, self._listener = store, card, listener
-        self._changed = threading.Condition()
-        self._waiting: list[Task] = []
-        self._active: list[Task] = []
-        self._clients: set[WorkerClient] = set()
-        self._afterwards: Event | None = None
-        self._stopped = False
-        self.failures: dict[str, str] = {}
 
-    def run(self, tasks: Iterable[Task], afterwards: Event | None = None) -> dict[str, str]:
-        """Return why tasks failed, by id; a failure stops only what depends on it.
+def _made(
+    store: Store, pool: Pool, wanted: Sequence[Missing], listener: Listener
+) -> dict[str, str]:
+    """Make keys that do not depend on one another; return why some failed."""
+    futures: dict[Future[Event], Missing] = {}
+    for key in wanted:
+        hear = partial(listener.heard, key.id)
+        futures[pool.submit(Task(key.dtype, key.requests(), key.likeness, hear))] = key
+    failures: dict[str, str] = {}
+    for future in as_completed(futures):
+        key, end = futures[future], future.result()
+        records.note_failure(store, key.spec, end)
+        if end["event"] == "failed":
+            failures[key.id] = end["reason"]
+        listener.ended(key.id, failures.get(key.id))
+    return failures
 
-        Args:
-            tasks: what to make.
-            afterwards: a request of any dtype, for the worker that is at its end last; the caller
-                looks whether it was met.
 
-        Raises:
-            KeyboardInterrupt: after a Ctrl-C, when all workers have ended.
-        """
-        self._waiting = list(tasks)
-        self._afterwards = afterwards
-        targets = sum(isinstance(task.spec, TargetSpec) for task in self._waiting)
-        at_once = max(1, targets, len(self._waiting) - targets)
-        count = min(_MOST_WORKERS, self._card.slots, at_once)
-        with Interrupts() as interrupts, ThreadPoolExecutor(count) as pool:
-            try:
-                working = [pool.submit(self._work) for _ in range(count)]
-                _wait_for(working, interrupts)
-            finally:
-                self._stop()
-        for future in working:
-            future.result()
-        return self.failures
+def _worker_count(store: Store, card: Card, plan: Plan, runs: Sequence[Missing]) -> int:
+    """Return how many workers are worth their start, at most as many as the card allows."""
+    count = 0
+    for dtype in DTYPES:
+        specs = [plan.runs[run.id] for run in runs if run.dtype == dtype]
+        if specs:
+            wanted = workers(specs, times(store, specs, plan.targets))
+            count += min(wanted, len(specs), card.at_once(dtype))
+    return max(1, min(count, card.slots))
 
-    def _stop(self) -> None:
-        """End what all threads do."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-            for client in self._clients:
-                client.kill()
 
-    def _work(self) -> None:
-        client: WorkerClient | None = None
-        last: Task | None = None
-        while (task := self._next(last)) is not None:
-            if client is None or last is None or task.dtype != last.dtype:
-                self._release(client)
-                client = self._client(task.dtype)
-            last = task
-            failure = self._made(client, task)
-            with self._changed:
-                self._active.remove(task)
-                if failure is not None and not self._stopped:
-                    self._failed(task, failure)
-                self._changed.notify_all()
-            self._listener.ended(task, failure)
-        self._release(client)
-
-    def _next(self, last: Task | None) -> Task | None:
-        """Wait for a task that may start; one like the last goes first, its code is compiled."""
-        with self._changed:
-            while not self._stopped and self._waiting:
-                if last is None and self._enough():
-                    return None
-                ready = sorted(self._ready(), key=lambda task: unlike(task, last))[:_LOOKED_AT]
-                if ready:
-                    task = next(filter(self._is_free, ready), ready[0])
-                    self._waiting.remove(task)
-                    self._active.append(task)
-                    return task
-                self._changed.wait()
-            return None
-
-    def _enough(self) -> bool:
-        """Whether what is left is not worth the start of another worker."""
-        runs = [task.spec for task in self._waiting if isinstance(task.spec, RunSpec)]
-        building = any(
-            isinstance(task.spec, TargetSpec) for task in (*self._waiting, *self._active)
-        )
-        if building or not self._clients:
-            return False
-        targets = {task.target.id: task.target for task in self._waiting}
-        return workers(runs, times(self._store, runs, targets)) <= len(self._clients)
-
-    def _ready(self) -> list[Task]:
-        """Return the tasks whose target is there, and whose dtype has a free slot."""
-        unbuilt = {task.id for task in (*self._waiting, *self._active)}
-        at_once = collections.Counter(task.dtype for task in self._active)
-        return [
-            task
-            for task in self._waiting
-            if at_once[task.dtype] < self._tag(task.dtype).slots
-            and (isinstance(task.spec, TargetSpec) or task.target.id not in unbuilt)
-        ]
-
-    def _is_free(self, task: Task) -> bool:
-        """Whether no other command is at work on a task."""
-        kind = "targets" if isinstance(task.spec, TargetSpec) else "runs"
-        return not self._store.is_leased(kind, task.id)
-
-    def _tag(self, dtype: Dtype) -> LocalTag:
-        tag = self._card.tag(dtype)
-        assert isinstance(tag, LocalTag), "the command refuses a card that says slurm"
-        return tag
-
-    def _client(self, dtype: Dtype) -> WorkerClient:
-        tag = self._tag(dtype)
-        client = WorkerClient(self._store.root, tag.argv(), tag.environment(dtype))
-        with self._changed:
-            self._clients.add(client)
-            if self._stopped:
-                client.kill()
-        return client
-
-    def _release(self, client: WorkerClient | None) -> None:
-        """End a worker; the last one, when nothing is left to do, first takes what comes after."""
-        if client is None:
-            return
-        with self._changed:
-            left = self._stopped or self._waiting or self._active
-            is_last = self._clients == {client} and not left
-            if not is_last:
-                self._clients.discard(client)
-        if is_last and self._afterwards is not None:
-            collections.deque(client.run([self._afterwards]), maxlen=0)
-        with self._changed:
-            self._clients.discard(client)
-        client.close()
-
-    def _made(self, client: WorkerClient, task: Task) -> str | None:
-        """Return why a task failed; what may pass is tried again."""
-        for line in task.requests():
-            end: Event = {}
-            ask = partial(client.run, [line])
-            for event in insist(ask, give_up=lambda: self._stopped, sleep=self._pause):
-                end = event
-                self._listener.heard(task, event)
-            if end["event"] == "failed":
-                return end["reason"]
+def _draw(store: Store, pool: Pool, gallery: Gallery, made: Sequence[Missing]) -> str | None:
+    """Draw the gallery unless it is there; return why it could not be drawn."""
+    if is_current(store, gallery):
         return None
-
-    def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than until everything is stopped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped, seconds)
-
-    def _failed(self, task: Task, failure: str) -> None:
-        """Note a failure, and that of the runs which can now never start."""
-        self.failures[task.id] = failure
-        if records.read_failure(self._store, task.id) != failure:
-            records.write_failure(self._store, task.spec, failure)
-        for other in [other for other in self._waiting if other.target.id == task.id]:
-            self._waiting.remove(other)
-            self._failed(other, f"its target {task.id} could not be built: {failure}")
-
-
-def _wait_for(working: list["Future[None]"], interrupts: Interrupts) -> None:
-    """Return when all threads have ended, one has raised, or somebody pressed Ctrl-C."""
-    while not interrupts.seen:
-        done, left = wait(working, _LOOK_EVERY, FIRST_EXCEPTION)
-        if not left or any(future.exception() for future in done):
-            return
+    dtype = made[-1].dtype if made else "float64"
+    end = pool.submit(Task(dtype, (request("gallery", gallery),))).result()
+    return end["reason"] if end["event"] == "failed" else None

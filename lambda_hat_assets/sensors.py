@@ -5,7 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from lambda_hat_assets.pools import LOOK, reap, set_limits
+from lambda_hat_assets.endings import LOOK, reap
+from lambda_hat_assets.pools import set_limits
 from lambda_hat_assets.project import CONFIG, Project
 
 

@@ -12,15 +12,16 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.card import DTYPES, LocalTag
 from lambda_hat_assets.compute import Backend, Compute, Kind, Order
 from lambda_hat_assets.project import Project
+from lambda_hat_assets.workers import open_pool
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store import Store
-from lambda_hat_core.tuning.payloads import Payloads, Ran, Runner, Steer
+from lambda_hat_core.tuning.payloads import Payloads, Ran, Runner
 from lambda_hat_core.tuning.replay import replay
-from lambda_hat_core.worker_client import WorkerClient
+from lambda_hat_core.work.pool import Steer
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 
@@ -28,18 +29,12 @@ Context = dg.OpExecutionContext | dg.AssetExecutionContext
 @contextmanager
 def runners(context: Context, project: Project, compute: Compute) -> Iterator[Runner]:
     """Give who runs trials, each dtype where the card sends it, and end its workers."""
-
-    def worker(dtype: Dtype) -> WorkerClient:
-        tag = project.card.tag(dtype)
-        assert isinstance(tag, LocalTag)
-        return WorkerClient(project.store.root, tag.argv(), tag.environment(dtype))
-
     step: Any = context
-    with Payloads(project.store, worker) as payloads:
+    here = {dtype: isinstance(project.card.tag(dtype), LocalTag) for dtype in DTYPES}
+    at_once = sum(project.card.at_once(dtype) for dtype in DTYPES if here[dtype])
+    with open_pool(project.store, project.card, at_once) as pool:
+        payloads = Payloads(project.store, pool)
         jobs = Jobs(step, project.store, lambda dtype: compute.backend(step, dtype))
-        here = {
-            dtype: isinstance(project.card.tag(dtype), LocalTag) for dtype in ("float32", "float64")
-        }
         yield _Routed(lambda dtype: payloads if here[dtype] else jobs)
 
 

@@ -152,6 +152,20 @@ def write_failure(
     return row
 
 
+def note_failure(store: Store, spec: RunSpec | TargetSpec, end: Mapping[str, Any]) -> None:
+    """Note how a request failed, unless the worker did so itself before it died.
+
+    Args:
+        store: where.
+        spec: what the worker was asked for.
+        end: the event that ended the request; "done" and what was stopped on purpose are ignored.
+    """
+    if end["event"] != "failed" or end["kind"] == "stopped":
+        return
+    if read_failure(store, spec.id) != end["reason"]:
+        write_failure(store, spec, end["reason"])
+
+
 def clear_failure(store: Store, id: str) -> None:
     """Forget an earlier failure of `id`."""
     path = failure_path(store, id)

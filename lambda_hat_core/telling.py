@@ -7,7 +7,7 @@ from typing import Any
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def silent(said: object) -> None:
+def silent(*said: object) -> None:
     """Tell nobody."""
     del said
 

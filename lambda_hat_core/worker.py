@@ -14,7 +14,6 @@ import json
 import os
 import queue
 import select
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -45,7 +44,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--requests", type=Path, help="a file of requests instead of stdin")
     args = parser.parse_args(argv)
     faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer = _private_stdout()
     store = Store(args.home)
     prepare_jax(store)

@@ -8,9 +8,9 @@ import dagster as dg
 
 from lambda_hat_assets.assets.common import GALLERIES_KEY, Routing
 from lambda_hat_assets.compute import Compute
+from lambda_hat_assets.endings import own
 from lambda_hat_assets.fields import GALLERY, pick, schema
 from lambda_hat_assets.partitions import Family, to_many
-from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
 

@@ -7,9 +7,9 @@ import dagster as dg
 from lambda_hat_assets import checks
 from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
 from lambda_hat_assets.compute import Compute, Kind
+from lambda_hat_assets.endings import own
 from lambda_hat_assets.fields import ANALYSIS, RUN, schema
 from lambda_hat_assets.partitions import Family, to_many
-from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import Event, recorded
 

@@ -7,8 +7,8 @@ import dagster as dg
 from lambda_hat_assets import checks
 from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
 from lambda_hat_assets.compute import Compute
+from lambda_hat_assets.endings import own
 from lambda_hat_assets.fields import TARGET, schema
-from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import Event, recorded
 

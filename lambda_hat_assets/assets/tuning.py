@@ -5,9 +5,9 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets.compute import Compute
+from lambda_hat_assets.endings import own
 from lambda_hat_assets.fields import REFERENCE, STUDY, pick, schema
 from lambda_hat_assets.partitions import to_many
-from lambda_hat_assets.pools import own
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
 from lambda_hat_assets.studies import check_budgets, slots

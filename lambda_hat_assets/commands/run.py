@@ -10,13 +10,15 @@ from typing import Any
 from lambda_hat_assets.card import Card
 from lambda_hat_assets.card_file import load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_assets.runner import Listener, Runner
-from lambda_hat_assets.tasks import Task, missing
-from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
+from lambda_hat_assets.missing import missing_runs, missing_targets
+from lambda_hat_assets.runner import Listener, make
+from lambda_hat_core.gallery.members import Gallery, gallery_of
 from lambda_hat_core.plan.errors import Place
 from lambda_hat_core.plan.plan import Plan, load_plan
 from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import Event, WorkerClient, request
+from lambda_hat_core.telling import silent
+from lambda_hat_core.work.endings import end_by_signals
+from lambda_hat_core.worker_client import Event
 
 HELP = "run an experiment without Dagster"
 
@@ -50,16 +52,22 @@ def run(args: argparse.Namespace) -> int:
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
     sql.refresh(store)
-    tasks = missing(store, plan)
-    print(f"{plan.experiment}: {_counts(plan, tasks)}")
+    left = [key.id for key in (*missing_targets(store, plan), *missing_runs(store, plan))]
+    total = len(plan.targets) + len(plan.runs)
+    print(
+        f"{plan.experiment}: {len(plan.targets)} targets and {len(plan.runs)} runs, "
+        f"{total - len(left)} exist"
+    )
     gallery = _gallery(plan, args.changes)
-    if tasks:
-        with _listener(tasks) as listener:
-            failures = Runner(store, card, listener).run(tasks, request("gallery", gallery))
-        for id, reason in failures.items():
-            print(f"{id} failed: {reason}")
+    end_by_signals(silent)
+    with _listener(len(left)) as listener:
+        failures, not_drawn = make(store, card, plan, gallery, listener)
+    for id, reason in failures.items():
+        print(f"{id} failed: {reason}")
     failed = _summary(store, plan)
-    return int(not _drawn(store, card, gallery) or failed)
+    page = store.path("galleries", gallery.id) / "index.html"
+    print(f"the gallery could not be made: {not_drawn}" if not_drawn else page)
+    return int(failed or not_drawn is not None)
 
 
 def _local_card() -> Card:
@@ -74,11 +82,6 @@ def _local_card() -> Card:
         way_out = "run `dagster job execute -j llc`, or choose a local card by LAMBDA_HAT_CARD"
         raise Place("card", "tags").error(rule, way_out)
     return card
-
-
-def _counts(plan: Plan, tasks: list[Task]) -> str:
-    total = len(plan.targets) + len(plan.runs)
-    return f"{len(plan.targets)} targets and {len(plan.runs)} runs, {total - len(tasks)} exist"
 
 
 def _summary(store: Store, plan: Plan) -> bool:
@@ -101,32 +104,19 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
     return Gallery(experiment=name[:_LONGEST], targets=gallery.targets, runs=gallery.runs)
 
 
-def _drawn(store: Store, card: Card, gallery: Gallery) -> bool:
-    """Make the gallery in a worker, unless the runs' own has made it, and say where it is."""
-    end: Event = {"event": "done"}
-    if not is_current(store, gallery):
-        tag = card.local[0]
-        with WorkerClient(store.root, tag.argv(), tag.environment("float64")) as client:
-            for event in client.run([request("gallery", gallery)]):
-                end = event
-    page = store.path("galleries", gallery.id) / "index.html"
-    made = end["event"] == "done"
-    print(page if made else f"the gallery could not be made: {end['reason']}")
-    return made
-
-
-def _listener(tasks: list[Task]) -> "Bars | Lines":
+def _listener(total: int) -> "Bars | Lines":
+    """Return who shows the progress of `total` keys."""
     from rich.console import Console
 
     console = Console()
-    return Bars(tasks, console) if console.is_terminal else Lines(tasks)
+    return Bars(total, console) if console.is_terminal else Lines(total)
 
 
 class Lines(Listener):
-    """A line now and then, for logs and pipes."""
+    """Prints a line now and then, for logs and pipes."""
 
-    def __init__(self, tasks: list[Task]):
-        self._total, self._done = len(tasks), 0
+    def __init__(self, total: int):
+        self._total, self._done = total, 0
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
 
@@ -136,27 +126,27 @@ class Lines(Listener):
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def heard(self, task: Task, event: Event) -> None:
-        """Print what a worker logs, not more often than every few seconds a key."""
+    def heard(self, key: str, event: Event) -> None:
+        """Print what a worker logs, at most every few seconds per key."""
         now = time.monotonic()
         with self._lock:
-            if event["event"] != "log" or now - self._last.get(task.id, 0) < _SECONDS_BETWEEN_LINES:
+            if event["event"] != "log" or now - self._last.get(key, 0) < _SECONDS_BETWEEN_LINES:
                 return
-            self._last[task.id] = now
-            print(f"{task.id} {event['message']}", flush=True)
+            self._last[key] = now
+            print(f"{key} {event['message']}", flush=True)
 
-    def ended(self, task: Task, failure: str | None) -> None:
+    def ended(self, key: str, failure: str | None) -> None:
         """Count."""
         with self._lock:
             self._done += 1
             word = "failed" if failure else "done"
-            print(f"{task.id} {word} ({self._done} of {self._total})", flush=True)
+            print(f"{key} {word} ({self._done} of {self._total})", flush=True)
 
 
 class Bars(Listener):
-    """A bar for everything and one for each key at work."""
+    """Shows a bar for everything and one for each key that is being worked on."""
 
-    def __init__(self, tasks: list[Task], console: Any):
+    def __init__(self, total: int, console: Any):
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -173,7 +163,7 @@ class Bars(Listener):
             TextColumn("{task.fields[note]}", markup=False),
             console=console,
         )
-        self._all = self._progress.add_task("targets and runs", total=len(tasks), note="")
+        self._all = self._progress.add_task("targets and runs", total=total, note="")
         self._bars: dict[str, Any] = {}
 
     def __enter__(self) -> "Bars":
@@ -183,11 +173,11 @@ class Bars(Listener):
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def heard(self, task: Task, event: Event) -> None:
+    def heard(self, key: str, event: Event) -> None:
         """Move the bar of a key."""
-        if task.id not in self._bars:
-            self._bars[task.id] = self._progress.add_task(task.id, total=None, note="")
-        bar = self._bars[task.id]
+        if key not in self._bars:
+            self._bars[key] = self._progress.add_task(key, total=None, note="")
+        bar = self._bars[key]
         if event["event"] == "progress":
             llc = event.get("llc")
             note = "" if llc is None else f"llc {llc:.4g}"
@@ -195,12 +185,10 @@ class Bars(Listener):
         elif event["event"] == "log":
             self._progress.update(bar, note=event["message"][:60])
 
-    def ended(self, task: Task, failure: str | None) -> None:
+    def ended(self, key: str, failure: str | None) -> None:
         """Drop the bar of a key and count it."""
-        if task.id in self._bars:
-            self._progress.remove_task(self._bars.pop(task.id))
+        if key in self._bars:
+            self._progress.remove_task(self._bars.pop(key))
         if failure:
-            self._progress.console.print(
-                f"{task.id} failed: {failure}", markup=False, highlight=False
-            )
+            self._progress.console.print(f"{key} failed: {failure}", markup=False, highlight=False)
         self._progress.advance(self._all)

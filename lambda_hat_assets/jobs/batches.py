@@ -1,119 +1,30 @@
-"""What is left to do, and how much of it a step takes at once.
+"""How keys are shared out to steps, and cut into the Dagster runs of a step.
 
 A batch is a contiguous range of partitions, so that it can be one Dagster run; partitions are
 ordered by shape, so that neighbours share a compilation.
 """
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-
-import dagster as dg
 
 from lambda_hat_assets.card import Card
 from lambda_hat_assets.slurm.card import SlurmTag
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.forecast import START, workers
+from lambda_hat_core.forecast import workers
 
 MOST = 20
-"""Keys of one batch: what a Dagster run costs, about 0.3 s of CPU, is then paid once for 20."""
-
-_SECONDS = 15.0
-"""Of one batch: what a Dagster run costs is then a fiftieth of it."""
-
-_PER_STEP = 2
-"""Batches that each step finds at least, so that none waits long for another's last one."""
-
-_OF = "_of_"
-"""In the name of a step, between its number and how many there are."""
+"""Keys of one batch: a Dagster run costs about 0.3 s of CPU, which 20 keys then share."""
 
 Keys = list[str]
 
 
-class Pace:
-    """How many keys the next batch should have, from how long the keys of the last one took.
-
-    Args:
-        steps: that share the work.
-    """
-
-    def __init__(self, steps: int):
-        self._steps = max(1, steps)
-        self._size = 1
-        self._start = START
-
-    def size(self, left: int) -> int:
-        """Return the size of the next batch if `left` keys are not done yet."""
-        return max(1, min(self._size, math.ceil(left / (_PER_STEP * self._steps))))
-
-    def took(self, seconds: float, keys: int) -> None:
-        """Note how long a batch took: short keys make large batches, long ones go alone.
-
-        The first one started the worker, which says nothing of the next.
-        """
-        seconds, self._start = max(seconds - self._start, 1e-3), 0.0
-        self._size = max(1, min(MOST, int(_SECONDS * keys / seconds)))
-
-
-class QueuePace(Pace):
-    """The same for SLURM jobs, of which each waits in a queue: few and long ones.
-
-    Args:
-        steps: that share the work.
-        most: keys of one job.
-    """
-
-    def __init__(self, steps: int, most: int):
-        super().__init__(steps)
-        self._most = most
-
-    def size(self, left: int) -> int:
-        """Return the size that gives each step one job, if a job may be that large."""
-        return max(1, min(self._most, math.ceil(left / self._steps)))
-
-
-def pace(card: Card, dtype: Dtype, share: str) -> Pace:
-    """Return how a card's payloads of a dtype are cut into batches.
-
-    Args:
-        card: where they are.
-        dtype: of all keys.
-        share: the name that `shares` gave to the step.
-    """
-    tag = card.tag(dtype)
-    if isinstance(tag, SlurmTag):
-        return QueuePace(card.at_once(dtype), tag.batch)
-    return Pace(share_count(share))
-
-
-def share_count(share: str) -> int:
-    """Return how many steps there are, from the name that `shares` gave to one."""
-    return int(share.partition(_OF)[2])
-
-
-def stretches(order: Sequence[str], wanted: Collection[str]) -> Iterator[Keys]:
-    """Yield the wanted keys in contiguous ranges.
-
-    Args:
-        order: all partitions, in the order in which Dagster has them.
-        wanted: those that are missing.
-    """
-    stretch: Keys = []
-    for key in order:
-        if key in wanted:
-            stretch.append(key)
-        elif stretch:
-            yield stretch
-            stretch = []
-    if stretch:
-        yield stretch
-
-
-def steps(card: Card, dtype: Dtype, runs: Sequence[RunSpec], seconds: Mapping[str, float]) -> int:
+def step_count(
+    card: Card, dtype: Dtype, runs: Sequence[RunSpec], seconds: Mapping[str, float]
+) -> int:
     """Return how many steps of a dtype share runs; on this machine, no more than are worth it.
 
     Args:
-        card: where they are computed.
+        card: where the runs are computed.
         dtype: of all of them.
         runs: what is left to do.
         seconds: that each may take, by id.
@@ -124,24 +35,41 @@ def steps(card: Card, dtype: Dtype, runs: Sequence[RunSpec], seconds: Mapping[st
     return min(most, workers(runs, [seconds[run.id] for run in runs]))
 
 
-def shares(found: Sequence[Keys], count: int, output: str) -> Iterator[dg.DynamicOutput]:
-    """Yield everything once for each of `count` steps, its own share first."""
-    total = sum(map(len, found))
-    for step in range(count):
-        yield dg.DynamicOutput(
-            rotated(found, step * total // count),
-            mapping_key=f"{step + 1}{_OF}{count}",
-            output_name=output,
-        )
+def shares(keys: Sequence[str], seconds: Mapping[str, float], count: int) -> list[Keys]:
+    """Cut keys into at most `count` contiguous parts that should take about equally long.
+
+    Args:
+        keys: in the order of their partitions.
+        seconds: that each may take, by key.
+        count: of parts.
+    """
+    total = sum(seconds[key] for key in keys)
+    parts: list[Keys] = [[] for _ in range(count)]
+    before = 0.0
+    for key in keys:
+        middle = before + seconds[key] / 2
+        before += seconds[key]
+        parts[min(count - 1, int(count * middle / total)) if total else 0].append(key)
+    return [part for part in parts if part]
 
 
-def rotated(found: Sequence[Keys], by: int) -> list[Keys]:
-    """Return stretches from the key of number `by` onwards, those before it at the end."""
-    first: list[Keys] = []
-    last: list[Keys] = []
-    for stretch in found:
-        cut = max(0, min(by, len(stretch)))
-        by -= len(stretch)
-        last += [stretch[:cut]] if cut else []
-        first += [stretch[cut:]] if stretch[cut:] else []
-    return first + last
+def batches(
+    keys: Collection[str], families: Mapping[str, Sequence[str]], most: int = MOST
+) -> Iterator[tuple[str, Keys]]:
+    """Yield the job of each batch with its keys, all contiguous in the order of their partitions.
+
+    Args:
+        keys: what is wanted.
+        families: all partitions of each job, in their order.
+        most: keys of one batch.
+    """
+    for job, order in families.items():
+        batch: Keys = []
+        for key in order:
+            if key in keys:
+                batch.append(key)
+            if batch and (key not in keys or len(batch) == most):
+                yield job, batch
+                batch = []
+        if batch:
+            yield job, batch

@@ -1,23 +1,26 @@
-"""How the steps of `llc` become processes."""
+"""How the steps of a job become processes."""
 
 import dagster as dg
 
 from lambda_hat_assets.assets.common import DTYPE_TAG
-from lambda_hat_assets.card import Card
+from lambda_hat_assets.card import DTYPES, Card
+from lambda_hat_assets.endings import Cancel, ending
 
 PRELOAD = "lambda_hat_assets._preload"
 
 
-def executor(card: Card) -> dg.ExecutorDefinition:
+def in_one_process(cancel: Cancel) -> dg.ExecutorDefinition:
+    """Return the executor of everything that a person clicks: all steps in the run's process."""
+    return ending(dg.in_process_executor, cancel)
+
+
+def in_processes(card: Card, cancel: Cancel) -> dg.ExecutorDefinition:
     """Return an executor that forks steps from a process which has imported everything already.
 
     At most as many steps at once as the card allows, in all and of each dtype.
     """
-    limits = [
-        {"key": DTYPE_TAG, "value": dtype, "limit": card.at_once(dtype)}
-        for dtype in ("float32", "float64")
-    ]
-    return dg.multiprocess_executor.configured(
+    limits = [{"key": DTYPE_TAG, "value": dtype, "limit": card.at_once(dtype)} for dtype in DTYPES]
+    return ending(dg.multiprocess_executor, cancel).configured(
         {
             "max_concurrent": card.slots,
             "start_method": {"forkserver": {"preload_modules": [PRELOAD]}},

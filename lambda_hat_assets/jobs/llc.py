@@ -1,6 +1,8 @@
 """`llc`: a whole experiment in one command: plan, targets, runs, report.
 
-Targets and runs are shared out to a few steps a dtype, which take batches until none is left.
+What is missing is shared out to a few steps per dtype, each with a warm worker: targets first, then
+runs, when the sizes of their targets are known. A step makes its share in batches; a batch is a
+Dagster run of its own, so what it does looks as if it had been clicked.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,21 +11,29 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from lambda_hat_assets.assets.common import TARGETS_KEY
-from lambda_hat_assets.claims import Claims
+from lambda_hat_assets.assets.common import DTYPE_TAG, GALLERIES_KEY, TARGETS_KEY
+from lambda_hat_assets.card import DTYPES
 from lambda_hat_assets.compute import Kind, Result
 from lambda_hat_assets.console import QUIET, console
+from lambda_hat_assets.endings import begin_step, reap, reaping
 from lambda_hat_assets.jobs import report as reporting
-from lambda_hat_assets.jobs.batches import shares, stretches
-from lambda_hat_assets.jobs.cards import prepare
-from lambda_hat_assets.jobs.executor import executor
-from lambda_hat_assets.jobs.partitions import RESULTS_JOB, materialise
-from lambda_hat_assets.jobs.take import Makers
+from lambda_hat_assets.jobs.batches import Keys, batches, shares, step_count
+from lambda_hat_assets.jobs.cards import card_of, prepare
+from lambda_hat_assets.jobs.partitions import GALLERIES_JOB, RESULTS_JOB, TARGETS_JOB, materialise
 from lambda_hat_assets.partitions import Family
-from lambda_hat_assets.pools import executor_pid, own, reap, set_limits
+from lambda_hat_assets.pools import set_limits
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import events
 from lambda_hat_core import records, sql, stages
+from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.forecast import times
+from lambda_hat_core.gallery.members import gallery_of, is_current
+
+_CRASH = dg.RetryPolicy(max_retries=1, delay=1)
+"""A step whose process dies is started again and makes what is left of its share."""
+
+_PRIORITY: dict[Dtype, str] = {"float64": "1", "float32": "0"}
+"""Long runs first: the samplers of float64 follow full-data gradients."""
 
 
 class PlanConfig(dg.Config):
@@ -38,7 +48,10 @@ class PlanConfig(dg.Config):
 
 
 def llc_job(
-    project: Project, families: Sequence[Family], job: Callable[[str], dg.JobDefinition]
+    project: Project,
+    families: Sequence[Family],
+    job: Callable[[str], dg.JobDefinition],
+    executor: dg.ExecutorDefinition,
 ) -> dg.JobDefinition:
     """Return the job that makes everything an experiment names.
 
@@ -46,14 +59,16 @@ def llc_job(
         project: what there is.
         families: the assets of its runs.
         job: finds a partition job by name, once the definitions are complete.
+        executor: gives each step a process of its own.
     """
     store = project.store
-    makers = Makers(project, families, job)
+    target_order = {TARGETS_JOB: list(project.targets)}
+    run_order = {family.name: family.runs for family in families}
 
-    @dg.op(out={"experiment": dg.Out(str), "shared": dg.DynamicOut(list)})
+    @dg.op(out={"experiment": dg.Out(str), "share": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
         """Compare the experiment with the store and share out the targets that are missing."""
-        own(context, executor_pid())
+        begin_step(context)
         set_limits(context.instance, project.card)
         chosen = project.plan(config.experiment)
         members = [(chosen.runs[run].target, run) for run in chosen.membership[chosen.experiment]]
@@ -62,54 +77,90 @@ def llc_job(
             sql.refresh(store)
         ghosts = reap(context.instance)
         if ghosts:
-            context.log.info(f"{ghosts} earlier runs ended with their process")
+            context.log.info(f"marked {ghosts} runs as failed: their process is gone")
         card = prepare(context, project, chosen)
         _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
-        todo = [key for key in chosen.targets if not store.is_complete("targets", key)]
+        missing = [key for key in chosen.targets if not store.is_complete("targets", key)]
         context.log.info(
-            f"{chosen.experiment}: {len(chosen.targets)} targets, {len(todo)} of them to make; "
+            f"{chosen.experiment}: {len(chosen.targets)} targets, {len(missing)} of them to make; "
             f"{len(chosen.runs)} runs"
         )
         yield dg.Output(chosen.experiment, "experiment")
-        count = min(len(todo), card.at_once("float64"))
-        yield from shares([*stretches(list(project.targets), todo)], count, "shared")
+        count = min(len(missing), card.at_once("float64"))
+        yield from _outputs(shares(missing, dict.fromkeys(missing, 1.0), count), "share")
 
-    @dg.op(out={"float64": dg.DynamicOut(list), "float32": dg.DynamicOut(list)})
-    def fan_out(
-        context: dg.OpExecutionContext, experiment: str, early: list[int]
+    @_op("targets_float64", "float64")
+    def make_targets(context: dg.OpExecutionContext, share: Keys) -> int:
+        """Make targets."""
+        return _make(context, "targets", batches(share, target_order))
+
+    @dg.op(out={dtype: dg.DynamicOut(list) for dtype in DTYPES})
+    def share_runs(
+        context: dg.OpExecutionContext, experiment: str, targets: list[int]
     ) -> Iterator[dg.DynamicOutput]:
-        """Share out the runs that are missing, one dtype a step."""
-        del early
-        chosen = project.plan(experiment)
-        left = makers.left(context, experiment)
-        missing = sum(len(keys) for found, _ in left.values() for keys in found)
-        context.log.info(f"{experiment}: {missing} of {len(chosen.runs)} runs to make")
-        for dtype, (found, count) in left.items():
-            yield from shares(found, count, dtype)
+        """Share out the runs that are missing and whose target is there, by their forecast."""
+        del targets
+        begin_step(context)
+        chosen, card = project.plan(experiment), card_of(context, project)
+        missing = [
+            spec
+            for run, spec in chosen.runs.items()
+            if not store.is_complete("analyses", run) and store.is_complete("targets", spec.target)
+        ]
+        forecast = zip(missing, times(store, missing, project.targets), strict=True)
+        seconds = {spec.id: time for spec, time in forecast}
+        context.log.info(f"{experiment}: {len(missing)} of {len(chosen.runs)} runs to make")
+        for dtype in DTYPES:
+            mine = [spec for spec in missing if spec.dtype == dtype]
+            ordered = [run for order in run_order.values() for run in order]
+            keys = [run for run in ordered if run in {spec.id for spec in mine}]
+            count = step_count(card, dtype, mine, seconds)
+            yield from _outputs(shares(keys, seconds, count), dtype)
         for family in families:
             runs = [run for run in family.runs if run in chosen.runs]
             _tell_of(context, project, "runs", family.runs_key, runs)
             _tell_of(context, project, "analyses", family.analyses_key, runs)
 
+    def make_runs(dtype: Dtype) -> dg.OpDefinition:
+        @_op(f"runs_{dtype}", dtype)
+        def make(context: dg.OpExecutionContext, share: Keys) -> int:
+            """Sample and analyse runs; one that fails does so alone."""
+            return _make(context, "analyses", batches(share, run_order))
+
+        return make
+
+    def _make(context: dg.OpExecutionContext, kind: Kind, found: Iterable[tuple[str, Keys]]) -> int:
+        """Make what the store lacks of some batches; return how many keys that were."""
+        begin_step(context)
+        made = 0
+        with reaping(context.instance):
+            for name, batch in found:
+                missing = [key for key in batch if not store.is_complete(kind, key)]
+                if missing:
+                    materialise(context, job(name), batch)
+                made += sum(store.is_complete(kind, key) for key in missing)
+        return made
+
     @dg.op
     def report(
         context: dg.OpExecutionContext,
         experiment: str,
-        early: list[int],
+        targets: list[int],
         float64: list[int],
         float32: list[int],
     ) -> None:
-        """Refresh the table, tell what came out, and fail if anything has no usable number."""
-        Claims(context.run_id).forget()
+        """Draw the gallery, refresh the table, and fail if any run has no usable number."""
+        begin_step(context)
         chosen = project.plan(experiment)
         reporting.note_blocked(store, chosen)
-        drawn = makers.draw(context, experiment)
+        drawn = _is_drawn(context, project, experiment)
+        drawn = drawn or materialise(context, job(GALLERIES_JOB), [experiment])
         materialise(context, job(RESULTS_JOB))
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):
             context.log.info(line)
-        made = sum([*early, *float64, *float32])
-        context.log.info(f"{made} runs are new; {store.root / sql.DATABASE}")
+        made = sum([*targets, *float64, *float32])
+        context.log.info(f"{made} targets and runs are new; {store.root / sql.DATABASE}")
         failed = reporting.failed(found, chosen)
         if not drawn:
             raise dg.Failure("the gallery could not be made", allow_retries=False)
@@ -120,27 +171,43 @@ def llc_job(
                 allow_retries=False,
             )
 
-    make_targets, wide, narrow = makers.targets(), makers.runs("float64"), makers.runs("float32")
+    wide, narrow = make_runs("float64"), make_runs("float32")
 
     @dg.job(
-        executor_def=executor(project.card),
+        executor_def=executor,
         logger_defs={"console": console},
         config=QUIET,
         description="Make everything an experiment names and does not have: targets, runs, "
         "analyses, its gallery and the table.",
     )
     def llc():
-        experiment, shared = plan()
-        early = shared.map(lambda keys: make_targets(experiment, keys)).collect()
-        runs = fan_out(experiment, early)
+        experiment, share = plan()
+        targets = share.map(make_targets).collect()
+        runs = share_runs(experiment, targets)
         report(
             experiment,
-            early,
-            runs.float64.map(lambda keys: wide(experiment, keys)).collect(),
-            runs.float32.map(lambda keys: narrow(experiment, keys)).collect(),
+            targets,
+            runs.float64.map(wide).collect(),
+            runs.float32.map(narrow).collect(),
         )
 
     return llc
+
+
+def _op(name: str, dtype: Dtype) -> Callable[[Callable[..., int]], dg.OpDefinition]:
+    tags = {DTYPE_TAG: dtype, "dagster/priority": _PRIORITY[dtype]}
+    return dg.op(name=name, tags=tags, retry_policy=_CRASH)
+
+
+def _outputs(found: Iterable[Keys], name: str) -> Iterator[dg.DynamicOutput]:
+    for number, share in enumerate(found, 1):
+        yield dg.DynamicOutput(share, mapping_key=str(number), output_name=name)
+
+
+def _is_drawn(context: dg.OpExecutionContext, project: Project, experiment: str) -> bool:
+    """Whether a gallery shows its runs as they are, and Dagster knows it."""
+    known = context.instance.get_materialized_partitions(GALLERIES_KEY)
+    return experiment in known and is_current(project.store, gallery_of(project.plan(experiment)))
 
 
 def _tell_of(

@@ -8,9 +8,9 @@ import dagster as dg
 
 from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_KEY, Routing
 from lambda_hat_assets.console import PARENT_TAG, QUIET
+from lambda_hat_assets.endings import OWNER_TAG, owner
 from lambda_hat_assets.jobs import cards
 from lambda_hat_assets.partitions import Family
-from lambda_hat_assets.pools import OWNER_TAG, owner
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"

@@ -22,7 +22,7 @@ class PromoteConfig(dg.Config):
     outdir: str = Field(str(OUTDIR), description="folder of all experiments")
 
 
-def promote_job(project: Project) -> dg.JobDefinition:
+def promote_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinition:
     """Return the job; it copies files and computes nothing."""
 
     @dg.op
@@ -39,7 +39,7 @@ def promote_job(project: Project) -> dg.JobDefinition:
     @dg.job(
         name="promote",
         logger_defs={"console": console},
-        executor_def=dg.in_process_executor,
+        executor_def=executor,
         config=QUIET,
         description="Copy the newest run's plots of every sampler into docs/assets/<experiment>.",
     )

@@ -18,7 +18,7 @@ from lambda_hat_assets.assets.tuning import (
 )
 from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.pools import own, reap
+from lambda_hat_assets.endings import own, reap
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import versions
 from lambda_hat_assets.studies import check_budgets, routing, slots
@@ -38,7 +38,7 @@ class TuneConfig(dg.Config):
     dry_run: bool = Field(False, description="say what would be done, and do nothing")
 
 
-def tune_job(project: Project) -> dg.JobDefinition:
+def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinition:
     """Return the job; a study that cannot be conducted does not stop the others."""
 
     @dg.op
@@ -70,7 +70,7 @@ def tune_job(project: Project) -> dg.JobDefinition:
     @dg.job(
         name="tune",
         logger_defs={"console": console},
-        executor_def=dg.in_process_executor,
+        executor_def=executor,
         config=QUIET,
         description="Find samplers' settings: certified references, Optuna studies, presets.",
     )

@@ -60,12 +60,12 @@ class Site(NamedTuple):
 
 
 class Quiet:
-    """Listens to a `Runner` of which nothing should fail."""
+    """Listens to keys of which none should fail."""
 
-    def heard(self, task, event):
+    def heard(self, key, event):
         pass
 
-    def ended(self, task, failure):
+    def ended(self, key, failure):
         assert failure is None, failure
 
 

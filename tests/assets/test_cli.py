@@ -13,10 +13,11 @@ from rich.console import Console
 
 from lambda_hat_assets import cli
 from lambda_hat_assets.commands.run import Bars
-from lambda_hat_assets.tasks import missing
+from lambda_hat_assets.missing import missing_runs
 from lambda_hat_core import records, retries
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import Store
+from lambda_hat_core.work.endings import INTERRUPTED
 from tests.assets import fake_worker
 
 ROOT = Path(__file__).parents[2]
@@ -167,13 +168,13 @@ def test_a_gallery_that_cannot_be_made_is_said(command, home):
 
 
 def test_bars_move_and_failures_are_printed(home):
-    tasks = missing(Store(home), small(home))
+    key = missing_runs(Store(home), small(home))[-1].id
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
-    with Bars(tasks, console) as bars:
-        bars.heard(tasks[-1], {"event": "log", "message": "[red]at work"})
-        bars.heard(tasks[-1], {"event": "progress", "done": 3, "total": 4, "llc": 1.25})
+    with Bars(6, console) as bars:
+        bars.heard(key, {"event": "log", "message": "[red]at work"})
+        bars.heard(key, {"event": "progress", "done": 3, "total": 4, "llc": 1.25})
         bars._progress.refresh()
-        bars.ended(tasks[-1], "boom [/x]")
+        bars.ended(key, "boom [/x]")
     shown = console.file.getvalue()
     assert "3/4" in shown and "llc 1.25" in shown and "boom [/x]" in shown and "1/6" in shown
 
@@ -216,7 +217,7 @@ def test_interrupt_ends_quietly_and_notes_no_failure(home):
     child = started(home, "cat > /dev/null")
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=30)
-    assert child.returncode == 130 and errors == ""
+    assert child.returncode == 130 and errors == f"{INTERRUPTED}\n"
     assert not list(home.glob("failures/[rt]*"))
 
 

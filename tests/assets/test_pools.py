@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 
-from lambda_hat_assets import pools
+from lambda_hat_assets import endings, pools
 from lambda_hat_core import process
 
 POOL = "lambda_hat_float64"
@@ -38,7 +38,7 @@ def test_the_job_and_a_backfill_keep_to_the_limit_together(
     site, instance, built_local, limit, most
 ):
     site.experiment("ours", seeds=(1, 2))
-    site.experiment("theirs", seeds=(3, 4, 5))
+    site.experiment("theirs", seeds=range(20, 32))
     site.card(max_concurrent=limit, env={"PYTHONPATH": os.getcwd(), "FAKE_SECONDS": "0.2"})
     project = site.project(LAMBDA_HAT_EXPERIMENT="ours")
     target = built_local(project).get_job("targets")
@@ -91,16 +91,16 @@ def test_the_slot_of_a_killed_process_is_given_to_who_waits(instance):
     instance.event_log_storage.set_concurrency_slots(POOL, 1)
     dead = f"{process.host()}-{2**22 + 1}-1"
     ghost = instance.create_run_for_job(
-        an_op_job(), status=dg.DagsterRunStatus.STARTED, tags={pools.OWNER_TAG: dead}
+        an_op_job(), status=dg.DagsterRunStatus.STARTED, tags={endings.OWNER_TAG: dead}
     )
     alive = instance.create_run_for_job(
         an_op_job(),
         status=dg.DagsterRunStatus.STARTED,
-        tags={pools.OWNER_TAG: pools.owner(os.getpid())},
+        tags={endings.OWNER_TAG: endings.owner(os.getpid())},
     )
     with InstanceConcurrencyContext(instance, ghost) as holds:
         assert holds.claim(POOL, "step")
-    with InstanceConcurrencyContext(instance, alive) as waits, pools.reaping(instance, every=0.1):
+    with InstanceConcurrencyContext(instance, alive) as waits, endings.reaping(instance, every=0.1):
         deadline = time.monotonic() + 10
         while not waits.claim(POOL, "step"):
             assert time.monotonic() < deadline

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import yaml
 
-from lambda_hat_assets.runner import Runner
-from lambda_hat_assets.tasks import missing
+from lambda_hat_assets.runner import make
 from lambda_hat_core.analysis.traceio import load_trace
+from lambda_hat_core.gallery.members import gallery_of
 from tests.assets.conftest import Quiet
 
 NOTING = f'env > "$NOTES/$ROUTE-$$"; exec {sys.executable} -m lambda_hat_core.worker "$@"'
@@ -47,9 +47,7 @@ def test_every_dtype_is_sampled_where_the_card_says(site):
     card.write_text(yaml.safe_dump({"max_concurrent": 1, "tags": tags}))
     project = site.project()
     plan = project.plan(None)
-    # What is built and sampled, without figures of it.
-    tasks = [task._replace(stages=task.stages[:1]) for task in missing(project.store, plan)]
-    assert Runner(project.store, project.card, Quiet()).run(tasks) == {}
+    assert make(project.store, project.card, plan, gallery_of(plan), Quiet()) == ({}, None)
 
     environments = {}
     for file in notes.iterdir():

@@ -1,14 +1,12 @@
-"""The runner of `lambda-hat run`: how many workers it starts, and that one more draws nothing."""
+"""An experiment without Dagster: how many workers it starts, and who draws the gallery."""
 
 import json
 
 import pytest
 
-from lambda_hat_assets.runner import Runner
-from lambda_hat_assets.tasks import missing
+from lambda_hat_assets.runner import make
 from lambda_hat_core import forecast
 from lambda_hat_core.gallery.members import gallery_of, is_current
-from lambda_hat_core.worker_client import request
 from tests.assets.conftest import FAKE, Quiet
 
 
@@ -25,7 +23,6 @@ def test_a_second_worker_is_started_where_it_is_worth_it(site, monkeypatch, seco
     project = site.project()
     plan, store = project.plan(None), project.store
     gallery = gallery_of(plan)
-    runner = Runner(store, project.card, Quiet())
-    assert runner.run(missing(store, plan), request("gallery", gallery)) == {}
+    assert make(store, project.card, plan, gallery, Quiet()) == ({}, None)
     assert len(pids.read_text().split()) == workers
     assert len(store.list("analyses")) == 4 and is_current(store, gallery)

@@ -185,7 +185,7 @@ def test_a_lost_report_is_never_a_silent_success(site, slurm, impatient, lost):
 
 def test_runs_are_ended_by_their_process_not_by_their_job(site, slurm):
     """dagster-slurm's own sensor fails runs whose job has ended while they still record it."""
-    from lambda_hat_assets.pools import OWNER_TAG, owner, reap
+    from lambda_hat_assets.endings import OWNER_TAG, owner, reap
 
     site.experiment()
     names = {sensor.name for sensor in repository(site.project()).sensor_defs}

@@ -31,6 +31,7 @@ def test_a_hot_step_is_stopped_early_and_leaves_nothing(tmp_path):
     from lambda_hat_core.tuning.conduct import conduct
     from lambda_hat_core.tuning.payloads import Payloads
     from lambda_hat_core.tuning.search import outcome_of, runs_of
+    from lambda_hat_core.work.pool import Pool
     from lambda_hat_core.worker_client import WorkerClient
 
     path = tmp_path / "tune.yaml"
@@ -39,8 +40,8 @@ def test_a_hot_step_is_stopped_early_and_leaves_nothing(tmp_path):
     (id,) = plan.studies
     store = Store(tmp_path / "runs")
     env = os.environ | one_process("float64", 1, os.environ["XLA_FLAGS"])
-    with Payloads(store, lambda dtype: WorkerClient(store.root, env=env)) as runner:
-        found = conduct(store, plan, id, runner, 1, lambda line: None)
+    with Pool(lambda dtype: WorkerClient(store.root, env=env), {"float64": 1}, 1) as pool:
+        found = conduct(store, plan, id, Payloads(store, pool), 1, lambda line: None)
     outcomes = {trial.params["step_fraction"]: outcome_of(trial) for trial in found.handle.trials}
     cold, hot = outcomes[0.2], outcomes[3.9]
     assert (cold.state, hot.state) == ("complete", "pruned")

@@ -202,6 +202,20 @@ def execute(kill: Kill, site: Site, process: subprocess.Popen) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def in_session(leader: int) -> list[str]:
+    """Return the living processes of the session that a process leads, its number and name."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (folder / "stat").read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, _, _, session = rest.split()[:4]
+        if int(session) == leader and state != "Z":
+            found.append(name.replace("(", ""))
+    return found
+
+
 def wait_for(phase: Phase, site: Site, process: subprocess.Popen) -> None:
     """Wait until a command is in a phase."""
     deadline = time.monotonic() + _LONGEST

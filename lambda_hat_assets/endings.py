@@ -1,0 +1,152 @@
+"""How Dagster runs end: with the process they live and die with; interrupted ones are not failures.
+
+The process that executes a run, of `dagster job execute` or of `dagster dev`, ends at the first
+signal, after it has marked its run and the runs inside its steps as canceled. Steps that have a
+process of their own take no notice of signals and end with that process; workers end with the
+process that started them. A process that was killed cannot mark its runs: whoever comes next does.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import dagster as dg
+
+from lambda_hat_assets.console import PARENT_TAG
+from lambda_hat_core import process
+from lambda_hat_core.work.endings import INTERRUPTED, end_by_signals, end_with_parent
+
+OWNER_TAG = "lambda_hat/process"
+"""On runs: the process that they live and die with."""
+
+LOOK = 30.0
+"""Seconds between two looks for runs whose process is gone."""
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+Context = dg.OpExecutionContext | dg.AssetExecutionContext
+Cancel = Callable[[str], None]
+"""Given the id of a Dagster run, ends what it has at work on other machines."""
+
+
+def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefinition:
+    """Return an executor whose process ends as this module says.
+
+    Args:
+        definition: the executor.
+        cancel: is called when a person has pressed Terminate.
+    """
+    create = definition.executor_creation_fn
+    assert create is not None
+    return dg.ExecutorDefinition(
+        definition.name,
+        config_schema=definition.config_schema,  # pyright: ignore[reportArgumentType]
+        requirements=definition.get_requirements,
+        executor_creation_fn=lambda init: _Ending(create(init), cancel),
+        description=definition.description,
+    )
+
+
+class _Ending(dg.Executor):
+    """Passes everything on to another executor, once it is settled how its process ends."""
+
+    def __init__(self, inner: dg.Executor, cancel: Cancel):
+        self._inner, self._cancel = inner, cancel
+
+    def execute(self, plan_context, execution_plan) -> Iterator[dg.DagsterEvent]:
+        """Execute a plan."""
+        end_by_signals(
+            partial(_mark_canceled, plan_context.instance, plan_context.run_id, self._cancel)
+        )
+        end_with_parent()
+        yield from self._inner.execute(plan_context, execution_plan)
+
+    @property
+    def retries(self):
+        """Whether steps may be retried."""
+        return self._inner.retries
+
+    @property
+    def step_dependency_config(self):
+        """When a step may start."""
+        return self._inner.step_dependency_config
+
+
+def begin_step(context: Context) -> None:
+    """Let this process end with the one whose step it executes, and note which one that is."""
+    end_with_parent()
+    parent = multiprocessing.parent_process()
+    own(context, os.getpid() if parent is None or parent.pid is None else parent.pid)
+
+
+def owner(pid: int) -> str:
+    """Return an id of a process that stays unique across reboots and when pids are used again."""
+    return f"{process.host()}-{pid}-{process.start_time(pid)}"
+
+
+def own(context: Context, pid: int | None = None) -> None:
+    """Note which process a run lives and dies with, by default this one."""
+    if OWNER_TAG not in context.run.tags:
+        mine = owner(os.getpid() if pid is None else pid)
+        context.instance.add_run_tags(context.run.run_id, {OWNER_TAG: mine})
+
+
+def reap(instance: dg.DagsterInstance) -> int:
+    """Mark runs as failed whose process was killed, so that they neither count nor hold a slot."""
+    ghosts = [
+        record.dagster_run
+        for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
+        if _is_ghost(record.dagster_run.tags.get(OWNER_TAG, ""))
+    ]
+    for run in ghosts:
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        instance.report_run_failed(run, "its process is gone")
+    return len(ghosts)
+
+
+@contextmanager
+def reaping(instance: dg.DagsterInstance, every: float = LOOK) -> Iterator[None]:
+    """Reap now and then, so that no step waits forever for a slot that a dead process holds."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(every):
+            reap(instance)
+
+    reap(instance)
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _mark_canceled(instance: dg.DagsterInstance, run_id: str, cancel: Cancel) -> None:
+    """Mark a run and the runs inside its steps as canceled, and free the slots they hold."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished:
+        return
+    inside = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags={PARENT_TAG: run_id}))
+    if run.status == dg.DagsterRunStatus.CANCELING:
+        cancel(run_id)
+    else:
+        # What Dagster itself may make of the same signal meanwhile is then no failure either.
+        instance.report_run_canceling(run)
+    for each in (*inside, run):
+        instance.event_log_storage.free_concurrency_slots_for_run(each.run_id)
+        instance.report_run_canceled(each, INTERRUPTED)
+
+
+def _is_ghost(tag: str) -> bool:
+    host, _, rest = tag.partition("-")
+    pid, _, started = rest.partition("-")
+    return host == process.host() and not process.alive(int(pid), started)

@@ -1,0 +1,21 @@
+"""A step that waits for a slot of a pool sleeps meanwhile.
+
+The fault: `InstanceConcurrencyContext.interval_to_next_pending_claim_check` returns the smaller of
+0 and the time that is left instead of the larger one, so that a run in one process spends a whole
+core on waiting.
+"""
+
+import time
+
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+
+
+def _seconds_to_next_claim(self: InstanceConcurrencyContext) -> float:
+    """Return how long a waiting step may sleep."""
+    ready = self._pending_timeouts.values()
+    return max(0.0, min(ready, default=0.0) - time.time())
+
+
+def mend() -> None:
+    """Put the method in place of Dagster's own."""
+    InstanceConcurrencyContext.interval_to_next_pending_claim_check = _seconds_to_next_claim

@@ -1,0 +1,1 @@
+"""Processes that compute: what they are asked, how they are kept busy, and how they end."""
