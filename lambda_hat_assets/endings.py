@@ -17,7 +17,12 @@ import dagster as dg
 
 from lambda_hat_assets.console import PARENT_TAG
 from lambda_hat_core import process
-from lambda_hat_core.work.endings import INTERRUPTED, end_by_signals, end_with_parent
+from lambda_hat_core.work.endings import (
+    INTERRUPTED,
+    end_by_signals,
+    end_with_ancestors,
+    end_with_parent,
+)
 
 OWNER_TAG = "lambda_hat/process"
 """On runs: the process that they live and die with."""
@@ -62,10 +67,10 @@ class _Ending(dg.Executor):
 
     def execute(self, plan_context, execution_plan) -> Iterator[dg.DagsterEvent]:
         """Execute a plan."""
-        end_by_signals(
-            partial(_mark_canceled, plan_context.instance, plan_context.run_id, self._cancel)
-        )
-        end_with_parent()
+        instance, run_id = plan_context.instance, plan_context.run_id
+        say_so = partial(_mark_canceled, instance, run_id, self._cancel)
+        end_by_signals(say_so)
+        end_with_ancestors(say_so)
         yield from self._inner.execute(plan_context, execution_plan)
 
     @property

@@ -39,19 +39,45 @@ def processor() -> str:
 
 def start_time(pid: int) -> str:
     """Return what tells a process from a later one of the same pid; empty where unknown."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
-        return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = _stat(pid)
+    return fields[19] if fields else ""
 
 
 def alive(pid: int, started: str = "") -> bool:
-    """Return whether `pid` runs on this host, and is the process that started at `started`."""
+    """Return whether `pid` runs on this host, and is the process that started at `started`.
+
+    A process that has ended, but whose parent has not asked how, does not run.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return not started or start_time(pid) in ("", started)
+    fields = _stat(pid)
+    if not fields:
+        return True
+    return fields[0] != "Z" and started in ("", fields[19])
+
+
+def ancestors() -> list[tuple[int, str]]:
+    """Return pid and start time of the processes above this one in its process group.
+
+    They are those that one command has started; the shell has another group. Empty where there is
+    no /proc.
+    """
+    found: list[tuple[int, str]] = []
+    pid = os.getppid()
+    while pid > 1 and (fields := _stat(pid)) and os.getpgid(pid) == os.getpgrp():
+        found.append((pid, fields[19]))
+        pid = int(fields[1])
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what /proc says of a process from its state on; nothing where it says nothing."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
+        return []
+    return text.rpartition(")")[2].split()

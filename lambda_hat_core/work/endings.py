@@ -16,6 +16,8 @@ from collections.abc import Callable
 from multiprocessing import parent_process, resource_tracker
 from types import FrameType
 
+from lambda_hat_core import process
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a command to end: Ctrl-C, `kill`, and a terminal that was closed."""
 
@@ -23,6 +25,9 @@ INTERRUPTED = "interrupted: the same command continues where this stopped"
 
 _PATIENCE = 5.0
 """Seconds that may be spent on saying that a command was interrupted."""
+
+_LOOK = 1.0
+"""Seconds between two looks for the processes above this one."""
 
 _COPYING = 0.2
 """Seconds between the last words and the end."""
@@ -71,14 +76,30 @@ def end_by_signals(say_so: Callable[[], None]) -> None:
 def end_with_parent() -> None:
     """Let this process end as soon as the process has ended that `multiprocessing` made it for."""
     parent = parent_process()
-    if parent is None:
-        return
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.join,), name="parent", daemon=True).start()
 
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
 
-    threading.Thread(target=follow, name="parent", daemon=True).start()
+def end_with_ancestors(say_so: Callable[[], None]) -> None:
+    """Let this process end as soon as any process above it ends that the same command started.
+
+    Args:
+        say_so: is called in a thread before the process ends.
+    """
+    above = process.ancestors()
+
+    def wait() -> None:
+        while all(process.alive(pid, started) for pid, started in above):
+            time.sleep(_LOOK)
+        say_so()
+
+    if above:
+        threading.Thread(target=_follow, args=(wait,), name="ancestors", daemon=True).start()
+
+
+def _follow(wait: Callable[[], object]) -> None:
+    wait()
+    os._exit(1)
 
 
 def _wait_for_the_end(number: int, frame: FrameType | None) -> None:

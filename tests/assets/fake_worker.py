@@ -1,8 +1,8 @@
 """Speaks the worker's protocol and stores plausible artifacts without computing anything.
 
 A target or run whose seed is 13 fails, one whose seed is 14 kills its process, a run whose seed is
-15 hangs the first time; every call is noted in calls.txt of the store. With FAKE_SECONDS a call
-takes that long, and spans.txt has when.
+15 hangs the first time until its parent is gone; every call is noted in calls.txt of the store.
+With FAKE_SECONDS a call takes that long, and spans.txt has when.
 """
 
 import argparse
@@ -53,7 +53,10 @@ def answer(store: Store, request: dict, x64: str) -> dict:
         os.abort()
     if request["stage"] == "sample" and seed == 15 and not (store.root / "hung").exists():
         (store.root / "hung").touch()
-        time.sleep(600)
+        parent = os.getppid()
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
     if request["stage"] != "analyse" and seed == 13:
         spec = (TargetSpec if request["stage"] == "build" else RunSpec)(**request["spec"])
         records.write_failure(store, spec, "seed 13 always fails")
