@@ -40,8 +40,9 @@ posterior: {gamma: [1, 10, 100]}
 
 * A name under `model`, `data`, `teacher`, `training` or `samplers` is a preset: the file of that
   name under `config/model/` and so on. A preset holds keys of the tables below and nothing else.
-* `overrides` change what the preset says. Overrides that leave everything as it was are an error,
-  and so is every key that is not in these tables.
+* `overrides` change what the preset says. What is so without them may be written all the same, in
+  them or elsewhere: it is the same run with the same id. A key that is not in these tables is an
+  error.
 * A list under `posterior.gamma` or `posterior.nbeta` makes one run a value.
 * An override of `widths`, `target_params` or `hidden` takes the place of whichever of them the
   preset had. Contradicting keys in one place are an error.

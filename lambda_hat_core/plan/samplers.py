@@ -1,6 +1,7 @@
 """One entry of `samplers`, and what it means for one target."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +42,8 @@ def read_sampler(
     with problems:
         base = _base(entry.name, place, presets)
         changes = inline("sampler", entry.overrides or {}, at)
-        built.append(overridden(base, changes, lambda part: _build(part, entry.name)))
+        build = partial(_build, default=entry.name)
+        built.append(overridden(base, changes, build, kind=entry.name))
     with problems:
         variants = sampler_variants(experiment, entry.posterior, place.key("posterior"))
     problems.raise_any()

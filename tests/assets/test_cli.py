@@ -229,6 +229,9 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert all(id in before.stdout for id in (*small(home).targets, *small(home).runs))
     fill(home)
     assert "nothing is left" in command("plan", file).stdout
+    so = ("samplers.seed=1", "targets.0.seed=0", "targets.model.rotate=true", "posterior.gamma=1")
+    assert "nothing is left" in command("plan", file, *so).stdout
+    assert "2 targets and 4 runs, 6 exist" in command("run", file, *so).stdout
     changed = command("plan", file, "samplers.seed=5").stdout
     assert "4 runs, 0 exist" in changed and "as like runs took it" in changed
 
