@@ -50,7 +50,10 @@ posterior: {gamma: [1, 10, 100]}
   and custom targets their own. The network is trained with the experiment's loss (`gaussian` and
   `mse` have the same minimum), and a sampler may ask for another loss only if that minimum is its
   minimum too.
-* A batch size that nobody wrote becomes the full batch where it is not below n.
+* A batch size that nobody wrote becomes the full batch where it is not below n, and one that
+  somebody wrote must not exceed n. The n of a custom target is known only to its factory, so there
+  the default counts as not written, even where it stands in the file. `work.json` of a run has the
+  batch size that was used, null for the full batch.
 * YAML is read with safe tags only; `${...}` is not read. Numbers such as `1e-4` are floats.
 
 Ids are hashes of the specs with every default filled in: `tgt_` of model, data, teacher, training

@@ -6,6 +6,7 @@ depends on the chain and the draw alone, so the chunk length changes no number.
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -122,14 +123,16 @@ def _advance(
     def shard(arrays: Any, keys: Key[Array, " chain"], states: Any, indices: Array) -> Any:
         kernel, monitor = eqx.combine(arrays, static)
 
-        def chain(key: PRNGKeyArray, state: Any) -> Any:
-            return jax.lax.scan(
-                lambda s, i: _draw(kernel, monitor, thin, key, s, i), state, indices
-            )
+        draw = partial(_draw, kernel, monitor, thin)
 
         if monitor.projections.shape[1] < _ONE_CHAIN_AT_A_TIME:
-            return jax.vmap(chain)(keys, states)
-        return jax.lax.map(lambda pair: chain(*pair), (keys, states))
+            # Chains within draws: a loss that is recorded in float64 is batched where it is traced.
+            together = jax.vmap(draw, (0, 0, None))
+            states, out = jax.lax.scan(lambda s, i: together(keys, s, i), states, indices)
+            return states, jax.tree.map(lambda values: jnp.moveaxis(values, 0, 1), out)
+        return jax.lax.map(
+            lambda pair: jax.lax.scan(partial(draw, pair[0]), pair[1], indices), (keys, states)
+        )
 
     by_chain, whole = PartitionSpec("chain"), PartitionSpec()
     return jax.shard_map(

@@ -96,6 +96,23 @@ def test_a_run_is_held_to_four_times_its_forecast(store, monkeypatch, times, pas
     assert check["threshold"] == pytest.approx(4 * forecast)
 
 
+def test_the_budget_is_that_of_the_batch_that_was_used(store):
+    from lambda_hat_core.config.data import NoData
+    from lambda_hat_core.config.model import Custom
+    from lambda_hat_core.config.spec import TargetSpec
+    from lambda_hat_core.forecast import work
+
+    own = TargetSpec(model=Custom(factory="json:loads"), data=NoData())
+    spec = run().model_copy(update={"target": own.id})
+    stages.build_target(store, own, print)
+    stages.sample_run(store, spec, own, print)
+    checks = stages.analyse_run(store, spec, own, print).record["checks"]
+    (threshold,) = (c["threshold"] for c in checks if c["name"] == "work_within_budget")
+    whole = spec.sampler.model_copy(update={"batch_size": None})
+    assert threshold == pytest.approx(4 * work(whole, 1000))
+    assert threshold > 4.1 * work(spec.sampler, 1000)
+
+
 def test_result_that_is_not_finite_is_a_complete_row_and_is_not_tried_again(store):
     sampled, _ = make(store, run(seed=13))
     assert sampled.record["failure"] == "the loss is not finite"
