@@ -99,6 +99,7 @@ class Payloads:
             return
         end = self._ask("float64", [request("build", target)], lambda event: None, None)
         if end["event"] == "failed":
+            self._note(target, end)
             raise ValueError(f"{target.id} could not be made: {end['reason']}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
@@ -128,7 +129,7 @@ class Payloads:
         record = self._store.read_json("analyses", spec.id, "estimate.json")
         return Ran("done", record, record["work_fge"], wall, reused=not missing)
 
-    def _note(self, spec: RunSpec, end: Event) -> None:
+    def _note(self, spec: RunSpec | TargetSpec, end: Event) -> None:
         if end["kind"] == "died":
             records.write_failure(self._store, spec, end["reason"])
 

@@ -201,6 +201,11 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     assert sum("run_sgld" in line for line in calls) == 2, "what died is tried once more"
     assert sum("run_nuts" in line for line in calls) == 1
     assert "failed when last tried: seed 13 always fails" in command("plan", file).stdout
+    said = command("sql", "--csv", "SELECT seed, kind, failure, n FROM targets ORDER BY seed")
+    assert said.stdout.splitlines()[1:] == [
+        "0,quadratic,,1000",
+        "13,quadratic,seed 13 always fails,",
+    ]
 
 
 def test_killed_run_is_taken_up_again(command, home):

@@ -150,7 +150,24 @@ def test_failed_target_is_noted_and_its_runs_say_what_is_needed(store):
     assert records.read_failure(store, target(9).id) == "the training loss is not finite"
     with pytest.raises(FileNotFoundError, match=f"make {target().id} first"):
         stages.sample_run(store, run(), target(), print)
-    assert sql.query(store, "SELECT count(*) FROM targets").rows == [(0,)]
+    facts = "SELECT target_id, kind, seed, label, failure FROM targets"
+    label = "quadratic d = 3, condition 1, n = 1000, seed 9"
+    assert sql.query(store, facts).rows == [
+        (target(9).id, "quadratic", 9, label, "the training loss is not finite")
+    ]
+    assert sql.query(store, "SELECT run_id FROM llc").rows == [(run().id,)]
+
+
+def test_a_target_that_is_built_after_all_has_no_failure(store, monkeypatch):
+    import lambda_hat_core
+
+    with pytest.raises(FloatingPointError):
+        stages.build_target(store, target(9), print)
+    monkeypatch.setattr(lambda_hat_core.targets, "build", lambda spec, log: spec)
+    stages.build_target(store, target(9), print)
+    facts = "SELECT target_id, label, n, failure FROM targets"
+    assert sql.query(store, facts).rows == [(target(9).id, "fake", 1000, None)]
+    assert list(store.root.glob("failures/tgt_*")) == []
 
 
 def test_corrupt_run_is_made_again_and_says_so(store):
