@@ -69,8 +69,8 @@ def estimate_llc(
     JAX_ENABLE_X64=1 before JAX is imported for the exact samplers.
 
     Args:
-        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`; for `data` None a
-            potential, called as `loss(params, None)`.
+        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`, which JAX can
+            differentiate twice at w*; for `data` None a potential, called as `loss(params, None)`.
         params: w*, any pytree or Equinox module of float arrays.
         data: arrays with leading axis n, or None.
         n: examples, by default the length of `data`; needed for a potential, where it sets n beta.

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
@@ -13,6 +14,7 @@ from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.inventory import orphans
 from lambda_hat_core.store import Store
 
 LLC = (
@@ -164,6 +166,16 @@ def test_a_note_of_an_older_version_is_a_row_with_its_reason(store):
     sql.refresh(store)
     found = "SELECT target_id, seed, kind, failure FROM targets"
     assert sql.query(store, found).rows == [(target.id, 0, None, "an old reason")]
+
+
+def test_a_note_may_go_and_the_empty_files_of_the_views_stay(store):
+    sql.refresh(store)
+    records.write_failure(store, target_spec(), "a target", "Traceback")
+    records.write_failure(store, spec(), "a run")
+    later = datetime.now(UTC) + timedelta(days=1)
+    gone = {path.name for path in orphans(store, {spec().id}, later)}
+    id = target_spec().id
+    assert gone == {f"{id}.parquet", f"{id}.txt"}
 
 
 def test_half_written_folder_is_not_read(store):
