@@ -125,6 +125,8 @@ def _tags(tags: dict[str, Any], place: Place) -> Tags:
             at = place.key(dtype)
             if dtype not in DTYPES:
                 raise at.error("no such dtype", suggest(dtype, DTYPES), entry)
+            if entry is None:
+                continue
             if not isinstance(entry, dict):
                 raise at.error("a mapping", "write {executor: local}", entry)
             executor = entry.get("executor", "local")

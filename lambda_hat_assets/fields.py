@@ -1,5 +1,6 @@
 """What each asset's materialisations tell, by name and in words: their metadata schema."""
 
+import math
 from typing import Any
 
 import dagster as dg
@@ -100,6 +101,10 @@ def schema(fields: Fields) -> dict[str, Any]:
 
 
 def pick(fields: Fields, record: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that a record has, leaving out what is null."""
+    """Return the fields that a record has, leaving out what is null or not finite."""
     found = {name: record.get(name) for name in fields}
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if _is_told(value)}
+
+
+def _is_told(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))

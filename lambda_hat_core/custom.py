@@ -13,10 +13,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Scalar
 
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.networks.layout import Shapes, join, split
+from lambda_hat_core.networks.layout import Shapes, dotted, join, split
 from lambda_hat_core.plan.factory import factory_search_path, source_sha256
 from lambda_hat_core.potentials import Potential
 from lambda_hat_core.streams import stream
@@ -30,10 +31,11 @@ class CustomTarget:
 
     Attributes:
         params: any pytree, or an Equinox module, of float arrays: w*, or the start if `train`.
-        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`.
+        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`, which JAX can
+            differentiate twice at w*: every sampler sets itself up by the Hessian there.
         data: a tuple of arrays with leading axis n, or None for a potential.
         n: examples; for a potential it sets n beta.
-        llc_known: a coefficient that the author vouches for.
+        llc_known: a coefficient that the author vouches for, a finite number.
         train: whether `params` are to be trained and polished.
     """
 
@@ -86,16 +88,31 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable) -> Problem:
         raise _refuse(maker, f"has n = {made.n!r}", "n is a positive integer")
     arrays, rebuild = _flatten(maker, made.params)
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
+    for name, array in arrays.items():
+        if not np.isfinite(np.asarray(array)).all():
+            did = f"has params that hold NaN or infinite numbers at {dotted(name)}"
+            raise _refuse(maker, did, "every number must be finite")
     start = join(shapes, {name: jnp.asarray(a, float) for name, a in arrays.items()})
     data = _checked_data(maker, made)
     loss = CustomLoss(identity, made.loss, rebuild)
     _check_loss(maker, loss, start, data)
-    claim = None if made.llc_known is None else float(made.llc_known)
-    return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim)
+    claim = _claim(maker, made.llc_known)
+    return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim, maker=maker)
 
 
 def _refuse(maker: str, did: str, rule: str) -> ValueError:
     return ValueError(f"{maker} {did}; {rule}")
+
+
+def _claim(maker: str, stated: Any) -> float | None:
+    """Return the coefficient that a target's author vouches for."""
+    if stated is None:
+        return None
+    number = isinstance(stated, int | float | np.number) and not isinstance(stated, bool)
+    if not (number and math.isfinite(stated)):
+        rule = "llc_known is a finite number, or None where the coefficient is not known"
+        raise _refuse(maker, f"has llc_known = {stated!r}", rule)
+    return float(stated)
 
 
 @cache

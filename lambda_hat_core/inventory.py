@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_core import records
-from lambda_hat_core.store import KINDS, MANIFEST, SCHEMA, SPEC, Kind, Store
+from lambda_hat_core.store import KINDS, MANIFEST, SPEC, Kind, Store
 
 
 class Entry(NamedTuple):
@@ -128,7 +128,7 @@ def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path
     for path in sorted((*store.root.glob("failures/*"), *store.root.glob("checkpoints/*"))):
         kind: Kind = "targets" if path.name.startswith("tgt_") else "runs"
         id = path.name.split(".")[0]
-        seed = id in ("", SCHEMA)
+        seed = id == "" or id.startswith("_")
         if seed or id in kept or store.path(kind, id).exists() or store.is_leased(kind, id):
             continue
         if datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from lambda_hat_core import samplers
 from lambda_hat_core.analysis.estimate import Estimate, estimate
 from lambda_hat_core.analysis.words import plus_minus
+from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import SAMPLERS, on_examples
+from lambda_hat_core.config.samplers import SAMPLERS
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.custom import CustomTarget, problem_of
 from lambda_hat_core.posterior import localised
@@ -68,8 +69,8 @@ def estimate_llc(
     JAX_ENABLE_X64=1 before JAX is imported for the exact samplers.
 
     Args:
-        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`; for `data` None a
-            potential, called as `loss(params, None)`.
+        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`, which JAX can
+            differentiate twice at w*; for `data` None a potential, called as `loss(params, None)`.
         params: w*, any pytree or Equinox module of float arrays.
         data: arrays with leading axis n, or None.
         n: examples, by default the length of `data`; needed for a potential, where it sets n beta.
@@ -92,9 +93,10 @@ def estimate_llc(
     problem = problem_of(made, "estimate_llc", _identity(loss, params))
     model = SAMPLERS[sampler](**(settings or {}))
     written = "batch_size" in model.model_fields_set
+    spec: Any = on_examples(model, None if data is None else n, written=written)
     run = RunSpec(
         target=_NO_TARGET,
-        sampler=on_examples(model, n, written=written),  # pyright: ignore[reportArgumentType]
+        sampler=spec,
         posterior=PosteriorSpec(**{"loss": "own", **(posterior or {})}),
         seed=seed,
         dtype="float64" if problem.start.dtype == jnp.float64 else "float32",

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from lambda_hat_core import files
 from lambda_hat_core.config.samplers import flavour
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.store import Store
 
-Table = Literal["llc", "targets", "draws", "experiments", "trials"]
+Table = Literal["llc", "targets", "draws", "experiments", "trials", "unbuilt"]
 Row = dict[str, Any]
 
 _ARROW = {"text": "string", "int": "int64", "real": "float64", "texts": "texts", "time": "time"}
@@ -40,7 +41,11 @@ SCHEMAS: dict[Table, dict[str, str]] = {
         "objective v_m work_fge wall_s run_id:text reason:text study:text"
     ),
 }
-"""Columns of every table in order; the `llc` view adds `experiment`. Times are in UTC."""
+SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
+"""Columns of every table's files in order; the views of `sql` are made from them. Times are in UTC.
+
+The note of a run that failed is a row of `llc`, that of a target one of `unbuilt`.
+"""
 
 
 def write(table: Table, columns: Mapping[str, Any] | Sequence[Row], path: Path) -> None:
@@ -74,9 +79,10 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
-def target_row(spec: TargetSpec, meta: Mapping[str, Any]) -> Row:
-    """Return the row of a target, given its meta.json."""
-    row = {name: meta.get(name) for name in SCHEMAS["targets"]}
+def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
+    """Return the row of a target, given its meta.json; without it, what the spec alone tells."""
+    found = {"label": target_label(spec, {})} if meta is None else meta
+    row = {name: found.get(name) for name in SCHEMAS["targets"]}
     return row | {
         "target_id": spec.id,
         "kind": spec.model.kind,
@@ -129,7 +135,7 @@ def failure_path(store: Store, id: str) -> Path:
 def write_failure(
     store: Store, spec: RunSpec | TargetSpec, reason: str, details: str | None = None
 ) -> Row:
-    """Note that a run or a target could not be made; a run becomes a row of `llc`.
+    """Note that a run or a target could not be made: it becomes a row of `llc` or of `targets`.
 
     Args:
         store: where.
@@ -140,13 +146,11 @@ def write_failure(
     Returns:
         The row.
     """
-    if isinstance(spec, TargetSpec):
-        row: Row = {"target_id": spec.id, "seed": spec.seed, "created_at": now()}
-    else:
-        row = run_row(spec)
+    is_run = isinstance(spec, RunSpec)
+    row = run_row(spec) if is_run else target_row(spec)
     row |= {"verdict": "failed", "reasons": [" ".join(reason.split())]}
     path = failure_path(store, spec.id)
-    write("llc", [row], path)
+    write("llc" if is_run else "unbuilt", [row], path)
     if details is not None:
         files.write_atomic(path.with_suffix(".txt"), details)
     return row

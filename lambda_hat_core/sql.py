@@ -16,21 +16,37 @@ from lambda_hat_core.store import SCHEMA, Store
 
 DATABASE = "llc.duckdb"
 
-_GLOBS: dict[str, tuple[records.Table, str]] = {
-    "llc": ("llc", "analyses/[_r]*/estimate.parquet"),
-    "failures": ("llc", "failures/[_r]*.parquet"),
-    "targets": ("targets", "targets/[_t]*/target.parquet"),
-    "draws": ("draws", "analyses/[_r]*/draws.parquet"),
-    "experiments": ("experiments", "experiments/[!.]*.parquet"),
-    "trials": ("trials", "tuning/[!.]*/trials.parquet"),
+
+class _Source(NamedTuple):
+    """Files of one schema, and the empty one among them that makes the glob find something."""
+
+    schema: records.Table
+    files: str
+    empty: str
+
+
+_SOURCES = {
+    "llc": _Source("llc", "analyses/[_r]*/estimate.parquet", f"analyses/{SCHEMA}/estimate.parquet"),
+    "failures": _Source("llc", "failures/*run_*.parquet", "failures/_run_schema.parquet"),
+    "targets": _Source(
+        "targets", "targets/[_t]*/target.parquet", f"targets/{SCHEMA}/target.parquet"
+    ),
+    "unbuilt": _Source("unbuilt", "failures/*tgt_*.parquet", "failures/_tgt_schema.parquet"),
+    "draws": _Source("draws", "analyses/[_r]*/draws.parquet", f"analyses/{SCHEMA}/draws.parquet"),
+    "experiments": _Source(
+        "experiments", "experiments/[!.]*.parquet", f"experiments/{SCHEMA}.parquet"
+    ),
+    "trials": _Source("trials", "tuning/[!.]*/trials.parquet", f"tuning/{SCHEMA}/trials.parquet"),
 }
-"""Schema and files of every source. A folder under a private name starts with a dot."""
+"""A folder under a private name starts with a dot."""
+
+VIEWS: tuple[records.Table, ...] = ("llc", "targets", "draws", "experiments", "trials")
 
 
 def refresh(store: Store) -> Path:
     """Write llc.duckdb anew and put it in place; readers of the old one are not disturbed."""
     path = store.root / DATABASE
-    _write_seeds(store, _GLOBS)
+    _write_seeds(store, _SOURCES)
     views = _views(store)
     files.sweep(store.root)
     files.write_atomic(path, lambda tmp: _build(views, tmp))
@@ -42,7 +58,7 @@ def is_fresh(store: Store) -> bool:
     import duckdb
 
     path = store.root / DATABASE
-    if not path.exists() or not all(_seed(store, source).exists() for source in _GLOBS):
+    if not path.exists() or not all(_seed(store, source).exists() for source in _SOURCES):
         return False
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
@@ -152,15 +168,14 @@ def _fingerprint(views: dict[records.Table, str]) -> str:
 
 def _views(store: Store) -> dict[records.Table, str]:
     """Return the statement that creates each view, with absolute paths; seeds are made."""
-    _write_seeds(store, [source for source in _GLOBS if not _seed(store, source).exists()])
-    return {
-        table: f"CREATE VIEW {table} AS {_llc(store) if table == 'llc' else _plain(store, table)}"
-        for table in records.SCHEMAS
-    }
+    _write_seeds(store, [source for source in _SOURCES if not _seed(store, source).exists()])
+    selects: dict[records.Table, str] = {view: _plain(store, view) for view in VIEWS}
+    selects |= {"llc": _llc(store), "targets": _targets(store)}
+    return {view: f"CREATE VIEW {view} AS {select}" for view, select in selects.items()}
 
 
-def _plain(store: Store, table: records.Table) -> str:
-    return f"SELECT {', '.join(records.SCHEMAS[table])} FROM {_read(store, table)}"
+def _plain(store: Store, view: records.Table) -> str:
+    return f"SELECT {', '.join(records.SCHEMAS[view])} FROM {_read(store, view)}"
 
 
 def _llc(store: Store) -> str:
@@ -175,23 +190,33 @@ def _llc(store: Store) -> str:
     QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
 
 
-def _read(store: Store, source: str) -> str:
+def _targets(store: Store) -> str:
+    """Targets, and those that could not be built, with the reason.
+
+    Notes are read by name, since those of an older version say less.
+    """
+    columns = ", ".join(records.SCHEMAS["targets"])
+    unbuilt = _read(store, "unbuilt", "union_by_name = true")
+    return f"""SELECT {columns}, failure FROM (
+        SELECT {columns}, NULL AS failure, 0 AS rank FROM {_read(store, "targets")}
+        UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt}
+    ) QUALIFY rank() OVER (PARTITION BY target_id ORDER BY rank) = 1"""
+
+
+def _read(store: Store, source: str, *options: str) -> str:
     root = re.sub(r"([*?[])", r"[\1]", str(store.root))
-    return f"read_parquet({_quoted(f'{root}/{_GLOBS[source][1]}')})"
+    return f"read_parquet({', '.join([_quoted(f'{root}/{_SOURCES[source].files}'), *options])})"
 
 
 def _write_seeds(store: Store, sources: Iterable[str]) -> None:
     """Write the empty files of some sources, with the columns that this code knows."""
     for source in sources:
-        records.write(_GLOBS[source][0], [], _seed(store, source))
+        records.write(_SOURCES[source].schema, [], _seed(store, source))
 
 
 def _seed(store: Store, source: str) -> Path:
     """Return the empty file that a source's glob always finds."""
-    glob = store.root / _GLOBS[source][1]
-    if "*" in glob.name:
-        return glob.with_name(f"{SCHEMA}.parquet")
-    return glob.parent.with_name(SCHEMA) / glob.name
+    return store.root / _SOURCES[source].empty
 
 
 def _quoted(path: Path | str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core import files, records
+from lambda_hat_core.config.batches import as_sampled
 from lambda_hat_core.config.samplers import Vi
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.forecast import budget
@@ -99,8 +100,11 @@ def sample_run(
                 targets.load(target, store.path("targets", spec.target), spec.posterior),
                 spec.posterior,
             )
+            used = as_sampled(spec, target, None if posterior.data is None else posterior.n)
+            if used != spec:
+                say(f"the full batch is used: the target has n = {posterior.n}")
             trace = samplers.sample(
-                posterior, spec, progress=tell, log=say, checkpoint=_checkpoint(store, spec)
+                posterior, used, progress=tell, log=say, checkpoint=_checkpoint(store, spec)
             )
             if trace.failure:
                 say(f"stopped: {trace.failure}")
@@ -140,7 +144,8 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         at = targets.load(target, store.path("targets", spec.target), spec.posterior)
         oracle, oracle_reason = targets.oracle(target, at, trace.nbeta, trace.gamma)
         found = estimate(trace, meta)
-        meant = budget(spec.sampler, trace.n)
+        used = as_sampled(spec, target, None if at.data is None else at.n)
+        meant = budget(used.sampler, trace.n)
         judged = checks(found, meta, llc_oracle=oracle, budget_fge=meant)
         extra = {
             "llc_known": meta["llc_known"],

@@ -32,7 +32,8 @@ class Trace(NamedTuple):
         d: parameters.
         work: full-gradient evaluations by purpose; their sum is the total.
         seconds_total: wall seconds of the whole run.
-        info: what set-up found, JSON-able: step_size, h_max, metric, noise, ledger.
+        info: what was used and what set-up found, JSON-able: batch_size (null: the full batch),
+            step_size, h_max, metric, noise, ledger.
         failure: why the run stopped early, or None; the arrays then hold what was drawn.
         iid: whether draws are independent and R-hat and ESS mean nothing.
         extras: arrays of other shapes: elbo (restart, step), khat (restart,); restart_loss and

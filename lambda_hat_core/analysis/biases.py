@@ -41,13 +41,14 @@ def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias
     if facts["sampler"] in EXACT:
         return Bias(0.0, None, "exact sampler")
     if exact is not None:
-        error = math.hypot(facts["llc_se"], exact["llc_se"])
+        errors = (facts["llc_se"], exact["llc_se"])
+        error = None if None in errors else math.hypot(*errors)
         return Bias(facts["llc"] - exact["llc"], error, f"against {exact['sampler']}")
     ledger = facts.get("ledger")
     if not ledger or not ledger["stable"]:
         return None
-    excess = ledger["discretisation"]["absolute"] + ledger["minibatch"]["absolute"]
-    return Bias(excess, None, "predicted")
+    parts = [ledger[name]["absolute"] for name in ("discretisation", "minibatch")]
+    return None if None in parts else Bias(sum(parts), None, "predicted")
 
 
 def burn_in_bias(llc: Series) -> Bias | None:

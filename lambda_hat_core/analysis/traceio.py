@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lambda_hat_core import files
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.trace import Trace
 
@@ -98,9 +99,9 @@ def _attributes(trace: Trace, spec: RunSpec) -> dict[str, Any]:
         "gamma": trace.gamma,
         "n": trace.n,
         "d": trace.d,
-        "work": json.dumps(trace.work),
+        "work": files.to_json(trace.work),
         "seconds_total": trace.seconds_total,
-        "info": json.dumps(trace.info),
+        "info": files.to_json(trace.info),
         "failure": json.dumps(trace.failure),
         "iid": int(trace.iid),
         "versions": json.dumps({"python": platform.python_version(), **versions}),

@@ -277,14 +277,3 @@ def flavour(sampler: Frozen) -> str | None:
             return sampler.algo
         case _:
             return None
-
-
-def on_examples[S: Frozen](sampler: S, n: int, *, written: bool) -> S:
-    """Return the sampler with its batch for n examples; `written`: somebody chose the size.
-
-    A batch size that nobody wrote becomes the full batch where it is not below n.
-    """
-    size = getattr(sampler, "batch_size", None)
-    if size is None or size < n or written:
-        return sampler
-    return sampler.model_copy(update={"batch_size": None})

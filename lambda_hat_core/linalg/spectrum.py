@@ -88,8 +88,19 @@ def hessian_spectrum(
     """Return the spectrum and its work in full-gradient evaluations (2 a product and point).
 
     The Hessian is averaged over the points `at`; None is w* alone.
+
+    Raises:
+        FloatingPointError: if it is not finite there, which leaves a sampler nothing to start from.
     """
     d = posterior.w0.size
     k = min(rank, d)
     points = posterior.w0[None] if at is None else at
-    return _compute(key, posterior, points, k), points.shape[0] * spectrum_work(d, k)
+    found = _compute(key, posterior, points, k)
+    if not bool(jnp.all(jnp.isfinite(found.theta))):
+        where = "at w*" if at is None else "where the chains set out"
+        raise FloatingPointError(
+            f"the Hessian of L_n is not finite {where} in {points.dtype.name}, and every sampler "
+            "sets itself up by it: choose dtype float64, or write the loss so that it has two "
+            "derivatives there"
+        )
+    return found, points.shape[0] * spectrum_work(d, k)

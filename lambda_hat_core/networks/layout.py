@@ -5,6 +5,7 @@ of length d each, and cost a gradient 10 to 30 % at d = 1e5.
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 import jax
@@ -31,3 +32,11 @@ def split(shapes: Shapes, w: Weights) -> dict[str, Array]:
 def join(shapes: Shapes, arrays: Mapping[str, Array]) -> Weights:
     """Return the flat vector of named arrays."""
     return jnp.concatenate([arrays[name].reshape(-1) for name, _ in shapes])
+
+
+_KEY = re.compile(r"\['([^']*)'\]|\[(\d+)\]|\.?([^.\[\]]+)")
+
+
+def dotted(name: str) -> str:
+    """Return the name of an array as people write it: `['head']['weight']` is head.weight."""
+    return ".".join("".join(parts) for parts in _KEY.findall(name)) or name

@@ -28,10 +28,11 @@ def complete_model(model: ModelSpec, part: Section, data: DataSpec) -> ModelSpec
         case Mlp():
             return _mlp(model, part, data)
         case Quadratic(spectrum=tuple()):
+            whole = Quadratic(spectrum=model.spectrum, d=len(model.spectrum or ()))
             for key in _BY_SPECTRUM:
-                if part.values.get(key) is not None:
+                if key in part.values and getattr(model, key) != getattr(whole, key):
                     raise part.error(key, "spectrum is given and decides it", "remove one of them")
-            return model.model_copy(update={"d": len(model.spectrum or ())})
+            return whole.model_copy(update={"rotate": model.rotate})
         case NormalCrossing(point=None):
             return model.model_copy(update={"point": (0.0,) * len(model.powers)})
         case Custom():
@@ -41,10 +42,6 @@ def complete_model(model: ModelSpec, part: Section, data: DataSpec) -> ModelSpec
 
 
 def _mlp(model: Mlp, part: Section, data: DataSpec) -> Mlp:
-    sizes = [key for key in SIZES if part.values.get(key) is not None]
-    if len(sizes) > 1:
-        rule = f"only one of {', '.join(SIZES)} can size the network, and {sizes[0]} does"
-        raise part.error(sizes[1], rule, f"remove {' or '.join(sizes)}")
     dims: dict[str, int] = {}
     for key, size in zip(("in_dim", "out_dim"), _DIMS[data.kind], strict=True):
         written = getattr(model, key)
@@ -61,6 +58,10 @@ def _mlp(model: Mlp, part: Section, data: DataSpec) -> Mlp:
         widths = (width,) * model.depth
     elif part.values.get("depth") not in (None, len(widths)):
         raise part.error("depth", f"widths has {len(widths)} entries", "remove depth")
+    sizes = [key for key in SIZES if part.values.get(key) is not None]
+    if len(sizes) > 1 and part.values.get("hidden") != widths[0]:
+        rule = f"only one of {', '.join(SIZES)} can size the network, and {sizes[0]} does"
+        raise part.error(sizes[1], rule, f"remove {' or '.join(sizes)}")
     canonical = {"depth": len(widths), "hidden": widths[0], "target_params": None}
     return model.model_copy(update={**dims, **canonical, "widths": widths})
 

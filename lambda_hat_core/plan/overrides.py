@@ -23,7 +23,7 @@ def apply(content: dict[str, Any], words: Sequence[str], source: str = "command 
     """Return the mapping with every `key=value` applied.
 
     Raises:
-        ConfigError: naming every word that changes nothing or cannot be read.
+        ConfigError: naming every word that names nothing or cannot be read.
     """
     return _applied(content, words, source, _set)
 
@@ -32,7 +32,7 @@ def changed(content: dict[str, Any], words: Sequence[str], source: str = "set") 
     """Return a mapping with every `key=value` applied; dots go into mappings and lists.
 
     Raises:
-        ConfigError: naming every word that changes nothing or cannot be read.
+        ConfigError: naming every word that names nothing or cannot be read.
     """
 
     def put(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
@@ -53,10 +53,7 @@ def _applied(
     for word in words:
         with problems:
             key, value = split(word, Place(source))
-            before = copy.deepcopy(content)
             put(content, key, value, Place(source, key))
-            if content == before:
-                raise Place(source, key).error("already so", "remove it, or name a value", value)
     problems.raise_any()
     return content
 

@@ -40,8 +40,9 @@ posterior: {gamma: [1, 10, 100]}
 
 * A name under `model`, `data`, `teacher`, `training` or `samplers` is a preset: the file of that
   name under `config/model/` and so on. A preset holds keys of the tables below and nothing else.
-* `overrides` change what the preset says. Overrides that leave everything as it was are an error,
-  and so is every key that is not in these tables.
+* `overrides` change what the preset says. What is so without them may be written all the same, in
+  them or elsewhere: it is the same run with the same id. A key that is not in these tables is an
+  error.
 * A list under `posterior.gamma` or `posterior.nbeta` makes one run a value.
 * An override of `widths`, `target_params` or `hidden` takes the place of whichever of them the
   preset had. Contradicting keys in one place are an error.
@@ -49,7 +50,10 @@ posterior: {gamma: [1, 10, 100]}
   and custom targets their own. The network is trained with the experiment's loss (`gaussian` and
   `mse` have the same minimum), and a sampler may ask for another loss only if that minimum is its
   minimum too.
-* A batch size that nobody wrote becomes the full batch where it is not below n.
+* A batch size that nobody wrote becomes the full batch where it is not below n, and one that
+  somebody wrote must not exceed n. The n of a custom target is known only to its factory, so there
+  the default counts as not written, even where it stands in the file. `work.json` of a run has the
+  batch size that was used, null for the full batch.
 * YAML is read with safe tags only; `${...}` is not read. Numbers such as `1e-4` are floats.
 
 Ids are hashes of the specs with every default filled in: `tgt_` of model, data, teacher, training

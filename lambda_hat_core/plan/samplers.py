@@ -1,13 +1,15 @@
 """One entry of `samplers`, and what it means for one target."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.experiment import SamplerEntry
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype, on_examples
+from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.plan.errors import Place, Problems, display, suggest
 from lambda_hat_core.plan.posteriors import Variant, sampler_variants
@@ -41,7 +43,8 @@ def read_sampler(
     with problems:
         base = _base(entry.name, place, presets)
         changes = inline("sampler", entry.overrides or {}, at)
-        built.append(overridden(base, changes, lambda part: _build(part, entry.name)))
+        build = partial(_build, default=entry.name)
+        built.append(overridden(base, changes, build, kind=entry.name))
     with problems:
         variants = sampler_variants(experiment, entry.posterior, place.key("posterior"))
     problems.raise_any()
@@ -73,21 +76,18 @@ def _build(part: Section, default: str) -> Frozen:
 
 
 def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> Frozen:
-    """Return the sampler with the batch size that it has on `target`.
+    """Return the sampler with the batch size that it has on `target`, by `on_examples`.
 
-    A batch size that nobody wrote becomes the full batch where it is not below n, and a
-    potential, which has no examples, is always taken whole.
+    A custom target's n is not known yet: its runs keep the default, see `as_sampled`.
 
     Raises:
         ConfigError: if a batch size that somebody wrote is larger than n.
     """
-    size = getattr(draft.spec, "batch_size", None)
-    if size is None or isinstance(target.model, Custom):
+    if isinstance(target.model, Custom):
         return draft.spec
-    if target.data.kind == "none":
-        return draft.spec.model_copy(update={"batch_size": None})
-    n, written = target.data.n_data, "batch_size" in draft.part.values
-    if written and size > n:
+    n = None if target.data.kind == "none" else target.data.n_data
+    size, written = getattr(draft.spec, "batch_size", None), "batch_size" in draft.part.values
+    if n is not None and written and size is not None and size > n:
         raise draft.part.error(
             "batch_size",
             f"{target_place.path} has n_data = {n}",

@@ -98,10 +98,10 @@ def _unfold(
 
 def merged(base: Section, changes: Mapping[str, Any], places: Mapping[str, Place]) -> Section:
     """Return `base` with `changes` on top; only free-form mappings merge key by key."""
-    values, where = dict(base.values), dict(base.places)
+    void = {name for key, value in changes.items() for name in _displaced(base, key, value)}
+    values = {key: value for key, value in base.values.items() if key not in void - changes.keys()}
+    where = dict(base.places)
     for key, value in changes.items():
-        for displaced in _displaced(base, key, value):
-            values.pop(displaced, None)
         values[key] = _deep(values.get(key), value)
         where[key] = places[key]
     return base._replace(values=values, places=where)
@@ -114,27 +114,32 @@ def _deep(old: Any, new: Any) -> Any:
 
 
 def overridden[M](
-    base: Section, changes: Section | None, build: Callable[[Section], M]
+    base: Section,
+    changes: Section | None,
+    build: Callable[[Section], M],
+    *,
+    kind: str | None = None,
 ) -> tuple[M, Section]:
     """Return what `build` makes of `base` with `changes` on top, and that section.
 
+    Changes may repeat what is so without them: the result is then the same, and so is its id.
+
+    Args:
+        base: the section before the changes.
+        changes: the overrides, if there are any.
+        build: validates a section and returns its model.
+        kind: of a base that does not say its own, in a group that has kinds.
+
     Raises:
-        ConfigError: if the changes leave everything as it was, or name another kind.
+        ConfigError: if the changes name another kind than the base has.
     """
-    if changes is None or not changes.values:
+    if changes is None:
         return build(base), base
-    if "kind" in changes.values:
+    found = changes.values.get("kind")
+    if kind is not None and found not in (None, base.values.get("kind", kind)):
         raise changes.error("kind", "a kind cannot be overridden", f"choose another {base.group}")
     whole = merged(base, changes.values, changes.places)
-    model = build(whole)
-    try:
-        same = build(base) == model
-    except ConfigError:
-        same = False
-    if same:
-        rule = "changes nothing: every value is already so"
-        raise changes.place.error(rule, "remove it, or name another value", changes.values)
-    return model, whole
+    return build(whole), whole
 
 
 SIZES = ("widths", "target_params", "hidden")

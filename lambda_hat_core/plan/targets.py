@@ -49,6 +49,9 @@ GROUPS = ("model", "data", "teacher", "training")
 """The sections of a target: keys of its entry, folders of presets, and heads of overrides."""
 
 _POTENTIALS = (Quadratic, NormalCrossing)
+_NOT_TRAINED = Training(loss="own", start="truth")
+"""The training section of every potential."""
+
 _OWN_TRUTH = (DeepLinear, QuadraticActivation, DiagonalLinear)
 
 
@@ -117,8 +120,8 @@ def _spec(
 ) -> TargetSpec:
     built: dict[str, Any] = {}
     builders = {
-        "model": lambda part: validate(*pick(part, MODELS, "mlp")),
-        "data": lambda part: validate(*pick(part, DATA, _data_kind(built["model"]))),
+        "model": lambda part: validate(*pick(part, MODELS, str(_kind("model", built)))),
+        "data": lambda part: validate(*pick(part, DATA, str(_kind("data", built)))),
         "teacher": lambda part: validate(part, Teacher),
         "training": lambda part: validate(part, Training),
     }
@@ -127,7 +130,9 @@ def _spec(
         if group == "data" and "model" not in built:
             continue
         with problems:
-            built[group], parts[group] = overridden(parts[group], changes.get(group), build)
+            built[group], parts[group] = overridden(
+                parts[group], changes.get(group), build, kind=_kind(group, built)
+            )
     problems.raise_any()
     model: ModelSpec = built["model"]
     data: DataSpec = built["data"]
@@ -143,8 +148,16 @@ def _spec(
     )
 
 
-def _data_kind(model: ModelSpec) -> str:
-    return "none" if isinstance(model, (*_POTENTIALS, Custom)) else "synthetic"
+def _kind(group: str, built: Mapping[str, Any]) -> str | None:
+    """Return the kind of a section that names none, None in a group without kinds."""
+    match group:
+        case "model":
+            return "mlp"
+        case "data":
+            own = isinstance(built["model"], (*_POTENTIALS, Custom))
+            return "none" if own else "synthetic"
+        case _:
+            return None
 
 
 def _matching_data(model: ModelSpec, data: DataSpec, part: Section) -> None:
@@ -166,7 +179,7 @@ def _matching_data(model: ModelSpec, data: DataSpec, part: Section) -> None:
 def _teacher(teacher: Teacher, part: Section, model: ModelSpec, data: DataSpec) -> Teacher | None:
     if isinstance(model, Mlp) and isinstance(data, Synthetic):
         return complete_teacher(teacher, part, model)
-    if part.values or part.preset not in (None, "_null"):
+    if teacher != Teacher() or part.preset not in (None, "_null"):
         owner = f"{data.kind} data" if isinstance(model, Mlp) else f"a {model.kind} target"
         raise part.place.error(
             f"a teacher labels synthetic data for an mlp, and {owner} can have none",
@@ -185,8 +198,8 @@ def _training(
 ) -> Training:
     loss = training_loss(model.kind, data, part, experiment)
     if isinstance(model, _POTENTIALS):
-        _untrained(part)
-        return Training(loss="own", start="truth")
+        _untrained(training, part)
+        return _NOT_TRAINED
     if training.start == "truth":
         _known_truth(part, model, data, teacher)
     size = training.batch_size
@@ -195,11 +208,11 @@ def _training(
     return training.model_copy(update={"loss": loss})
 
 
-def _untrained(part: Section) -> None:
+def _untrained(training: Training, part: Section) -> None:
     """Refuse training of a potential, unless it comes from the preset that all targets take."""
-    for key, value in part.values.items():
+    for key in part.values:
         written = part.preset != "default" or part.at(key).file == part.place.file
-        if written and (key, value) not in (("loss", "own"), ("start", "truth")):
+        if written and getattr(training, key) != getattr(_NOT_TRAINED, key):
             raise part.error(
                 key, "a potential starts at its minimum and is not trained", "remove it"
             )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.samplers import (
     AdjustedMclmc,
     Hmc,
@@ -118,8 +119,12 @@ def sample(
 
     `log` is told, before the first draw, what the pilot found and what the bias ledger of a
     minibatch sampler predicts.
+
+    Raises:
+        ValueError: if the minibatch is larger than the data set.
     """
-    spec: Any = run.sampler
+    n = None if posterior.data is None else posterior.n
+    spec: Any = on_examples(run.sampler, n, written=True)
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT
@@ -185,6 +190,7 @@ def sample(
     values = dict(draws.values)
     sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
     virial_m = values.pop("virial_m")
+    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
     has_curvature = bool(np.sum(watched.weights) > 0)
     return Trace(
         loss=values.pop("loss"),
@@ -202,6 +208,6 @@ def sample(
         d=posterior.w0.size,
         work={**setup, "sampling": sampling},
         seconds_total=clock() - began,
-        info={"sampler": spec.kind, **tuned.info, "h_max": float(spectrum.h_max)},
+        info={"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)},
         failure=draws.failure or tuned.failure,
     )

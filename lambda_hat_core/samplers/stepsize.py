@@ -70,16 +70,7 @@ def tune(
     preconditioner: Callable[[Weights], Weights] | None = None,
     lag: float = 1.0,
 ) -> tuple[float, float, dict[str, Any]]:
-    """Return the step size, the work of finding it, and what the run should know of itself.
-
-    Raises:
-        ValueError: if the minibatch is larger than the data set.
-    """
-    if posterior.data is not None and spec.batch_size and spec.batch_size > posterior.n:
-        raise ValueError(
-            f"{spec.kind}.batch_size is {spec.batch_size}, but the target has n = {posterior.n}; "
-            "choose batch_size <= n, or null for the full batch"
-        )
+    """Return the step size, the work of finding it, and what the run should know of itself."""
     modes, work = measure(
         key,
         posterior,

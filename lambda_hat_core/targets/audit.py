@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.target import Loss
+from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
@@ -151,26 +152,31 @@ def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
 
 
 def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamma: float) -> Audit:
-    """Measure w at the given temperature and localisation."""
+    """Measure w at the given temperature and localisation.
+
+    Raises:
+        ValueError: if L_n, its gradient or its Hessian is not finite there.
+    """
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
     measure_key, hull_key = jr.split(key)
     at = (jnp.asarray(nbeta, w.dtype), jnp.asarray(gamma, w.dtype))
     seen = _measure(measure_key, loss, w, data, *at)
+    value, spectrum = float(seen.loss), np.asarray(seen.theta)
+    with np.errstate(over="ignore"):
+        grad_norm = float(np.linalg.norm(np.asarray(seen.gradient)))
+    if not (np.isfinite([value, grad_norm]).all() and np.isfinite(spectrum).all()):
+        raise refusal(problem, w)
     work = 1.0 + (2.0 * w.size if exact else 4.0 * _RANK)
-    bias, kinked = float(seen.bias), False
+    bias, kinked = float(jnp.nan_to_num(seen.bias, nan=jnp.inf, posinf=jnp.inf)), False
     if bias > LIMIT and data is not None:
         hull = float(_hull_bias(hull_key, loss, w, data, *seen.own, *at))
         work += _SAMPLES + 1.0
         kinked = hull <= LIMIT
         bias = hull if kinked else bias
-    value, grad_norm = float(seen.loss), float(np.linalg.norm(np.asarray(seen.gradient)))
-    spectrum = np.asarray(seen.theta)
     lowest, highest = spectrum[0].item(), spectrum[-1].item()
     fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
     reasons = []
-    if not np.isfinite([value, lowest, highest, bias]).all():
-        reasons.append(f"L_n = {value} or its derivatives are not finite at w*")
     if bias > LIMIT:
         reasons.append(
             f"nbeta L_n falls by {bias:.3g} from w* to the centre of its quadratic (limit {LIMIT}; "

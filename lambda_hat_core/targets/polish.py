@@ -18,6 +18,7 @@ from lambda_hat_core.config.training import Training
 from lambda_hat_core.losses import Supervised
 from lambda_hat_core.target import Loss
 from lambda_hat_core.targets import lbfgs
+from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.newton import newton_rank, newton_step
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
@@ -98,10 +99,13 @@ def polish(
 
     Raises:
         FloatingPointError: if the loss is not finite at w.
+        ValueError: if its gradient is not.
     """
     state = lbfgs.start(problem.loss, w, problem.data)
     if not bool(jnp.isfinite(state.loss)):
         raise FloatingPointError("the training loss is not finite at the end of training")
+    if not bool(jnp.all(jnp.isfinite(state.gradient))):
+        raise refusal(problem, w, "where the polish starts")
     run = _Run(problem, spec, nbeta, spec.grad_tol * max(1.0, float(state.loss)))
     at = Polished(w, 0, 0.0, "")
     loss = math.inf

@@ -23,6 +23,7 @@ class Problem(NamedTuple):
         clean: labels without noise of the examples and of the test, where a teacher made them.
         truth: weights of this network that generate the clean labels, where there are any.
         claim: a coefficient that a custom target's author states.
+        maker: who made it, as errors name it.
     """
 
     loss: Loss
@@ -35,3 +36,4 @@ class Problem(NamedTuple):
     clean: tuple[Array, Array] | None = None
     truth: Weights | None = None
     claim: float | None = None
+    maker: str = "the target"

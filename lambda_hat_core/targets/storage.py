@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from lambda_hat_core import custom
+from lambda_hat_core import custom, files
 from lambda_hat_core.config import model
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
@@ -31,7 +31,7 @@ def save(built: BuiltTarget, folder: Path) -> None:
 
     np.savez(folder / "data.npz", allow_pickle=False, **built.data)
     eqx.tree_serialise_leaves(folder / "params.eqx", built.params)
-    (folder / "meta.json").write_text(json.dumps(built.meta, indent=1, allow_nan=False))
+    (folder / "meta.json").write_text(files.to_json(built.meta, indent=1))
     draw_figures(built, folder / "figures")
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.target import Loss
+from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
@@ -70,11 +71,16 @@ def _run(
     return w, curve
 
 
+@eqx.filter_jit
+def _gradient(loss: Loss, w: Weights, data: Batch) -> Weights:
+    return jax.grad(loss.mean)(w, data)
+
+
 def train(key: PRNGKeyArray, problem: Problem, spec: Training) -> Trained:
     """Train from the problem's start.
 
     Raises:
-        ValueError: if the minibatch is larger than the data.
+        ValueError: if the minibatch is larger than the data, or there is no gradient at the start.
         FloatingPointError: if training diverges.
     """
     size, n = spec.batch_size, problem.n
@@ -86,6 +92,8 @@ def train(key: PRNGKeyArray, problem: Problem, spec: Training) -> Trained:
         return Trained(problem.start, np.zeros((0, 3)), 0.0)
     w, seen = _run(key, problem.loss, problem.start, problem.data, problem.test, n, spec)
     if not bool(jnp.all(jnp.isfinite(w))):
+        if not bool(jnp.all(jnp.isfinite(_gradient(problem.loss, problem.start, problem.data)))):
+            raise refusal(problem, problem.start, "where training starts")
         raise FloatingPointError(
             f"training diverged: {spec.optimizer} with lr = {spec.lr} gave weights that are not "
             "finite; lower training.lr"

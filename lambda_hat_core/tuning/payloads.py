@@ -69,6 +69,7 @@ class Payloads:
             return
         end = self._pool.submit(Task("float64", (request("build", target),))).result()
         if end["event"] == "failed":
+            records.note_failure(self._store, target, end)
             raise ValueError(f"{target.id} could not be made: {end['reason']}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:

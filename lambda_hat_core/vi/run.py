@@ -102,15 +102,7 @@ def sample_vi(
     """Fit `n_chains` restarts and draw `n_draws` points from each.
 
     `spectrum` is that of the Hessian averaged over `points`.
-
-    Raises:
-        ValueError: if the minibatch is larger than the data set.
     """
-    if posterior.data is not None and spec.batch_size and spec.batch_size > posterior.n:
-        raise ValueError(
-            f"vi.batch_size is {spec.batch_size}, but the target has n = {posterior.n}; "
-            "choose batch_size <= n, or null for the full batch"
-        )
     chart_key, fit_key, draw_key = jr.split(key, 3)
     restarts, n_draws = spec.n_chains, spec.n_draws
     chart, chart_work = build_chart(chart_key, posterior, spectrum, points, spec)
@@ -142,7 +134,12 @@ def sample_vi(
         d=posterior.w0.size,
         work={**setup, "training": training, "evaluation": evaluation},
         seconds_total=finished,
-        info={"sampler": spec.kind, "algo": spec.algo, "h_max": float(spectrum.h_max)},
+        info={
+            "sampler": spec.kind,
+            "algo": spec.algo,
+            "batch_size": spec.batch_size,
+            "h_max": float(spectrum.h_max),
+        },
         failure=_not_finite(history, drawn),
         iid=True,
         extras={**history, "cumulative_fge": np.tile(spent, (restarts, 1))},

@@ -84,6 +84,7 @@ def make(store: Store, kind: str, fields: dict) -> None:
     with store.publish(kind, spec.id, spec) as folder:
         if kind == "targets":
             (folder / "meta.json").write_text(json.dumps(META | AUDIT))
+            records.write("targets", [records.target_row(spec, META)], folder / "target.parquet")
         elif kind == "runs":
             facts = {"work_fge": 10.0, "wall_s": 0.1, "loss0": 0.0, "failure": None}
             (folder / "work.json").write_text(json.dumps(facts))

@@ -1,5 +1,6 @@
 """Cards: what reaches sbatch, what is refused and how, changes for one run."""
 
+import json
 import subprocess
 import sys
 
@@ -25,6 +26,34 @@ def test_shipped_cards_are_valid_and_say_where_each_dtype_goes(name):
     assert where == ["float64", "float32", "cluster"][: 3 if card.slurm else 2]
     assert not card.warnings()
     assert changed(card, []) == card
+
+
+def leaves(content, path=()):
+    """Yield the key and the value of everything that a card sets."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield ".".join((*path, key)), value
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_card_may_say_what_is_so(name, tmp_path):
+    card = load_card(name, ROOT / "config")
+    whole = card.model_dump(mode="json")
+    file = tmp_path / "whole.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    assert load_card(str(file), tmp_path) == card
+    (tmp_path / "null.yaml").write_text("cluster: null\ntags: {float32: null}")
+    assert load_card(str(tmp_path / "null.yaml"), tmp_path) == Card()
+    words = [
+        f"{key.removeprefix('tags.')}={json.dumps(value)}"
+        for key, value in leaves(whole)
+        if "." in key
+    ]
+    assert changed(card, words) == card
+    for word in words:
+        assert changed(card, [word]) == card, word
 
 
 def test_everything_a_card_asks_for_reaches_sbatch():

@@ -202,6 +202,11 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     assert sum("run_sgld" in line for line in calls) == 2, "what died is tried once more"
     assert sum("run_nuts" in line for line in calls) == 1
     assert "failed when last tried: seed 13 always fails" in command("plan", file).stdout
+    said = command("sql", "--csv", "SELECT seed, kind, failure, n FROM targets ORDER BY seed")
+    assert said.stdout.splitlines()[1:] == [
+        "0,quadratic,,1000",
+        "13,quadratic,seed 13 always fails,",
+    ]
 
 
 def test_killed_run_is_taken_up_again(command, home):
@@ -230,6 +235,9 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert all(id in before.stdout for id in (*small(home).targets, *small(home).runs))
     fill(home)
     assert "nothing is left" in command("plan", file).stdout
+    so = ("samplers.seed=1", "targets.0.seed=0", "targets.model.rotate=true", "posterior.gamma=1")
+    assert "nothing is left" in command("plan", file, *so).stdout
+    assert "2 targets and 4 runs, 6 exist" in command("run", file, *so).stdout
     changed = command("plan", file, "samplers.seed=5").stdout
     assert "4 runs, 0 exist" in changed and "as like runs took it" in changed
 

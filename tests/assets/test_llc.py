@@ -94,6 +94,24 @@ def test_a_failed_target_blocks_only_its_own_runs(site, built):
     assert reason.endswith("failed: seed 13 always fails")
 
 
+def test_a_target_that_fails_or_dies_is_a_row_with_its_reason(site, built_local):
+    from lambda_hat_core import sql
+
+    site.experiment(target_seeds=(0, 13, 14))
+    project = site.project()
+    assert not llc(site, built_local(project)).success
+    found = sql.query(
+        project.store,
+        "SELECT targets.seed, targets.kind, label, failure, verdict, count(*) "
+        "FROM targets JOIN llc USING (target_id) GROUP BY ALL ORDER BY 1",
+    )
+    built, failed, died = (row[1:] for row in found.rows)
+    assert built[0] == "quadratic" and built[2:] == (None, "ok", 1)
+    label = "quadratic d = 3, condition 1, n = 1000, seed 13"
+    assert failed == ("quadratic", label, "seed 13 always fails", "failed", 1)
+    assert "signal 6" in died[2] and died[3] == "failed"
+
+
 def test_what_the_store_has_and_dagster_lacks_is_recorded_without_computing(site, built):
     site.experiment()
     project = site.project()

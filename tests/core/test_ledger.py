@@ -174,8 +174,3 @@ def test_the_advised_burn_in_is_enough_and_hardly_more():
     ]
     assert -0.01 <= bias[0] < 0
     assert bias[1] < -0.01
-
-
-def test_a_minibatch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match=r"sgld.batch_size is 100, but the target has n = 48"):
-        prepared(batch_size=100)

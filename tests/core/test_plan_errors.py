@@ -81,6 +81,10 @@ BAD = {
     "point": (model("kind: normal_crossing, powers: [1], point: [0, 0]"), ["2 entries"]),
     "off_zero": (model("kind: normal_crossing, powers: [1, 0], point: [1, 0]"), ["zero set"]),
     "spectrum_d": (model("kind: quadratic, spectrum: [1, 2], d: 9"), ["model.d is 9", "spectrum"]),
+    "spectrum_condition": (
+        model("kind: quadratic, spectrum: [1, 2], condition: 2"),
+        ["model.condition is 2", "spectrum"],
+    ),
     "spectrum_rank": (model("kind: quadratic, d: 3, rank: 4"), ["rank is 4", "rank <= d"]),
     "flat": (model("kind: quadratic, spectrum: [0, 0]"), ["all zeros"]),
     "in_dim": (experiment("{model: base, data: digits}"), ["model/base.yaml: in_dim is 32", "64"]),
@@ -113,15 +117,6 @@ BAD = {
         ["targets[0].overrides.training.early_stop_tol is 1e-06", "grad_tol"],
     ),
     # overrides
-    "no_op": (
-        experiment(MLP[:-1] + ", overrides: {training: {steps: 5000}}}"),
-        ["targets[0].overrides.training", "changes nothing"],
-    ),
-    "no_op_sampler": (sampler("precond: none, step_size: auto"), ["changes nothing"]),
-    "no_op_posterior": (
-        experiment(samplers="{name: nuts, posterior: {gamma: 2}}", rest="posterior: {gamma: 2.0}"),
-        ["samplers[0].posterior", "changes nothing"],
-    ),
     "twice": (
         experiment(MLP[:-1] + ", overrides: {data: {n_data: 9}, data.n_data: 8}}"),
         ["targets[0].overrides.data.n_data", "given twice"],
@@ -133,6 +128,15 @@ BAD = {
     "override_kind": (
         experiment(MLP[:-1] + ", overrides: {model.kind: quadratic}}"),
         ["targets[0].overrides.model.kind", "cannot be overridden"],
+    ),
+    "override_sampler_kind": (sampler("kind: sghmc"), ["overrides.kind", "cannot be overridden"]),
+    "override_no_kind": (
+        experiment(MLP[:-1] + ", overrides: {training.kind: adam}}"),
+        ["targets[0].overrides.training.kind", "no such key"],
+    ),
+    "override_two_sizes": (
+        experiment("{model: small, overrides: {model: {widths: [5], hidden: 4}}}"),
+        ["targets[0].overrides.model.hidden is 4", "only one of"],
     ),
     "override_preset": (
         experiment(MLP[:-1] + ", overrides: {data: base}}"),

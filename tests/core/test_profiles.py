@@ -144,3 +144,17 @@ def test_numbers_are_written_to_their_error(value, se, text):
     from lambda_hat_core.analysis.words import plus_minus
 
     assert plus_minus(value, se) == text
+
+
+def test_a_bias_that_needs_a_number_which_is_null_is_unknown():
+    """Null is what a number that is not finite becomes in estimate.json."""
+    from lambda_hat_core.analysis.biases import step_bias
+
+    run = {"sampler": "sgld", "llc": 2.0, "llc_se": None}
+    found = step_bias(run, {"sampler": "nuts", "llc": 1.5, "llc_se": 0.1})
+    assert found is not None and (found.value, found.se) == (0.5, None)
+    parts = {"discretisation": {"absolute": 0.25}, "minibatch": {"absolute": None}}
+    assert step_bias(run | {"ledger": {"stable": True, **parts}}, None) is None
+    parts["minibatch"] = {"absolute": 0.5}
+    found = step_bias(run | {"ledger": {"stable": True, **parts}}, None)
+    assert found is not None and found.value == 0.75

@@ -3,14 +3,18 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
 
 from lambda_hat_core import records, sql
+from lambda_hat_core.config.data import NoData
+from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import Sgld
-from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.inventory import orphans
 from lambda_hat_core.store import Store
 
 LLC = (
@@ -22,7 +26,7 @@ LLC = (
 COLUMNS = {
     "llc": LLC,
     "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
-    "seed spec created_at".split(),
+    "seed spec created_at failure".split(),
     "draws": "run_id chain draw loss llc dist2 cumulative_fge".split(),
     "experiments": "experiment target_id run_id".split(),
     "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
@@ -34,13 +38,14 @@ import sys
 from lambda_hat_core import records
 from lambda_hat_core.store import Store
 store = Store(sys.argv[1])
-print("go", flush=True)
 i = 0
 while True:
     folder = store.path("analyses", f"run_sgld_{i:012x}")
     row = {"run_id": folder.name, "verdict": "ok", "llc": 1.0}
     records.write("llc", [row], folder / "estimate.parquet")
     records.write_experiment(store, "e", [("t", folder.name)])
+    if i == 0:
+        print("go", flush=True)
     i += 1
 """
 
@@ -106,6 +111,71 @@ def test_failure_is_a_row_until_there_is_an_analysis(store):
     records.clear_failure(store, run.id)
     assert records.read_failure(store, run.id) is None
     assert sql.query(store, "SELECT verdict, llc FROM llc").rows == [("ok", 1.0)]
+
+
+def target_spec(seed=0, **model):
+    return TargetSpec(model=Quadratic(d=3, **model), data=NoData(), seed=seed)
+
+
+def test_a_failed_target_is_a_row_with_what_its_spec_tells_until_it_is_built(store):
+    target = target_spec(seed=5)
+    run = spec().model_copy(update={"target": target.id})
+    records.write_failure(store, target, "the loss\nis not finite", "Traceback")
+    records.write_failure(store, run, f"its target {target.id} failed: the loss is not finite")
+    facts = "SELECT target_id, kind, label, seed, failure FROM targets"
+    why = "the loss is not finite"
+    label = "quadratic d = 3, condition 1, n = 1000, seed 5"
+    assert sql.query(store, facts).rows == [(target.id, "quadratic", label, 5, why)]
+    rest = "SELECT n, d, loss0, grad_norm, min_eigenvalue, llc_known, llc_known_reason FROM targets"
+    assert sql.query(store, rest).rows == [(None,) * 7]
+    ((text, made),) = sql.query(store, "SELECT spec, created_at FROM targets").rows
+    assert TargetSpec.model_validate_json(text) == target and made is not None
+    joined = "SELECT verdict, kind, failure FROM llc JOIN targets USING (target_id)"
+    assert sql.query(store, joined).rows == [("failed", "quadratic", why)]
+    assert records.read_failure(store, target.id) == why
+    meta = {"label": "a bowl", "n": 1000, "d": 3, "loss0": 0.0}
+    built = store.path("targets", target.id) / "target.parquet"
+    records.write("targets", [records.target_row(target, meta)], built)
+    facts = "SELECT label, n, failure FROM targets"
+    assert sql.query(store, facts).rows == [("a bowl", 1000, None)], "before the note is gone"
+    records.clear_failure(store, target.id)
+    assert sql.query(store, facts).rows == [("a bowl", 1000, None)]
+
+
+def test_failures_of_runs_and_targets_are_told_apart(store):
+    records.write_failure(store, spec(), "a run")
+    records.write_failure(store, target_spec(), "a target")
+    built = target_spec(seed=1)
+    path = store.path("targets", built.id) / "target.parquet"
+    records.write("targets", [records.target_row(built, {"label": "built"})], path)
+    assert sql.query(store, "SELECT run_id, reasons FROM llc").rows == [(spec().id, ["a run"])]
+    assert sorted(sql.query(store, "SELECT target_id, failure FROM targets").rows) == sorted(
+        [(target_spec().id, "a target"), (built.id, None)]
+    )
+    types = {row[0]: row[1] for row in sql.query(store, "DESCRIBE targets").rows}
+    assert types["failure"] == types["label"] == "VARCHAR" and types["n"] == "BIGINT"
+    records.clear_failure(store, target_spec().id)
+    empty = sql.query(store, "DESCRIBE targets").rows
+    assert {row[0]: row[1] for row in empty} == types
+
+
+def test_a_note_of_an_older_version_is_a_row_with_its_reason(store):
+    target = target_spec()
+    row = {"target_id": target.id, "seed": 0, "verdict": "failed", "reasons": ["an old reason"]}
+    records.write("llc", [row], records.failure_path(store, target.id))
+    sql.refresh(store)
+    found = "SELECT target_id, seed, kind, failure FROM targets"
+    assert sql.query(store, found).rows == [(target.id, 0, None, "an old reason")]
+
+
+def test_a_note_may_go_and_the_empty_files_of_the_views_stay(store):
+    sql.refresh(store)
+    records.write_failure(store, target_spec(), "a target", "Traceback")
+    records.write_failure(store, spec(), "a run")
+    later = datetime.now(UTC) + timedelta(days=1)
+    gone = {path.name for path in orphans(store, {spec().id}, later)}
+    id = target_spec().id
+    assert gone == {f"{id}.parquet", f"{id}.txt"}
 
 
 def test_half_written_folder_is_not_read(store):

@@ -96,6 +96,23 @@ def test_a_run_is_held_to_four_times_its_forecast(store, monkeypatch, times, pas
     assert check["threshold"] == pytest.approx(4 * forecast)
 
 
+def test_the_budget_is_that_of_the_batch_that_was_used(store):
+    from lambda_hat_core.config.data import NoData
+    from lambda_hat_core.config.model import Custom
+    from lambda_hat_core.config.spec import TargetSpec
+    from lambda_hat_core.forecast import work
+
+    own = TargetSpec(model=Custom(factory="json:loads"), data=NoData())
+    spec = run().model_copy(update={"target": own.id})
+    stages.build_target(store, own, print)
+    stages.sample_run(store, spec, own, print)
+    checks = stages.analyse_run(store, spec, own, print).record["checks"]
+    (threshold,) = (c["threshold"] for c in checks if c["name"] == "work_within_budget")
+    whole = spec.sampler.model_copy(update={"batch_size": None})
+    assert threshold == pytest.approx(4 * work(whole, 1000))
+    assert threshold > 4.1 * work(spec.sampler, 1000)
+
+
 def test_result_that_is_not_finite_is_a_complete_row_and_is_not_tried_again(store):
     sampled, _ = make(store, run(seed=13))
     assert sampled.record["failure"] == "the loss is not finite"
@@ -133,7 +150,24 @@ def test_failed_target_is_noted_and_its_runs_say_what_is_needed(store):
     assert records.read_failure(store, target(9).id) == "the training loss is not finite"
     with pytest.raises(FileNotFoundError, match=f"make {target().id} first"):
         stages.sample_run(store, run(), target(), print)
-    assert sql.query(store, "SELECT count(*) FROM targets").rows == [(0,)]
+    facts = "SELECT target_id, kind, seed, label, failure FROM targets"
+    label = "quadratic d = 3, condition 1, n = 1000, seed 9"
+    assert sql.query(store, facts).rows == [
+        (target(9).id, "quadratic", 9, label, "the training loss is not finite")
+    ]
+    assert sql.query(store, "SELECT run_id FROM llc").rows == [(run().id,)]
+
+
+def test_a_target_that_is_built_after_all_has_no_failure(store, monkeypatch):
+    import lambda_hat_core
+
+    with pytest.raises(FloatingPointError):
+        stages.build_target(store, target(9), print)
+    monkeypatch.setattr(lambda_hat_core.targets, "build", lambda spec, log: spec)
+    stages.build_target(store, target(9), print)
+    facts = "SELECT target_id, label, n, failure FROM targets"
+    assert sql.query(store, facts).rows == [(target(9).id, "fake", 1000, None)]
+    assert list(store.root.glob("failures/tgt_*")) == []
 
 
 def test_corrupt_run_is_made_again_and_says_so(store):

@@ -70,6 +70,22 @@ def test_round_trip_is_exact(name, tmp_path):
     assert_same(trace, load_trace(tmp_path / "trace.nc"))
 
 
+def test_what_set_up_found_is_strict_json(tmp_path):
+    import xarray as xr
+
+    from lambda_hat_core.analysis.measure import measure
+    from lambda_hat_core.analysis.traceio import load_trace, save_trace
+
+    ledger = {"error": {"relative": float("nan")}, "oracle": np.float32(np.inf)}
+    info = {"step_size": float("inf"), "batch_size": None, "ledger": ledger}
+    save_trace(traces.trace()._replace(info=info), run_spec(), tmp_path / "trace.nc")
+    with xr.open_datatree(tmp_path / "trace.nc", engine="h5netcdf") as tree:
+        assert "NaN" not in tree.attrs["info"] and "Infinity" not in tree.attrs["info"]
+    read = load_trace(tmp_path / "trace.nc")
+    assert read.info["step_size"] is None and read.info["ledger"]["oracle"] is None
+    assert measure(read).ledger_error is None
+
+
 def test_arviz_opens_it_and_finds_what_it_expects(tmp_path):
     import arviz as az
 

@@ -1,0 +1,88 @@
+"""A loss that JAX cannot differentiate where it has to: which derivative, and by which parameter.
+
+The audit of w*, the pilot and the set-up of every sampler take the gradient and the Hessian at w*.
+Where one of them is not finite no sampler can go on, so the target is refused. `jax.grad` gives nan
+for a root or a norm at 0, and a second nan for a power of a square there, since it multiplies the
+infinite derivative of the outer function by the 0 of the inner one.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Scalar
+
+from lambda_hat_core.networks.layout import dotted, split
+from lambda_hat_core.target import Loss
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.types import Batch, Weights
+
+_MOST_NAMES = 3
+"""Parameters that an error names; of more it says how many."""
+
+_ROOT = (
+    "write it so that it has one there (a root or a norm has none at 0: add a small constant under "
+    "the root, or use jnp.where inside of it)"
+)
+_POWER = (
+    "write it so that JAX can differentiate it twice there (w ** (2 * k) rather than (w * w) ** k; "
+    "jnp.where inside of a root rather than around it)"
+)
+
+
+class _Derivatives(NamedTuple):
+    """L_n, its gradient g, and the derivative of g along the vector of ones, at one point."""
+
+    loss: Scalar
+    gradient: Weights
+    curvature: Weights
+
+
+@eqx.filter_jit
+def _at(loss: Loss, w: Weights, data: Batch) -> _Derivatives:
+    def mean(w: Weights) -> Scalar:
+        return loss.mean(w, data)
+
+    gradient, curvature = jax.jvp(jax.grad(mean), (w,), (jnp.ones_like(w),))
+    return _Derivatives(mean(w), gradient, curvature)
+
+
+def refusal(problem: Problem, w: Weights, where: str = "at w*") -> ValueError:
+    """Return the error of a loss without finite derivatives, named by the first that is not finite.
+
+    A derivative of the gradient along one direction tells which parameters the Hessian is not
+    finite by: their part of it is nan in every direction.
+
+    Args:
+        problem: whose loss, with the names of its parameters.
+        w: where some derivative was found not to be finite.
+        where: the same in words.
+    """
+    found = _at(problem.loss, w, problem.data)
+    if not np.isfinite(found.loss):
+        rest = "every number of a loss must be finite: mend it, or move the parameters"
+        return ValueError(f"{problem.maker} has a loss of {float(found.loss)} {where}; {rest}")
+    first = not bool(jnp.isfinite(jnp.linalg.norm(found.gradient)))
+    what, way_out = ("gradient", _ROOT) if first else ("Hessian", _POWER)
+    names = _named(problem, found.gradient if first else found.curvature)
+    return ValueError(
+        f"{problem.maker} has a loss whose {what} is not finite {where}, by {names}; every sampler "
+        f"sets itself up by it, so none can run: {way_out}, or move the parameters off that point"
+    )
+
+
+def _named(problem: Problem, values: Array) -> str:
+    """Return in words the parameters whose part of a flat vector is not finite."""
+    parts = split(problem.shapes, values)
+    bad = {
+        name: f"{dotted(name)} ({count} of {part.size} entries)"
+        for name, part in parts.items()
+        if (count := int(jnp.sum(~jnp.isfinite(part))))
+    }
+    if not bad:
+        return "the sum over its entries, which are too large"
+    shown = list(bad.values())[:_MOST_NAMES]
+    more = [f"{len(bad) - len(shown)} more"] if len(bad) > len(shown) else []
+    return ", ".join([*shown, *more])

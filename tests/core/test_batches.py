@@ -1,0 +1,238 @@
+"""A batch size that nobody wrote never fails, at any door; one that somebody wrote is kept."""
+
+import json
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import yaml
+
+from lambda_hat_core.config.batches import as_sampled, on_examples
+from lambda_hat_core.config.data import NoData
+from lambda_hat_core.config.model import Custom, Quadratic
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.store import Store
+from tests.core.plans import CONFIG, only
+
+TAKING = [name for name, model in SAMPLERS.items() if "batch_size" in model.model_fields]
+"""Samplers that take batches; the rule is tested for each that is ever added."""
+
+DEFAULT = {name: SAMPLERS[name].model_fields["batch_size"].default for name in TAKING}
+
+SOURCE = """
+import jax.numpy as jnp
+import numpy as np
+from lambda_hat_core import CustomTarget
+
+def forward(params, x):
+    return jnp.tanh(x @ params["a"]) @ params["b"]
+
+def make(key, *, n):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 2))
+    y = np.tanh(x[:, 0]) + 0.1 * rng.normal(size=n)
+    params = {"a": jnp.asarray([[1.0, 0.3], [-0.2, 0.8]]), "b": jnp.asarray([0.9, 0.1])}
+    return CustomTarget(params, lambda p, batch: jnp.mean((forward(p, batch[0]) - batch[1]) ** 2),
+                        (x, y), n)
+"""
+
+SHORT = {"n_draws": 8, "n_chains": 2}
+CHAIN = {"n_burn": 2, "thin": 1}
+
+
+def short(name, **fields):
+    return SHORT | (CHAIN if "thin" in SAMPLERS[name].model_fields else {"steps": 5}) | fields
+
+
+def run(name, target, **fields):
+    return RunSpec(
+        target=target.id,
+        sampler=SAMPLERS[name](**fields),
+        posterior=PosteriorSpec(loss="own"),
+        dtype="float32",
+    )
+
+
+def custom(n, factory="small_targets:make"):
+    return TargetSpec(model=Custom(factory=factory, kwargs={"n": n}), data=NoData())
+
+
+def test_there_are_samplers_that_take_batches():
+    assert {"sgld", "sghmc", "sgnht", "vi"} <= set(TAKING)
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_the_rule_on_every_side_of_n(name):
+    size = DEFAULT[name]
+    unset, whole = SAMPLERS[name](), SAMPLERS[name](batch_size=None)
+    for n, found in {1: None, size - 1: None, size: None, size + 1: size, 10 * size: size}.items():
+        assert on_examples(unset, n, written=False).batch_size == found
+        assert on_examples(whole, n, written=True).batch_size is None
+    assert on_examples(unset, None, written=False).batch_size is None
+    assert on_examples(unset, None, written=True).batch_size is None
+    chosen = SAMPLERS[name](batch_size=64)
+    assert on_examples(chosen, 64, written=True).batch_size == 64
+    with pytest.raises(ValueError, match=rf"{name}.batch_size is 64, .* n = 63; choose .* or null"):
+        on_examples(chosen, 63, written=True)
+
+
+@pytest.mark.parametrize("name", SAMPLERS.keys() - set(TAKING))
+def test_samplers_without_batches_are_left_alone(name):
+    planned = run(name, custom(3))
+    assert as_sampled(planned, custom(3), 3) is not None
+    assert as_sampled(planned, custom(3), 3) == planned
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_a_custom_target_s_n_is_met_after_it_was_built(name):
+    size = DEFAULT[name]
+    target = custom(0)
+    for n, found in {1: None, size - 1: None, size: None, size + 1: size}.items():
+        for planned in (run(name, target), run(name, target, batch_size=size)):
+            used = as_sampled(planned, target, n)
+            assert used.sampler.batch_size == found
+            assert (used.target, used.posterior) == (planned.target, planned.posterior)
+    assert as_sampled(run(name, target), target, None).sampler.batch_size is None
+    assert as_sampled(run(name, target, batch_size=40), target, 40).sampler.batch_size == 40
+    with pytest.raises(ValueError, match="batch_size is 40, but the target has n = 39"):
+        as_sampled(run(name, target, batch_size=40), target, 39)
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_a_run_that_the_plan_has_settled_is_sampled_as_planned(name):
+    size = DEFAULT[name]
+    target = TargetSpec(model=Quadratic(d=3), data=NoData())
+    planned = run(name, target, batch_size=size)
+    assert as_sampled(planned, target, size) == planned
+
+
+def planned(plan_of, name, target, overrides):
+    entry = {"name": name, "overrides": overrides}
+    return only(plan_of(yaml.safe_dump({"targets": [target], "samplers": [entry]})))[1]
+
+
+@pytest.mark.parametrize("name", TAKING)
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"model": {"kind": "custom", "factory": "json:loads"}},
+        {"model": {"hidden": 3}, "data": {"n_data": 80}},
+        {"model": {"hidden": 3}, "data": {"n_data": 5000}},
+        {"model": {"kind": "quadratic"}, "data": {"n_data": 80}},
+    ],
+)
+def test_the_plan_refuses_no_default_and_its_ids_are_one_a_spec(plan_of, name, target):
+    unset = planned(plan_of, name, target, {})
+    whole = planned(plan_of, name, target, {"batch_size": None})
+    small = planned(plan_of, name, target, {"batch_size": 20})
+    size = DEFAULT[name]
+    if target["model"].get("kind") == "quadratic":
+        assert unset.sampler.batch_size is None and small == whole == unset
+    elif target.get("data") == {"n_data": 80}:
+        assert unset.sampler.batch_size is None and whole == unset and small.id != unset.id
+    else:
+        assert unset.sampler.batch_size == size
+        assert planned(plan_of, name, target, {"batch_size": size}).id == unset.id
+        assert len({unset.id, whole.id, small.id}) == 3
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "small_targets.py").write_text(SOURCE)
+    yield tmp_path
+    sys.modules.pop("small_targets", None)
+
+
+def sampled(store, name, target, **fields):
+    """Take a run of a custom target through its stages, in the dtypes of their processes."""
+    import jax
+
+    from lambda_hat_core import stages
+
+    spec = run(name, target, **short(name, **fields))
+    with jax.enable_x64(True):
+        stages.build_target(store, target, lambda line: None)
+    said = []
+    stages.sample_run(store, spec, target, said.append)
+    info = store.read_json("runs", spec.id, "work.json")["info"]
+    return store.read_json("runs", spec.id, "spec.json"), info, said
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_every_sampler_runs_plainly_on_a_small_custom_target(user, name):
+    store, target = Store(user / "home"), custom(40)
+    spec, info, said = sampled(store, name, target)
+    assert spec["sampler"]["batch_size"] == DEFAULT[name], "the id is that of the plan"
+    assert info["batch_size"] is None
+    assert "the full batch is used: the target has n = 40" in said
+
+
+def test_a_batch_that_fits_a_custom_target_is_what_it_uses(user):
+    store, target = Store(user / "home"), custom(40)
+    _, info, said = sampled(store, "sgld", target, batch_size=16)
+    assert info["batch_size"] == 16
+    assert not any("full batch" in line for line in said)
+
+
+def test_a_batch_that_does_not_fit_a_custom_target_is_a_row_with_the_way_out(user):
+    from lambda_hat_core import sql
+
+    store, target = Store(user / "home"), custom(40)
+    with pytest.raises(ValueError, match="choose batch_size <= n, or null for the full batch"):
+        sampled(store, "sgld", target, batch_size=41)
+    ((reason,),) = sql.query(store, "select reasons[1] from llc").rows
+    assert reason.startswith("sgld.batch_size is 41, but the target has n = 40")
+
+
+def test_one_call_takes_the_default_for_the_full_batch():
+    from lambda_hat_core import estimate_llc
+
+    x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+
+    def loss(w, batch):
+        return jnp.mean((jnp.tanh(batch[0] @ w) - batch[1]) ** 2)
+
+    w = jnp.asarray([0.4, -0.3])
+    data = (jnp.asarray(x), jnp.tanh(jnp.asarray(x) @ w))
+    found = estimate_llc(loss, w, data, sampler="sgld", settings=short("sgld"))
+    assert found.trace.info["batch_size"] is None and found.estimate.llc is not None
+    for name in TAKING:
+        for size in (41, DEFAULT[name]):
+            with pytest.raises(ValueError, match=rf"{name}.batch_size is {size}, .* n = 40; cho"):
+                estimate_llc(loss, w, data, sampler=name, settings={"batch_size": size})
+
+
+def test_one_call_says_which_batch_it_used():
+    from lambda_hat_core import estimate_llc
+
+    def bowl(w, batch):
+        return jnp.sum(w**2)
+
+    settings = short("sgld", batch_size=300)
+    found = estimate_llc(bowl, jnp.zeros(2), None, n=50, sampler="sgld", settings=settings)
+    assert found.trace.info["batch_size"] is None, "a potential has no examples"
+    json.dumps(found.trace.info)
+
+
+def test_a_tuned_method_has_the_default_batch_on_a_custom_target(tmp_path):
+    from lambda_hat_core.plan.tuning import load_tuning
+    from lambda_hat_core.tuning.search import runs_of
+
+    problem = {"model": {"kind": "custom", "factory": "json:loads"}}
+    space = {"step_fraction": {"dist": "float", "low": 0.1, "high": 2.0}}
+    file = tmp_path / "tune.yaml"
+    content = {"problems": [problem], "methods": ["sgld"], "search_space": {"sgld": space}}
+    file.write_text(yaml.safe_dump(content))
+    plan = load_tuning(file, CONFIG)
+    (study,) = plan.studies.values()
+    (target,) = (problem.target for problem in plan.problems.values())
+    trial = runs_of(study.spec, {"step_fraction": 0.3})[0]
+    assert as_sampled(trial, target, 40).sampler.batch_size is None
+    searched = runs_of(study.spec, {"step_fraction": 0.3, "batch_size": 64})[0]
+    with pytest.raises(ValueError, match="batch_size is 64"):
+        as_sampled(searched, target, 40)

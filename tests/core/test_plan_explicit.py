@@ -1,0 +1,182 @@
+"""What is so without being written may be written anywhere: the same ids, and never an error."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.plan.plan import Plan, load_plan
+from lambda_hat_core.plan.tuning import load_tuning
+from tests.core.plans import CONFIG, only
+
+TARGETS: dict[str, dict[str, Any]] = {
+    "mlp": {"model": {}},
+    "mlp of presets": {"model": "small", "data": "base", "teacher": "small", "training": "fast"},
+    "mlp of widths": {"model": {"widths": [3, 5]}, "data": {"n_data": 100}},
+    "digits": {"model": {"hidden": 4}, "data": "digits"},
+    "diabetes": {"model": "small", "data": "diabetes", "training": "minibatch"},
+    "deep linear": {"model": {"kind": "deep_linear", "widths": [3, 4, 3], "rank": 2}},
+    "quadratic activation": {
+        "model": {"kind": "quadratic_activation", "in_dim": 3, "width": 2, "rank": 1}
+    },
+    "diagonal linear": {"model": {"kind": "diagonal_linear", "in_dim": 3}},
+    "quadratic": {"model": {"kind": "quadratic"}},
+    "quadratic of a spectrum": {"model": {"kind": "quadratic", "spectrum": [1.0, 2.0]}},
+    "normal crossing": {"model": {"kind": "normal_crossing", "powers": [1, 2]}},
+    "custom": {"model": {"kind": "custom", "factory": "json:loads"}},
+}
+SECTIONS = ("model", "data", "teacher", "training")
+
+
+def written(target: dict[str, Any], sampler: dict[str, Any], posterior: dict[str, Any]) -> str:
+    content = {"targets": [target], "samplers": [sampler], "posterior": posterior}
+    return yaml.safe_dump(content)
+
+
+def spelled(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return the sections of the plan's target with every default filled in."""
+    spec = only(plan)[0].model_dump(mode="json")
+    custom = spec["model"]["kind"] == "custom"
+    # A factory brings its own n, so that n_data is not the file's to say.
+    spec["data"] = {"kind": "none"} if custom else spec["data"]
+    return {name: spec[name] for name in SECTIONS if spec[name] is not None}
+
+
+def leaves(sections: dict[str, dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for section, values in sections.items():
+        for key, value in values.items():
+            yield f"{section}.{key}", value
+
+
+SAMPLED = [{"name": "nuts"}, {"name": "sgld"}]
+
+
+def of_target(plan_of, entry: dict[str, Any]) -> tuple[Any, Any]:
+    plan = plan_of(yaml.safe_dump({"targets": [entry], "samplers": SAMPLED}))
+    return plan.targets, plan.runs
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_with_every_default_spelled_out_is_the_same(plan_of, name: str):
+    target = TARGETS[name]
+    sections = spelled(plan_of(written(target, {"name": "nuts"}, {})))
+    plain = of_target(plan_of, target)
+    assert of_target(plan_of, sections) == plain, "in its sections"
+    assert of_target(plan_of, target | {"overrides": sections}) == plain, "in overrides"
+    dotted = dict(leaves(sections))
+    assert of_target(plan_of, target | {"overrides": dotted}) == plain, "with dots"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_one_default_spelled_out_is_the_same(plan_of, name: str):
+    target = TARGETS[name]
+    plain = of_target(plan_of, target)
+    for key, value in leaves(spelled(plan_of(written(target, {"name": "nuts"}, {})))):
+        if key in ("model.target_params", "model.hidden"):
+            continue  # An override of a size takes the place of widths, whatever they are.
+        assert of_target(plan_of, target | {"overrides": {key: value}}) == plain, key
+
+
+@pytest.mark.parametrize("n_data", [80, 256, 5000])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_with_every_default_spelled_out_is_the_same(plan_of, name: str, n_data: int):
+    target = {"model": "small", "data": {"n_data": n_data}}
+    run = only(plan_of(written(target, {"name": name}, {})))[1]
+    settings = run.sampler.model_dump(mode="json")
+    entry = {"name": name, "overrides": settings, "seed": run.seed, "dtype": run.dtype}
+    assert only(plan_of(written(target, entry, {})))[1] == run
+    for key, value in settings.items():
+        entry = {"name": name, "overrides": {key: value}}
+        assert only(plan_of(written(target, entry, {})))[1] == run, key
+
+
+@pytest.mark.parametrize("posterior", [{}, {"gamma": 3}, {"nbeta": 40}, {"prior_radius": 2.0}])
+def test_a_posterior_spelled_out_is_the_same(plan_of, posterior: dict[str, Any]):
+    target = {"model": "small"}
+    run = only(plan_of(written(target, {"name": "nuts"}, posterior)))[1]
+    whole = run.posterior.model_dump(mode="json")
+    assert only(plan_of(written(target, {"name": "nuts"}, whole)))[1] == run
+    entry = {"name": "nuts", "posterior": whole}
+    assert only(plan_of(written(target, entry, posterior)))[1] == run
+    for key, value in whole.items():
+        entry = {"name": "nuts", "posterior": {key: value}}
+        assert only(plan_of(written(target, entry, posterior)))[1] == run, key
+
+
+def test_a_list_that_is_so_is_as_many_runs(plan_of):
+    text = written({"model": "small"}, {"name": "nuts"}, {"gamma": [1, 2]})
+    again = written(
+        {"model": "small"}, {"name": "nuts", "posterior": {"gamma": [1, 2]}}, {"gamma": [1.0, 2]}
+    )
+    assert len(plan_of(text).runs) == 2
+    assert plan_of(text).runs == plan_of(again).runs
+
+
+def test_a_preset_may_hold_defaults(tmp_path):
+    preset = SAMPLERS["sgld"]().model_dump(mode="json")
+    folder = tmp_path / "sampler"
+    folder.mkdir()
+    (folder / "sgld.yaml").write_text(yaml.safe_dump(preset | {"batch_size": 64}))
+    file = tmp_path / "mine.yaml"
+    entry = {"name": "sgld", "overrides": {"batch_size": 64, "precond": "none"}}
+    file.write_text(written({"model": {}}, entry, {}))
+    plain = {"name": "sgld", "overrides": {"batch_size": 64}}
+    (tmp_path / "plain.yaml").write_text(written({"model": {}}, plain, {}))
+    runs = load_plan(tmp_path / "plain.yaml", CONFIG).runs
+    assert load_plan(file, tmp_path).runs == runs
+
+
+@pytest.mark.parametrize("experiment", ["default", "smoke"])
+def test_words_that_are_so_leave_the_plan(experiment: str):
+    plan = load_plan(experiment, CONFIG)
+    posterior = next(iter(plan.runs.values())).posterior
+    words = [f"experiment={experiment}", f"posterior.gamma={posterior.gamma}"]
+    words += ["samplers.nuts.target_acceptance=0.8", "samplers.sgld.precond=none"]
+    words += ["targets.training.grad_tol=1e-9", "targets.training.polish=newton_cg"]
+    for word in words:
+        assert load_plan(experiment, CONFIG, [word]) == plan, word
+    assert load_plan(experiment, CONFIG, [*words, *words]) == plan
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "posterior.gama=10",
+        "samplers.sgld.precnd=none",
+        "samplers.sghmc.alpha=0.1",
+        "targets.training.stps=5000",
+        "targets.trainin.steps=5000",
+    ],
+)
+def test_words_that_name_nothing_are_refused(word: str):
+    with pytest.raises(ConfigError) as caught:
+        load_plan("default", CONFIG, [word])
+    key = word.partition("=")[0].rpartition(".")[2]
+    assert all(key in line for line in caught.value.lines)
+
+
+TUNING: dict[str, Any] = {
+    "problems": [{"name": "bowl", "model": {"kind": "quadratic", "d": 3}}],
+    "methods": [{"name": "sgld"}],
+    "search_space": {"sgld": {"step_fraction": {"dist": "float", "low": 0.1, "high": 2.0}}},
+}
+
+
+def test_a_tuning_file_may_spell_out_what_is_so(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(TUNING))
+    plan = load_tuning(file, CONFIG)
+    settings = plan.settings.model_dump(mode="json", exclude_none=True)
+    file.write_text(yaml.safe_dump(settings))
+    assert load_tuning(file, CONFIG).studies == plan.studies
+    for word in ("problems.0.model.d=3", "methods.0.name=sgld", "reference.name=nuts"):
+        assert load_tuning(file, CONFIG, [word]).studies == plan.studies, word
+    with pytest.raises(ConfigError, match="did you mean"):
+        load_tuning(file, CONFIG, ["referense.name=nuts"])
+    methods = [{"name": "sgld", "overrides": {"precond": "none", "kind": "sgld"}}]
+    reference = {"name": "nuts", "overrides": {"metric": "lanczos"}}
+    file.write_text(yaml.safe_dump(TUNING | {"methods": methods, "reference": reference}))
+    assert load_tuning(file, CONFIG).studies == plan.studies
