@@ -74,6 +74,21 @@ def ancestors() -> list[tuple[int, str]]:
     return found
 
 
+def descendants() -> list[int]:
+    """Return the pids of all processes below this one; empty where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        if fields := _stat(int(folder.name)):
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
+    found: list[int] = []
+    ahead = [os.getpid()]
+    while ahead:
+        below = children.get(ahead.pop(), [])
+        found += below
+        ahead += below
+    return found
+
+
 def _stat(pid: int) -> list[str]:
     """Return what /proc says of a process from its state on; nothing where it says nothing."""
     try:

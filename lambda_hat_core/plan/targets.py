@@ -209,10 +209,17 @@ def _training(
 
 
 def _untrained(training: Training, part: Section) -> None:
-    """Refuse training of a potential, unless it comes from the preset that all targets take."""
+    """Refuse training of a potential, unless it comes from the preset that all targets take.
+
+    Defaults may be written, here as elsewhere.
+    """
+    plain = Training()
     for key in part.values:
         written = part.preset != "default" or part.at(key).file == part.place.file
-        if written and getattr(training, key) != getattr(_NOT_TRAINED, key):
+        if written and getattr(training, key) not in (
+            getattr(plain, key),
+            getattr(_NOT_TRAINED, key),
+        ):
             raise part.error(
                 key, "a potential starts at its minimum and is not trained", "remove it"
             )

@@ -1,9 +1,9 @@
 """A loss that JAX cannot differentiate where it has to: which derivative, and by which parameter.
 
 The audit of w*, the pilot and the set-up of every sampler take the gradient and the Hessian at w*.
-Where one of them is not finite no sampler can go on, so the target is refused. `jax.grad` gives nan
-for a root or a norm at 0, and a second nan for a power of a square there, since it multiplies the
-infinite derivative of the outer function by the 0 of the inner one.
+Where one of them is not finite no sampler can go on, so the target is refused. By the chain rule
+JAX multiplies an infinite derivative of an outer function by the 0 of the inner one: the gradient
+of a root or a norm is nan at 0, and so is the Hessian of a power of a square.
 """
 
 from typing import NamedTuple

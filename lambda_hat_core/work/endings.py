@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import parent_process, resource_tracker
 from types import FrameType
 
@@ -61,14 +62,15 @@ def end_by_signals(say_so: Callable[[], None]) -> None:
             number = 0
             while number not in SIGNALS:
                 number = hears.recv(1)[0]
-            timer = threading.Timer(_PATIENCE, os._exit, (128 + number,))
+            timer = threading.Timer(_PATIENCE, _end, (128 + number,))
             timer.daemon = True
             timer.start()
             say_so()
-            os.write(2, f"{INTERRUPTED}\n".encode())
+            with suppress(OSError):  # the terminal may be closed
+                os.write(2, f"{INTERRUPTED}\n".encode())
             # What was written may be on its way to the terminal through a thread that copies it.
             time.sleep(_COPYING)
-            os._exit(128 + number)
+            _end(128 + number)
 
     threading.Thread(target=listen, name="signals", daemon=True).start()
 
@@ -98,8 +100,18 @@ def end_with_ancestors(say_so: Callable[[], None]) -> None:
 
 
 def _follow(wait: Callable[[], object]) -> None:
-    wait()
-    os._exit(1)
+    try:
+        wait()
+    finally:
+        _end(1)
+
+
+def _end(code: int) -> None:
+    """End this process and, without waiting until they notice, those below it."""
+    for pid in process.descendants():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(code)
 
 
 def _wait_for_the_end(number: int, frame: FrameType | None) -> None:

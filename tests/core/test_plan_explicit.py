@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.training import Training
 from lambda_hat_core.plan.errors import ConfigError
 from lambda_hat_core.plan.plan import Plan, load_plan
 from lambda_hat_core.plan.tuning import load_tuning
@@ -51,6 +53,9 @@ def leaves(sections: dict[str, dict[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield f"{section}.{key}", value
 
 
+SIZES = {"depth", "widths", "hidden", "target_params", "d"}
+"""Keys that say a size in several ways: of those the default may contradict another."""
+
 SAMPLED = [{"name": "nuts"}, {"name": "sgld"}]
 
 
@@ -78,6 +83,26 @@ def test_one_default_spelled_out_is_the_same(plan_of, name: str):
         if key in ("model.target_params", "model.hidden"):
             continue  # An override of a size takes the place of widths, whatever they are.
         assert of_target(plan_of, target | {"overrides": {key: value}}) == plain, key
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_default_of_the_reference_may_stand_in_the_file(plan_of, name: str):
+    target = {key: value for key, value in TARGETS[name].items() if isinstance(value, dict)}
+    target = {"model": {"hidden": 4}} | target
+    spec = only(plan_of(written(target, {"name": "nuts"}, {})))[0]
+    plain = of_target(plan_of, target)
+    models = {"model": type(spec.model), "data": type(spec.data), "training": Training}
+    if spec.teacher is not None:
+        models["teacher"] = Teacher
+    elif spec.model.kind == "custom":
+        del models["data"]
+    for section, model in models.items():
+        for key, field in model.model_fields.items():
+            if key in target.get(section, {}) or key in SIZES or field.is_required():
+                continue
+            value = field.get_default(call_default_factory=True)
+            text = target | {"overrides": {f"{section}.{key}": value}}
+            assert of_target(plan_of, text) == plain, f"{section}.{key}"
 
 
 @pytest.mark.parametrize("n_data", [80, 256, 5000])
