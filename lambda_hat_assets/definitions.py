@@ -26,6 +26,7 @@ from lambda_hat_assets.local import LocalBackend
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
 from lambda_hat_assets.sensors import config_sensor, pools_sensor
+from lambda_hat_assets.step_logs import copy_every_line
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.store import Store
 
@@ -98,6 +99,7 @@ def _tell(project: Project) -> None:
             print(lines, file=sys.stderr)
 
 
+copy_every_line()
 _project = load_project()
 _tell(_project)
 defs = build(_project, compute(_project))
