@@ -1,5 +1,6 @@
 """The code location: `defs`, made of config/ and the environment. Imports no JAX."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -24,12 +25,20 @@ from lambda_hat_assets.jobs.promote import promote_job
 from lambda_hat_assets.jobs.tune import tune_job
 from lambda_hat_assets.local import LocalBackend
 from lambda_hat_assets.mends import pool_wait
+from lambda_hat_assets.mends.step_logs import copy_every_line
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
 from lambda_hat_assets.sensors import config_sensor, pools_sensor
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.store import Store
 from lambda_hat_core.telling import silent
+
+_HANGS = (
+    "DAGSTER_MODULE_NAME is set, with which dagster dev never opens: unset it, or copy the "
+    "project's .env, which sees to that, into this folder"
+)
+"""Said under `dagster dev`: its server and daemon are given a workspace and refuse a module beside
+it, but would say so only when they are told to shut down."""
 
 
 def compute(project: Project) -> Compute:
@@ -87,6 +96,8 @@ def _tell(project: Project) -> None:
     """Print once what could not be read, but not what the job of this command will say itself."""
     if "lambda_hat_assets._preload" in sys.modules:
         return
+    if os.environ.get("DAGSTER_IS_DEV_CLI") and os.environ.get("DAGSTER_MODULE_NAME"):
+        print(_HANGS, file=sys.stderr)
     is_job = sys.argv[1:3] == ["job", "execute"]
     for name, lines in (project.problems | project.studies.mistakes).items():
         if not (is_job and name in ("card", project.selected)):
@@ -94,6 +105,7 @@ def _tell(project: Project) -> None:
 
 
 pool_wait.mend()
+copy_every_line()
 _project = load_project()
 _tell(_project)
 defs = build(_project, compute(_project))

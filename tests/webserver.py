@@ -14,25 +14,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SETTINGS = (ROOT / "dagster.yaml").read_text()
 PATIENCE = 300.0
 """Seconds for one launch; a machine that does nothing else needs a tenth of it."""
 
 
 @contextmanager
-def served(root, environment):
+def served(root, environment, settings=SETTINGS):
     """Run `dagster dev` in a folder; the value is its address, which may not answer yet.
 
     It has the variable that the job needs beside the files that name the module too: Dagster's
-    server and daemon end in silence if both reach them.
+    server and daemon hang in silence if both reach them.
 
     Args:
         root: gets the project's configuration and the server's log.
         environment: on top of this process's own.
+        settings: of Dagster, in the DAGSTER_HOME.
     """
     for name in (".env", "dagster.yaml", "workspace.yaml"):
         shutil.copy(ROOT / name, root)
     (root / "dagster").mkdir()
-    shutil.copy(ROOT / "dagster.yaml", root / "dagster")
+    (root / "dagster" / "dagster.yaml").write_text(settings)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env |= {"DAGSTER_HOME": str(root / "dagster"), "DAGSTER_MODULE_NAME": "lambda_hat_assets"}
     port = _free_port()

@@ -40,7 +40,7 @@ def last(instance):
 
 
 def test_a_database_is_opened_once_and_not_once_an_event(instance, monkeypatch):
-    from lambda_hat_assets import event_log
+    from lambda_hat_assets.mends import event_log
 
     made = []
     create = event_log.create_engine
@@ -70,7 +70,7 @@ def test_who_watches_a_run_is_told_of_every_event(instance, another):
 
 
 def test_who_opens_the_database_of_a_new_run_second_loses_nothing(instance, another, monkeypatch):
-    from lambda_hat_assets import event_log
+    from lambda_hat_assets.mends import event_log
 
     run = instance.create_run_for_job(nothing)
     copy, ready, told = shutil.copy, threading.Event(), threading.Event()
@@ -97,7 +97,7 @@ def test_who_opens_the_database_of_a_new_run_second_loses_nothing(instance, anot
 
 
 def test_no_more_connections_stay_open_than_agreed_and_none_at_the_end(tmp_path):
-    from lambda_hat_assets.event_log import Engines
+    from lambda_hat_assets.mends.event_log import Engines
 
     engines = Engines()
     engines.MOST = 2

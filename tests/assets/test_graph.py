@@ -172,6 +172,21 @@ def test_a_payload_is_told_its_dtype_and_threads(monkeypatch):
     assert found["A"] == "b"
 
 
+def test_who_serves_without_the_projects_env_file_is_told_why_nothing_opens(
+    site, monkeypatch, capsys
+):
+    from lambda_hat_assets import definitions
+
+    site.experiment()
+    project = site.project()
+    monkeypatch.setenv("DAGSTER_MODULE_NAME", "lambda_hat_assets")
+    definitions._tell(project)
+    assert "DAGSTER_MODULE_NAME" not in capsys.readouterr().err
+    monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
+    definitions._tell(project)
+    assert "unset it, or copy the project's .env" in capsys.readouterr().err
+
+
 def test_five_thousand_partitions_load_in_seconds(site, built):
     import time
 

@@ -7,13 +7,16 @@ import threading
 from pathlib import Path
 
 import pytest
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
-from lambda_hat_assets.step_logs import StepLogs
+from lambda_hat_assets.mends.step_logs import copy_every_line
 
 PRINTS = """
 import os, subprocess, sys
-from lambda_hat_assets.step_logs import StepLogs
-with StepLogs(sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from lambda_hat_assets.mends.step_logs import copy_every_line
+copy_every_line()
+with LocalComputeLogManager(sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
     print("from Python", file=sys.stderr)
     os.write(2, b"x" * int(sys.argv[2]) + b"\\n")
     left = subprocess.Popen(["sleep", "30"])
@@ -52,8 +55,9 @@ def test_nothing_of_a_capture_stays_open(tmp_path):
     def open_files():
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    copy_every_line()
     before = open_files(), threading.active_count()
     for i in range(3):
-        with StepLogs(str(tmp_path)).capture_logs(["run", f"step{i}"]):
+        with LocalComputeLogManager(str(tmp_path)).capture_logs(["run", f"step{i}"]):
             os.write(2, b"line\n")
     assert (open_files(), threading.active_count()) == before

@@ -21,9 +21,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection
 
-from lambda_hat_assets.event_log import Engines, Events
-
-_IS_DEV, _MODULE = "DAGSTER_IS_DEV_CLI", "DAGSTER_MODULE_NAME"
+from lambda_hat_assets.mends.event_log import Engines, Events
 
 _LAST = "history"
 """The folder of databases that is put in place after the others."""
@@ -63,14 +61,7 @@ class History(DagsterSqliteStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "History":
-        """Open the databases of `base_dir`, or make them.
-
-        In `dagster dev` this is the last that runs before its server and its daemon start. Both are
-        given a workspace, and end, without a word, if the environment names a module as well, which
-        `dagster job execute` needs.
-        """
-        if os.environ.get(_IS_DEV):
-            os.environ.pop(_MODULE, None)
+        """Open the databases of `base_dir`, or make them."""
         folder = Path(config_value["base_dir"])
         with _alone(folder):
             if not (folder / _LAST).exists():

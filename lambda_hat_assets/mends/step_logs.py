@@ -1,52 +1,48 @@
 """What a step prints, on the terminal and in the UI, to the last line.
 
-Dagster's own manager lets `tail` follow the file and kills it when the step ends: lines that it had
+Dagster's manager lets `tail` follow the files and kills it when the step ends: lines that it had
 not read are lost on the terminal, a step's last error among them. It also starts four processes a
-step. dagster.yaml names this class instead.
+step. Here it captures with a thread instead, whatever DAGSTER_HOME it is configured in.
 """
 
 import os
 import select
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import (
     IO_TYPE_EXTENSION,
     LocalComputeLogManager,
 )
-from dagster._serdes import ConfigurableClassData
 
 _BYTES = 1 << 16
 
 
-class StepLogs(LocalComputeLogManager):
-    """stdout and stderr of steps under one folder, copied on their way by a thread."""
+def copy_every_line() -> None:
+    """Let Dagster's manager capture like this in this process and its forks."""
+    LocalComputeLogManager.capture_logs = _capture_logs
 
-    @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> "StepLogs":
-        """Keep the files under `base_dir`."""
-        return cls(inst_data=inst_data, **config_value)
 
-    @contextmanager
-    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
-        """Copy what this process writes meanwhile; the files are whole when this ends."""
-        places = {
-            kind: Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
-            for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
-        }
-        with (
-            _copied(sys.stdout, places[ComputeIOType.STDOUT]),
-            _copied(sys.stderr, places[ComputeIOType.STDERR]),
-        ):
-            yield CapturedLogContext(log_key)
-        Path(self.complete_artifact_path(log_key)).touch()
+@contextmanager
+def _capture_logs(
+    self: LocalComputeLogManager, log_key: Sequence[str]
+) -> Iterator[CapturedLogContext]:
+    """Copy what this process writes meanwhile; the files are whole when this ends."""
+    places = {
+        kind: Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
+        for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+    }
+    with (
+        _copied(sys.stdout, places[ComputeIOType.STDOUT]),
+        _copied(sys.stderr, places[ComputeIOType.STDERR]),
+    ):
+        yield CapturedLogContext(log_key)
+    Path(self.complete_artifact_path(log_key)).touch()
 
 
 @contextmanager
