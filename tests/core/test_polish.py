@@ -97,6 +97,15 @@ def test_polish_ends_at_a_minimum_that_passes_the_audit(x64, how):
     assert seen.reasons == () and seen.exact and seen.off_centre_bias < 1e-12
 
 
+@pytest.mark.parametrize("grad_tol", [1e-5, 1e-9])
+def test_the_gradient_ends_below_what_was_asked_for(x64, grad_tol):
+    """L-BFGS comes down slowly enough to stop close to the tolerance, and not beyond it."""
+    loss, start = Quadratic(20, condition=1e4, seed=1), np.full(20, 0.1)
+    found, seen = settle(loss, start, polish="lbfgs", grad_tol=grad_tol)
+    assert found.stopped == "gradient below grad_tol"
+    assert 1e-3 * grad_tol < seen.grad_norm <= grad_tol
+
+
 def test_a_spent_polish_says_so(x64):
     found, seen = settle(Rosenbrock(), [-1.2, 1.0, -0.5], polish_steps=0)
     assert found.stopped == "polish_steps spent"
