@@ -14,7 +14,7 @@ from lambda_hat_core.samplers.monitor import Monitor
 from tests.core.surfaces import DiagonalQuadratic
 
 D, CHAINS, THIN = 4, 3, 3
-H = (4.0, 2.0, 1.0, 0.0)
+H = (4.1, 2.0, 1 / 3, 0.0)
 NBETA, GAMMA = 10.0, 0.5
 W0 = np.array([1.0, -2.0, 0.5, 3.0])
 WORK, COST = 0.75, 0.25
@@ -28,7 +28,10 @@ class At(NamedTuple):
 
 
 class Counter(Kernel):
-    """Every step adds 1 to every coordinate, and noise of the given width."""
+    """Every step adds 1 to every coordinate; where a width is given, noise in its place.
+
+    Then what it calls its gradient is noise as well.
+    """
 
     posterior: Posterior
     width: jnp.ndarray
@@ -46,7 +49,8 @@ class Counter(Kernel):
         return state.w
 
     def gradient(self, key, state):
-        return self.posterior.potential_grad(state.w, None), COST
+        exact = self.posterior.potential_grad(state.w, None)
+        return jnp.where(self.width > 0, jr.normal(key, (D,)), exact), COST
 
 
 def driven(width, *, n_draws, n_burn):
@@ -106,14 +110,28 @@ def test_what_is_recorded_is_the_state_after_thin_steps(x64, n_burn):
 
 
 def test_steps_draws_and_chains_have_random_numbers_of_their_own(x64):
-    """Moves of a draw are sums of `thin` normals, alike in no two draws, chains or coordinates."""
+    """Moves of a draw are sums of `thin` normals, alike in no two draws, chains or coordinates.
+
+    The same of the certificate's gradient, which is seen along w - w*.
+    """
     n_draws = 2000
-    found = driven(0.2, n_draws=n_draws, n_burn=0).values["projections"] / 0.2
-    moves = np.diff(np.concatenate([np.zeros((CHAINS, 1, D)), found], axis=1), axis=1)
-    columns = moves.transpose(0, 2, 1).reshape(CHAINS * D, n_draws)
+    found = driven(0.2, n_draws=n_draws, n_burn=0).values
+    walked = found["projections"] / 0.2
+    moves = np.diff(np.concatenate([np.zeros((CHAINS, 1, D)), walked], axis=1), axis=1)
+    columns = moves.transpose(0, 2, 1).reshape(CHAINS * D, n_draws) / np.sqrt(THIN)
+    gradients = D * found["virial"] / np.sqrt(found["dist2"])
+    columns = np.concatenate([columns, gradients])
     bound = 5 / np.sqrt(n_draws)
-    np.testing.assert_allclose(np.var(columns, axis=1) / THIN, 1, atol=bound * np.sqrt(2))
-    between = np.corrcoef(columns) - np.eye(CHAINS * D)
+    np.testing.assert_allclose(np.var(columns, axis=1), 1, atol=bound * np.sqrt(2))
+    between = np.corrcoef(columns) - np.eye(len(columns))
     assert np.abs(between).max() < bound
-    following = np.corrcoef(columns[:, 1:], columns[:, :-1])[: CHAINS * D, CHAINS * D :]
+    following = np.corrcoef(columns[:, 1:], columns[:, :-1])[: len(columns), len(columns) :]
     assert np.abs(following).max() < bound
+
+
+def test_a_loss_keeps_the_digits_of_float64_in_a_float32_run():
+    found = driven(0.0, n_draws=5, n_burn=1).values["loss"][0]
+    w = W0 + THIN * np.arange(2, 6.0)[:, None]
+    exact = 0.5 * w**2 @ np.array(H)
+    np.testing.assert_allclose(found, exact, rtol=1e-13)
+    assert np.abs(exact.astype(np.float32) / exact - 1).max() > 1e-9

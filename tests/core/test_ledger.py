@@ -153,9 +153,7 @@ def test_modes_are_those_of_a_quadratic_with_label_noise(x64):
     posterior = mixed.posterior(case)
     spectrum, _ = hessian_spectrum(jr.key(0), posterior)
     start = 1e-4 * jr.normal(jr.key(1), (8, mixed.D))
-    found, work = measure(
-        jr.key(2), posterior, start=start, spectrum=spectrum, batch_size=size
-    )
+    found, work = measure(jr.key(2), posterior, start=start, spectrum=spectrum, batch_size=size)
     x, y = case.data[0][:, : mixed.D], case.data[1]
     h, vectors = np.linalg.eigh(x.T @ x / mixed.N)
     mu = mixed.NBETA * h + 30.0

@@ -125,6 +125,20 @@ def test_the_audit_measures_the_off_centre_bias(x64):
     assert expected > 0.05 and len(seen.reasons) == 1
 
 
+@pytest.mark.parametrize(("fall", "passes"), [(0.049, True), (0.051, False)])
+@pytest.mark.parametrize("kind", ["off centre", "saddle"])
+def test_the_audit_lets_pass_a_fall_of_a_twentieth_and_no_more(x64, kind, fall, passes):
+    nbeta, gamma, h = 50.0, 2.0, 3.0
+    if kind == "saddle":
+        curvature, point = -2 * fall * gamma / nbeta, 0.0
+    else:
+        curvature, point = 1.0, np.sqrt(2 * fall * (nbeta + gamma)) / nbeta
+    at = problem(Quadratic(2, spectrum=(h, curvature)), [0.0, point])
+    seen = audit(jr.key(0), at, at.start, nbeta=nbeta, gamma=gamma)
+    assert (seen.reasons == ()) == passes
+    assert f"falls by {fall}" in "".join(seen.reasons) or passes
+
+
 def test_the_audit_sees_a_saddle_that_has_no_gradient(x64):
     at = problem(Saddle(), [0.0, 0.0])
     seen = audit(jr.key(0), at, at.start, nbeta=100.0, gamma=1.0)

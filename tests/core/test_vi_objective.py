@@ -53,7 +53,9 @@ def test_the_ascent_follows_the_gradient_of_the_elbo(x64):
     posterior, chart, family = setting()
     params, static = split(family)
     flat, unravel = ravel_pytree(params)
-    minimum = Minimum(posterior.loss_mean(posterior.w0), jax.grad(posterior.loss_mean)(posterior.w0))
+    minimum = Minimum(
+        posterior.loss_mean(posterior.w0), jax.grad(posterior.loss_mean)(posterior.w0)
+    )
     grid = jnp.linspace(-12.0, 12.0, 6001)[:, None]
     options = FitOptions(n_samples=2, batch_size=None, clip=None)
     baseline = jnp.asarray(0.3)
@@ -99,7 +101,7 @@ class Linear:
 def test_a_minibatch_knows_all_but_its_rows_curvature(x64, bend):
     """Where rows differ in value and slope alone, a minibatch gives the full data's rise."""
     from lambda_hat_core.posterior import Posterior
-    from lambda_hat_core.vi.fit import FitOptions, _losses_above_minimum, minimum_of
+    from lambda_hat_core.vi.fit import FitOptions, _losses_above_minimum, minimum_of, step_work
 
     rng = np.random.default_rng(0)
     x, w0, delta = rng.normal(size=(50, 3)), np.array([1.0, -0.5, 2.0]), rng.normal(size=(4, 3))
@@ -118,4 +120,4 @@ def test_a_minibatch_knows_all_but_its_rows_curvature(x64, bend):
         options = FitOptions(n_samples=4, batch_size=size, clip=None)
         found = _losses_above_minimum(jr.key(2), posterior, minimum, jnp.asarray(delta), options)
         np.testing.assert_allclose(found, exact, rtol=1e-10)
-
+        assert step_work(posterior, options) == pytest.approx(4 if size is None else 5 * size / 50)

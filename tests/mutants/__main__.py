@@ -6,6 +6,7 @@ its tests run until one fails. Nothing is written in the working tree but its co
 
 import argparse
 import queue
+import signal
 import sys
 import tempfile
 import time
@@ -20,7 +21,9 @@ def _chosen(words: list[str]) -> list[Mutant]:
     everything = mutants()
     chosen = [m for m in everything if not words or any(word in m.name for word in words)]
     if not chosen:
-        raise ValueError(f"no mutant's name holds {words}; names are {[m.name for m in everything]}")
+        raise ValueError(
+            f"no mutant's name holds {words}; names are {[m.name for m in everything]}"
+        )
     for mutant in chosen:
         mutant.place(ROOT)
     return chosen
@@ -47,9 +50,12 @@ def _run(chosen: list[Mutant], processes: int, folder: Path) -> list[Outcome]:
 
     outcomes = []
     with ThreadPoolExecutor(processes) as pool:
-        for done in as_completed([pool.submit(one, mutant) for mutant in chosen]):
-            outcomes.append(done.result())
-            print(outcomes[-1], flush=True)
+        try:
+            for done in as_completed([pool.submit(one, mutant) for mutant in chosen]):
+                outcomes.append(done.result())
+                print(outcomes[-1], flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
     return outcomes
 
 
@@ -59,6 +65,8 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="only mutants whose name holds one of these")
     parser.add_argument("--processes", type=int, default=1, help="copies tested at a time")
     options = parser.parse_args()
+    # However it is stopped, the copies are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         outcomes = _run(_chosen(options.words), options.processes, Path(folder))

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tests.mutants.table import PACKAGE, Mutant
+from tests.mutants.table import PACKAGE, TESTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 _COPIED = (PACKAGE, "tests", "config", "pyproject.toml")
@@ -104,7 +104,7 @@ class Copy:
         failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", said.stdout, re.MULTILINE)
         if said.returncode != 1 or failed is None:
             return "BROKEN", said.stdout[-1000:] + said.stderr[-1000:]
-        test, why = failed[1].rpartition("/")[2], (failed[2] or "")[:80]
+        test, why = failed[1].removeprefix(f"{TESTS.as_posix()}/"), (failed[2] or "")[:80]
         return ("BROKEN" if re.match(_NOT_RUN, why) else "killed"), f"{test}: {why}"
 
     def _python(
