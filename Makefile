@@ -10,7 +10,7 @@ export DAGSTER_MODULE_NAME := lambda_hat_assets
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: llc test test-faults test-slurm lint format ui ui-test docs bench clean
+.PHONY: llc test test-faults test-slurm mutants lint format ui ui-test docs bench clean
 .DEFAULT_GOAL := llc
 
 .tools/bin/uv:
@@ -33,6 +33,9 @@ test-faults: .venv/.synced  ## kills at random moments, full disks, too little m
 
 test-slurm: .venv/.synced  ## a real SLURM on this machine, which root on Debian installs and starts
 	tests/slurm/with.sh $(RUN)/pytest tests/slurm
+
+mutants: .venv/.synced  ## mistakes in the numerics, one at a time: a test must notice each
+	$(RUN)/python -m tests.mutants --processes $(PROCESSES)
 
 lint: .venv/.synced  ## format, lint and types
 	$(RUN)/ruff format --check .

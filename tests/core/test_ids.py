@@ -11,6 +11,7 @@ from lambda_hat_core.config.model import Custom, Mlp
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import Nuts
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.training import Training
 from tests.core.plans import one, only
 
 
@@ -44,6 +45,55 @@ def test_ids_are_hashes_of_rfc_8785():
     )
     assert as_float.id == target.id
     assert Nuts(n_draws=700) == Nuts()
+
+
+def changed(spec, others):
+    """The ids of `spec` with one field after the other changed; all its fields must be given."""
+    assert others.keys() == type(spec).model_fields.keys()
+    return [spec.model_copy(update={name: value}).id for name, value in others.items()]
+
+
+def test_every_field_is_in_the_id():
+    posterior = PosteriorSpec()
+    others = {
+        "loss": "mse",
+        "beta_mode": "fixed",
+        "beta0": 2.0,
+        "nbeta": 50.0,
+        "gamma": 1.5,
+        "prior_radius": 3.0,
+        "sigma": 0.5,
+    }
+    assert others.keys() == PosteriorSpec.model_fields.keys()
+    run = RunSpec(target=f"tgt_{0:012}", sampler=Nuts(), posterior=posterior, dtype="float64")
+    ids = changed(
+        run,
+        {
+            "target": f"tgt_{1:012}",
+            "sampler": Nuts(n_draws=701),
+            "posterior": posterior.model_copy(update={"gamma": 2.0}),
+            "seed": 1,
+            "dtype": "float32",
+            "numerics_version": run.numerics_version + 1,
+        },
+    )
+    for name, value in others.items():
+        other = posterior.model_copy(update={name: value})
+        ids.append(run.model_copy(update={"posterior": other}).id)
+    assert len({run.id, *ids}) == 1 + len(ids)
+    target = TargetSpec(model=Mlp(in_dim=4, out_dim=1, hidden=4), data=Synthetic())
+    ids = changed(
+        target,
+        {
+            "model": Mlp(in_dim=4, out_dim=1, hidden=5),
+            "data": Synthetic(n_data=501),
+            "teacher": Teacher(depth=2),
+            "training": Training(steps=7),
+            "seed": 1,
+            "numerics_version": target.numerics_version + 1,
+        },
+    )
+    assert len({target.id, *ids}) == 1 + len(ids)
 
 
 @pytest.mark.parametrize(

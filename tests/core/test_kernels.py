@@ -96,6 +96,7 @@ def built(name):
         ("mclmc", "isokinetic_mclachlan"),
         ("mclmc", "isokinetic_velocity_verlet"),
         ("adjusted_mclmc", None),
+        ("nuts", None),
         ("hmc", None),
         ("mala", None),
         ("sghmc", None),

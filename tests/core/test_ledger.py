@@ -144,6 +144,31 @@ def prepared(**fields):
     return sgld.build(jr.key(1), posterior, spec, start=start, spectrum=spectrum).info
 
 
+def test_modes_are_those_of_a_quadratic_with_label_noise(x64):
+    """Precision, share and starts to the last digit; of the noise, 120 differences a direction."""
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.samplers.modes import measure
+
+    case, size = mixed.quadratic(100.0, gamma=30.0, noise=0.02), 24
+    posterior = mixed.posterior(case)
+    spectrum, _ = hessian_spectrum(jr.key(0), posterior)
+    start = 1e-4 * jr.normal(jr.key(1), (8, mixed.D))
+    found, work = measure(jr.key(2), posterior, start=start, spectrum=spectrum, batch_size=size)
+    x, y = case.data[0][:, : mixed.D], case.data[1]
+    h, vectors = np.linalg.eigh(x.T @ x / mixed.N)
+    mu = mixed.NBETA * h + 30.0
+    along = np.asarray(start) @ vectors
+    np.testing.assert_allclose(found.mu, mu, rtol=1e-9)
+    np.testing.assert_allclose(found.share, mixed.NBETA * h / mu, rtol=1e-9)
+    np.testing.assert_allclose(found.start, mu * np.mean(along**2, axis=0), rtol=1e-7)
+    np.testing.assert_array_equal(found.size, 1.0)
+    exact = mixed.NBETA**2 * np.var(-y[:, None] * (x @ vectors), axis=0) / size
+    ratio = found.noise / exact
+    se = np.sqrt(2 / 120 / mixed.D)
+    assert abs(np.mean(ratio) - 1) < 4 * se + 0.02
+    assert work == 8 * 16 * size / mixed.N
+
+
 def test_a_run_that_will_be_wrong_is_told_so_before_it_starts():
     from lambda_hat_core.samplers.stepsize import report
 

@@ -97,6 +97,15 @@ def test_polish_ends_at_a_minimum_that_passes_the_audit(x64, how):
     assert seen.reasons == () and seen.exact and seen.off_centre_bias < 1e-12
 
 
+@pytest.mark.parametrize("grad_tol", [1e-5, 1e-9])
+def test_the_gradient_ends_below_what_was_asked_for(x64, grad_tol):
+    """L-BFGS comes down slowly enough to stop close to the tolerance, and not beyond it."""
+    loss, start = Quadratic(20, condition=1e4, seed=1), np.full(20, 0.1)
+    found, seen = settle(loss, start, polish="lbfgs", grad_tol=grad_tol)
+    assert found.stopped == "gradient below grad_tol"
+    assert 1e-3 * grad_tol < seen.grad_norm <= grad_tol
+
+
 def test_a_spent_polish_says_so(x64):
     found, seen = settle(Rosenbrock(), [-1.2, 1.0, -0.5], polish_steps=0)
     assert found.stopped == "polish_steps spent"
@@ -114,6 +123,20 @@ def test_the_audit_measures_the_off_centre_bias(x64):
     expected = 0.5 * nbeta**2 * np.sum((h * delta) ** 2 / (nbeta * h + gamma))
     assert seen.off_centre_bias == pytest.approx(expected, rel=1e-9)
     assert expected > 0.05 and len(seen.reasons) == 1
+
+
+@pytest.mark.parametrize(("fall", "passes"), [(0.049, True), (0.051, False)])
+@pytest.mark.parametrize("kind", ["off centre", "saddle"])
+def test_the_audit_lets_pass_a_fall_of_a_twentieth_and_no_more(x64, kind, fall, passes):
+    nbeta, gamma, h = 50.0, 2.0, 3.0
+    if kind == "saddle":
+        curvature, point = -2 * fall * gamma / nbeta, 0.0
+    else:
+        curvature, point = 1.0, np.sqrt(2 * fall * (nbeta + gamma)) / nbeta
+    at = problem(Quadratic(2, spectrum=(h, curvature)), [0.0, point])
+    seen = audit(jr.key(0), at, at.start, nbeta=nbeta, gamma=gamma)
+    assert (seen.reasons == ()) == passes
+    assert f"falls by {fall}" in "".join(seen.reasons) or passes
 
 
 def test_the_audit_sees_a_saddle_that_has_no_gradient(x64):

@@ -36,3 +36,26 @@ def test_k_hat_of_equal_and_of_few_ratios():
     weights, khat = smooth(np.log([[1.0, 3.0]]))
     np.testing.assert_allclose(weights, [[0.25, 0.75]])
     assert np.isnan(khat).all()
+
+
+def test_draws_are_weighed_by_the_whole_posterior():
+    """Before any step the family is Laplace's, here exact: all weights are the evidence.
+
+    log Z = -1/2 log det((nbeta H + gamma) / 2 pi), with a localiser that is half of it.
+    """
+    from tests.core import vicases
+
+    made, _ = vicases.quadratic(1e3)
+    gamma = 30.0
+    target = vicases.posterior(*made.data[:2], made.w0, 0, gamma=gamma)
+    trace = vicases.run(target, steps=0)
+    stiff = trace.nbeta * 1e3 ** (-np.arange(vicases.D) / (vicases.D - 1))
+    evidence = -0.5 * np.sum(np.log((stiff + gamma) / (2 * np.pi)))
+    assert 0.5 * np.sum(gamma / (stiff + gamma)) > 2
+    np.testing.assert_allclose(trace.stats["log_ratio"], evidence, atol=0.1)
+    np.testing.assert_allclose(trace.extras["elbo_final"], evidence, atol=0.01)
+    np.testing.assert_allclose(trace.stats["weight"], 1 / 700, rtol=0.2)
+    exact = 0.5 * np.sum(stiff / (stiff + gamma))
+    plain = trace.llc.std() / np.sqrt(trace.llc.size)
+    assert plain < 0.02 * exact
+    assert abs(trace.info["llc_importance"] - exact) < 4 * plain + 0.01 * exact

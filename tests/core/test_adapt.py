@@ -1,0 +1,57 @@
+"""What the warm-up finds, where the posterior's centre is not w* and its widths are known."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from tests.core.surfaces import DiagonalQuadratic
+
+H = np.array([4.0, 1.0, 0.2])
+W0 = np.array([1.0, -2.0, 3.0])
+NBETA, GAMMA = 5.0, 2.0
+CHAINS, STEPS, TARGET = 16, 600, 0.9
+
+
+def test_the_warm_up_meets_its_acceptance_and_measures_the_posterior(x64):
+    """Of 4,800 points a third or more are independent: 0.04 is the error of a variance.
+
+    The averaged step accepts a little more than the steps it is the average of.
+    """
+    from lambda_hat_core.posterior import Posterior
+    from lambda_hat_core.samplers import coordinates, hmc
+    from lambda_hat_core.samplers.adapt import dual_averaging, with_step
+
+    posterior = Posterior(
+        w0=jnp.asarray(W0),
+        data=None,
+        nbeta=jnp.asarray(NBETA),
+        gamma=jnp.asarray(GAMMA),
+        loss=DiagonalQuadratic(tuple(H)),
+        n=100,
+    )
+    kernel = hmc.HmcKernel(posterior, coordinates.identity(posterior), jnp.asarray(0.01), 4)
+    start = jnp.asarray(np.tile(W0, (CHAINS, 1)))
+    found = dual_averaging(jr.key(0), kernel, start, STEPS, jnp.asarray(TARGET))
+
+    mu = NBETA * H + GAMMA
+    centre = GAMMA * W0 / mu
+    assert float(found.n_points) == CHAINS * STEPS / 2
+    np.testing.assert_allclose(found.variance, 1 / mu, rtol=4 * 0.04)
+    nloss = 0.5 * NBETA * np.sum(H * (1 / mu + centre**2))
+    assert float(found.mean_loss) == pytest.approx(nloss, rel=4 * 0.02)
+
+    @jax.jit
+    def rates(keys, positions):
+        fixed = with_step(kernel, found.step_size)
+
+        def one(key, w):
+            return fixed.step(key, fixed.init(key, w))[1]["acceptance_rate"]
+
+        return jax.vmap(jax.vmap(one, (0, None)), (None, 0))(keys, positions)
+
+    rate = np.asarray(rates(jr.split(jr.key(1), 200), found.positions)).mean(axis=1)
+    se = rate.std(ddof=1) / np.sqrt(CHAINS)
+    assert se < 0.03
+    assert abs(rate.mean() - TARGET) < 4 * se + 0.05

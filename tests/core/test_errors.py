@@ -1,0 +1,118 @@
+"""Standard errors, intervals and what gates a run, where each has an exact value."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import special
+
+from tests.core import traces
+
+T_95 = {1: 6.313752, 3: 2.353363, 7: 1.894579}
+"""The 95 % quantile of Student's t from its table, by degrees of freedom."""
+
+
+@pytest.mark.parametrize("dof", T_95)
+def test_an_interval_takes_the_quantile_of_its_degrees_of_freedom(dof):
+    """Three draws a chain have no ESS: what is left is the scatter of C means."""
+    from lambda_hat_core.analysis.diagnostics import mcmc_mean
+
+    series = np.random.default_rng(0).normal(size=(dof + 1, 3))
+    found = mcmc_mean(series)
+    se = np.std(series.mean(axis=1), ddof=1) / math.sqrt(dof + 1)
+    assert found.mean == pytest.approx(series.mean())
+    assert found.se == pytest.approx(se)
+    assert found.half_width == pytest.approx(T_95[dof] * se, rel=1e-6)
+
+
+def test_few_effective_draws_widen_the_interval_of_one_chain():
+    """Its degrees of freedom are those that its own standard error tells of."""
+    from lambda_hat_core.analysis.diagnostics import mcmc_mean
+
+    series = traces.ar1(np.random.default_rng(3), 1, 200, 0.97)
+    found = mcmc_mean(series)
+    ess = series.var(ddof=1) / found.se**2
+    assert ess < 8
+    assert special.stdtr(ess - 1, found.half_width / found.se) == pytest.approx(0.95, abs=1e-9)
+
+
+def test_the_standard_error_is_that_of_rare_and_lasting_excursions():
+    """Ranks hide them: of excursions of two states the mean has a known variance.
+
+    x_t = noise + 20 b_t, with b_t in (0, 1), mean p and correlation a^k: the mean of n draws has
+    the variance (1 + 400 p (1 - p) (1 + a) / (1 - a)) / n, up to 1 / n.
+    """
+    from lambda_hat_core.analysis.diagnostics import ess_bulk, mcmc_mean
+
+    rng, n, p, a, count = np.random.default_rng(4), 8000, 0.05, 0.95, 30
+    exact = math.sqrt((1 + 400 * p * (1 - p) * (1 + a) / (1 - a)) / n)
+    state = (rng.random(count) < p).astype(float)
+    visits = np.empty((count, n))
+    for t in range(n):
+        stays = rng.random(count) < a
+        state = np.where(stays, state, rng.random(count) < p)
+        visits[:, t] = state
+    series = rng.normal(size=(count, n)) + 20 * visits
+    claimed = np.array([mcmc_mean(one[None]).se for one in series])
+    noise = claimed.std(ddof=1) / math.sqrt(count)
+    assert noise < 0.05 * exact
+    assert abs(claimed.mean() - exact) < 4 * noise + 0.1 * exact
+    by_ranks = np.mean([one.std() / math.sqrt(ess_bulk(one[None])) for one in series])
+    assert by_ranks < 0.6 * exact
+
+
+def test_the_error_is_the_larger_of_both_and_so_is_the_interval():
+    """Chains that stay apart: within each the draws know nothing of it."""
+    from lambda_hat_core.analysis.diagnostics import mcmc_mean
+
+    offsets = np.array([-3.0, -1.0, 1.0, 3.0])
+    series = np.random.default_rng(5).normal(size=(4, 1000)) + offsets[:, None]
+    found = mcmc_mean(series)
+    apart = np.std(series.mean(axis=1), ddof=1) / 2
+    assert found.se >= apart > 1.2
+    assert found.half_width >= T_95[3] * apart * (1 - 1e-9)
+
+
+SLOW = {
+    "|w - w*|^2": lambda trace, slow: trace._replace(dist2=slow**2 / trace.nbeta),
+    "the loss": lambda trace, slow: trace._replace(loss=trace.loss0 + slow**2 / trace.nbeta),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_the_fewest_effective_draws_gate_whatever_they_are_of(name):
+    """|w - w*|^2 may wander where the loss is flat, while the loss has long mixed."""
+    from lambda_hat_core.analysis.diagnostics import ess_bulk, ess_tail
+    from lambda_hat_core.analysis.measure import measure
+
+    trace = traces.trace(n_draws=1000)
+    slow = traces.ar1(np.random.default_rng(6), 4, 1000, 0.99)
+    trace = SLOW[name](trace, slow)
+    found = measure(trace)
+    sizes = {
+        "the loss": ess_bulk(trace.llc),
+        "the tails of the loss": ess_tail(trace.llc),
+        "|w - w*|^2": ess_bulk(trace.dist2),
+    }
+    assert found.ess_min == min(sizes.values()) < 100
+    assert sizes[found.ess_min_of] == found.ess_min
+    assert (found.ess_bulk, found.ess_tail) == (sizes["the loss"], sizes["the tails of the loss"])
+    if name == "|w - w*|^2":
+        assert found.ess_min_of == name and found.ess_bulk > 400
+
+
+def test_r_hat_sees_distances_that_differ_while_losses_agree():
+    from lambda_hat_core.analysis.measure import measure
+
+    trace = traces.trace()
+    shifted = trace.dist2 * np.array([1.0, 1.0, 2.0, 4.0])[:, None]
+    found = measure(trace._replace(dist2=shifted))
+    assert found.r_hat == found.r_hat_loss_dist2 > 1.1
+    assert found.r_hat_of == "|w - w*|^2"
+
+
+def test_the_worst_restart_gives_k_hat():
+    from lambda_hat_core.analysis.measure import measure
+
+    trace = traces.trace(iid=True, extras={"khat": np.array([0.1, 0.9, 0.2, 0.3])})
+    assert measure(trace).khat == 0.9

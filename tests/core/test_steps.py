@@ -1,0 +1,178 @@
+"""Every step against its equation, written out in numpy; and tests of Metropolis that are one."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from lambda_hat_core.posterior import Posterior
+from tests.core.surfaces import DiagonalQuadratic
+
+H = np.array([4.0, 2.0, 1.0, 0.1])
+W0 = np.array([1.0, -2.0, 0.5, 3.0])
+NBETA, GAMMA = 10.0, 2.0
+STEPS, BURN = 7, 4
+SHORT = 0.01
+BETA1, BETA2, EPS = 0.8, 0.9, 1e-3
+
+
+def posterior():
+    return Posterior(
+        w0=jnp.asarray(W0),
+        data=None,
+        nbeta=jnp.asarray(NBETA),
+        gamma=jnp.asarray(GAMMA),
+        loss=DiagonalQuadratic(tuple(H)),
+        n=100,
+    )
+
+
+def slope(w):
+    """Gradient of U, by hand."""
+    return NBETA * H * w + GAMMA * (w - W0)
+
+
+NOISE = np.array([0.7, -1.2, 0.3, 1.9])
+
+
+@pytest.fixture
+def stepped(x64, monkeypatch):
+    """A function from a kernel and its state to the states after every step, noise being known."""
+
+    def run(module, kernel, state):
+        fixed = jnp.asarray(NOISE)
+        monkeypatch.setattr(module, "standard_normal", lambda key, like, generator: fixed)
+        step = jax.jit(lambda key, state: kernel.step(key, state)[0])
+        for key in jr.split(jr.key(0), STEPS):
+            state = step(key, state)
+            yield jax.tree.map(np.asarray, state)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("precond", "freeze", "bias_correction"),
+    [
+        ("none", True, True),
+        ("rmsprop", True, True),
+        ("rmsprop", True, False),
+        ("rmsprop", False, True),
+        ("adam", True, True),
+        ("adam", False, False),
+    ],
+)
+def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
+    """Before the end of burn-in and beyond it, where the preconditioner stands still."""
+    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.samplers import sgld
+
+    moments = {"beta1": BETA1, "beta2": BETA2, "eps": EPS, "bias_correction": bias_correction}
+    spec = Sgld(batch_size=None, precond=precond, freeze_preconditioner=freeze, **moments)
+    kernel = sgld.SgldKernel(posterior(), jnp.asarray(SHORT), jnp.asarray(1.0 * BURN), spec)
+    found = stepped(sgld, kernel, kernel.init(jr.key(0), jnp.asarray(W0 + 1)))
+
+    w, v, m = W0 + 1, np.ones_like(W0), np.zeros_like(W0)
+    for t, state in enumerate(found, start=1):
+        g = H * w
+        seen = min(t, BURN) if freeze else t
+        if t == seen:
+            v = BETA2 * v + (1 - BETA2) * g**2
+        m = BETA1 * m + (1 - BETA1) * g
+        v_hat, m_hat = v, m
+        if bias_correction:
+            v_hat, m_hat = v / (1 - BETA2**seen), m / (1 - BETA1**t)
+        p = 1.0 if precond == "none" else 1 / (np.sqrt(v_hat) + EPS)
+        drift = m_hat if precond == "adam" else g
+        force = GAMMA * (w - W0) + NBETA * drift
+        w = w - SHORT / 2 * p * force + np.sqrt(SHORT * p) * NOISE
+        np.testing.assert_allclose(state.w, w, rtol=1e-12, err_msg=f"step {t}")
+
+
+def test_sghmc_is_its_equation(stepped):
+    from lambda_hat_core.samplers import sghmc
+
+    eps, keep = 0.1, 0.7
+    kernel = sghmc.SghmcKernel(posterior(), jnp.asarray(eps), 1 - keep, None, "threefry")
+    w, p = W0 + 1, np.array([0.1, 0.2, 0.3, 0.4])
+    begun = sghmc.SghmcState(jnp.asarray(w), jnp.asarray(p))
+    for state in stepped(sghmc, kernel, begun):
+        p = p - eps * slope(w)
+        w = w + eps / 2 * p
+        p = keep * p + np.sqrt(1 - keep**2) * NOISE
+        w = w + eps / 2 * p
+        np.testing.assert_allclose(state.w, w, rtol=1e-12)
+        np.testing.assert_allclose(state.p, p, rtol=1e-12)
+
+
+def test_sgnht_is_its_equation(stepped):
+    from lambda_hat_core.samplers import sgnht
+
+    eps, alpha = 0.1, 0.3
+    kernel = sgnht.SgnhtKernel(posterior(), jnp.asarray(eps), alpha, None, "threefry")
+    w, p, x = W0 + 1, np.array([0.1, 0.2, 0.3, 0.4]), 0.2
+    begun = sgnht.SgnhtState(jnp.asarray(w), jnp.asarray(p), jnp.asarray(x))
+    for state in stepped(sgnht, kernel, begun):
+        p = p - eps * slope(w)
+        w = w + eps / 2 * p
+        x = x + alpha**2 / 4 * (np.mean(p**2) - 1)
+        p = np.exp(-x) * p + np.sqrt(alpha * (1 - np.exp(-2 * x)) / x) * NOISE
+        x = x + alpha**2 / 4 * (np.mean(p**2) - 1)
+        w = w + eps / 2 * p
+        np.testing.assert_allclose(state.w, w, rtol=1e-12)
+        np.testing.assert_allclose(state.friction, x, rtol=1e-12)
+
+
+def metropolised(name):
+    from lambda_hat_core.samplers import adjusted_mclmc, coordinates, hmc, mala
+
+    at = posterior()
+    plain = coordinates.identity(at)
+    kernels = {
+        "mala": lambda: mala.MalaKernel(at, plain, jnp.asarray(0.25)),
+        "hmc": lambda: hmc.HmcKernel(at, plain, jnp.asarray(0.25), 4),
+        "adjusted_mclmc": lambda: adjusted_mclmc.AdjustedMclmcKernel(
+            at, plain, jnp.asarray(0.6), jnp.asarray(2.0)
+        ),
+    }
+    return kernels[name]()
+
+
+COUNT = 4000
+
+
+@pytest.mark.parametrize("name", ["mala", "hmc", "adjusted_mclmc"])
+def test_a_step_is_refused_as_often_as_its_acceptance_rate_says(x64, name):
+    """And what is refused stays to the last bit where it was."""
+    kernel = metropolised(name)
+
+    @jax.jit
+    def moves(key, w):
+        state = kernel.init(key, w)
+        after, stats = jax.vmap(lambda key: kernel.step(key, state))(jr.split(key, COUNT))
+        return jnp.any(after.position != state.position, axis=1), stats["acceptance_rate"]
+
+    mode = GAMMA * W0 / (NBETA * H + GAMMA)
+    moved, rate = map(np.asarray, moves(jr.key(1), jnp.asarray(mode)))
+    noise = np.sqrt(np.sum(rate * (1 - rate))) / COUNT
+    assert noise < 0.01
+    assert 0.1 < np.mean(rate) < 0.96
+    assert abs(np.mean(moved) - np.mean(rate)) < 4 * noise
+
+
+@pytest.mark.parametrize("name", ["hmc", "adjusted_mclmc"])
+def test_trajectories_are_of_every_length_up_to_their_longest(x64, name):
+    """HMC: uniform on 1 .. 2 n - 1. MCLMC: a ceiling of a uniform number, of mean L / step."""
+    kernel = metropolised(name)
+    lengths = jax.jit(
+        jax.vmap(lambda key, w: kernel.step(key, kernel.init(key, w))[1]["n_steps"], (0, None))
+    )(jr.split(jr.key(2), COUNT), jnp.asarray(W0))
+    lengths = np.asarray(lengths)
+    mean, longest = {"hmc": (4.0, 7), "adjusted_mclmc": (2.0 / 0.6, 6)}[name]
+    assert set(lengths) == set(range(1, longest + 1))
+    noise = lengths.std() / np.sqrt(COUNT)
+    assert noise < 0.04
+    assert abs(lengths.mean() - mean) < 4 * noise
+    if name == "hmc":
+        shares = np.bincount(lengths.astype(int))[1:] / COUNT
+        np.testing.assert_allclose(shares, 1 / 7, atol=4 * np.sqrt(1 / 7 * 6 / 7 / COUNT))
