@@ -1,9 +1,9 @@
 """The SLURM backend against stand-ins for the commands of SLURM and ssh."""
 
-import gc
+import ast
+import importlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,20 +21,16 @@ from lambda_hat_core import records
 from tests.assets.conftest import ROOT, FakeBackend
 from tests.slurm import stand_in
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-"""dagster-slurm leaves the pipes of its ssh processes to the garbage collector."""
-
 RUNS = dg.AssetKey(["runs", "nuts"])
-PAYLOAD = ROOT / "lambda_hat_assets" / "slurm" / "payload.py"
 FAKE_PYTHON = ROOT / "tests" / "slurm" / "fake_python.py"
 
 
 @pytest.fixture
 def slurm(site, tmp_path, monkeypatch):
     """The site with a card that says slurm; the value is the folder of the stand-ins."""
+    from lambda_hat_assets.slurm import watch
+
+    monkeypatch.setattr(watch, "HOUR", 20.0)
     state = tmp_path / "cluster"
     stand_in.install(tmp_path / "bin")
     state.mkdir()
@@ -55,17 +51,15 @@ def slurm(site, tmp_path, monkeypatch):
     cluster = {"poll_interval": 0.1, "poll_interval_max": 0.3}
     card = Path(site.environment["LAMBDA_HAT_CARD"])
     card.write_text(yaml.safe_dump({"cluster": cluster, "tags": tags}))
-    yield state
-    gc.collect()
+    return state
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Wait a tenth of dagster-slurm's seconds for reports that never come."""
-    from dagster_slurm.helpers.message_readers import SSHMessageReader as Reader
+    """Do not wait for what a file server might still owe."""
+    from lambda_hat_assets.slurm import job
 
-    patient = Reader._await_closed
-    monkeypatch.setattr(Reader, "_await_closed", lambda self, timeout: patient(self, timeout / 10))
+    monkeypatch.setattr(job, "VISIBLE", 0.1)
 
 
 def jobs(state):
@@ -149,23 +143,31 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
     project = site.project()
     (a, one), (_, two) = project.runs.items()
     order = Order(a, ("runs", "analyses"), project.targets[one.target], one)
-    left = batches.write(project.store, [order])
-    shutil.copy(PAYLOAD, left.folder)
-    script = left.folder / "job.sh"
-    exports = f"export JAX_ENABLE_X64=1 LAMBDA_HAT_HOME={project.store.root}"
-    python = site.project().card.tag("float64").python
-    go = left.folder / "go"
-    waits = f"until [ -e {go} ]; do sleep 0.1; done"
-    script.write_text(f"{exports}\n{waits}\nexec {python} {left.folder}/payload.py\n")
+    go = site.root / "go"
+    script = [
+        f"export JAX_ENABLE_X64=1 LAMBDA_HAT_HOME={project.store.root}",
+        f"until [ -e {go} ]; do sleep 0.1; done",
+        f"exec {project.card.tag('float64').python} -m lambda_hat_assets.slurm.payload $PWD",
+    ]
+    requests = [order.request(kind) for kind in order.kinds]
+    left = batches.write(project.store, requests, script, "earlier")
     options = [f"--job-name={left.name}", f"--chdir={left.folder}", "--time=00:01:00"]
-    options += [f"--output={left.folder}/o", f"--error={left.folder}/e"]
-    subprocess.run(["sbatch", *options, script], check=True, capture_output=True)
+    options += ["--output=o", "--error=e", left.folder / batches.SCRIPT]
+    subprocess.run(["sbatch", *options], check=True, capture_output=True)
     assert nuts(site, project, two.seed).success
     assert len(jobs(slurm)) == 2, "another partition has a job of its own"
     assert site.instance.get_materialized_partitions(RUNS) == {two.id}
     assert jobs(slurm)[0]["state"] == "RUNNING"
-    threading.Timer(1, go.touch).start()
+
+    def begin():
+        while len(left.runs()) < 2:
+            time.sleep(0.1)
+        go.touch()
+
+    thread = threading.Thread(target=begin)
+    thread.start()
     assert nuts(site, project, one.seed).success
+    thread.join()
     assert len(jobs(slurm)) == 2, "the same partition waits for the job that lives"
     assert [key for key, stage, _ in site.calls() if stage == "sample"] == [two.id, one.id]
     assert made(site) == {one.id, two.id}
@@ -222,21 +224,20 @@ def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(
     assert is_passing or f"no job was submitted (sbatch: error: {refusal})" in reason(project, 1)
 
 
-@pytest.mark.parametrize("is_cancelled", [True, False])
+@pytest.mark.parametrize(("is_cancelled", "is_told"), [(True, True), (True, False), (False, True)])
 def test_a_click_on_terminate_cancels_and_the_end_of_a_process_does_not(
-    site, slurm, impatient, is_cancelled
+    site, slurm, is_cancelled, is_told
 ):
     site.experiment(seeds=(15,))
     project = site.project()
 
     def interrupt():
-        hung = project.store.root / "hung"
-        while not hung.exists():
-            time.sleep(0.1)
+        until_hung(project)
         (run,) = site.instance.get_runs()
         if is_cancelled:
             site.instance.report_run_canceling(run)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if is_told:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
@@ -248,6 +249,55 @@ def test_a_click_on_terminate_cancels_and_the_end_of_a_process_does_not(
     (job,) = jobs(slurm)
     assert job["state"] == ("CANCELLED by 0" if is_cancelled else "RUNNING")
     subprocess.run(["scancel", str(job["id"])], check=True)
+
+
+def until_hung(project):
+    while not (project.store.root / "hung").exists():
+        time.sleep(0.1)
+
+
+def test_the_jobs_of_a_run_are_cancelled_without_who_waits_for_them(site, slurm, impatient):
+    from lambda_hat_assets.slurm.cancel import cancel_jobs
+
+    site.experiment(seeds=(15,))
+    project = site.project()
+    said = []
+
+    def cancel():
+        until_hung(project)
+        (run,) = site.instance.get_runs()
+        cancel_jobs(project.store, project.card, "another run", said.append)
+        cancel_jobs(project.store, project.card, run.run_id, said.append)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    assert not nuts(site, project, 15).success
+    thread.join()
+    assert said == ["SLURM jobs 1 are cancelled"]
+    assert "SLURM job 1 was cancelled on the cluster" in reason(project, 15)
+    cancel_jobs(project.store, project.card, site.instance.get_runs()[0].run_id, said.append)
+    assert len(said) == 1, "jobs that are over are not asked for"
+
+
+def test_what_the_payload_says_is_in_the_log_while_the_job_runs(site, slurm):
+    site.experiment(seeds=(15,))
+    project = site.project()
+    heard = []
+
+    def listen():
+        until_hung(project)
+        (run,) = site.instance.get_runs()
+        deadline = time.monotonic() + 20
+        while not heard and time.monotonic() < deadline:
+            entries = site.instance.all_logs(run.run_id)
+            heard.extend(entry for entry in entries if "at work" in entry.user_message)
+        site.instance.report_run_canceling(run)
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    assert not nuts(site, project, 15).success
+    thread.join()
+    assert heard, "said before the job was over"
 
 
 @pytest.mark.parametrize(
@@ -284,24 +334,20 @@ def test_runs_that_took_longer_than_the_walltime_are_refused(site, slurm):
         require_fit(project.card, [(run, 31.0)])
 
 
-def test_dagster_slurm_still_has_what_is_replaced():
-    from dagster_slurm import SlurmPipesClient
+def test_only_what_dagster_slurm_exports_is_used():
+    used = {
+        (node.module, name.name)
+        for file in ROOT.glob("lambda_hat_assets/**/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dagster_slurm")
+        for name in node.names
+    }
+    assert ("dagster_slurm", "SSHConnectionResource") in used
+    for module, name in used:
+        assert name in importlib.import_module(module).__all__, f"{module}.{name}"
 
-    from lambda_hat_assets.slurm.client import JobClient
 
-    replaced = {name for name in vars(JobClient) if name.startswith("_") and name[1] != "_"}
-    assert replaced - {"_asked"} <= set(vars(SlurmPipesClient))
-
-
-def test_jobs_may_be_waited_for_from_another_thread():
-    """Trials are; Python refuses signal handlers there."""
-    from dagster_slurm.pipes_clients import slurm_pipes_client
-
-    from lambda_hat_assets.slurm import client
-
-    assert isinstance(slurm_pipes_client.signal, client.Signals)
-    before = signal.getsignal(signal.SIGTERM)
-    thread = threading.Thread(target=slurm_pipes_client.signal.signal, args=(signal.SIGTERM, id))
-    thread.start()
-    thread.join()
-    assert signal.getsignal(signal.SIGTERM) == before
+def test_a_payload_needs_no_dagster():
+    code = "import sys, lambda_hat_assets.slurm.payload; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not [name for name in done.stdout.split() if name.startswith("dagster")]
