@@ -58,8 +58,7 @@ class SlurmBackend:
         charges: Counter[str] = Counter()
         while waiting:
             job = self._taken_up(watch, waiting) or self._new(watch, waiting)
-            keys = job.batch.keys()
-            asked = [order for key, order in waiting.items() if key in keys]
+            asked = [order for key, order in waiting.items() if key in job.batch.keys]
             state = self._ended(watch, job, asked)
             reason = why(job.number, state, self._dtype, self._tag)
             found = fates(self._store, asked, job.batch.events, reason, state.name, charges)
@@ -86,7 +85,7 @@ class SlurmBackend:
     def _taken_up(self, watch: Watch, waiting: Mapping[str, Order]) -> Job | None:
         """Return a job of an earlier command that lives and has one of the keys already."""
         for batch in unfinished(self._store):
-            keys = batch.keys() & waiting.keys()
+            keys = batch.keys & waiting.keys()
             job = Job(batch, self._login, watch)
             if keys and job.is_living():
                 watch.say(f"SLURM job {job.number} has {len(keys)} of these keys: waiting for it")
@@ -112,10 +111,11 @@ class SlurmBackend:
         return Job(write(self._store, requests, script, watch.run), self._login, watch)
 
     def _options(self, batch: Batch) -> list[str]:
-        """Return what sbatch is given. Outputs are named from the folder, whose path may hold %."""
+        """Return what sbatch is given; in the names of outputs %% is a % of the folder's path."""
         folder = home(self._cluster, self._store) / "slurm" / batch.folder.name
+        output = f"{folder}/slurm-".replace("%", "%%") + "%j"
         own = [f"--job-name={batch.name}", f"--chdir={folder}"]
-        own += ["--output=slurm-%j.out", "--error=slurm-%j.err"]
+        own += [f"--output={output}.out", f"--error={output}.err"]
         return [*own, *self._tag.sbatch(), str(folder / SCRIPT)]
 
     def _ended(self, watch: Watch, job: Job, asked: Sequence[Order]) -> State:

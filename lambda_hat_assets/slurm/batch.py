@@ -1,10 +1,10 @@
 """The folder of one job, on the disk that the nodes share: what it is asked, and what it says."""
 
 import json
-import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from lambda_hat_core import files
@@ -12,10 +12,6 @@ from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import Event
 
 REQUESTS, EVENTS, SCRIPT, _RUNS = "requests.jsonl", "events.jsonl", "job.sh", "runs.txt"
-
-_PREFIX = "lambda_hat-"
-NAME = re.compile(_PREFIX + "[0-9a-f]{12}")
-"""The name of a job, of which the end is the folder's name."""
 
 
 class Batch:
@@ -38,10 +34,11 @@ class Batch:
     @property
     def name(self) -> str:
         """The job's name, by which its folder is found again."""
-        return _PREFIX + self.folder.name
+        return f"lambda_hat-{self.folder.name}"
 
+    @cached_property
     def keys(self) -> set[str]:
-        """Return the ids that the job was asked for."""
+        """The ids that the job is asked for."""
         return {request["id"] for request in parsed(read(self.folder / REQUESTS))}
 
     def runs(self) -> list[str]:
@@ -106,6 +103,7 @@ def write(store: Store, requests: Sequence[Event], script: Sequence[str], run: s
         run: the Dagster run that waits for the job.
     """
     batch = Batch(store.root / "slurm" / secrets.token_hex(6))
+    batch.keys = {request["id"] for request in requests}
     lines = [json.dumps(request) for request in requests]
     files.write_atomic(batch.folder / REQUESTS, "\n".join(lines) + "\n")
     files.write_atomic(batch.folder / SCRIPT, "\n".join(script) + "\n")

@@ -109,7 +109,7 @@ class Job:
     def end(self) -> None:
         """Cancel the job if there is one: what looks over may yet be put back into the queue."""
         if self.number is not None:
-            self._watch.insist(partial(queue.cancel, self._login, [self.number]))
+            self._watch.insist(partial(queue.cancel, self._login, [self.batch.name]))
         self.batch.end()
 
     def terminate(self) -> None:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from dagster_slurm.helpers import TERMINAL_STATES
 
-from lambda_hat_assets.slurm.batch import NAME
 from lambda_hat_assets.slurm.login import Failed, Login
 
 _SUBMITTING = 40
@@ -27,13 +26,11 @@ _PASSING = re.compile(
     "unable to open file|i/o error",
     re.IGNORECASE,
 )
-"""Failures of sbatch that say nothing of the job: a busy daemon, or a script not yet seen."""
+"""Failures that say nothing of the job: a busy daemon, or a script that is not seen yet."""
 
-_QUEUE = 'squeue -h -u "$(id -un)" -o "%i|%T|%j"'
 _QUEUED = "queued"
 """What stands for an exit code in the rows of jobs that squeue lists."""
 
-_GONE = re.compile("invalid job id|already complet", re.IGNORECASE)
 _NUMBER = re.compile(r"^(\d+)(?:;\S*)?$", re.MULTILINE | re.ASCII)
 
 
@@ -90,16 +87,12 @@ def submit(login: Login, options: Sequence[str]) -> int:
     return int(found[-1])
 
 
-def living(login: Login, seconds: float = 60.0) -> dict[str, int]:
-    """Return the jobs in the queue that this project submitted, by name."""
-    rows = _rows(login.ask(_QUEUE, seconds))
-    return {name: job for job, _, name in rows if NAME.fullmatch(name)}
-
-
 def find(login: Login, name: str) -> int | None:
     """Return the number of the job that has a name, None if nobody knows one of this week."""
-    columns = "JobIDRaw,State,JobName"
-    answer = login.ask(f"{_QUEUE} && sacct -X -n -P --name={name} -S now-7days -o {columns}")
+    answer = login.ask(
+        'squeue -h -u "$(id -un)" -o "%i|%T|%j" && '
+        f"sacct -X -n -P --name={name} -S now-7days -o JobIDRaw,State,JobName"
+    )
     return max((job for job, _, other in _rows(answer) if other == name), default=None)
 
 
@@ -117,12 +110,12 @@ def state(login: Login, job: int) -> State | None:
     return None
 
 
-def cancel(login: Login, jobs: Sequence[int], seconds: float = 60.0) -> bool:
-    """Cancel jobs and return True; those that have ended are no failure."""
+def cancel(login: Login, names: Sequence[str], seconds: float = 60.0) -> bool:
+    """Cancel the jobs that have some names, and return True; those that are over are no failure."""
     try:
-        login.ask(f"scancel {' '.join(map(str, jobs))}", seconds)
+        login.ask(" && ".join(f"scancel --name={name}" for name in names), seconds)
     except Failed as failed:
-        if not _GONE.search(failed.stderr):
+        if failed.code >= _CUT_OFF or _PASSING.search(failed.stderr):
             raise
     return True
 

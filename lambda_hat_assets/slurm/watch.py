@@ -18,6 +18,8 @@ HOUR = 3600.0
 _LONGEST = 60.0
 """Seconds of the longest pause between two tries."""
 
+_UNSURE = "squeue and sacct do not say how the job stands"
+
 _ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
 
@@ -76,7 +78,7 @@ class Watch:
         while True:
             try:
                 answer = ask()
-                trouble = "neither squeue nor sacct knows the job"
+                trouble = _UNSURE
                 last, before = time.monotonic(), last
                 first = first if last - before < unknown else last
                 if answer is not None or last - first >= unknown:
@@ -87,7 +89,7 @@ class Watch:
             if time.monotonic() - began >= HOUR:
                 way_out = "jobs go on, and the same command again waits for them"
                 raise OSError(f"{trouble}: asked for an hour; {way_out}")
-            if pause > 8 or "knows" not in trouble:
+            if trouble != _UNSURE or pause > 8:
                 self.say(f"{trouble}; asked again in {pause:g} s")
             self.pause(pause)
             pause = min(2 * pause, _LONGEST)

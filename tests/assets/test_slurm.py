@@ -273,7 +273,7 @@ def test_the_jobs_of_a_run_are_cancelled_without_who_waits_for_them(site, slurm,
     thread.start()
     assert not nuts(site, project, 15).success
     thread.join()
-    assert said == ["SLURM jobs 1 are cancelled"]
+    assert said == [f"cancelled on the cluster: {jobs(slurm)[0]['name']}"]
     assert "SLURM job 1 was cancelled on the cluster" in reason(project, 15)
     cancel_jobs(project.store, project.card, site.instance.get_runs()[0].run_id, said.append)
     assert len(said) == 1, "jobs that are over are not asked for"

@@ -86,13 +86,9 @@ welcome to login1 | 15
 
 
 def test_only_rows_that_are_ours_are_read():
-    assert queue.living(Answers(ROWS)) == {
-        "lambda_hat-0123456789ab": 7,
-        "lambda_hat-0123456789af": 11,
-    }
     assert queue.find(Answers(ROWS), "lambda_hat-0123456789ab") == 7
     assert queue.find(Answers(ROWS), "lambda_hat-ffffffffffff") is None
-    assert queue.living(Answers("")) == {}
+    assert queue.find(Answers(""), "lambda_hat-0123456789ab") is None
 
 
 @pytest.mark.parametrize(
@@ -157,6 +153,9 @@ def test_a_refusal_is_told_from_what_passes(code, words, kind):
 
 
 def test_a_job_that_has_ended_is_cancelled_already():
-    assert queue.cancel(Answers(Failed(1, ["scancel: error: Invalid job id 7"])), [7])
+    names = ["lambda_hat-0123456789ab", "lambda_hat-0123456789ac"]
+    login = Answers(Failed(1, ["scancel: error: Kill job error: Invalid job id specified"]))
+    assert queue.cancel(login, names)
+    assert login.asked == [" && ".join(f"scancel --name={name}" for name in names)]
     with pytest.raises(Failed):
-        queue.cancel(Answers(Failed(1, ["Unable to contact slurm controller"])), [7])
+        queue.cancel(Answers(Failed(1, ["Unable to contact slurm controller"])), names)

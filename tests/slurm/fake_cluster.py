@@ -230,11 +230,13 @@ class FakeCluster:
     def _scancel(self, words):
         if self.down.at(self.clock.now):
             raise Failed(1, ["scancel: error: " + DOWN])
-        for number in map(int, words):
-            if self.jobs[number].state in LIVING:
-                self._stop(self.jobs[number], "CANCELLED by 1000")
-            elif self.rng.random() < 0.5:
-                raise Failed(1, ["scancel: error: Kill job error: Invalid job id specified"])
+        (name,) = words
+        for job in self.jobs.values():
+            if f"--name={job.name}" == name and job.state in LIVING:
+                self._stop(job, "CANCELLED by 1000")
+                return ""
+        if self.rng.random() < 0.5:
+            raise Failed(1, ["scancel: error: Kill job error: Invalid job id specified"])
         return ""
 
     def _stand(self, job, state, code="0:0"):

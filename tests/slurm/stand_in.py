@@ -154,10 +154,12 @@ def sacct(words: list[str]) -> int:
 
 
 def scancel(words: list[str]) -> int:
-    for number in (word for word in words if word.isdigit()):
-        (STATE / f"end-{number}").write_text("CANCELLED by 0")
-        while load(number)["state"] in ALIVE:
-            time.sleep(POLL)
+    for record in jobs():
+        if str(record["id"]) in words or f"--name={record['name']}" in words:
+            number = str(record["id"])
+            (STATE / f"end-{number}").write_text("CANCELLED by 0")
+            while load(number)["state"] in ALIVE:
+                time.sleep(POLL)
     return 0
 
 
