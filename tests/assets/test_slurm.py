@@ -34,7 +34,8 @@ def slurm(site, tmp_path, monkeypatch):
     state = tmp_path / "cluster"
     stand_in.install(tmp_path / "bin")
     state.mkdir()
-    python = tmp_path / "python"
+    python = tmp_path / "an env" / "python"
+    python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {FAKE_PYTHON} "$@"\n')
     python.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -48,7 +49,9 @@ def slurm(site, tmp_path, monkeypatch):
         "constraint": "avx512",
         "options": ["--exclude=n7"],
     }
-    cluster = {"poll_interval": 0.1, "poll_interval_max": 0.3}
+    home = tmp_path / "the cluster's %j"
+    home.symlink_to(tmp_path / "runs")
+    cluster = {"poll_interval": 0.1, "poll_interval_max": 0.3, "home": str(home)}
     card = Path(site.environment["LAMBDA_HAT_CARD"])
     card.write_text(yaml.safe_dump({"cluster": cluster, "tags": tags}))
     return state
@@ -147,7 +150,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
     script = [
         f"export JAX_ENABLE_X64=1 LAMBDA_HAT_HOME={project.store.root}",
         f"until [ -e {go} ]; do sleep 0.1; done",
-        f"exec {project.card.tag('float64').python} -m lambda_hat_assets.slurm.payload $PWD",
+        f"exec '{project.card.tag('float64').python}' -m lambda_hat_assets.slurm.payload \"$PWD\"",
     ]
     requests = [order.request(kind) for kind in order.kinds]
     left = batches.write(project.store, requests, script, "earlier")

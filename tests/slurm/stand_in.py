@@ -98,7 +98,8 @@ def _serve(words: list[str]) -> int:
     record = load(number)
     env = os.environ | {"SLURM_JOB_ID": number, "SLURM_JOB_PARTITION": record["partition"]}
     folder = Path(record["chdir"])
-    paths = [folder / record[name].replace("%j", number) for name in ("output", "error")]
+    names = (record[name].replace("%%", "\0").replace("%j", number) for name in ("output", "error"))
+    paths = [folder / name.replace("\0", "%") for name in names]
     with open(paths[0], "w") as out, open(paths[1], "w") as err:
         process = subprocess.Popen(
             ["bash", record["script"]],
