@@ -28,6 +28,7 @@ LONG = (
     "targets",
     "slurm",
     "slurm_schedules",
+    "slurm_ends",
     "llc",
     "pools",
     "figures",

@@ -6,6 +6,7 @@ from lambda_hat_assets.card import Card
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import unfinished
 from lambda_hat_assets.slurm.login import Login
+from lambda_hat_core.plan.errors import ConfigError
 from lambda_hat_core.store import Store
 
 _SECONDS = 5.0
@@ -27,5 +28,5 @@ def cancel_jobs(store: Store, card: Card, run_id: str, say: Callable[[str], None
     try:
         queue.cancel(Login(card.cluster.ssh), names, _SECONDS)
         say(f"cancelled on the cluster: {', '.join(names)}")
-    except ConnectionError as error:
+    except (ConnectionError, ConfigError) as error:
         say(f"{error}: jobs go on; on the cluster, scancel --name={' --name='.join(names)}")

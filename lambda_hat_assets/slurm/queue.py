@@ -113,7 +113,7 @@ def state(login: Login, job: int) -> State | None:
 def cancel(login: Login, names: Sequence[str], seconds: float = 60.0) -> bool:
     """Cancel the jobs that have some names, and return True; those that are over are no failure."""
     try:
-        login.ask(" && ".join(f"scancel --name={name}" for name in names), seconds)
+        login.ask("; ".join(f"scancel --name={name}" for name in names), seconds)
     except Failed as failed:
         if failed.code >= _CUT_OFF or _PASSING.search(failed.stderr):
             raise

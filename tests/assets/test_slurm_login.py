@@ -1,11 +1,18 @@
 """The ssh below the questions, and what is made of answers."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from lambda_hat_assets.card import Card
 from lambda_hat_assets.slurm import queue
-from lambda_hat_assets.slurm.card import Ssh
+from lambda_hat_assets.slurm.batch import write
+from lambda_hat_assets.slurm.cancel import cancel_jobs
+from lambda_hat_assets.slurm.card import Cluster, Ssh
+from lambda_hat_assets.slurm.fitness import require
 from lambda_hat_assets.slurm.login import Failed, Login
 from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.store import Store
 
 
 @pytest.fixture
@@ -55,6 +62,27 @@ def test_a_machine_without_ssh_and_a_key_that_is_not_there_are_named(ssh, tmp_pa
         login.ask("x")
     with pytest.raises(ConfigError, match=r"^card: cluster.ssh: SSH key not found at path: /no; "):
         Login(Ssh(key="/no"))
+
+
+def test_an_ssh_that_only_a_person_can_mend_is_refused_at_once(ssh, tmp_path):
+    login = ssh("echo 'me@login1: Permission denied (publickey).' >&2; exit 255")
+    watch = SimpleNamespace(insist=lambda ask: ask())
+    way_out = "see that `ssh` to it works without a password"
+    with pytest.raises(ConfigError, match=rf"card: cluster\.ssh: .*Permission denied.*; {way_out}"):
+        require(watch, login, Cluster(), [], Store(tmp_path))
+    with pytest.raises(ConnectionError):
+        require(watch, ssh("echo Connection refused >&2; exit 255"), Cluster(), [], Store(tmp_path))
+    assert not list((tmp_path / "slurm").iterdir())
+
+
+def test_jobs_that_cannot_be_cancelled_are_named(ssh, tmp_path):
+    ssh("exit 255")
+    batch = write(Store(tmp_path), [{"id": "a"}], [], "the-run")
+    said = []
+    card = Card(cluster=Cluster(ssh=Ssh(host="login1", user="me")))
+    cancel_jobs(Store(tmp_path), card, "the-run", said.append)
+    way_out = f"jobs go on; on the cluster, scancel --name={batch.name}"
+    assert said == [f"me@login1:22: ssh failed: {way_out}"]
 
 
 class Answers:
@@ -156,6 +184,6 @@ def test_a_job_that_has_ended_is_cancelled_already():
     names = ["lambda_hat-0123456789ab", "lambda_hat-0123456789ac"]
     login = Answers(Failed(1, ["scancel: error: Kill job error: Invalid job id specified"]))
     assert queue.cancel(login, names)
-    assert login.asked == [" && ".join(f"scancel --name={name}" for name in names)]
+    assert login.asked == ["; ".join(f"scancel --name={name}" for name in names)]
     with pytest.raises(Failed):
         queue.cancel(Answers(Failed(1, ["Unable to contact slurm controller"])), names)

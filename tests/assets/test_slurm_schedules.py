@@ -13,7 +13,8 @@ from lambda_hat_assets.slurm import backend, fate, queue, watch
 from lambda_hat_assets.slurm import batch as batches
 from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_core import files
-from tests.slurm.fake_cluster import LIVING, Clock, FakeCluster, FakeStore, Killed
+from tests.slurm.fake_cluster import LIVING, FakeCluster
+from tests.slurm.fake_time import Clock, FakeStore, Killed
 
 REASONS = {
     "numeric": "not finite",

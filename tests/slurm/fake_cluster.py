@@ -6,8 +6,6 @@ accounting lags behind. Jobs are preempted, requeued, lost with their node, cut 
 Their payloads make keys in a store, and write what a real payload writes, which is seen late.
 """
 
-import heapq
-import itertools
 import json
 import random
 import shlex
@@ -16,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from lambda_hat_assets.slurm.login import Failed
+from tests.slurm.fake_time import Windows
 
 LIVING = ("PENDING", "RUNNING", "COMPLETING")
 WALLTIME = 1800.0
@@ -29,68 +28,6 @@ FOREIGN = [
     "903|RUNNING|r\ufffd|x",
 ]
 FOREIGN += ["", "|", "lambda_hat-", "904|PENDING|lambda_hat-0", "9|RUNNING|other"]
-
-
-class Killed(BaseException):
-    """The process that waits is gone, between two of its instructions."""
-
-
-class Clock:
-    """Time that passes only while somebody sleeps, and what is due in it."""
-
-    def __init__(self):
-        self.now, self.kill_at = 1e6, None
-        self._due, self._order = [], itertools.count()
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        end = self.now + seconds
-        if self.kill_at is not None and self.kill_at <= end:
-            end, self.kill_at = self.kill_at, None
-            self._until(end)
-            raise Killed
-        self._until(end)
-
-    def at(self, time, action):
-        heapq.heappush(self._due, (time, next(self._order), action))
-
-    def _until(self, end):
-        while self._due and self._due[0][0] <= end:
-            time, _, action = heapq.heappop(self._due)
-            self.now = max(self.now, time)
-            action()
-        self.now = max(self.now, end)
-
-
-class Windows:
-    """Times in which something is wrong: short, and with longer ones between in which it is not."""
-
-    def __init__(self, rng, start, often, longest, gap=130.0):
-        self._spans = []
-        while often and start < 1e6 + 40_000:
-            start += gap + rng.expovariate(1 / often)
-            self._spans.append((start, start + rng.uniform(0, longest)))
-            start = self._spans[-1][1]
-
-    def at(self, now):
-        return next((begin for begin, end in self._spans if begin <= now < end), None)
-
-
-class FakeStore:
-    """What is made, when it is seen here, and how often it was computed."""
-
-    def __init__(self, root, clock):
-        self.root, self._clock = root, clock
-        self.seen, self.computed = {}, Counter()
-
-    def is_complete(self, kind, id):
-        return self.seen.get((kind, id), float("inf")) <= self._clock.now
-
-    def make(self, kind, id, delay):
-        self.computed[kind, id] += 1
-        self.seen[kind, id] = self._clock.now + delay
 
 
 class FakeCluster:
