@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from lambda_hat_assets import words
 from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_assets.threads import one_process
 from lambda_hat_core.config.base import Frozen
@@ -27,6 +28,11 @@ class LocalTag(Frozen):
     command: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="starts the worker; null: this Python's own"
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "LocalTag":
+        words.check(self)
+        return self
 
     @property
     def slots(self) -> int:

@@ -15,7 +15,11 @@ from lambda_hat_core.plan.read import read_mapping
 from lambda_hat_core.plan.sections import inline, validate
 
 _EXECUTORS: dict[str, type[LocalTag] | type[SlurmTag]] = {"local": LocalTag, "slurm": SlurmTag}
-_PARTS: dict[str, type[BaseModel]] = {"cluster.ssh": Ssh, "cluster": Cluster}
+_PARTS: dict[str, type[BaseModel]] = {
+    "cluster.ssh.jump": Ssh,
+    "cluster.ssh": Ssh,
+    "cluster": Cluster,
+}
 
 
 def load_card(card: str, config: Path) -> Card:

@@ -31,7 +31,6 @@ from lambda_hat_assets.project import Project, load_project
 from lambda_hat_assets.sensors import config_sensor, pools_sensor
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.store import Store
-from lambda_hat_core.telling import silent
 
 _HANGS = (
     "DAGSTER_MODULE_NAME is set, with which dagster dev never opens: unset it, or copy the "
@@ -69,7 +68,14 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
             *tuning_assets(project),
             results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
         ]
-    alone, forked = in_one_process(silent), in_processes(project.card, silent)
+
+    def cancel(run_id: str) -> None:
+        if project.card.slurm:
+            from lambda_hat_assets.slurm.cancel import cancel_jobs
+
+            cancel_jobs(project.store, project.card, run_id, partial(print, file=sys.stderr))
+
+    alone, forked = in_one_process(cancel), in_processes(project.card, cancel)
     llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name), forked)
     others = [promote_job(project, alone), tune_job(project, alone)]
     defs = dg.Definitions(

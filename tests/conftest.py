@@ -28,6 +28,8 @@ LONG = (
     "vi_families",
     "targets",
     "slurm",
+    "slurm_schedules",
+    "slurm_ends",
     "llc",
     "pools",
     "figures",

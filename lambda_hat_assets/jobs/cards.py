@@ -65,9 +65,12 @@ def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Car
         context.log.warning(line)
     require_walltimes(card, project.store, plan)
     if card.slurm and card.cluster is not None:
-        from lambda_hat_assets.slurm.cluster import Login, require
+        from lambda_hat_assets.slurm.fitness import require
+        from lambda_hat_assets.slurm.login import Login
+        from lambda_hat_assets.slurm.watch import Watch
 
-        require(Login(card.cluster), card.cluster, card.slurm, project.store)
+        login = Login(card.cluster.ssh)
+        require(Watch(context), login, card.cluster, card.slurm, project.store)
     return card
 
 

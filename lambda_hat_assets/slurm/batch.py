@@ -1,84 +1,118 @@
-"""The folder of one job, on the disk that the nodes share: what it is asked, and what it said."""
+"""The folder of one job, on the disk that the nodes share: what it is asked, and what it says."""
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
-from lambda_hat_assets.compute import Order
 from lambda_hat_core import files
 from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import Event
 
-PREFIX = "lambda_hat-"
-"""Begins the name of every job; the rest is the folder's name."""
-
-REQUESTS, EVENTS = "requests.jsonl", "events.jsonl"
+REQUESTS, EVENTS, SCRIPT, _RUNS = "requests.jsonl", "events.jsonl", "job.sh", "runs.txt"
 
 
-class Batch(NamedTuple):
-    """One job's folder, and the job once it is known.
+class Batch:
+    """One job's folder.
+
+    Args:
+        folder: `slurm/<name>` of the store.
 
     Attributes:
-        folder: `slurm/<name>` of the store.
-        job: SLURM's number for it.
+        events: which requests were begun, done and failed, as far as it was read.
+        is_closed: whether the payload came to its end.
     """
 
-    folder: Path
-    job: int | None = None
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.events: list[Event] = []
+        self.is_closed = False
+        self._file, self._read = folder / EVENTS, 0
 
     @property
     def name(self) -> str:
         """The job's name, by which its folder is found again."""
-        return PREFIX + self.folder.name
+        return f"lambda_hat-{self.folder.name}"
 
+    @cached_property
     def keys(self) -> set[str]:
-        """Return the ids that the job was asked for."""
-        return {request["id"] for request in _lines(self.folder / REQUESTS)}
+        """The ids that the job is asked for."""
+        return {request["id"] for request in parsed(read(self.folder / REQUESTS))}
 
-    def events(self) -> list[Event]:
-        """Return what the payload has written so far; a line cut short by its end is left out."""
-        return list(_lines(self.folder / EVENTS))
+    def runs(self) -> list[str]:
+        """Return the ids of the Dagster runs that wait for the job."""
+        return read(self.folder / _RUNS).decode().split()
+
+    def begin(self, run: str) -> None:
+        """Note that a Dagster run waits for the job."""
+        with (self.folder / _RUNS).open("a") as file:
+            file.write(f"{run}\n")
+
+    def end(self) -> None:
+        """Note that the job is over; the folder stays for people to look at."""
+        (self.folder / _RUNS).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Forget the job."""
         files.remove(self.folder)
 
+    def news(self) -> Iterator[str]:
+        """Yield the log lines that were written since the last call, and note other events.
 
-def write(store: Store, orders: Sequence[Order]) -> Batch:
-    """Return a new folder with one request for every stage of every order."""
-    folder = _root(store) / secrets.token_hex(6)
-    lines = [json.dumps(order.request(kind)) for order in orders for kind in order.kinds]
-    files.write_atomic(folder / REQUESTS, "\n".join(lines) + "\n")
-    return Batch(folder)
+        A line whose end is not there yet, or whose bytes the file server still owes, is read later.
+        """
+        new = read(self._file, self._read).partition(b"\0")[0]
+        whole, newline, _ = new.rpartition(b"\n")
+        self._read += len(whole) + len(newline)
+        for event in parsed(whole):
+            if event["event"] == "log":
+                yield event["message"]
+            elif event["event"] == "end":
+                self.is_closed = True
+            else:
+                self.events.append(event)
 
 
-def in_flight(store: Store, keys: Iterable[str], living: dict[str, int]) -> Batch | None:
-    """Return a job in the queue that was asked for any of some keys.
+def read(file: Path, start: int = 0) -> bytes:
+    """Return a file from a byte on; nothing where the file server does not give it now."""
+    try:
+        # A file is opened anew each time, because that makes NFS ask the server for what is new.
+        with file.open("rb") as stream:
+            stream.seek(start)
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def parsed(lines: bytes) -> Iterator[Event]:
+    """Yield the events of whole lines; one that the death of a payload cut short is none."""
+    for line in lines.splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def write(store: Store, requests: Sequence[Event], script: Sequence[str], run: str) -> Batch:
+    """Return a new batch, whose job is not submitted yet.
 
     Args:
-        store: where the folders are.
-        keys: of which one is enough.
-        living: jobs in the queue, by name.
+        store: where its folder goes.
+        requests: what the payload is asked, in this order.
+        script: the lines of the job's script.
+        run: the Dagster run that waits for the job.
     """
-    wanted = set(keys)
-    for name, job in living.items():
-        batch = Batch(_root(store) / name.removeprefix(PREFIX), job)
-        if batch.folder.is_dir() and wanted & batch.keys():
-            return batch
-    return None
+    batch = Batch(store.root / "slurm" / secrets.token_hex(6))
+    batch.keys = {request["id"] for request in requests}
+    lines = [json.dumps(request) for request in requests]
+    files.write_atomic(batch.folder / REQUESTS, "\n".join(lines) + "\n")
+    files.write_atomic(batch.folder / SCRIPT, "\n".join(script) + "\n")
+    (batch.folder / EVENTS).touch()
+    batch.begin(run)
+    return batch
 
 
-def _root(store: Store) -> Path:
-    return store.root / "slurm"
-
-
-def _lines(path: Path) -> Iterator[Event]:
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
+def unfinished(store: Store) -> Iterator[Batch]:
+    """Yield the batches whose job is not known to be over."""
+    for file in (store.root / "slurm").glob(f"*/{_RUNS}"):
+        yield Batch(file.parent)

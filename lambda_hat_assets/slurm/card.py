@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from lambda_hat_assets import words
 from lambda_hat_assets.threads import one_process
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers import Dtype
@@ -24,20 +25,8 @@ _FIELDS = {
 """Options of sbatch that have a key of their own, and the key."""
 
 _OURS = (
-    "array",
-    "chdir",
-    "error",
-    "export",
-    "hold",
-    "job-name",
-    "nodes",
-    "ntasks",
-    "output",
-    "parsable",
-    "requeue",
-    "test-only",
-    "wait",
-    "wrap",
+    *("array", "chdir", "error", "export", "hold", "job-name", "nodes", "ntasks", "output"),
+    *("parsable", "requeue", "test-only", "wait", "wrap"),
 )
 """Options that would take a job away from who waits for it."""
 
@@ -83,6 +72,7 @@ class SlurmTag(Frozen):
             raise ValueError(f"threads is {self.threads}, but cpus is {self.cpus}; raise cpus")
         for option in self.options:
             _check_option(option)
+        words.check(self)
         return self
 
     @property
@@ -147,6 +137,13 @@ class Ssh(Frozen):
     )
     jump: "Ssh | None" = Field(default=None, description="a host on the way, likewise")
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Ssh":
+        words.check_host("host", self.host)
+        words.check_host("user", self.user)
+        words.check(self)
+        return self
+
 
 class Cluster(Frozen):
     """A cluster, for all tags that say slurm."""
@@ -171,6 +168,7 @@ class Cluster(Frozen):
                 f"poll_interval_max is {self.poll_interval_max:g}, below poll_interval "
                 f"{self.poll_interval:g}; raise it"
             )
+        words.check(self)
         return self
 
     def route(self) -> str:

@@ -5,33 +5,19 @@ the rest. A payload dies at one key: that key is charged, those behind it are no
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from lambda_hat_assets.compute import Order, Result
+from lambda_hat_assets.compute import Kind, Order, Result
 from lambda_hat_assets.slurm.card import SlurmTag
-from lambda_hat_assets.slurm.cluster import End
+from lambda_hat_assets.slurm.queue import State
 from lambda_hat_core import stages
 from lambda_hat_core.config.samplers import Dtype
 from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import Event, how_it_ended
 
-FINAL = ("CANCELLED", "OUT_OF_MEMORY", "REFUSED")
+_FINAL = ("CANCELLED", "OUT_OF_MEMORY", "REFUSED")
 """Ends that would come again; all others are tried once more."""
-
-
-class Job(NamedTuple):
-    """A job that has ended.
-
-    Attributes:
-        number: SLURM's, None if it refused the job.
-        end: how.
-        words: what it wrote last on stderr, or why it was refused.
-    """
-
-    number: int | None
-    end: End
-    words: str
 
 
 class Fate(NamedTuple):
@@ -39,18 +25,13 @@ class Fate(NamedTuple):
 
     Attributes:
         results: artifacts in their order, the last perhaps a failure.
-        is_again: whether the rest is to be tried again.
+        again: what is to be tried again.
         died: whether the failure is the job's, which nobody has noted in the store yet.
     """
 
     results: list[Result]
-    is_again: bool = False
+    again: tuple[Kind, ...] = ()
     died: bool = False
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether the last result is a failure."""
-        return bool(self.results) and self.results[-1].failure is not None
 
 
 def fates(
@@ -60,7 +41,7 @@ def fates(
     reason: str,
     state: str,
     charges: Counter[str],
-) -> dict[str, Fate]:
+) -> list[Fate]:
     """Return what became of every order, and charge those at which the job ended.
 
     Args:
@@ -71,28 +52,26 @@ def fates(
         state: of the job at its end.
         charges: failed tries by key, to which this job's are added.
     """
-    ends = {event["id"]: event for event in events}
-    found = {order.key: _made(store, order) for order in orders}
-    left = [order for order in orders if len(found[order.key]) < len(order.kinds)]
-    failed = {o.key: ends[o.key] for o in left if _is(ends, o.key, "failed")}
-    rest = [order.key for order in left if order.key not in failed]
-    begun = [key for key in rest if _is(ends, key, "begun")]
-    charged = set(begun or rest) | {key for key, end in failed.items() if end["transient"]}
-    if state == "CANCELLED":
-        charged |= set(rest)
-    charges.update(charged)
-    fate = {key: Fate(results) for key, results in found.items()}
-    for order in left:
-        key, results = order.key, found[order.key]
-        died = key not in failed
-        again = charges[key] < 2 and not (died and key in charged and state in FINAL)
-        if not died:
-            again = again and failed[key]["transient"]
-        if not again:
-            why = reason if died else failed[key]["reason"]
-            results.append(Result(key, order.kinds[len(results)], {}, failure=why))
-        fate[key] = Fate(results, again, died and not again)
-    return fate
+    made = {order.key: _made(store, order) for order in orders}
+    left = [order.key for order in orders if len(made[order.key]) < len(order.kinds)]
+    last = {event["id"]: event for event in events}
+    failed = {key: last[key] for key in left if key in last and last[key]["event"] == "failed"}
+    died = [key for key in left if key not in failed]
+    begun = [key for key in died if key in last and last[key]["event"] == "begun"]
+    charged = set(died if state == "CANCELLED" else begun or died)
+    charges.update(charged | {key for key, event in failed.items() if event["transient"]})
+    final = {key for key, event in failed.items() if not event["transient"]}
+    final |= charged if state in _FINAL else set()
+    found = []
+    for key, kinds, *_ in orders:
+        results, rest = made[key], kinds[len(made[key]) :]
+        is_failed = key in left and (key in final or charges[key] >= 2)
+        if is_failed:
+            words = failed[key]["reason"] if key in failed else reason
+            results.append(Result(key, rest[0], {}, failure=words))
+        again = () if is_failed else rest
+        found.append(Fate(results, again, died=is_failed and key not in failed))
+    return found
 
 
 def _made(store: Store, order: Order) -> list[Result]:
@@ -105,18 +84,21 @@ def _made(store: Store, order: Order) -> list[Result]:
     return results
 
 
-def _is(ends: Mapping[str, Event], key: str, event: str) -> bool:
-    return key in ends and ends[key]["event"] == event
+def why(number: int | None, state: State, dtype: Dtype, tag: SlurmTag) -> str:
+    """Return in one line how a job ended, and what to do about it.
 
-
-def why(job: Job, dtype: Dtype, tag: SlurmTag) -> str:
-    """Return in one line how a job ended, and what to do about it."""
-    name, words = f"SLURM job {job.number}", f" ({job.words})" if job.words else ""
+    Args:
+        number: SLURM's, None if it refused the job.
+        state: of the job at its end.
+        dtype: of its keys.
+        tag: the card's entry for the dtype.
+    """
+    name, words = f"SLURM job {number}", f" ({state.words})" if state.words else ""
     change = f"in the card, or by --set {dtype}."
-    code, _, signal = (job.end.code or "0:0").partition(":")
-    match job.end.state:
+    code, _, signal = (state.code or "0:0").partition(":")
+    match state.name:
         case "REFUSED":
-            return f"no job was submitted ({job.words}); asked for {' '.join(tag.sbatch())}"
+            return f"no job was submitted{words}; asked for {' '.join(tag.sbatch())}"
         case "TIMEOUT":
             return (
                 f"{name} ran over its walltime of {tag.walltime}; "
@@ -133,7 +115,7 @@ def why(job: Job, dtype: Dtype, tag: SlurmTag) -> str:
         case "COMPLETED":
             return f"{name} ended well, but neither reported this key nor left it in the store"
         case "FAILED":
-            number = -int(signal) if signal not in ("", "0") else int(code or 0)
-            return f"{name} failed: {how_it_ended(number)}{words}"
-        case state:
-            return f"{name} ended as {state}{words}"
+            died = -int(signal) if signal not in ("", "0") else int(code or 0)
+            return f"{name} failed: {how_it_ended(died)}{words}"
+        case other:
+            return f"{name} ended as {other}{words}"

@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 INTERRUPTED = "interrupted: the same command continues where this stopped"
 
-_PATIENCE = 5.0
+_PATIENCE = 8.0
 """Seconds that may be spent on saying that a command was interrupted."""
 
 _LOOK = 1.0
@@ -42,7 +42,7 @@ def end_by_signals(say_so: Callable[[], None]) -> None:
     Call it in the main thread.
 
     Args:
-        say_so: is called in a thread before the process ends, and may take five seconds.
+        say_so: is called in a thread before the process ends, and may take eight seconds.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     # Starting it later would unblock two of them again.

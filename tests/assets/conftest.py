@@ -1,5 +1,6 @@
 """A small project on disk, and definitions made of it, with a worker that computes nothing."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 import yaml
 
 from tests.assets import fake_worker
+from tests.slurm import stand_in
 
 ROOT = Path(__file__).parents[2]
+FAKE_PYTHON = ROOT / "tests" / "slurm" / "fake_python.py"
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 
 
@@ -155,3 +158,43 @@ def out_of_sync(instance, repository, assets):
                 causes = resolver.get_stale_causes(asset, key)
                 found.append((asset, key, [cause.reason for cause in causes]))
     return found
+
+
+@pytest.fixture
+def slurm(site, tmp_path, monkeypatch):
+    """The site with a card that says slurm; the value is the folder of the stand-ins."""
+    from lambda_hat_assets.slurm import watch
+
+    monkeypatch.setattr(watch, "HOUR", 20.0)
+    state = tmp_path / "cluster"
+    stand_in.install(tmp_path / "bin")
+    state.mkdir()
+    python = tmp_path / "an env" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {FAKE_PYTHON} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN", str(state))
+    monkeypatch.setenv("DAGSTER_SLURM_SSH_CONTROL_DIR", str(tmp_path / "ssh"))
+    tag = {"executor": "slurm", "walltime": "00:00:30", "python": str(python)}
+    tags = {"float32": {**tag, "partition": "gpu", "gpus": 1, "gpu_type": "a100"}}
+    tags["float64"] = {
+        **tag,
+        "partition": "cpu",
+        "constraint": "avx512",
+        "options": ["--exclude=n7"],
+    }
+    home = tmp_path / "the cluster's %j"
+    home.symlink_to(tmp_path / "runs")
+    cluster = {"poll_interval": 0.1, "poll_interval_max": 0.3, "home": str(home)}
+    card = Path(site.environment["LAMBDA_HAT_CARD"])
+    card.write_text(yaml.safe_dump({"cluster": cluster, "tags": tags}))
+    return state
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Do not wait for what a file server might still owe."""
+    from lambda_hat_assets.slurm import job
+
+    monkeypatch.setattr(job, "VISIBLE", 0.1)

@@ -135,6 +135,14 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
         ("options=['--array=1-3']", "tags.float32: options has '--array=1-3', which jobs here"),
         ("cluster.poll_interval=99", "cluster: poll_interval_max is 60, below poll_interval 99"),
         ("walltime", '"walltime": not of the form key=value'),
+        ("env.A-B=1", "tags.float32: env has 'A-B', which is no name of a variable; write letters"),
+        ("float64.env.1A=1", "tags.float64: env has '1A', which is no name of a variable"),
+        ("cluster.ssh.host=-oProxyCommand=x", "cluster.ssh: host is '-oProxyCommand=x', which ssh"),
+        (
+            "cluster.ssh.user='a b'",
+            "cluster.ssh: user is 'a b', which ssh would not read as a name",
+        ),
+        ("cluster.ssh.jump.host=-J", "cluster.ssh.jump: host is '-J', which ssh would not read"),
     ],
 )
 def test_a_change_that_cannot_be_is_one_line_with_the_way_out(words, line):
@@ -160,6 +168,38 @@ def test_a_change_goes_to_every_tag_or_to_one():
         ),
         ({"cluster": {"ssh": {"host": "h", "password": "p"}}}, "cluster.ssh.password is"),
         ({"cluster": {"shh": {}}}, "cluster.shh is {}: no such key; did you mean ssh?"),
+        (
+            {"tags": {"float64": {"env": {"A=B": "1"}}}},
+            "card.yaml: tags.float64: env has 'A=B', which is no name of a variable; write letters",
+        ),
+        (
+            {"tags": {"float32": {"env": {"A": "x\0y"}}}},
+            "tags.float32: env has 'x\\x00y', and no command can hold NUL; remove it",
+        ),
+        *(
+            (
+                {
+                    "cluster": {},
+                    "tags": {"float64": {"executor": "slurm", "walltime": "1", key: value}},
+                },
+                f"tags.float64: {key} has 'a\\x00', and no command can hold NUL; remove it",
+            )
+            for key, value in {
+                "python": "a\0",
+                "setup": ["a\0"],
+                "partition": "a\0",
+                "env": {"A": "a\0"},
+            }.items()
+        ),
+        ({"tags": {"float64": {"command": ["a\0"]}}}, "tags.float64: command has 'a\\x00', and no"),
+        ({"cluster": {"home": "/a\0"}}, "cluster: home has '/a\\x00', and no command can hold NUL"),
+        ({"cluster": {"ssh": {"key": "a\0"}}}, "cluster.ssh: key has 'a\\x00', and no command can"),
+        ({"cluster": {"ssh": {"host": "a\tb"}}}, "cluster.ssh: host is 'a\\tb', which ssh would"),
+        ({"cluster": {"ssh": {"user": "-l"}}}, "cluster.ssh: user is '-l', which ssh would not"),
+        (
+            {"cluster": {"ssh": {"jump": {"user": "a\0"}}}},
+            "cluster.ssh.jump: user is 'a\\x00', which ssh would not read",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_names_its_mistake(tmp_path, content, line):

@@ -6,8 +6,8 @@ import pytest
 
 from lambda_hat_assets.compute import Order
 from lambda_hat_assets.slurm.card import SlurmTag
-from lambda_hat_assets.slurm.cluster import End
-from lambda_hat_assets.slurm.fate import Job, fates, why
+from lambda_hat_assets.slurm.fate import fates, why
+from lambda_hat_assets.slurm.queue import State
 
 TAG = SlurmTag(executor="slurm", walltime="01:00:00", memory="2G")
 NUMERIC = {"event": "failed", "reason": "not finite", "transient": False}
@@ -26,9 +26,9 @@ def end(state, events, charges=None, keys="abc"):
     orders = [Order(key, ("runs", "analyses"), None, None) for key in keys]
     charges = Counter() if charges is None else charges
     found = fates(Empty(), orders, events, "the reason", state, charges)
-    results = {key: fate.results for key, fate in found.items()}
     return {
-        key: "again" if found[key].is_again else results[key][-1].failure for key in found
+        key: "again" if fate.again else fate.results[-1].failure
+        for key, fate in zip(keys, found, strict=True)
     }, charges
 
 
@@ -84,6 +84,6 @@ def test_what_would_come_again_is_final_for_whom_it_is_about(state, rest):
     ],
 )
 def test_every_end_is_a_line_with_a_way_out(state, code, words):
-    line = why(Job(7, End(state, code), "last words"), "float64", TAG)
+    line = why(7, State(state, code, "last words"), "float64", TAG)
     assert words in line
     assert "\n" not in line

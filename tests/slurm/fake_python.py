@@ -18,7 +18,8 @@ STATE = Path(os.environ["STAND_IN"])
 
 def serve(store, line, answer):
     request = json.loads(line)
-    answer({"id": request["id"], "event": "log", "message": "at work"})
+    for message in ("at work", "still at work"):
+        answer({"id": request["id"], "event": "log", "message": message})
     event = fake_worker.answer(store, request, os.environ["JAX_ENABLE_X64"])
     answer({"id": request["id"], **event})
     return event["event"] == "done"
@@ -29,6 +30,8 @@ if __name__ == "__main__":
         exec(sys.argv[2])
     elif not (STATE / "silent").exists():
         worker.serve = serve
+        _, module, folder = sys.argv[1:]
+        sys.argv = [module, folder]
+        runpy.run_module(module, run_name="__main__")
         if (STATE / "mute").exists():
-            del os.environ["DAGSTER_PIPES_CONTEXT"], os.environ["DAGSTER_PIPES_MESSAGES"]
-        runpy.run_path(sys.argv[1], run_name="__main__")
+            (Path(folder) / "events.jsonl").unlink()

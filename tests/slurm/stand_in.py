@@ -1,6 +1,6 @@
-"""sbatch, squeue, sacct, scancel, ssh and scp without SLURM, ssh and root.
+"""sbatch, squeue, sacct, scancel and ssh without SLURM, ssh and root.
 
-A folder of links to this file, and to the two beside it, comes first on PATH; jobs run at once as
+A folder of links to this file, and to ssh.sh beside it, comes first on PATH; jobs run at once as
 processes here and their state is JSON in $STAND_IN. It answers what is asked for; it schedules
 nothing. It is started hundreds of times, so it imports as little as it can.
 
@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHON = f"{sys.executable} -S -E {__file__}"
 COMMANDS = {name: f"{PYTHON} {name}" for name in ("sbatch", "squeue", "sacct", "scancel")}
-COMMANDS |= {name: f"bash {HERE / name}.sh" for name in ("ssh", "scp")}
+COMMANDS["ssh"] = f"bash {HERE / 'ssh'}.sh"
 STATE = Path(os.environ.get("STAND_IN", "/nowhere"))
 ALIVE = ("PENDING", "RUNNING")
 POLL = 0.05
@@ -55,7 +55,7 @@ def sbatch(words: list[str]) -> int:
         print(f"sbatch: error: {refusal.read_text()}", file=sys.stderr)
         refusal.unlink()
         return 1
-    *options, script = words
+    *options, script = (word for word in words if word != "--parsable")
     given = dict(word.removeprefix("--").partition("=")[::2] for word in options)
     number = 1
     while not _claimed(number):
@@ -70,7 +70,7 @@ def sbatch(words: list[str]) -> int:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    print(f"Submitted batch job {number}")
+    print(number)
     return 0
 
 
@@ -97,7 +97,9 @@ def _serve(words: list[str]) -> int:
     (number,) = words
     record = load(number)
     env = os.environ | {"SLURM_JOB_ID": number, "SLURM_JOB_PARTITION": record["partition"]}
-    paths = [record[name].replace("%j", number) for name in ("output", "error")]
+    folder = Path(record["chdir"])
+    names = (record[name].replace("%%", "\0").replace("%j", number) for name in ("output", "error"))
+    paths = [folder / name.replace("\0", "%") for name in names]
     with open(paths[0], "w") as out, open(paths[1], "w") as err:
         process = subprocess.Popen(
             ["bash", record["script"]],
@@ -127,12 +129,15 @@ def _serve(words: list[str]) -> int:
 
 
 def squeue(words: list[str]) -> int:
-    form = _after(words, "-o")
-    asked = _after(words, "-j")
+    form, asked = _after(words, "-o"), _after(words, "-j")
     for record in jobs():
         if record["state"] in ALIVE and asked in ("", str(record["id"])):
             line = form.replace("%T", record["state"]).replace("%i", str(record["id"]))
-            print(line.replace("%j", record["name"]))
+            sys.stdout.buffer.write(line.replace("%j", record["name"]).encode() + b"\n")
+    if not asked:
+        # Jobs of the same person that are not ours.
+        for name in (b"", b" ", b"a b|c", b"r\xe9sum\xe9", b"lambda_hat-x"):
+            sys.stdout.buffer.write(b"1234_[5-6]|PENDING|" + name + b"\n77||" + name + b"\n")
     return 0
 
 
@@ -140,21 +145,22 @@ def sacct(words: list[str]) -> int:
     if (STATE / "no-sacct").exists():
         print("Slurm accounting storage is disabled", file=sys.stderr)
         return 1
-    record = load(_after(words, "-j"))
-    columns = next((w.partition("=")[2] for w in words if w.startswith("--format=")), "")
-    columns = (columns or _after(words, "-o")).split(",")
-    values = {"JobID": str(record.get("id")), "State": record.get("state", "")}
-    values |= {"ExitCode": record.get("code", "")}
-    if record:
-        print("|".join(values.get(column.partition("%")[0], "") for column in columns))
+    job, name = _after(words, "-j"), "".join(w[7:] for w in words if w.startswith("--name="))
+    last = {"JobIDRaw,State,ExitCode": "code", "JobIDRaw,State,JobName": "name"}
+    for record in jobs():
+        if str(record["id"]) == job or record["name"] == name:
+            third = record[last.get(_after(words, "-o"), "id")]
+            print(record["id"], record["state"], third, sep="|")
     return 0
 
 
 def scancel(words: list[str]) -> int:
-    for number in (word for word in words if word.isdigit()):
-        (STATE / f"end-{number}").write_text("CANCELLED by 0")
-        while load(number)["state"] in ALIVE:
-            time.sleep(POLL)
+    for record in jobs():
+        if str(record["id"]) in words or f"--name={record['name']}" in words:
+            number = str(record["id"])
+            (STATE / f"end-{number}").write_text("CANCELLED by 0")
+            while load(number)["state"] in ALIVE:
+                time.sleep(POLL)
     return 0
 
 

@@ -1,0 +1,32 @@
+"""The end of jobs whose Dagster run a person has ended, without the process that waits for them."""
+
+from collections.abc import Callable
+
+from lambda_hat_assets.card import Card
+from lambda_hat_assets.slurm import queue
+from lambda_hat_assets.slurm.batch import unfinished
+from lambda_hat_assets.slurm.login import Login
+from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.store import Store
+
+_SECONDS = 5.0
+"""Longest time that a question may take: whoever asks is about to end."""
+
+
+def cancel_jobs(store: Store, card: Card, run_id: str, say: Callable[[str], None]) -> None:
+    """Cancel the jobs that a Dagster run waits for. Takes five seconds at most.
+
+    Args:
+        store: where the jobs' folders are.
+        card: how the cluster is reached.
+        run_id: of the outermost run: of `llc`, or of what was clicked in the UI.
+        say: told what is cancelled, or why it could not be.
+    """
+    names = [batch.name for batch in unfinished(store) if run_id in batch.runs()]
+    if card.cluster is None or not names:
+        return
+    try:
+        queue.cancel(Login(card.cluster.ssh), names, _SECONDS)
+        say(f"cancelled on the cluster: {', '.join(names)}")
+    except (ConnectionError, ConfigError) as error:
+        say(f"{error}: jobs go on; on the cluster, scancel --name={' --name='.join(names)}")

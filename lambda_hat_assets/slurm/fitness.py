@@ -1,0 +1,122 @@
+"""Whether a cluster can run payloads: all that jobs will need, looked at before the first one."""
+
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lambda_hat_assets.slurm.card import Cluster, SlurmTag
+from lambda_hat_assets.slurm.login import Failed, Login
+from lambda_hat_assets.slurm.watch import Watch
+from lambda_hat_core.config.base import NUMERICS_VERSION
+from lambda_hat_core.plan.errors import Place, Problems
+from lambda_hat_core.store import Store
+
+_COMMANDS = "sbatch squeue sacct scancel timeout"
+
+_VERSION = (
+    "import lambda_hat_assets.slurm.payload; "
+    "from lambda_hat_core.config.base import NUMERICS_VERSION; print(NUMERICS_VERSION)"
+)
+
+_HOPELESS = (
+    "Permission denied",
+    "Host key verification failed",
+    "Name or service not known",
+    "Bad configuration option",
+    "cannot be started",
+)
+"""Parts of what ssh says when a person has to change something."""
+
+
+def require(
+    watch: Watch, login: Login, cluster: Cluster, tags: Sequence[SlurmTag], store: Store
+) -> None:
+    """Look at everything that jobs will need, before any is submitted.
+
+    Raises:
+        ConfigError: one line for each thing that is missing, with the way out.
+        ConnectionError: if the cluster has not answered for an hour.
+    """
+    probe = store.root / "slurm" / f".probe-{secrets.token_hex(4)}"
+    probe.parent.mkdir(parents=True, exist_ok=True)
+    probe.touch()
+    pythons = sorted({tag.python or sys.executable for tag in tags})
+    question = _question(home(cluster, store) / "slurm" / probe.name, pythons)
+    try:
+        answer = watch.insist(lambda: _answer(login, question))
+    finally:
+        probe.unlink(missing_ok=True)
+    problems = Problems()
+    for line in answer.splitlines():
+        what, _, words = line.partition(": ")
+        if problem := _problem(what, words, cluster, store):
+            problems.add(problem)
+    problems.raise_any()
+
+
+def home(cluster: Cluster, store: Store) -> Path:
+    """Return the store's folder as the cluster sees it."""
+    return Path(cluster.home or store.root)
+
+
+def _question(probe: Path, pythons: Sequence[str]) -> str:
+    lines = [
+        f'for c in {_COMMANDS}; do command -v $c >/dev/null || echo "command: $c"; done',
+        "command -v sacct >/dev/null && { words=$(sacct -X -n -o JobID -j 1 2>&1) || "
+        'echo "sacct: $(echo $words | head -c 200)"; }',
+        f"test -f {shlex.quote(str(probe))} || echo 'home: '",
+        *(
+            f"printf 'python: %s\\t%s\\n' {shlex.quote(python)} "
+            f'"$({shlex.quote(python)} -c {shlex.quote(_VERSION)} 2>&1 | tail -n 1)"'
+            for python in pythons
+        ),
+    ]
+    return "; ".join(lines)
+
+
+def _answer(login: Login, question: str) -> str:
+    """Return what the login node says of all that is asked.
+
+    Raises:
+        ConfigError: if ssh fails in a way that a person has to change.
+        ConnectionError: if it fails otherwise, or accounting does not answer for the moment.
+    """
+    try:
+        answer = login.ask(question)
+    except ConnectionError as error:
+        if isinstance(error, Failed) or not any(words in str(error) for words in _HOPELESS):
+            raise
+        way_out = "see that `ssh` to it works without a password, and that its host key is known"
+        raise Place("card", "cluster.ssh").error(str(error), way_out) from error
+    for line in answer.splitlines():
+        if line.startswith("sacct: ") and "disabled" not in line:
+            raise ConnectionError(line)
+    return answer
+
+
+def _problem(what: str, words: str, cluster: Cluster, store: Store) -> str | None:
+    """Return what is wrong, None if nothing."""
+    card = Place("card")
+    match what:
+        case "command":
+            way_out = "put SLURM's commands on the PATH that sshd gives to a plain command"
+            return card.key("cluster.ssh").problem(f"the login node has no {words}", way_out)
+        case "sacct":
+            rule = f"sacct does not work ({words.strip()}), so nobody could tell how a job ended"
+            return card.key("cluster").problem(rule, "turn SLURM's accounting on (slurmdbd)")
+        case "home":
+            rule = "the cluster does not see LAMBDA_HAT_HOME there"
+            way_out = "put it on a disk that the nodes share, or name its path in cluster.home"
+            return card.key("cluster.home").problem(rule, way_out, str(home(cluster, store)))
+        case "python":
+            python, _, version = words.partition("\t")
+            if version == str(NUMERICS_VERSION):
+                return None
+            is_other = version.isdigit()
+            rule = f"computes with numerics version {version}, this project with {NUMERICS_VERSION}"
+            rule = rule if is_other else f"cannot run a payload on the cluster ({version.strip()})"
+            way_out = "install this version of the project there, or name another in tags.*.python"
+            return card.key("tags.*.python").problem(rule, way_out, python)
+    return None

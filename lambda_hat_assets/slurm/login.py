@@ -1,0 +1,99 @@
+"""Shell commands on a cluster's login node, over ssh.
+
+dagster-slurm's connection resource makes the ssh command: keys, jump hosts, host keys, and the one
+connection that all processes share. The command is run here, and not by dagster-slurm's connection
+pool, because the pool raises on an answer that is not UTF-8, and jobs may have any name.
+"""
+
+import getpass
+import shlex
+import subprocess
+import tempfile
+from typing import IO
+
+from dagster_slurm import SSHConnectionResource
+from pydantic import ValidationError
+
+from lambda_hat_assets.slurm.card import Ssh
+from lambda_hat_core.plan.errors import Place
+
+_SSH_FAILED = 255
+
+
+class Failed(ConnectionError):
+    """A command that was run on the login node and failed.
+
+    Attributes:
+        code: its exit code.
+        stderr: all lines that it wrote there; the first one is the message.
+    """
+
+    def __init__(self, code: int, stderr: list[str]):
+        super().__init__(stderr[0] if stderr else f"exit code {code}")
+        self.code, self.stderr = code, "\n".join(stderr)
+
+
+class Login:
+    """The login node.
+
+    Args:
+        ssh: how it is reached.
+    """
+
+    def __init__(self, ssh: Ssh):
+        resource = _resource(ssh)
+        self._at = f"{resource.user}@{resource.host}:{resource.port}"
+        self._ssh = resource.get_ssh_base_command()
+
+    def ask(self, command: str, seconds: float = 60.0) -> str:
+        """Return what a shell command prints; bytes that are not UTF-8 become U+FFFD.
+
+        Raises:
+            Failed: if the command was run and failed.
+            ConnectionError: if ssh failed, or nothing came within `seconds`. The command may have
+                been run all the same, or may still run.
+        """
+        words = [*self._ssh, f"bash --noprofile --norc -c {shlex.quote(command)}"]
+        # Files, because the ssh that stays behind as the shared connection can keep a pipe open.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            try:
+                code = subprocess.run(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    timeout=seconds,
+                    start_new_session=True,
+                ).returncode
+            except (subprocess.TimeoutExpired, OSError) as error:
+                late = isinstance(error, subprocess.TimeoutExpired)
+                why = f"no answer in {seconds:g} s" if late else f"ssh cannot be started: {error}"
+                raise ConnectionError(f"{self._at}: {why}") from error
+            answer, stderr = _text(out), _text(err)
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        if code == _SSH_FAILED or code < 0:
+            raise ConnectionError(f"{self._at}: {lines[-1] if lines else 'ssh failed'}")
+        if code:
+            raise Failed(code, lines)
+        return answer
+
+
+def _resource(ssh: Ssh) -> SSHConnectionResource:
+    try:
+        return SSHConnectionResource(
+            host=ssh.host,
+            port=ssh.port,
+            user=ssh.user or getpass.getuser(),
+            key_path=ssh.key,
+            known_hosts_file=ssh.known_hosts,
+            jump_host=ssh.jump and _resource(ssh.jump),
+        )
+    except ValidationError as error:
+        words = error.errors()[0]["msg"].removeprefix("Value error, ")
+        way_out = "name a key file that exists, or none, and one jump host at most"
+        raise Place("card", "cluster.ssh").error(words, way_out) from error
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")

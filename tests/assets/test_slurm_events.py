@@ -1,0 +1,97 @@
+"""The file by which a payload tells who waits for it what happens."""
+
+import json
+
+import pytest
+
+from lambda_hat_assets.slurm import batch as batches
+from lambda_hat_assets.slurm import payload
+from lambda_hat_core.store import Store
+
+REQUESTS = [{"id": key, "stage": stage} for key in "abc" for stage in ("sample", "analyse")]
+
+
+@pytest.fixture
+def batch(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMBDA_HAT_HOME", str(tmp_path))
+    return batches.write(Store(tmp_path), REQUESTS, ["#!/bin/bash"], "this-run")
+
+
+def line(**event):
+    return json.dumps(event).encode() + b"\n"
+
+
+def test_lines_are_read_as_they_come_and_never_by_halves(batch):
+    file = batch.folder / batches.EVENTS
+    log, begun = line(event="log", message="a 10%"), line(id="a", event="begun")
+    with file.open("ab", buffering=0) as stream:
+        assert list(batch.news()) == []
+        stream.write(log + log[:9])
+        assert list(batch.news()) == ["a 10%"]
+        stream.write(log[9:] + begun)
+        assert list(batch.news()) == ["a 10%"]
+        assert batch.events == [{"id": "a", "event": "begun"}]
+        stream.write(b'{"torn": \n\n' + line(event="end"))
+        assert list(batch.news()) == []
+        assert batch.is_closed
+    assert len(batch.events) == 1
+
+
+def test_bytes_that_a_file_server_still_owes_are_waited_for(batch):
+    file = batch.folder / batches.EVENTS
+    first, second = line(event="log", message="first"), line(event="log", message="second")
+    file.write_bytes(first + b"\0" * len(second) + first)
+    assert list(batch.news()) == ["first"]
+    file.write_bytes(first + second + first)
+    assert list(batch.news()) == ["second", "first"]
+    file.unlink()
+    assert list(batch.news()) == []
+
+
+def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypatch):
+    served = []
+
+    def serve(store, request, answer):
+        key, stage = json.loads(request).values()
+        served.append(key + stage[0])
+        answer({"id": key, "event": "log", "message": "at work"})
+        if key == "a" or (key, len(served)) == ("b", 2):
+            answer({"id": key, "event": "failed", "reason": "no", "transient": key == "b"})
+            return False
+        answer({"id": key, "event": "done", "record": {"large": 1}})
+        return True
+
+    monkeypatch.setattr(payload.worker, "serve", serve)
+    payload.main(batch.folder)
+    assert served == ["as", "bs", "cs", "ca"], "no later stage after a failure"
+    assert list(batch.news()) == ["a at work", "b at work", "c at work", "c at work"]
+    assert batch.is_closed
+    told = [(event["id"], event["event"]) for event in batch.events]
+    ends = [("a", "failed"), ("b", "failed"), ("c", "done"), ("c", "done")]
+    assert told == [pair for end in ends for pair in ((end[0], "begun"), end)]
+    assert "record" not in batch.events[-1]
+    with (batch.folder / batches.EVENTS).open("a") as file:
+        file.write('{"id": "b", "ev')
+    served.clear()
+    payload.main(batch.folder)
+    assert served == ["bs", "ba", "cs", "ca"]
+    list(batch.news())
+    assert [(event["id"], event["event"]) for event in batch.events[8:10]] == [
+        ("b", "begun"),
+        ("b", "done"),
+    ]
+
+
+def test_a_folder_knows_who_waits_until_its_job_is_over(batch):
+    store = Store(batch.folder.parents[1])
+    batch.begin("another-run")
+    (found,) = batches.unfinished(store)
+    assert found.keys == batch.keys == set("abc")
+    assert (found.name, found.runs()) == (batch.name, ["this-run", "another-run"])
+    batch.end()
+    assert not list(batches.unfinished(store))
+    batch.end()
+    assert batches.Batch(batch.folder).keys == set("abc"), "the folder stays for people"
+    batch.remove()
+    assert not batch.folder.exists()
+    batch.end()
