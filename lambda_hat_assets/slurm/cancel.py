@@ -9,12 +9,12 @@ from lambda_hat_assets.slurm.login import Login
 from lambda_hat_core.plan.errors import ConfigError
 from lambda_hat_core.store import Store
 
-_SECONDS = 5.0
+_SECONDS = 3.0
 """Longest time that a question may take: whoever asks is about to end."""
 
 
 def cancel_jobs(store: Store, card: Card, run_id: str, say: Callable[[str], None]) -> None:
-    """Cancel the jobs that a Dagster run waits for. Takes five seconds at most.
+    """Cancel the jobs that a Dagster run waits for. Takes three seconds at most.
 
     Args:
         store: where the jobs' folders are.
