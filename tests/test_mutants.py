@@ -3,7 +3,7 @@
 import pytest
 
 from tests.mutants.copies import ROOT, Copy
-from tests.mutants.table import Mutant, mutants
+from tests.mutants.table import Mutant, modules, mutants
 
 FILES = {
     "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-ra'\n",
@@ -30,8 +30,10 @@ def mutant(text, instead, *tests):
 
 
 def test_every_mutant_has_its_place_and_its_tests():
+    here = modules(ROOT)
     for one in mutants():
-        assert one.place(ROOT).is_relative_to(ROOT / "lambda_hat_core")
+        path, mistaken = one.applied(here)
+        assert mistaken != here[path]
         assert one.node_ids(ROOT)
 
 
@@ -41,7 +43,7 @@ def test_every_mutant_has_its_place_and_its_tests():
 )
 def test_a_text_that_is_not_there_once_is_refused(project, text, said):
     with pytest.raises(ValueError, match=said):
-        mutant(text, "y").place(project)
+        mutant(text, "y").applied(modules(project))
 
 
 def test_a_test_that_does_not_exist_is_refused(project):

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.mutants.copies import ROOT, Copy, Outcome
-from tests.mutants.table import Mutant, mutants
+from tests.mutants.table import Mutant, modules, mutants
 
 
 def _chosen(words: list[str]) -> list[Mutant]:
@@ -24,8 +24,9 @@ def _chosen(words: list[str]) -> list[Mutant]:
         raise ValueError(
             f"no mutant's name holds {words}; names are {[m.name for m in everything]}"
         )
+    here = modules(ROOT)
     for mutant in chosen:
-        mutant.place(ROOT)
+        mutant.applied(here)
     return chosen
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tests.mutants.table import PACKAGE, TESTS, Mutant
+from tests.mutants.table import PACKAGE, TESTS, Mutant, modules
 
 ROOT = Path(__file__).parents[2]
 _COPIED = (PACKAGE, "tests", "config", "pyproject.toml")
@@ -51,7 +51,7 @@ class Copy:
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(root),
-            "COLUMNS": "200",
+            "COLUMNS": "400",
             # What a mutant does not change was compiled before; what it changes is kept as well.
             "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
         }
@@ -82,14 +82,15 @@ class Copy:
 
     def outcome(self, mutant: Mutant) -> Outcome:
         """Apply a mutant, run its tests until one fails, and take the mutant back."""
-        path = mutant.place(self.root)
-        sound, times = path.read_text(), path.stat()
+        here = modules(self.root)
+        path, mistaken = mutant.applied(here)
+        times = path.stat()
         began = time.perf_counter()
         try:
-            path.write_text(mutant.applied(path))
+            path.write_text(mistaken)
             state, by = self._judged(mutant.node_ids(self.root))
         finally:
-            path.write_text(sound)
+            path.write_text(here[path])
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         return Outcome(mutant, path.name, state, by, time.perf_counter() - began)
 

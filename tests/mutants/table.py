@@ -1,7 +1,7 @@
 """The mutants: mistakes, each of which some test must notice, and where they belong."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,27 +24,25 @@ class Mutant(NamedTuple):
     instead: str
     tests: tuple[str, ...]
 
-    def place(self, root: Path) -> Path:
-        """Return the file that holds the text, wherever in the package it lies.
+    def applied(self, modules: Mapping[Path, str]) -> tuple[Path, str]:
+        """Return the file that holds the text, wherever it lies, and its text with the mistake.
 
         Raises:
-            ValueError: unless the text is found exactly once, and the result is Python.
+            ValueError: unless the text is found exactly once.
+            SyntaxError: if what results is not Python.
         """
-        found = {path: path.read_text().count(self.text) for path in _modules(root)}
+        found = {path: text.count(self.text) for path, text in modules.items()}
+        holders = [path for path, count in found.items() if count]
         if sum(found.values()) != 1:
-            where = ", ".join(path.name for path, count in found.items() if count) or "no file"
+            where = ", ".join(path.name for path in holders) or "no file"
             raise ValueError(
                 f"mutant '{self.name}': its text must stand in {PACKAGE} once, but is found "
                 f"{sum(found.values())} times, in {where}; write it anew in tests/mutants:\n"
                 f"{self.text}"
             )
-        path = max(found, key=lambda path: found[path])
-        compile(self.applied(path), path.name, "exec")
-        return path
-
-    def applied(self, path: Path) -> str:
-        """Return the file's text with the mistake in it."""
-        return path.read_text().replace(self.text, self.instead)
+        mistaken = modules[holders[0]].replace(self.text, self.instead)
+        compile(mistaken, holders[0].name, "exec")
+        return holders[0], mistaken
 
     def node_ids(self, root: Path) -> list[str]:
         """Return the tests as pytest wants them.
@@ -63,8 +61,9 @@ class Mutant(NamedTuple):
         return f"{paths[0].as_posix()}::{name}" if name else paths[0].as_posix()
 
 
-def _modules(root: Path) -> Iterator[Path]:
-    return (path for path in sorted((root / PACKAGE).rglob("*.py")))
+def modules(root: Path) -> dict[Path, str]:
+    """Return the package's files under `root` with their texts."""
+    return {path: path.read_text() for path in sorted((root / PACKAGE).rglob("*.py"))}
 
 
 def mutants() -> list[Mutant]:
