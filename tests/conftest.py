@@ -22,6 +22,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 import pytest  # noqa: E402
 
 LONG = ("peer_cases", "vi", "vi_families", "targets", "slurm", "llc", "pools", "figures")
+LONG += ("command", "scale")
 """Files of tests that take longest: begun first, so that no process is left with one at the end."""
 
 TOGETHER = ("samplers", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels")

@@ -54,6 +54,7 @@ def answer(store: Store, request: dict, x64: str) -> dict:
     if request["stage"] == "sample" and seed == 15 and not (store.root / "hung").exists():
         (store.root / "hung").touch()
         time.sleep(600)
+        (store.root / "woke").touch()
     if request["stage"] != "analyse" and seed == 13:
         spec = (TargetSpec if request["stage"] == "build" else RunSpec)(**request["spec"])
         records.write_failure(store, spec, "seed 13 always fails")

@@ -19,7 +19,7 @@ copy_every_line()
 with LocalComputeLogManager(sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
     print("from Python", file=sys.stderr)
     os.write(2, b"x" * int(sys.argv[2]) + b"\\n")
-    left = subprocess.Popen(["sleep", "30"])
+    left = subprocess.Popen(["sleep", "600"])
     print("an answer")
     os.write(2, b"the last line\\n")
 os.write(2, b"after\\n")
@@ -29,7 +29,7 @@ left.kill()
 
 def printed(tmp_path, size, **streams):
     words = [sys.executable, "-c", PRINTS, str(tmp_path), str(size)]
-    done = subprocess.run(words, text=True, timeout=60, **streams)
+    done = subprocess.run(words, text=True, timeout=120, **streams)
     folder = tmp_path / "run" / "compute_logs"
     assert (folder / "step.complete").exists()
     return done, (folder / "step.out").read_text(), (folder / "step.err").read_text()
