@@ -3,8 +3,9 @@
 The same runs of one shape go through `dagster job execute -j llc`, through `lambda-hat run`, and
 through one bare worker, each from an empty store. The difference of their CPU seconds, children
 included, is what planning, Dagster and further workers cost. Then the job once more, which has
-nothing left to do, and beside them an empty job of Dagster's own. Compilations are cached before,
-so that nobody pays for them. `--cards slurm` needs a SLURM: tests/slurm/with.sh starts one.
+nothing left to do, and beside them an empty job of Dagster's own and the commands that look at
+5,000 runs. Compilations are cached before, so that nobody pays for them. `--cards slurm` needs a
+SLURM: tests/slurm/with.sh starts one.
 """
 
 import argparse
@@ -27,7 +28,9 @@ import pandas as pd
 import yaml
 
 from lambda_hat_assets.card import LocalTag
+from lambda_hat_core import records
 from lambda_hat_core.plan.plan import load_plan
+from lambda_hat_core.store import Store
 from lambda_hat_core.worker_client import request
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +55,15 @@ def nothing(): pass
 def empty(): nothing()
 """
 """What Dagster itself costs, with everything at its defaults."""
+MANY = 5000
+LOOKS = {
+    "plan": [str(BIN / "lambda-hat"), "plan", "orchestration"],
+    "load": [sys.executable, "-c", "import lambda_hat_assets; lambda_hat_assets.defs"],
+    "sql": [str(BIN / "lambda-hat"), "sql", "SELECT count(*), avg(llc) FROM llc"],
+}
+"""Commands that look at all runs: what there is to do, what Dagster shows, what came out."""
+LOOK = 12.0
+"""CPU seconds of each of them at 5,000 runs."""
 TO_RECORD = 15.0
 """Wall seconds from the submission of a SLURM job to the record of its run."""
 
@@ -161,6 +173,19 @@ def empty() -> Row:
         return Row("local", "job", 0, "CPU s of an empty Dagster job", median(cpu))
 
 
+def looks() -> Iterator[Row]:
+    """Measure the commands that look at very many runs, of which nothing has to be computed."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder), MANY)
+        store = Store(site.root / "looks")
+        for spec in site.plan.runs.values():
+            row = records.run_row(spec) | {"llc": 1.0, "verdict": "ok", "reasons": []}
+            records.write("llc", [row], store.path("analyses", spec.id) / "estimate.parquet")
+        for name, words in LOOKS.items():
+            cpu = median(spent(words, site.root, site.environment("looks"))[0] for _ in range(3))
+            yield Row("local", name, MANY, "CPU s of a look at all", cpu, LOOK)
+
+
 def slurm(count: int) -> Iterator[Row]:
     """Measure the card slurm-test: from the submission of the runs' job to its last record."""
     with tempfile.TemporaryDirectory() as folder:
@@ -241,8 +266,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     options = parser.parse_args()
     adopt_orphans()
-    rows = [empty()]
-    print(rows[0], flush=True)
+    rows = [empty(), *looks()]
+    print(*rows, sep="\n", flush=True)
     for card in options.cards:
         for count in options.counts:
             for row in CARDS[card](count):

@@ -33,6 +33,8 @@ LONG = (
     "llc",
     "pools",
     "figures",
+    "command",
+    "scale",
 )
 """Files of tests that take longest: begun first, so that no process is left with one at the end."""
 

@@ -73,11 +73,10 @@ def graphql(url, query, **variables):
 
 def wait_for(condition, what):
     """Wait until a condition holds, and return what it returned."""
-    began = time.monotonic()
+    deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
-        assert time.monotonic() < began + PATIENCE, f"still waiting for {what}"
+        assert time.monotonic() < deadline, f"still waiting for {what}"
         time.sleep(0.5)
-    print(f"{what}: {time.monotonic() - began:.0f} s")
     return found
 
 

@@ -10,7 +10,7 @@ import select
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,9 @@ from dagster._core.storage.local_compute_log_manager import (
 )
 
 _BYTES = 1 << 16
+
+_CAPTURES = threading.RLock()
+"""Held by the thread whose captures are under way, one within the other."""
 
 
 def copy_every_line() -> None:
@@ -33,14 +36,15 @@ def _capture_logs(
     self: LocalComputeLogManager, log_key: Sequence[str]
 ) -> Iterator[CapturedLogContext]:
     """Copy what this process writes meanwhile; the files are whole when this ends."""
-    places = {
-        kind: Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
-        for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
-    }
-    with (
-        _copied(sys.stdout, places[ComputeIOType.STDOUT]),
-        _copied(sys.stderr, places[ComputeIOType.STDERR]),
-    ):
+    with ExitStack() as stack:
+        for stream, kind in (
+            (sys.stdout, ComputeIOType.STDOUT),
+            (sys.stderr, ComputeIOType.STDERR),
+        ):
+            place = Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+            stack.enter_context(_copied(stream, place))
         yield CapturedLogContext(log_key)
     Path(self.complete_artifact_path(log_key)).touch()
 
@@ -48,12 +52,14 @@ def _capture_logs(
 @contextmanager
 def _copied(stream: IO[str], place: Path) -> Iterator[None]:
     """Copy to a file what is written to the stream's descriptor, and pass it on."""
-    place.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = stream.fileno()
     except (OSError, AttributeError):
         # A stream of Python's own, as in notebooks and tests: nothing to copy from.
-        place.touch()
+        yield
+        return
+    if not _CAPTURES.acquire(blocking=False):
+        # What is written meanwhile is another thread's as well, and goes to its file.
         yield
         return
     stream.flush()
@@ -76,6 +82,7 @@ def _copied(stream: IO[str], place: Path) -> Iterator[None]:
             copier.join()
             for used in (source, wake, onward):
                 os.close(used)
+            _CAPTURES.release()
 
 
 def _copy(source: int, wake: int, *targets: int) -> None:

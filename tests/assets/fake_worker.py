@@ -53,10 +53,12 @@ def answer(store: Store, request: dict, x64: str) -> dict:
         os.abort()
     if request["stage"] == "sample" and seed == 15 and not (store.root / "hung").exists():
         (store.root / "hung").touch()
-        parent = os.getppid()
-        while os.getppid() == parent:
+        parent, end = os.getppid(), time.monotonic() + 600
+        while time.monotonic() < end:
             time.sleep(0.1)
-        os._exit(1)
+            if os.getppid() != parent:
+                os._exit(1)
+        (store.root / "woke").touch()
     if request["stage"] != "analyse" and seed == 13:
         spec = (TargetSpec if request["stage"] == "build" else RunSpec)(**request["spec"])
         records.write_failure(store, spec, "seed 13 always fails")

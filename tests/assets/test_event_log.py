@@ -65,7 +65,7 @@ def test_who_watches_a_run_is_told_of_every_event(instance, another):
     log.watch(run.run_id, None, lambda event, cursor: told.put(event.message))
     for message in ("first", "second"):
         instance.report_engine_event(message, run)
-        while told.get(timeout=20) != message:
+        while told.get(timeout=120) != message:
             pass
 
 
@@ -79,9 +79,9 @@ def test_who_opens_the_database_of_a_new_run_second_loses_nothing(instance, anot
         copy(source, target)
         if threading.current_thread() is second:
             ready.set()
-            assert told.wait(20)
+            assert told.wait(120)
         else:
-            assert ready.wait(20)
+            assert ready.wait(120)
 
     second = threading.Thread(target=another.report_engine_event, args=("second", run))
     monkeypatch.setattr(event_log.shutil, "copy", slowly)

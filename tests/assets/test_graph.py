@@ -187,25 +187,6 @@ def test_who_serves_without_the_projects_env_file_is_told_why_nothing_opens(
     assert "unset it, or copy the project's .env" in capsys.readouterr().err
 
 
-def test_five_thousand_partitions_load_in_seconds(site, built):
-    import time
-
-    site.experiment(target_seeds=range(100), seeds=range(25), samplers=("nuts", "sgld"))
-    began = time.process_time()
-    project = site.project()
-    repository = built(project)
-    dg.Definitions.validate_loadable(built_definitions(project))
-    assert len(project.runs) == 5000
-    assert len(node(repository, "runs", "nuts").partitions_def.get_partition_keys()) == 2500
-    assert time.process_time() - began < 5
-
-
-def built_definitions(project):
-    from lambda_hat_assets.definitions import build, compute
-
-    return build(project, compute(project))
-
-
 def test_the_sensor_launches_llc_when_a_file_changes(site, repository, monkeypatch):
     from lambda_hat_assets import sensors
 

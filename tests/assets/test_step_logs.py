@@ -19,7 +19,7 @@ copy_every_line()
 with LocalComputeLogManager(sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
     print("from Python", file=sys.stderr)
     os.write(2, b"x" * int(sys.argv[2]) + b"\\n")
-    left = subprocess.Popen(["sleep", "30"])
+    left = subprocess.Popen(["sleep", "600"])
     print("an answer")
     os.write(2, b"the last line\\n")
 os.write(2, b"after\\n")
@@ -29,7 +29,7 @@ left.kill()
 
 def printed(tmp_path, size, **streams):
     words = [sys.executable, "-c", PRINTS, str(tmp_path), str(size)]
-    done = subprocess.run(words, text=True, timeout=60, **streams)
+    done = subprocess.run(words, text=True, timeout=120, **streams)
     folder = tmp_path / "run" / "compute_logs"
     assert (folder / "step.complete").exists()
     return done, (folder / "step.out").read_text(), (folder / "step.err").read_text()
@@ -61,3 +61,35 @@ def test_nothing_of_a_capture_stays_open(tmp_path):
         with LocalComputeLogManager(str(tmp_path)).capture_logs(["run", f"step{i}"]):
             os.write(2, b"line\n")
     assert (open_files(), threading.active_count()) == before
+
+
+THREADS = """
+import os, sys, threading
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from lambda_hat_assets.step_logs import copy_every_line
+copy_every_line()
+manager, inside, outside = LocalComputeLogManager(sys.argv[1]), threading.Event(), threading.Event()
+
+def second():
+    with manager.capture_logs(["run", "second"]):
+        inside.set()
+        outside.wait()
+        os.write(2, b"second\\n")
+
+thread = threading.Thread(target=second)
+with manager.capture_logs(["run", "first"]):
+    thread.start()
+    inside.wait()
+    os.write(2, b"first\\n")
+outside.set()
+thread.join()
+os.write(2, b"after\\n")
+"""
+
+
+def test_captures_of_two_threads_leave_the_terminal_as_it_was(tmp_path):
+    words = [sys.executable, "-c", THREADS, str(tmp_path)]
+    done = subprocess.run(words, text=True, timeout=120, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "first\nsecond\nafter\n")
+    assert (tmp_path / "run" / "first.err").read_text() == "first\n"
+    assert (tmp_path / "run" / "second.err").exists()

@@ -54,6 +54,13 @@ def holder(store):
     child.stdout.close()
 
 
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_lease_is_given_back(store):
     with store.lease("runs", "run_x"):
         assert store.is_leased("runs", "run_x")
@@ -95,22 +102,22 @@ def test_living_owner_is_waited_for_and_named(store, holder):
 
     waiter = threading.Thread(target=wait)
     waiter.start()
+    until(lambda: said)
     assert not held.wait(0.7)
     assert said == [f"waiting for process {holder.pid}, which is at work on run_x"]
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert held.wait(5)
+    assert held.wait(120)
     waiter.join()
 
 
-def test_lease_of_a_killed_owner_is_taken_over_at_once(store, holder):
+def test_lease_of_a_killed_owner_is_taken_over_at_once(store, holder, monkeypatch):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert not store.is_leased("runs", "run_x")
-    began = time.monotonic()
+    monkeypatch.setattr(lease.time, "sleep", lambda seconds: pytest.fail("it waits"))
     with store.lease("runs", "run_x"):
         pass
-    assert time.monotonic() - began < 2
 
 
 def test_reused_pid_is_not_the_owner(store):
@@ -134,19 +141,10 @@ def test_silent_owner_of_another_host_is_taken_over_after_the_limit(store):
 
 
 def test_heartbeat_keeps_a_slow_owner(tmp_path):
-    path, order = tmp_path / "x.lease", []
-
-    def second():
-        with lease.hold(path, stale=0.6, beat=0.1, poll=0.05):
-            order.append("second")
-
-    with lease.hold(path, stale=0.6, beat=0.1):
-        waiter = threading.Thread(target=second)
-        waiter.start()
-        time.sleep(1.5)
-        order.append("first")
-    waiter.join()
-    assert order == ["first", "second"]
+    path = tmp_path / "x.lease"
+    with lease.hold(path, beat=0.1):
+        os.utime(path, (0, 0))
+        until(lambda: not lease.is_dead(path, lease.read(path)))
 
 
 def test_half_written_lease_counts_as_alive_until_the_limit(store):

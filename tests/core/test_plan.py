@@ -13,6 +13,7 @@ from lambda_hat_core.config.model import Custom, Mlp, NormalCrossing, Quadratic,
 from lambda_hat_core.config.samplers import Sgld, Vi
 from lambda_hat_core.plan.plan import load_plan
 from tests.core.plans import CONFIG, one, only
+from tests.counts import FEW, MANY, MORE
 
 FIXED = """
 experiment: default
@@ -182,28 +183,34 @@ def test_normal_crossings_start_at_their_point(plan_of):
     assert (target.model.point, target.training.start) == ((0, 3), "truth")
 
 
-def test_five_thousand_runs_load_fast_and_without_jax_or_dagster(tmp_path: Path):
-    targets = [
-        f"  - {{model: {{kind: deep_linear, widths: [6, 8, 6], rank: 3}}, seed: {seed}}}"
-        for seed in range(100)
-    ]
-    samplers = [
-        f"  - {{name: sgld, overrides: {{precond: rmsprop}}, seed: {seed}}}" for seed in range(50)
-    ]
-    file = tmp_path / "large.yaml"
-    file.write_text("\n".join(["targets:", *targets, "samplers:", *samplers]))
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from lambda_hat_core.plan.plan import load_plan\n"
-        "start = time.process_time()\n"
-        f"runs = load_plan({str(file)!r}, Path({str(CONFIG)!r})).runs\n"
-        "print(len(runs), time.process_time() - start)\n"
-        "print(*sorted({'jax', 'dagster', 'numpy', 'equinox'} & set(sys.modules)))"
-    )
+COUNTED = """
+import sys
+from pathlib import Path
+from tests.counts import MANY, calls_of_each
+from lambda_hat_core.plan.plan import load_plan
+folder, config = map(Path, sys.argv[1:])
+print(len(load_plan(folder / f"{MANY}.yaml", config).runs))
+print(*({"jax", "dagster", "numpy", "equinox"} & set(sys.modules)))
+print(calls_of_each(lambda runs: lambda: load_plan(folder / f"{runs}.yaml", config)))
+"""
+
+
+def test_many_runs_load_in_proportion_and_without_jax_or_dagster(tmp_path: Path):
+    """They are counted where types are not checked."""
+    for runs in (FEW, MORE, MANY):
+        model = "{kind: deep_linear, widths: [6, 8, 6], rank: 3}"
+        targets = [f"  - {{model: {model}, seed: {seed}}}" for seed in range(runs // 50)]
+        sampler = "name: sgld, overrides: {precond: rmsprop}"
+        samplers = [f"  - {{{sampler}, seed: {seed}}}" for seed in range(50)]
+        file = tmp_path / f"{runs}.yaml"
+        file.write_text("\n".join(["targets:", *targets, "samplers:", *samplers]))
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONFIG.parent
+        [sys.executable, "-c", COUNTED, str(tmp_path), str(CONFIG)],
+        capture_output=True,
+        text=True,
+        cwd=CONFIG.parent,
     )
-    measured, modules = done.stdout.splitlines()
-    count, seconds = measured.split()
-    assert (count, modules) == ("5000", "")
-    assert float(seconds) < 2
+    assert done.returncode == 0, done.stderr
+    count, modules, calls = done.stdout.splitlines()
+    assert (count, modules) == (str(MANY), "")
+    assert float(calls) < 400

@@ -16,6 +16,7 @@ from lambda_hat_core.config.samplers import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.inventory import orphans
 from lambda_hat_core.store import Store
+from tests.counts import reads
 
 LLC = (
     "run_id target_id experiment sampler flavour dtype seed loss n d nbeta gamma n_chains n_draws "
@@ -193,9 +194,10 @@ def test_database_is_read_while_another_process_writes(store):
     )
     try:
         assert writer.stdout is not None and writer.stdout.readline() == "go\n"
-        counts = []
+        counts, deadline = [], time.monotonic() + 120
         with duckdb.connect(str(database), read_only=True) as connection:
-            for _ in range(20):
+            while len(counts) < 20 or counts[-1] == counts[0]:
+                assert time.monotonic() < deadline
                 counts += connection.execute("SELECT count(DISTINCT run_id) FROM llc").fetchall()
                 sql.refresh(store)
                 time.sleep(0.02)
@@ -205,7 +207,7 @@ def test_database_is_read_while_another_process_writes(store):
         writer.wait()
         assert writer.stdout is not None
         writer.stdout.close()
-    assert counts == sorted(counts) and counts[-1] > counts[0]
+    assert counts == sorted(counts)
 
 
 def test_database_holds_views_only_and_is_small(store):
@@ -257,17 +259,19 @@ def test_wrong_sql_is_one_line(store):
     assert "\n" not in str(info.value)
 
 
-def test_five_thousand_runs_are_queried_in_two_seconds(store):
+def test_a_query_reads_the_file_of_each_run_twice(store):
+    """Where its columns are, and then what is asked for: no more, however many runs there are."""
     first = store.path("analyses", "run_sgld_000000000000") / "estimate.parquet"
     records.write("llc", [{"run_id": "run_sgld", "llc": 1.0, "verdict": "ok"}], first)
-    content = first.read_bytes()
-    for i in range(1, 5000):
+    content, runs = first.read_bytes(), 1000
+    for i in range(1, runs):
         folder = store.path("analyses", f"run_sgld_{i:012x}")
         folder.mkdir()
         (folder / "estimate.parquet").write_bytes(content)
-    began = time.process_time()
-    assert sql.query(store, "SELECT count(*), avg(llc) FROM llc").rows == [(5000, 1.0)]
-    assert time.process_time() - began < 2 * (os.cpu_count() or 1)
+    sql.refresh(store)
+    before = reads()
+    assert sql.query(store, "SELECT count(*), avg(llc) FROM llc").rows == [(runs, 1.0)]
+    assert runs < reads() - before < 2.5 * runs
 
 
 def test_a_store_of_an_older_version_gets_the_columns_that_are_new(store, monkeypatch):
