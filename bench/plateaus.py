@@ -7,24 +7,21 @@ large gamma and 7 at small gamma, and the profile two plateaus.
 """
 
 import argparse
-import os
 from pathlib import Path
-
-os.environ["JAX_ENABLE_X64"] = "1"
 
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from pages import markdown, rewrite
 
-from lambda_hat_core import estimate_llc
+from lambda_hat_core import Nuts, estimate_llc
 from lambda_hat_core.analysis.figures.profiles import gamma_figure
 from lambda_hat_core.analysis.figures.style import Reference
 from lambda_hat_core.analysis.profiles import Point, gamma_profile
 
 GAMMAS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 NBETA = 1e5
-SETTINGS = {"n_draws": 2000, "n_burn": 500, "n_warmup": 500, "target_acceptance": 0.95}
+SAMPLER = Nuts(n_draws=2000, n_burn=500, n_warmup=500, target_acceptance=0.95)
 GLOBAL, LOCAL = 7.0, 8.0
 TOLERANCE = 0.25
 """A quarter of the gap; (m - 1) / log nbeta is 0.09 at the deepest point, where m = 2."""
@@ -44,15 +41,13 @@ def main() -> None:
     left, _, right = np.linalg.svd(
         np.random.default_rng(0).normal(size=(4, 5)), full_matrices=False
     )
-    minimum = {"a": jnp.asarray(2 * left @ right), "b": jnp.zeros((4, 4))}
+    minimum = {"a": 2 * left @ right, "b": np.zeros((4, 4))}
     rows, points = [], []
     for gamma in GAMMAS:
         posterior = {"nbeta": NBETA, "gamma": gamma}
-        found = estimate_llc(
-            potential, minimum, None, n=1000, settings=SETTINGS, posterior=posterior
-        ).estimate
-        rows.append([gamma, found.llc, found.llc_se, found.r_hat, found.v_m, found.verdict])
-        points.append(Point(gamma, found.llc, found.llc_se, found.verdict))
+        found = estimate_llc(potential, minimum, None, n=1000, sampler=SAMPLER, posterior=posterior)
+        rows.append([gamma, found.llc, found.se, found.r_hat, found.v_m, found.verdict])
+        points.append(Point(gamma, found.llc, found.se, found.verdict))
         print(rows[-1], flush=True)
     profile = gamma_profile(points)
     print(profile.note)

@@ -161,8 +161,14 @@ def budget(sampler: SamplerSpec, n: int) -> float:
 
 def work(sampler: Any, n: int) -> float:
     """Return the forecast full-gradient evaluations of a sampler on `n` examples."""
-    chains, draws = sampler.n_chains, sampler.n_draws
-    batch = 1.0 if getattr(sampler, "batch_size", None) is None else sampler.batch_size / n
+    full, batches = evaluations(sampler)
+    size = getattr(sampler, "batch_size", None)
+    return full + batches * (1.0 if size is None else size / n)
+
+
+def evaluations(sampler: Any) -> tuple[float, float]:
+    """Return how many gradients a sampler will take of all examples, and how many of a batch."""
+    chains, draws, batches = sampler.n_chains, sampler.n_draws, 0.0
     match sampler:
         case Nuts():
             steps = (draws * sampler.thin + sampler.n_warmup) * _TREE
@@ -176,10 +182,10 @@ def work(sampler: Any, n: int) -> float:
         case AdjustedMclmc():
             steps = (draws * sampler.thin + sampler.n_tune) * _TRAJECTORY
         case Sgld() | Sghmc() | Sgnht():
-            steps = draws * sampler.thin * batch
+            steps, batches = 0.0, float(chains * draws * sampler.thin)
         case Vi():
-            fit = sampler.steps * sampler.n_samples * batch
-            return _SPECTRUM + chains * (fit + draws / 3)
+            fits = float(chains * sampler.steps * sampler.n_samples)
+            return _SPECTRUM + chains * draws / 3, fits
         case _:
             raise ValueError(f"no forecast for the sampler {type(sampler).__name__}")
-    return _SPECTRUM + chains * (_PILOT + steps + draws * _RECORD)
+    return _SPECTRUM + chains * (_PILOT + steps + draws * _RECORD), batches

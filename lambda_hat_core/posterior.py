@@ -48,7 +48,7 @@ class Posterior(eqx.Module):
         if size is None or self.data is None:
             return self.data
         index = indices(key, size, self.n)
-        return tuple(array.at[index].get(mode="promise_in_bounds") for array in self.data)
+        return jax.tree.map(lambda a: a.at[index].get(mode="promise_in_bounds"), self.data)
 
     def batch_work(self, size: int | None) -> float:
         """Cost of one gradient on `size` examples, in full-gradient evaluations."""
@@ -78,8 +78,7 @@ class Posterior(eqx.Module):
                 value = jnp.mean(examples.astype(jnp.float64))
                 return _split(value, w)
         with jax.enable_x64(True):
-            data = None if self.data is None else tuple(_widen(array) for array in self.data)
-            return _split(self.loss.mean(_widen(w), data), w)
+            return _split(self.loss.mean(_widen(w), jax.tree.map(_widen, self.data)), w)
 
 
 def _widen(array: Array) -> Array:

@@ -35,7 +35,7 @@ class Target(eqx.Module):
 
     Attributes:
         w0: w*, flat.
-        data: arrays with leading axis n, or None for a potential.
+        data: arrays with leading axis n in any pytree, or None for a potential.
         loss: hashable by value.
         n: examples; for a potential, the n of n beta.
     """

@@ -1,6 +1,7 @@
 """Shared shapes. Axes are named chain, draw, d, batch, n throughout the package."""
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 Weights = Float[Array, " d"]
-Batch = tuple[Array, ...] | None
+Batch = PyTree[Array]
+"""Examples: arrays with leading axis n in any pytree; None for a potential, which has none."""

@@ -58,8 +58,28 @@ def test_without_numerics(code, tmp_path):
     assert not NUMERICS & imported_by(code, tmp_path)
 
 
-def test_the_package_itself_is_light(tmp_path):
-    found = imported_by(
-        "import lambda_hat_assets; assert 'defs' in dir(lambda_hat_assets)", tmp_path
-    )
+PUBLIC = """
+import lambda_hat_core
+names = dir(lambda_hat_core)
+assert lambda_hat_core.__version__[0].isdigit()
+assert not {"estimate_llc", "Llc", "CustomTarget", "__version__"} - set(names)
+assert lambda_hat_core.Posterior(gamma=2.0).gamma == lambda_hat_core.Sgld().n_chains / 2
+"""
+
+
+@pytest.mark.parametrize(
+    "code", ["import lambda_hat_assets; assert 'defs' in dir(lambda_hat_assets)", PUBLIC]
+)
+def test_the_packages_themselves_are_light(code, tmp_path):
+    found = imported_by(code, tmp_path)
     assert not {name for name in found if name.startswith("dagster")} | (NUMERICS & found)
+
+
+def test_every_sampler_is_public():
+    import lambda_hat_core
+    from lambda_hat_core.config.samplers import SAMPLERS
+
+    for model in SAMPLERS.values():
+        assert getattr(lambda_hat_core, model.__name__) is model
+    with pytest.raises(AttributeError, match="no attribute estimate"):
+        lambda_hat_core.estimate  # noqa: B018

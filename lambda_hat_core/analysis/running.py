@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from lambda_hat_core.analysis.diagnostics import MIN_DRAWS
 from lambda_hat_core.analysis.measure import mean_llc
@@ -16,6 +16,7 @@ class Running(NamedTuple):
     """The running estimate, at draws spaced evenly in their logarithm.
 
     Attributes:
+        draws: of every chain, by then.
         fge: full-gradient evaluations spent by then, all chains, set-up included.
         seconds: wall seconds by then.
         llc: estimate from the draws so far.
@@ -25,6 +26,7 @@ class Running(NamedTuple):
         chains: mean of each chain alone.
     """
 
+    draws: Int[np.ndarray, " point"]
     fge: Float[np.ndarray, " point"]
     seconds: Float[np.ndarray, " point"]
     llc: Float[np.ndarray, " point"]
@@ -51,6 +53,7 @@ def running(trace: Trace) -> Running:
     width = np.array([np.nan if m.half_width is None else m.half_width for m in means], float)
     sums = np.cumsum(trace.llc[:, :n_draws], axis=1)
     return Running(
+        draws=counts,
         fge=np.asarray(trace.cumulative_fge[counts - 1], float),
         seconds=np.asarray(trace.seconds[counts - 1], float),
         llc=llc,

@@ -23,6 +23,16 @@ _NOT_STATS = ("virial", "virial_m", "cumulative_fge", "seconds")
 
 def save_trace(trace: Trace, spec: RunSpec, path: Path) -> None:
     """Write a trace, losslessly compressed."""
+    tree = datatree(trace, spec)
+    encoding = {
+        node.path: {str(name): _encoding(node[name].values) for name in node.variables}
+        for node in tree.subtree
+    }
+    tree.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+
+
+def datatree(trace: Trace, spec: RunSpec) -> Any:
+    """Return a trace as an ArviZ (xarray) DataTree."""
     import xarray as xr
 
     n_chains, n_draws = trace.loss.shape
@@ -47,12 +57,7 @@ def save_trace(trace: Trace, spec: RunSpec, path: Path) -> None:
     if trace.extras:
         extras = {name: _with_axes(name, values) for name, values in trace.extras.items()}
         groups["/extras"] = xr.Dataset(extras)
-    encoding = {
-        group: {name: _encoding(data[name].values) for name in data.variables}
-        for group, data in groups.items()
-    }
-    tree = xr.DataTree.from_dict(groups)
-    tree.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+    return xr.DataTree.from_dict(groups)
 
 
 def load_trace(path: Path) -> Trace:

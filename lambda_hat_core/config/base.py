@@ -3,9 +3,10 @@
 import hashlib
 import json
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 NUMERICS_VERSION = 1
 """Raised whenever code changes results, so that old artifacts get other ids."""
@@ -15,6 +16,24 @@ class Frozen(BaseModel):
     """An immutable model that refuses unknown keys, NaN and infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+if TYPE_CHECKING:
+    Settings = Frozen
+else:
+
+    class _Constructor(type(BaseModel)):
+        """Says what is wrong with a call in the words of an experiment's file."""
+
+        def __call__(cls, **values: Any) -> Any:
+            try:
+                return super().__call__(**values)
+            except ValidationError:
+                from lambda_hat_core.plan.sections import constructed
+            return constructed(cls, values)
+
+    class Settings(Frozen, metaclass=_Constructor):
+        """A model that people construct in Python: its mistakes are named as those of a file."""
 
 
 def content_hash(payload: Frozen) -> str:

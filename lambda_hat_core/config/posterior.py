@@ -5,11 +5,11 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.base import Settings
 from lambda_hat_core.config.training import LossName
 
 
-class PosteriorSpec(Frozen):
+class PosteriorSpec(Settings):
     """log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 (Lau et al. 2023, arXiv:2308.12108)."""
 
     loss: LossName | Literal["own"] | None = Field(

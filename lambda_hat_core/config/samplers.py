@@ -11,13 +11,13 @@ from pydantic import (
     model_validator,
 )
 
-from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.base import Frozen, Settings
 
 Metric = Literal["identity", "diagonal", "lanczos"]
 Dtype = Literal["float32", "float64"]
 
 
-class _Chains(Frozen):
+class _Chains(Settings):
     """What the driver needs to know of every Markov chain sampler."""
 
     n_chains: PositiveInt = Field(default=4, description="independent chains; R-hat needs two")
@@ -203,7 +203,7 @@ class Sgnht(_Stochastic):
     )
 
 
-class Vi(Frozen):
+class Vi(Settings):
     """Variational inference by a mixture of factor analysers or a normalising flow."""
 
     kind: Literal["vi"] = "vi"

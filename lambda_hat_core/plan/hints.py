@@ -14,9 +14,11 @@ _WARMUP = "write n_warmup, adaptation steps before any draw"
 _CHAINS = "write n_chains"
 _DRAWS = "write n_draws"
 _THIN = "write thin, kernel steps a draw (every draw records the full-data loss)"
-_ENTRY_DTYPE = "write dtype: float32 or float64 beside name, not in overrides"
-_ENTRY_SEED = "write seed beside name, not in overrides"
-_POSTERIOR = "write it in posterior: of the experiment or of this sampler's entry"
+_ENTRY_DTYPE = "write dtype: float32 or float64 beside name, or dtype= of estimate_llc"
+_ENTRY_SEED = "write seed beside name, or seed= of estimate_llc"
+_POSTERIOR = (
+    "write it in posterior: of the experiment or of this entry, or posterior= of estimate_llc"
+)
 _REMOVE = "remove it"
 
 _ANY_SAMPLER = {

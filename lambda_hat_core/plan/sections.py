@@ -195,6 +195,17 @@ def validate[M: BaseModel](part: Section, model: type[M], group: str | None = No
     raise ConfigError("\n".join(lines))
 
 
+def constructed[M: BaseModel](model: type[M], values: Mapping[str, Any]) -> M:
+    """Return the model of a call of its class.
+
+    Raises:
+        ConfigError: as `validate` does, naming the class where a file would be named.
+    """
+    name, kind = model.__name__.removesuffix("Spec"), model.model_fields.get("kind")
+    group = name.lower() if kind is None else kind.default
+    return validate(inline(group, values, Place(name)), model)
+
+
 def _explain(part: Section, model: type[BaseModel], error: ValidationError) -> list[str]:
     by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):

@@ -23,7 +23,7 @@ from lambda_hat_core.samplers.monitor import Monitor
 
 CHUNKS = 20
 """Host visits a run: progress, the check for finite values, checkpoints."""
-_ONE_CHAIN_AT_A_TIME = 1000
+ONE_CHAIN_AT_A_TIME = 1000
 """From this d on a device runs its chains in turn: one chain's state fits the cache, its products
 are plain instead of batched, and no chain waits for another's tree."""
 _AVERAGED = {"acceptance_rate", "energy_error"}
@@ -130,7 +130,7 @@ def _advance(
             return jax.lax.scan(lambda s, i: draw(key, s, i), state, indices)
 
         with precision.of(kernel.posterior.w0):
-            if monitor.projections.shape[1] >= _ONE_CHAIN_AT_A_TIME:
+            if monitor.projections.shape[1] >= ONE_CHAIN_AT_A_TIME:
                 return jax.lax.map(lambda pair: chain(*pair), (keys, states))
             # Chains are mapped within the loop over draws, not around it: JAX batches a loop
             # after its body has been traced, outside the float64 context of the full-data loss.
@@ -216,7 +216,7 @@ def run_chains(
         if failure is None:
             checkpoint.save(states, parts, ends)
         done = min(first + length, n_draws)
-        rate = done / max(ends[-1], 1e-9)
+        rate = _rate(ends, length)
         kept = slice(-1, None) if done <= n_burn else slice(n_burn, None)
         means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
         spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
@@ -234,6 +234,12 @@ def run_chains(
             )
         )
     return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
+
+
+def _rate(ends: list[float], length: int) -> float:
+    """Return the draws a second of a chain; the first chunk, which compiles, counts while alone."""
+    chunks, since = (len(ends) - 1, ends[0]) if len(ends) > 1 else (1, 0.0)
+    return chunks * length / max(ends[-1] - since, 1e-9)
 
 
 def _joined(parts: list[dict[str, np.ndarray]], name: str) -> np.ndarray:

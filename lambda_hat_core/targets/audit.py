@@ -151,6 +151,11 @@ def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
     return jnp.maximum(v - excess[count - 1], 0.0)
 
 
+def work(d: int) -> float:
+    """Return the full-gradient evaluations of an audit at a point without a kink."""
+    return 1.0 + (2.0 * d if d <= DENSE else 4.0 * _RANK)
+
+
 def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamma: float) -> Audit:
     """Measure w at the given temperature and localisation.
 
@@ -162,16 +167,16 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
     measure_key, hull_key = jr.split(key)
     at = (jnp.asarray(nbeta, w.dtype), jnp.asarray(gamma, w.dtype))
     seen = _measure(measure_key, loss, w, data, *at)
+    cost = work(w.size)
     value, spectrum = float(seen.loss), np.asarray(seen.theta)
     with np.errstate(over="ignore"):
         grad_norm = float(np.linalg.norm(np.asarray(seen.gradient)))
     if not (np.isfinite([value, grad_norm]).all() and np.isfinite(spectrum).all()):
         raise refusal(problem, w)
-    work = 1.0 + (2.0 * w.size if exact else 4.0 * _RANK)
     bias, kinked = float(jnp.nan_to_num(seen.bias, nan=jnp.inf, posinf=jnp.inf)), False
     if bias > LIMIT and data is not None:
         hull = float(_hull_bias(hull_key, loss, w, data, *seen.own, *at))
-        work += _SAMPLES + 1.0
+        cost += _SAMPLES + 1.0
         kinked = hull <= LIMIT
         bias = hull if kinked else bias
     lowest, highest = spectrum[0].item(), spectrum[-1].item()
@@ -196,5 +201,5 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
         kinked=kinked,
         reasons=tuple(reasons),
         lowest_vector=seen.vectors[0],
-        work=work,
+        work=cost,
     )

@@ -38,8 +38,8 @@ class BuiltTarget(NamedTuple):
 
     Attributes:
         params: w* as named arrays, in the order of the flat vector.
-        data: what data.npz holds: batch0, batch1, ... with leading axis n, test0, ..., and the
-            teacher's labels without noise as clean_train, clean_test.
+        data: what data.npz holds: leaves of the data as batch0, batch1, ... with leading axis n,
+            test0, ..., and the teacher's labels without noise as clean_train, clean_test.
         meta: what meta.json holds.
         views: arrays for the figures: curve, spectrum, outputs_train, outputs_test.
     """
@@ -103,7 +103,7 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
 
 
 def _finite_data(spec: TargetSpec, data: Batch) -> None:
-    for i, array in enumerate(data or ()):
+    for i, array in enumerate(jax.tree.leaves(data)):
         bad = int(np.sum(~np.isfinite(np.asarray(array))))
         if bad:
             raise ValueError(
@@ -186,8 +186,8 @@ def _slices(loss: Loss, w: Weights) -> Float[Array, "slice point"]:
 
 
 def _arrays(problem: Problem) -> dict[str, np.ndarray]:
-    arrays = {f"batch{i}": array for i, array in enumerate(problem.data or ())}
-    arrays |= {f"test{i}": array for i, array in enumerate(problem.test or ())}
+    arrays = {f"batch{i}": array for i, array in enumerate(jax.tree.leaves(problem.data))}
+    arrays |= {f"test{i}": array for i, array in enumerate(jax.tree.leaves(problem.test))}
     if problem.clean is not None:
         arrays |= {"clean_train": problem.clean[0], "clean_test": problem.clean[1]}
     return {name: np.asarray(array) for name, array in arrays.items()}

@@ -14,7 +14,7 @@ class Problem(NamedTuple):
 
     Attributes:
         loss: the training loss.
-        data: arrays with leading axis n, or None for a potential.
+        data: arrays with leading axis n in any pytree, or None for a potential.
         n: examples; for a potential, the n of n beta.
         start: where training starts; w* itself where `trains` is false.
         shapes: of the named arrays that make up the flat vector.

@@ -6,9 +6,9 @@ a file means the same numbers in a process of either dtype.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,13 +16,10 @@ from lambda_hat_core import custom, files
 from lambda_hat_core.config import model
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.target import Loss, Target
+from lambda_hat_core.loss_check import check_same
+from lambda_hat_core.target import Target
 from lambda_hat_core.targets.assemble import loss_of
 from lambda_hat_core.targets.building import BuiltTarget
-from lambda_hat_core.types import Batch, Weights
-
-_UNSEEN = 0.05
-"""Difference in nbeta L_n(w*) that no estimate can see."""
 
 
 def save(built: BuiltTarget, folder: Path) -> None:
@@ -50,38 +47,24 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     """
     meta = json.loads((folder / "meta.json").read_bytes())
     dtype = jnp.zeros(()).dtype
-    arrays = params(folder)
-    flat = np.concatenate([arrays[name].ravel() for name, _ in meta["shapes"]])
+    named = params(folder)
+    flat = np.concatenate([named[name].ravel() for name, _ in meta["shapes"]])
     with np.load(folder / "data.npz", allow_pickle=False) as stored:
         count = sum(name.startswith("batch") for name in stored.files)
         batch = [stored[f"batch{i}"] for i in range(count)]
-    data = tuple(
+    arrays = tuple(
         jnp.asarray(array, dtype if np.issubdtype(array.dtype, np.floating) else None)
         for array in batch
     )
+    w, data = jnp.asarray(flat, dtype), arrays or None
     if isinstance(spec.model, model.Custom):
         if posterior.loss not in (None, "own"):
             raise ValueError(
                 f"posterior.loss is {posterior.loss}, but a custom target has its own loss; use own"
             )
-        loss = custom.prepare(spec.model, spec.seed).loss
-        _check_same(spec.model.factory, loss, jnp.asarray(flat, dtype), data or None, meta)
+        made = custom.prepare(spec.model, spec.seed)
+        loss, data = made.loss, jax.tree.structure(made.data).unflatten(arrays)
+        check_same(f"model.factory {spec.model.factory}", loss, w, data, meta["loss0"], meta["n"])
     else:
         loss = loss_of(spec, posterior.loss, posterior.sigma)
-    return Target(jnp.asarray(flat, dtype), data or None, loss, meta["n"])
-
-
-def _check_same(factory: str, loss: Loss, w: Weights, data: Batch, meta: dict[str, Any]) -> None:
-    """Refuse a factory that made another loss than when the target was built.
-
-    jax.random draws other numbers in float32 than in float64; in params and data they are stored,
-    in what the loss closes over they are not.
-    """
-    here = float(eqx.filter_jit(loss.mean)(w, data))
-    unseen = _UNSEEN / PosteriorSpec().resolved_nbeta(meta["n"]) + 1e-4 * abs(meta["loss0"])
-    if not abs(here - meta["loss0"]) <= unseen:
-        raise ValueError(
-            f"model.factory {factory} has L_n(w*) = {here:.6g} in {w.dtype.name}, but had "
-            f"{meta['loss0']:.6g} when the target was built in float64; what the loss uses must "
-            "not be drawn by jax.random in the default dtype: put it in data, or use numpy"
-        )
+    return Target(w, data, loss, meta["n"])

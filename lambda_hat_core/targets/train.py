@@ -57,7 +57,7 @@ def _run(
         if spec.batch_size is None or data is None:
             return data
         index = jr.randint(key, (spec.batch_size,), 0, n)
-        return tuple(array[index] for array in data)
+        return jax.tree.map(lambda array: array[index], data)
 
     def step(carry: tuple, i: Scalar) -> tuple[tuple, Array]:
         w, state = carry

@@ -1,5 +1,6 @@
 """The look of every figure, set object by object because rcParams are shared between threads."""
 
+import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,6 +57,13 @@ class Reference(NamedTuple):
     dashes: str
 
 
+class Shown(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 def references(llc_known: float | None, llc_oracle: float | None) -> list[Reference]:
     """Return the lines for lambda and for the exact value at this nbeta and gamma."""
     lines = []
@@ -83,7 +91,7 @@ def new_figure(
     Size, margins and the gap between columns are in inches. Margins are given, not found by a
     layout engine, which would draw everything twice.
     """
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = Shown(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     figure.subplots_adjust(
         left=left / width,
@@ -211,7 +219,13 @@ def clear_outliers(axes: Axes, values: ArrayLike) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG in at most 64 colours, which is a third of its size in full colour."""
+    """Write a PNG file."""
+    path.write_bytes(png(figure))
+    return path
+
+
+def png(figure: Figure) -> bytes:
+    """Return a PNG in at most 64 colours, which is a third of its size in full colour."""
     from PIL import Image
 
     canvas = figure.canvas
@@ -220,5 +234,6 @@ def save(figure: Figure, path: Path) -> Path:
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     flat = image.quantize(_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     flat.putpalette([255 if level >= _WHITE else level for level in flat.getpalette() or []])
-    flat.save(path, compress_level=6)
-    return path
+    file = io.BytesIO()
+    flat.save(file, format="PNG", compress_level=6)
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""Estimates in a notebook: one call, its progress, and an answer that shows itself."""

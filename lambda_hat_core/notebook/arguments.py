@@ -1,0 +1,98 @@
+"""What `estimate_llc` is asked for, checked by the rules, and in the words, of an experiment."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype, SamplerSpec
+from lambda_hat_core.plan.errors import Place, Problems, suggest
+from lambda_hat_core.plan.sections import inline, validate
+
+_CALL = Place("estimate_llc")
+_LARGEST_SEED = 2**31 - 1
+
+
+class Asked(NamedTuple):
+    """A run without its target."""
+
+    sampler: SamplerSpec
+    posterior: PosteriorSpec
+    dtype: Dtype
+    seed: int
+
+
+def asked(sampler: Any, posterior: Any, dtype: Any, seed: Any) -> Asked:
+    """Return the arguments as models.
+
+    Args:
+        sampler: a name or a sampler's model.
+        posterior: a `PosteriorSpec`, a mapping of its fields, or None.
+        dtype: float32, float64, or None for the sampler's own.
+        seed: of every random number.
+
+    Raises:
+        ConfigError: one line for every mistake.
+    """
+    problems = Problems()
+    found: dict[str, Any] = {}
+    with problems:
+        found["sampler"] = _sampler(sampler)
+    with problems:
+        found["posterior"] = _posterior(posterior)
+    with problems:
+        found["dtype"] = _dtype(dtype)
+    with problems:
+        found["seed"] = _seed(seed)
+    problems.raise_any()
+    found["dtype"] = found["dtype"] or DEFAULT_DTYPE[found["sampler"].kind]
+    return Asked(**found)
+
+
+def _sampler(sampler: Any) -> SamplerSpec:
+    place = _CALL.key("sampler")
+    if isinstance(sampler, tuple(SAMPLERS.values())):
+        return cast(SamplerSpec, sampler)
+    if isinstance(sampler, str):
+        if sampler not in SAMPLERS:
+            raise place.error("no such sampler", suggest(sampler, SAMPLERS), sampler)
+        return cast(SamplerSpec, SAMPLERS[sampler]())
+    shown = sampler.__name__ if isinstance(sampler, type) else sampler
+    rule = "must be a name, or a sampler such as Sgld(batch_size=64)"
+    raise place.error(rule, f"known: {', '.join(SAMPLERS)}", shown)
+
+
+def _posterior(posterior: Any) -> PosteriorSpec:
+    place = _CALL.key("posterior")
+    if isinstance(posterior, PosteriorSpec):
+        posterior = posterior.model_dump(exclude_unset=True)
+    if not isinstance(posterior, Mapping | None):
+        raise place.error("must be a Posterior or a mapping", "write {'gamma': 10.0}", posterior)
+    part = inline("posterior", posterior or {}, place)
+    spec = validate(part, PosteriorSpec)
+    if spec.loss not in (None, "own"):
+        raise part.error("loss", "the loss is the one that you pass", "remove it")
+    if spec.sigma is not None:
+        raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
+    return spec.model_copy(update={"loss": "own"})
+
+
+def _dtype(dtype: Any) -> Dtype | None:
+    if dtype is None:
+        return None
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = dtype
+    if name not in ("float32", "float64"):
+        way_out = "or leave it out: the exact samplers take float64, the others float32"
+        raise _CALL.key("dtype").error("must be float32 or float64", way_out, name)
+    return name
+
+
+def _seed(seed: Any) -> int:
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed <= _LARGEST_SEED:
+        raise _CALL.key("seed").error("must be a whole number >= 0 and < 2^31", "write 0", seed)
+    return int(seed)

@@ -1,0 +1,138 @@
+"""The LLC of a loss of one's own, in one call: for notebooks, and where no store is wanted."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from lambda_hat_core import compilation, samplers
+from lambda_hat_core.analysis.estimate import estimate
+from lambda_hat_core.config.batches import on_examples
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers import Dtype, SamplerSpec
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.custom import CustomTarget, problem_of
+from lambda_hat_core.loss_check import check_same
+from lambda_hat_core.notebook.arguments import Asked, asked
+from lambda_hat_core.notebook.llc import Llc, answer
+from lambda_hat_core.notebook.telling import Silent, Teller, duration
+from lambda_hat_core.notebook.timing import expected
+from lambda_hat_core.posterior import localised
+from lambda_hat_core.samplers.drive import Progress
+from lambda_hat_core.streams import stream
+from lambda_hat_core.target import Target
+from lambda_hat_core.targets.audit import Audit, audit
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.trace import Trace
+
+_NO_TARGET = f"tgt_{0:012x}"
+"""The id of a target that no store has."""
+
+_CALL = "estimate_llc"
+
+
+def estimate_llc(
+    loss: Callable[[Any, Any], Any],
+    params: Any,
+    data: Any,
+    *,
+    n: int | None = None,
+    sampler: str | SamplerSpec = "nuts",
+    posterior: PosteriorSpec | Mapping[str, Any] | None = None,
+    dtype: Dtype | None = None,
+    seed: int = 0,
+    progress: bool | Callable[[Progress], None] = True,
+) -> Llc:
+    """Estimate the LLC at `params`, which should be a minimum, and judge the estimate.
+
+    w* is audited first, in float64: a gradient or a negative curvature there is in the verdict. The
+    run is in the sampler's own dtype, whatever the process's is, and losses are summed in float64.
+    Programs are compiled once for all processes, in the user's cache folder, unless JAX has a
+    compilation cache already.
+
+    Args:
+        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`, which JAX can
+            differentiate twice at w*; for `data` None a potential, called as `loss(params, None)`.
+        params: w*, any pytree or Equinox module of float arrays.
+        data: any pytree of arrays with leading axis n, or None. A batch is the same pytree of rows.
+        n: examples, by default the length of `data`; needed for a potential, where it sets n beta.
+        sampler: nuts, hmc, mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its defaults,
+            or one with fields of your choice: `Sgld(batch_size=64)`.
+        posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
+            prior_radius.
+        dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and adjusted_mclmc,
+            float32 for the others.
+        seed: of every random number.
+        progress: whether to write a forecast and the progress to stderr, or what to call with a
+            `samplers.drive.Progress` at the end of every chunk of draws.
+
+    Returns:
+        The estimate with its verdict, settings and draws.
+
+    Raises:
+        ValueError: naming what is wrong with the loss, params, data, sampler or settings.
+    """
+    began = time.perf_counter()
+    wanted = asked(sampler, posterior, dtype, seed)
+    target = CustomTarget(params, loss, data, _count(data) if n is None else n)
+    kind = wanted.sampler.kind
+    teller = Teller(kind) if progress is True else Silent(kind)
+    told = progress if callable(progress) else teller.progress
+    with compilation.kept():
+        try:
+            run, found, trace = _computed(target, wanted, teller, told)
+        finally:
+            teller.end()
+    meta = {
+        "off_centre_bias": found.off_centre_bias,
+        "is_minimum": not found.reasons,
+        "audit_reasons": list(found.reasons),
+    }
+    seconds = time.perf_counter() - began
+    at_minimum = not found.reasons
+    return answer(estimate(trace, meta), trace, run, at_minimum=at_minimum, seconds=seconds)
+
+
+def _computed(
+    made: CustomTarget, wanted: Asked, teller: Teller, told: Callable[[Progress], None]
+) -> tuple[RunSpec, Audit, Trace]:
+    written = "batch_size" in wanted.sampler.model_fields_set
+    run = RunSpec(
+        target=_NO_TARGET,
+        sampler=on_examples(wanted.sampler, None if made.data is None else made.n, written=written),
+        posterior=wanted.posterior,
+        seed=wanted.seed,
+        dtype=wanted.dtype,
+    )
+    with jax.enable_x64(True):
+        wide = problem_of(made, _CALL)
+    with jax.enable_x64(run.dtype == "float64"):
+        problem = problem_of(made, _CALL, wide.loss)
+        target = Target(problem.start, problem.data, problem.loss, problem.n)
+        at = localised(target, run.posterior)
+        seconds = duration(expected(at, run.sampler))
+    teller.say(f"about {seconds} (d = {problem.start.size}, n = {problem.n})")
+    with jax.enable_x64(True):
+        found = _audit(wide, run)
+    with jax.enable_x64(run.dtype == "float64"):
+        check_same(_CALL, problem.loss, problem.start, problem.data, found.loss0, problem.n)
+        return run, found, samplers.sample(at, run, progress=told, log=teller.hear)
+
+
+def _audit(problem: Problem, run: RunSpec) -> Audit:
+    return audit(
+        stream(run.seed, "audit"),
+        problem,
+        problem.start,
+        nbeta=PosteriorSpec().resolved_nbeta(problem.n),
+        gamma=run.posterior.resolved_gamma(problem.start.size),
+    )
+
+
+def _count(data: Any) -> int:
+    leaves = jax.tree.leaves(data)
+    if not leaves:
+        raise ValueError("data is None, a potential; give n, which sets n beta = n / log n")
+    return len(leaves[0]) if np.ndim(leaves[0]) else 1

@@ -1,0 +1,160 @@
+"""`Llc`: an estimate, whether to believe it, and what it was made from."""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from lambda_hat_core.analysis import words
+from lambda_hat_core.analysis.measure import Estimate, Verdict
+from lambda_hat_core.analysis.settings import settings
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.trace import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from xarray import DataTree
+
+FigureName = Literal["trace", "rank", "energy", "llc_convergence_combined", "wnv"]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Llc:
+    """A local learning coefficient with its error, and a verdict on both.
+
+    Numbers are None where the run did not tell them: all of them if it met one that is not finite,
+    R-hat for a single chain or a fitted family.
+
+    Attributes:
+        llc: nbeta (E[L_n(w)] - L_n(w*)).
+        se: its standard error.
+        interval: central 90 %, lower and upper end.
+        verdict: ok, suspect or failed.
+        reasons: why it is not ok, a sentence each.
+        advice: what to change, a sentence each, where something is known to help.
+        at_minimum: whether the audit of w* found a minimum there.
+        settings: what the run really used: sampler, fields with the step size that was found,
+            dtype, seed, nbeta, gamma.
+        r_hat: largest R-hat over the loss, |w - w*|^2 and projections; 1 where chains agree.
+        ess: effective draws of the slowest of the loss, its tails and |w - w*|^2.
+        v_m: virial certificate, 1 at equilibrium.
+        n: examples.
+        d: parameters.
+        nbeta: n beta.
+        gamma: localiser.
+        work_fge: full-gradient evaluations, everything counted.
+        seconds: of the run, wall time.
+        trace: the draws: `trace.loss` and `trace.llc` of shape (chain, draw), and more.
+        estimate: every other number of the analysis.
+        run: the specification.
+    """
+
+    llc: float | None
+    se: float | None
+    interval: tuple[float, float] | None
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    advice: tuple[str, ...]
+    at_minimum: bool
+    settings: dict[str, Any]
+    r_hat: float | None
+    ess: float | None
+    v_m: float | None
+    n: int
+    d: int
+    nbeta: float
+    gamma: float
+    work_fge: float
+    seconds: float
+    trace: Trace
+    estimate: Estimate
+    run: RunSpec
+
+    def __repr__(self) -> str:
+        """Return the estimate, its interval and the verdict in one line."""
+        return f"Llc({self._words()})"
+
+    def __str__(self) -> str:
+        """Return the same with the reasons for the verdict."""
+        reasons = f": {'; '.join(self.reasons)}" if self.reasons else ""
+        return f"llc {self._words()}{reasons}"
+
+    def _words(self) -> str:
+        if self.llc is None:
+            return f"none, {self.verdict}"
+        ends = ""
+        if self.interval is not None:
+            ends = f", 90 % {words.interval(*self.interval, self.se)}"
+        return f"{words.plus_minus(self.llc, self.se)}{ends}, {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from lambda_hat_core.notebook.html import page
+
+        return page(self)
+
+    def plot(self, figure: FigureName = "trace") -> "Figure":
+        """Return a figure of the run.
+
+        Args:
+            figure: `trace` (draws of every chain), `rank` (do they agree), `energy` (of samplers
+                that have one), `llc_convergence_combined` (the estimate as it settled) or `wnv`
+                (what its precision cost).
+
+        Raises:
+            ValueError: if the run has no such figure.
+        """
+        from lambda_hat_core.analysis.figures.run import run_figures
+
+        title = f"{self.settings['sampler']} (d = {self.d}, n = {self.n}, gamma {self.gamma:g})"
+        figures = run_figures(self.trace, self.estimate, title, [])
+        if figure not in figures:
+            raise ValueError(f"figure is {figure!r}; this run has {', '.join(figures)}")
+        return figures[figure]
+
+    def to_datatree(self) -> "DataTree":
+        """Return the draws as an ArviZ DataTree: `az.summary`, `az.plot_trace` take it."""
+        from lambda_hat_core.analysis.traceio import datatree
+
+        return datatree(self.trace, self.run)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the draws as plain values, ready for JSON or a row of a table."""
+        left_out = ("trace", "estimate", "run")
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        return {
+            name: [*value] if isinstance(value, tuple) else value for name, value in facts.items()
+        }
+
+
+def answer(found: Estimate, trace: Trace, run: RunSpec, *, at_minimum: bool, seconds: float) -> Llc:
+    """Return what `estimate_llc` hands back.
+
+    Args:
+        found: the judged estimate.
+        trace: its draws.
+        run: what was run.
+        at_minimum: whether w* passed its audit.
+        seconds: from the call to the answer.
+    """
+    ends = (found.llc_lo, found.llc_hi)
+    return Llc(
+        llc=found.llc,
+        se=found.llc_se,
+        interval=None if ends[0] is None or ends[1] is None else (ends[0], ends[1]),
+        verdict=found.verdict,
+        reasons=tuple(found.reasons),
+        advice=tuple((trace.info.get("ledger") or {}).get("warnings", ())),
+        at_minimum=at_minimum,
+        settings=settings(trace, run),
+        r_hat=found.r_hat,
+        ess=found.ess_min,
+        v_m=found.v_m,
+        n=found.n,
+        d=found.d,
+        nbeta=found.nbeta,
+        gamma=found.gamma,
+        work_fge=found.work_fge,
+        seconds=seconds,
+        trace=trace,
+        estimate=found,
+        run=run,
+    )

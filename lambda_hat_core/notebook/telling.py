@@ -1,0 +1,87 @@
+"""What is said while a call computes: a forecast, then one line of progress that renews itself."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lambda_hat_core.analysis.words import plus_minus
+from lambda_hat_core.samplers.drive import Progress
+
+_BETWEEN_LINES = 10.0
+_BETWEEN_RENEWALS = 0.2
+_CLEAR = "\r\033[K"
+
+
+def duration(seconds: float) -> str:
+    """Write a rough time: 3 s, 40 s, 5 min, 2 h."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * length:
+            return f"{_rough(seconds / length)} {unit}"
+    return f"{_rough(seconds)} s"
+
+
+def _rough(value: float) -> str:
+    return f"{value:.0f}" if value < 10 else f"{float(f'{value:.1g}'):.0f}"
+
+
+class Teller:
+    """Writes to a stream.
+
+    In a terminal and in a notebook there is one line of progress, which goes when the run ends;
+    elsewhere, as in a file, a line every ten seconds.
+
+    Args:
+        name: of the sampler, with which lines begin.
+        stream: where lines go.
+        clock: in seconds.
+    """
+
+    def __init__(self, name: str, stream: Any = None, clock: Callable[[], float] = time.monotonic):
+        self._name = name
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._renews = self._stream.isatty() or type(self._stream).__module__.startswith(
+            "ipykernel"
+        )
+        self._last = clock()
+        self._counted = False
+
+    def say(self, line: str) -> None:
+        """Write a line that stays."""
+        print(f"{self._name}: {line}", file=self._stream, flush=True)
+
+    def hear(self, line: str) -> None:
+        """Write a line of progress, unless the last one has hardly been read."""
+        now = self._clock()
+        if now - self._last < (_BETWEEN_RENEWALS if self._renews else _BETWEEN_LINES):
+            return
+        self._last = now
+        start, end = (_CLEAR, "") if self._renews else ("", "\n")
+        print(f"{start}{self._name}: {line}", end=end, file=self._stream, flush=True)
+
+    def progress(self, at: Progress) -> None:
+        """Write where the draws are."""
+        known = self._counted and at.done < at.total  # the first chunk waits for its compilation
+        self._counted = True
+        left = f"{duration(at.eta_seconds)} left, " if known else ""
+        llc = plus_minus(at.llc, at.llc_se)
+        self.hear(f"{at.done / at.total:.0%} of {at.total} draws, {left}llc {llc}")
+
+    def end(self) -> None:
+        """Take the line of progress away."""
+        if self._renews:
+            print(_CLEAR, end="", file=self._stream, flush=True)
+
+
+class Silent(Teller):
+    """Tells nobody."""
+
+    def say(self, line: str) -> None:
+        """Drop a line."""
+
+    def hear(self, line: str) -> None:
+        """Drop a line."""
+
+    def end(self) -> None:
+        """Leave nothing behind."""

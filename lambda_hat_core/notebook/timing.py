@@ -1,0 +1,87 @@
+"""How long a run will take, before it begins: gradients counted, and timed on the user's loss."""
+
+import time
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from lambda_hat_core import forecast
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.drive import ONE_CHAIN_AT_A_TIME
+from lambda_hat_core.targets import audit
+from lambda_hat_core.types import Weights
+
+_LONG_ENOUGH = 0.03
+"""Seconds after which a measurement ends: a thousand times the clock's and the call's share."""
+_PROGRAMS = {"nuts": 25.0, "hmc": 20.0, "mala": 15.0, "mclmc": 20.0, "adjusted_mclmc": 25.0}
+_FEW_PROGRAMS = 10.0
+
+
+class Timed(NamedTuple):
+    """Seconds of the first call, compilation included, and of one evaluation afterwards."""
+
+    first: float
+    each: float
+
+
+def expected(posterior: Posterior, sampler: Any) -> float:
+    """Return the seconds that the audit and the run will take, within a factor of a few.
+
+    Evaluates gradients of the posterior for about a tenth of a second, or once.
+    """
+    full, batches = forecast.evaluations(sampler)
+    full += audit.work(posterior.w0.size)
+    every = timed(posterior, sampler.n_chains, None)
+    seconds = every.first * _PROGRAMS.get(sampler.kind, _FEW_PROGRAMS) + full * every.each
+    if batches:
+        size = getattr(sampler, "batch_size", None)
+        few = every if size is None else timed(posterior, sampler.n_chains, size)
+        seconds += batches * few.each
+    return seconds
+
+
+def timed(posterior: Posterior, n_chains: int, size: int | None) -> Timed:
+    """Time gradients as samplers take them, those of all chains together."""
+    points = jnp.broadcast_to(posterior.w0, (n_chains, posterior.w0.size))
+    first, count = _seconds(posterior, points, size, 1), 1
+    taken = _seconds(posterior, points, size, count)
+    while taken < _LONG_ENOUGH:
+        count *= 4
+        taken = _seconds(posterior, points, size, count)
+    return Timed(max(first - taken / count, 0.0), taken / (count * n_chains))
+
+
+def _seconds(
+    posterior: Posterior, points: Float[Array, "chain d"], size: int | None, count: int
+) -> float:
+    began = time.perf_counter()
+    _evaluate(posterior, points, jr.key(0), size, jnp.asarray(count)).block_until_ready()
+    return time.perf_counter() - began
+
+
+@eqx.filter_jit
+def _evaluate(
+    posterior: Posterior,
+    points: Float[Array, "chain d"],
+    key: PRNGKeyArray,
+    size: int | None,
+    count: Int[Array, ""],
+) -> Float[Array, "chain d"]:
+    """Take `count` gradients a chain, each at a point that depends on the last."""
+
+    def gradient(w: Weights, key: PRNGKeyArray) -> Weights:
+        return posterior.potential_grad(w, posterior.minibatch(key, size))
+
+    def step(i: Array, points: Array) -> Array:
+        keys = jr.split(jr.fold_in(key, i), len(points))
+        if points.shape[1] >= ONE_CHAIN_AT_A_TIME:
+            gradients = jax.lax.map(lambda pair: gradient(*pair), (points, keys))
+        else:
+            gradients = jax.vmap(gradient)(points, keys)
+        return points - 1e-30 * gradients
+
+    return jax.lax.fori_loop(0, count, step, points)

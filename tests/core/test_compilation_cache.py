@@ -1,0 +1,73 @@
+"""Compiled programs outlive the process: where nobody said where, in the user's cache folder."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, os, sys, warnings
+warnings.simplefilter("error")
+import jax
+from lambda_hat_core.compilation import kept
+
+seen = []
+jax.monitoring.register_event_listener(lambda name, **facts: seen.append(name.split("/")[-1]))
+jax.jit(lambda x: x + 1)(1.0)
+before = {name: getattr(jax.config, name) for name in sys.argv[1:]}
+with kept():
+    jax.jit(lambda x: x * 2)(1.0)
+    within = jax.config.jax_compilation_cache_dir
+hits, stored = seen.count("cache_hits"), seen.count("cache_misses")
+jax.jit(lambda x: x * 3)(1.0)
+same = before == {name: getattr(jax.config, name) for name in before}
+after = (seen.count("cache_hits"), seen.count("cache_misses")) == (hits, stored)
+print(json.dumps([within, hits, stored, same and after]))
+"""
+NAMES = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+
+
+def run(**environment):
+    """Return what the script saw in an environment that says nothing of JAX but this."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *NAMES],
+        env=bare | {"JAX_PLATFORMS": "cpu"} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_second_process_finds_what_the_first_compiled(tmp_path):
+    from lambda_hat_core.process import processor
+
+    folder = tmp_path / "lambda_hat" / "jax" / processor()
+    assert run(XDG_CACHE_HOME=str(tmp_path)) == [str(folder), 0, 1, True]
+    assert any(folder.iterdir())
+    assert run(XDG_CACHE_HOME=str(tmp_path)) == [str(folder), 1, 0, True]
+
+
+def test_a_cache_of_the_users_is_left_alone(tmp_path):
+    mine = str(tmp_path / "mine")
+    within, *_ = run(XDG_CACHE_HOME=str(tmp_path), JAX_COMPILATION_CACHE_DIR=mine)
+    assert within == mine
+    assert not (tmp_path / "lambda_hat").exists()
+
+
+@pytest.mark.parametrize("name", ["off", "unusable"])
+def test_without_a_cache_there_is_none(tmp_path, name):
+    (tmp_path / "file").touch()
+    off, unusable = (
+        {"JAX_ENABLE_COMPILATION_CACHE": "0"},
+        {"XDG_CACHE_HOME": str(tmp_path / "file")},
+    )
+    within, hits, stored, same = run(**{"XDG_CACHE_HOME": str(tmp_path)} | locals()[name])
+    assert (within, hits, stored, same) == (None, 0, 0, True)

@@ -1,0 +1,186 @@
+"""What an estimate looks like, and what is said while one waits for it."""
+
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from tests.core import traces
+
+
+def answered(trace=None, **changes):
+    from lambda_hat_core.analysis.estimate import estimate
+    from lambda_hat_core.config.posterior import PosteriorSpec
+    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.spec import RunSpec
+    from lambda_hat_core.notebook.llc import answer
+
+    trace = trace or traces.trace(**changes)
+    trace = trace._replace(info={**trace.info, "step_size": 0.25, "ledger": {"warnings": ["do"]}})
+    run = RunSpec(
+        target=f"tgt_{0:012x}", sampler=Sgld(), posterior=PosteriorSpec(), dtype="float32", seed=3
+    )
+    return answer(estimate(trace, {}), trace, run, at_minimum=True, seconds=2.5)
+
+
+def test_one_line_says_it_and_its_text_says_why():
+    found = answered()
+    ends = f"{found.interval[0]:.2f}, {found.interval[1]:.2f}"
+    assert repr(found) == f"Llc({found.llc:.3f} ± {found.se:.3f}, 90 % [{ends}], ok)"
+    assert str(found) == f"llc {repr(found)[4:-1]}"
+    alone = answered(n_chains=1)
+    assert "\n" not in repr(alone) and len(repr(alone)) < 80
+    assert str(alone) == f"llc {repr(alone)[4:-1]}: {'; '.join(alone.reasons)}"
+
+
+def test_a_failure_has_no_number():
+    found = answered(failure="the loss is not finite at draw 3 of chain 1")
+    assert (found.llc, found.se, found.interval, found.verdict) == (None, None, None, "failed")
+    assert repr(found) == "Llc(none, failed)"
+    assert "the loss is not finite at draw 3" in str(found)
+    assert "failed" in found._repr_html_()
+
+
+def test_fields_are_flat_frozen_and_plain():
+    found = answered()
+    facts = found.to_dict()
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    assert facts["settings"] == found.settings
+    used = {"sampler": "sgld", "step_size": 0.25, "batch_size": 256, "dtype": "float32", "seed": 3}
+    assert used.items() <= found.settings.items()
+    assert found.advice == ("do",) and found.seconds == 2.5
+    assert found.ess == found.estimate.ess_min and found.nbeta == found.trace.nbeta
+    with pytest.raises(AttributeError):
+        found.llc = 3.0
+
+
+def test_a_notebook_shows_numbers_settings_and_a_picture():
+    page = answered(n_chains=1)._repr_html_()
+    assert "run at least 2" in page and "step_size 0.25" in page and ">suspect<" in page
+    assert page.count("data:image/png;base64,iVBOR") == 1
+    assert "&lt;" not in page and len(page) < 60_000
+
+
+def test_text_is_escaped():
+    assert "a &lt; b" in answered(failure="a < b")._repr_html_()
+
+
+def test_plots_show_themselves():
+    from matplotlib.figure import Figure
+
+    found = answered()
+    for name in ("trace", "rank", "energy", "llc_convergence_combined", "wnv"):
+        assert isinstance(found.plot(name), Figure)
+    assert found.plot()._repr_png_().startswith(b"\x89PNG")
+    trace = traces.trace()
+    quiet = answered(trace._replace(stats={}))
+    with pytest.raises(ValueError, match="figure is 'energy'; this run has trace, rank, llc_"):
+        quiet.plot("energy")
+
+
+def test_draws_go_to_arviz():
+    found = answered()
+    tree = found.to_datatree()
+    assert np.array_equal(tree["posterior"]["llc"].values, found.trace.llc)
+    assert tree.attrs["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "0 s"),
+        (3.4, "3 s"),
+        (12.0, "10 s"),
+        (38.0, "40 s"),
+        (89.0, "90 s"),
+        (130.0, "2 min"),
+        (5000.0, "80 min"),
+        (7200.0, "2 h"),
+    ],
+)
+def test_durations_are_rough(seconds, words):
+    from lambda_hat_core.notebook.telling import duration
+
+    assert duration(seconds) == words
+
+
+def heard(stream):
+    from lambda_hat_core.notebook.telling import Teller
+    from lambda_hat_core.samplers.drive import Progress
+
+    now = [0.0]
+    teller = Teller("nuts", stream, lambda: now[0])
+    teller.say("about 40 s")
+    for second, done in ((1.0, 10), (12.0, 50), (13.0, 100)):
+        now[0] = second
+        teller.progress(Progress(done, 100, 4.0, 90.0 - done, 8.0, 0.1, 1.0, 100.0))
+    teller.end()
+    return stream.getvalue()
+
+
+def test_a_file_gets_a_line_every_ten_seconds():
+    lines = heard(io.StringIO()).splitlines()
+    assert lines == ["nuts: about 40 s", "nuts: 50% of 100 draws, 40 s left, llc 8.00 ± 0.10"]
+
+
+def test_a_terminal_gets_one_line_that_goes():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    forecast, rest = heard(Terminal()).split("\n")
+    assert forecast == "nuts: about 40 s"
+    parts = rest.split("\r\033[K")
+    assert (
+        len(parts) == 5 and parts[-1] == "" and parts[3].startswith("nuts: 100% of 100 draws, llc")
+    )
+
+
+def test_a_call_says_how_long_before_it_begins(capsys):
+    from lambda_hat_core import Mala, estimate_llc
+
+    told = []
+    sampler = Mala(n_draws=40, n_burn=10, n_warmup=20)
+    arguments = {"params": np.zeros(2), "data": None, "n": 100, "sampler": sampler}
+
+    def loss(w, batch):
+        return jax.numpy.sum(w**2)
+
+    estimate_llc(loss, **arguments, progress=told.append)
+    assert capsys.readouterr() == ("", "")
+    assert [at.done for at in told] == list(range(2, 41, 2))
+    estimate_llc(loss, **arguments)
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("mala: about ")
+    assert "(d = 2, n = 100)" in said.err
+
+
+def test_seconds_are_gradients_times_their_time(x64, monkeypatch):
+    from lambda_hat_core import forecast
+    from lambda_hat_core.config.samplers import Nuts, Sgld
+    from lambda_hat_core.notebook import timing
+    from lambda_hat_core.targets import audit
+    from tests.core import mixed
+
+    def timed(posterior, n_chains, size):
+        return timing.Timed(0.0, 1e-3 if size is None else 1e-5)
+
+    monkeypatch.setattr(timing, "timed", timed)
+    posterior = mixed.posterior(mixed.quadratic(1.0))
+    nuts, sgld = Nuts(), Sgld(batch_size=10)
+    full = forecast.work(nuts, mixed.N) + audit.work(mixed.D)
+    assert timing.expected(posterior, nuts) == pytest.approx(full * 1e-3)
+    full, batches = forecast.evaluations(sgld)
+    assert batches == 4 * 1200 * 25
+    seconds = (full + audit.work(mixed.D)) * 1e-3 + batches * 1e-5
+    assert timing.expected(posterior, sgld) == pytest.approx(seconds)
+
+
+def test_a_gradient_takes_time(x64):
+    from lambda_hat_core.notebook.timing import timed
+    from tests.core import mixed
+
+    found = timed(mixed.posterior(mixed.quadratic(1.0)), 2, 10)
+    assert found.first >= 0 and found.each > 0

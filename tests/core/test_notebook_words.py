@@ -1,0 +1,137 @@
+"""Mistakes in a notebook: a sentence each, the same as in an experiment's file."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.core.test_llc import regression, squares
+
+
+def mistake(**change):
+    from lambda_hat_core import estimate_llc
+
+    data, best, _ = regression()
+    arguments = {"loss": squares, "params": best, "data": data, "progress": False} | change
+    with pytest.raises(ValueError) as caught:
+        estimate_llc(**arguments)
+    return str(caught.value)
+
+
+CALLS = {
+    "sampler": ({"sampler": "nutz"}, 'sampler is "nutz": no such sampler; did you mean nuts?'),
+    "posterior": (
+        {"posterior": {"gama": 1}},
+        "posterior.gama is 1: no such key; did you mean gamma",
+    ),
+    "other tool": ({"posterior": {"localization": 9.0}}, "no such key; write gamma"),
+    "list": ({"posterior": {"gamma": [1, 2]}}, "posterior.gamma is [1, 2]: must be a number"),
+    "loss": ({"posterior": {"loss": "mse"}}, "the loss is the one that you pass; remove it"),
+    "seed": ({"seed": -1}, "seed is -1: must be a whole number"),
+    "rows": ({"n": 7}, "estimate_llc has data[0] of shape (200, 3); "),
+    "potential": ({"data": None}, "give n"),
+    "integers": ({"params": {"w": jnp.arange(3)}}, "params hold float arrays"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_mistakes_of_a_call_are_named(name):
+    change, words = CALLS[name]
+    message = mistake(**change)
+    assert words in message
+    assert message.startswith(("estimate_llc", "data is None"))
+    assert "\n" not in message and "pydantic" not in message
+
+
+def test_every_mistake_of_a_call_has_its_line():
+    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.notebook.arguments import asked
+
+    with pytest.raises(ValueError) as caught:
+        asked(Sgld, {"gama": 1, "beta": 2}, "float16", "x")
+    assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
+        'estimate_llc: sampler is "Sgld": must be a name, or a sampler such as Sgld(batch_size=64)',
+        "estimate_llc: posterior.gama is 1: no such key",
+        "estimate_llc: posterior.beta is 2: no such key",
+        'estimate_llc: dtype is "float16": must be float32 or float64',
+        'estimate_llc: seed is "x": must be a whole number >= 0 and < 2^31',
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "float32", jnp.float32, np.dtype("float32")])
+def test_dtypes_are_named_as_in_numpy(dtype):
+    from lambda_hat_core.notebook.arguments import asked
+
+    assert asked("nuts", None, dtype, np.int64(3))[2:] == ("float32", 3)
+    assert asked("sgld", {}, None, 0).dtype == "float32"
+
+
+SETTINGS = {
+    "sgld": {"lr": 1e-4, "num_draws": 100},
+    "nuts": {"n_draws": 100, "n_burn": 100},
+    "hmc": {"n_leapfrog": 2.5},
+    "mclmc": {"L": -1.0, "integrator": "leapfrog"},
+    "vi": {"M": 2, "r_per_component": [1]},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_samplers_say_what_a_file_says(name, plan_of):
+    from lambda_hat_core.config.samplers import SAMPLERS
+
+    with pytest.raises(ValueError) as in_python:
+        SAMPLERS[name](**SETTINGS[name])
+    entry = {"name": name, "overrides": SETTINGS[name]}
+    text = f"experiment: e\ntargets: [{{model: small, data: base}}]\nsamplers: [{entry}]\n"
+    with pytest.raises(ValueError) as in_file:
+        plan_of(text.replace("'", '"'))
+
+    def words(error):
+        return [line.partition(": ")[2].split("overrides.")[-1] for line in str(error).splitlines()]
+
+    assert words(in_python.value)
+    assert [line.split(" is ")[-1] for line in words(in_python.value)] == [
+        line.split(" is ")[-1] for line in words(in_file.value)
+    ]
+
+
+def test_samplers_and_posterior_are_made_as_before():
+    from lambda_hat_core import Posterior, Sgld
+
+    made = Sgld(batch_size=64)
+    assert made.model_fields_set == {"batch_size"} and hash(made) == hash(Sgld(batch_size=64))
+    assert Posterior(gamma=2.0).resolved_gamma(3) == 2.0
+
+
+def numpy_loss(params, batch):
+    return np.mean(np.asarray(batch[0]) @ np.asarray(params["slope"]))
+
+
+def branching(params, batch):
+    return jnp.sum(params["slope"] ** 2) if params["offset"] > 0 else 0.0
+
+
+LOSSES = {
+    "metrics": (lambda p, b: (squares(p, b), {"acc": 1.0}), "returns a tuple of 2; "),
+    "rows": (lambda p, b: (b[0] @ p["slope"]) ** 2, "returns shape (200,); "),
+    "numpy": (numpy_loss, "calls NumPy on params or batch; "),
+    "branch": (branching, "whose Python code depends on values of params or batch"),
+    "bug": (lambda p, b: p["slop"], "raised KeyError: 'slop'; "),
+    "integer": (lambda p, b: jnp.sum(p["slope"] > 0), "returns int64; "),
+    "infinite": (lambda p, b: 1 / jnp.sum(0 * p["slope"]), "a loss of inf at its params; "),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_that_are_none_are_refused(name):
+    loss, words = LOSSES[name]
+    message = mistake(loss=loss)
+    assert message.startswith("estimate_llc has a") and words in message
+
+
+def test_a_layer_in_training_mode_is_named():
+    net = eqx.nn.Sequential([eqx.nn.Linear(3, 1, key=jax.random.key(0)), eqx.nn.Dropout(0.5)])
+    message = mistake(loss=lambda m, b: jnp.mean(jax.vmap(m)(b[0]) ** 2), params=net)
+    assert "params hold Dropout in training mode" in message
+    assert message.endswith("pass eqx.nn.inference_mode(params)")
