@@ -12,7 +12,7 @@ from lambda_hat_core.config.batches import as_sampled, on_examples
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Custom, Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.samplers import SAMPLERS, Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store import Store
 from tests.core.plans import CONFIG, only
@@ -198,12 +198,12 @@ def test_one_call_takes_the_default_for_the_full_batch():
 
     w = jnp.asarray([0.4, -0.3])
     data = (jnp.asarray(x), jnp.tanh(jnp.asarray(x) @ w))
-    found = estimate_llc(loss, w, data, sampler="sgld", settings=short("sgld"))
-    assert found.trace.info["batch_size"] is None and found.estimate.llc is not None
+    found = estimate_llc(loss, w, data, sampler=Sgld(**short("sgld")), progress=False)
+    assert found.settings["batch_size"] is None and found.llc is not None
     for name in TAKING:
         for size in (41, DEFAULT[name]):
             with pytest.raises(ValueError, match=rf"{name}.batch_size is {size}, .* n = 40; cho"):
-                estimate_llc(loss, w, data, sampler=name, settings={"batch_size": size})
+                estimate_llc(loss, w, data, sampler=SAMPLERS[name](batch_size=size))
 
 
 def test_one_call_says_which_batch_it_used():
@@ -212,8 +212,8 @@ def test_one_call_says_which_batch_it_used():
     def bowl(w, batch):
         return jnp.sum(w**2)
 
-    settings = short("sgld", batch_size=300)
-    found = estimate_llc(bowl, jnp.zeros(2), None, n=50, sampler="sgld", settings=settings)
+    sampler = Sgld(**short("sgld", batch_size=300))
+    found = estimate_llc(bowl, jnp.zeros(2), None, n=50, sampler=sampler, progress=False)
     assert found.trace.info["batch_size"] is None, "a potential has no examples"
     json.dumps(found.trace.info)
 
