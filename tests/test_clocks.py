@@ -1,6 +1,6 @@
 """No test asserts how long something took: bench/ measures that, and tests count.
 
-A clock may only end a loop that waits for something.
+A clock may only end a loop that waits for something. The tool that tries mutants prints seconds.
 """
 
 import ast
@@ -16,7 +16,7 @@ ELAPSED = re.compile(rf"{CLOCK}\s*-\s*[^\d\s]|-\s*(?:\w+\.)?{CLOCK}|getrusage")
 def test_no_elapsed_time_is_asserted():
     found = []
     for file in sorted(TESTS.rglob("*.py")):
-        if file == Path(__file__):
+        if file == Path(__file__) or file.parent.name == "mutants":
             continue
         text = file.read_text()
         found += [(file.name, elapsed) for elapsed in ELAPSED.findall(text)]

@@ -66,7 +66,7 @@ def test_nothing_of_a_capture_stays_open(tmp_path):
 THREADS = """
 import os, sys, threading
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from lambda_hat_assets.step_logs import copy_every_line
+from lambda_hat_assets.mends.step_logs import copy_every_line
 copy_every_line()
 manager, inside, outside = LocalComputeLogManager(sys.argv[1]), threading.Event(), threading.Event()
 

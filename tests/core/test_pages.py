@@ -58,7 +58,7 @@ def test_pages_are_found():
     assert [shown is not None for _, shown in blocks("docs/recipes.md")] == [True, True, False]
 
 
-@pytest.mark.parametrize("page", pages(), ids=str)
+@pytest.mark.parametrize("page", [*pages()], ids=str)
 def test_a_page_prints_what_it_shows(page, tmp_path):
     """In one plain process, as a reader would: no JAX setting, no flag of the tests."""
     from lambda_hat_core.process import processor
