@@ -153,6 +153,8 @@ class Pool:
                         continue
                     seat.is_busy = True
                     seat.dtype, seat.likeness = picked[0].dtype, picked[0].likeness
+                    # Those that left the queue to this worker while it was idle may take the rest.
+                    self._changed.notify_all()
                     return picked
                 self._changed.wait()
             self._seats.remove(seat)

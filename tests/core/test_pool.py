@@ -73,6 +73,22 @@ def test_a_worker_stays_warm_and_serves_one_dtype(opened):
     assert other["x64"] == "0" and opened.started == ["float64", "float32"]
 
 
+def test_a_second_worker_takes_what_an_idle_one_leaves(tmp_path):
+    both = threading.Barrier(2)
+
+    class Meeting(WorkerClient):
+        def run(self, requests):
+            both.wait(timeout=20)
+            yield {"event": "done"}
+
+    for _ in range(100):
+        with Pool(lambda dtype: Meeting(tmp_path), {"float64": 2}, 1) as pool:
+            assert pool.submit(task()).result(timeout=20) == {"event": "done"}
+            pool.resize(2)
+            ends = [pool.submit(task(ask("meet"))) for _ in range(2)]
+            assert [end.result(timeout=30) for end in ends] == [{"event": "done"}] * 2
+
+
 def test_limits_hold_over_a_dtype_and_over_all(opened):
     pool = opened(at_once=3, float64=1)
     hanging = [threading.Event() for _ in range(4)]
