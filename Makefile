@@ -55,7 +55,7 @@ ui-test: .venv/.synced  ## the UI and the galleries in a headless Chromium, whic
 	$(RUN)/pytest tests/ui
 
 docs: .venv/.synced  ## the generated pages
-	$(RUN)/python -m lambda_hat_core.plan.reference > docs/config.md
+	$(RUN)/python docs/reference.py > docs/config.md
 
 bench: .venv/.synced  ## accuracy, speed, costs and the leaderboard against their bars
 	$(RUN)/python bench/truth.py

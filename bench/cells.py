@@ -19,7 +19,7 @@ import jax.random as jr
 import plain
 from shapes import CHAINS, RANK, WIDTHS, N, basis, flops, posterior_of
 
-from lambda_hat_core.config.samplers import Sgld
+from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.drive import Progress, run_chains

@@ -22,7 +22,7 @@ from lambda_hat_core.analysis.diagnostics import mcmc_mean
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.posterior import localised
-from lambda_hat_core.samplers import sample
+from lambda_hat_core.sample import sample
 
 TARGET = {
     "model": {"kind": "deep_linear", "widths": [6, 6, 6, 6], "rank": 3},

@@ -28,10 +28,10 @@ import pandas as pd
 import yaml
 
 from lambda_hat_assets.card import LocalTag
-from lambda_hat_core import records
 from lambda_hat_core.plan.plan import load_plan
-from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import request
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import request
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -138,7 +138,7 @@ class Site:
         home = ["--home", str(self.root / name), "--requests", str(requests)]
         environment = self.environment(name) | LocalTag().environment("float64")
         return spent(
-            [sys.executable, "-m", "lambda_hat_core.worker", *home], self.root, environment
+            [sys.executable, "-m", "lambda_hat_core.work.worker", *home], self.root, environment
         )
 
 

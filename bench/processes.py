@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_hat_assets.card import LocalTag
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 Cell = tuple[str, int, int | None]

@@ -13,9 +13,9 @@ import jax.random as jr
 import numpy as np
 
 from lambda_hat_core.analysis.diagnostics import mcmc_mean
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks import DeepLinear, QuadraticActivation
-from lambda_hat_core.target import Target
+from lambda_hat_core.posterior import Target
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.networks import DeepLinear, QuadraticActivation
 from lambda_hat_core.truth import quadrature
 
 jax.config.update("jax_enable_x64", True)

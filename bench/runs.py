@@ -15,16 +15,16 @@ import jax
 import numpy as np
 from references import gibbs, slices
 
-from lambda_hat_core import files, targets
+from lambda_hat_core import targets
 from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.config.base import content_hash
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import DEFAULT_DTYPE
+from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.posterior import localised
-from lambda_hat_core.samplers import sample
-from lambda_hat_core.target import Target
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.posterior import Target, localised
+from lambda_hat_core.sample import sample
+from lambda_hat_core.samplers.trace import Trace
+from lambda_hat_core.store import files
 
 NUTS_SEEDS = (101, 102, 103, 104)
 """Seeds of the runs whose mean is the reference where nothing else is."""
@@ -93,7 +93,7 @@ def _spec(of: Problem, sampler: dict[str, Any], seed: int) -> RunSpec:
             "sampler": sampler,
             "posterior": of.posterior,
             "seed": seed,
-            "dtype": DEFAULT_DTYPE[sampler["kind"]],
+            "dtype": SAMPLERS[sampler["kind"]].default_dtype,
         }
     )
 

@@ -8,10 +8,9 @@ import jax.random as jr
 import numpy as np
 
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks.mlp import Mlp
-from lambda_hat_core.posterior import Posterior, localised
-from lambda_hat_core.target import Target
+from lambda_hat_core.posterior import Posterior, Target, localised
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.networks.mlp import Mlp
 
 WIDTHS = {1_000: (8, 28, 28, 1), 10_000: (16, 92, 92, 1), 100_000: (32, 300, 300, 1)}
 """tanh MLPs of 1093, 10213 and 100501 weights."""

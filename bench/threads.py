@@ -19,7 +19,7 @@ import yaml
 from lambda_hat_assets.card import LocalTag
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan.plan import load_plan
-from lambda_hat_core.worker_client import WorkerClient, request
+from lambda_hat_core.work.client import WorkerClient, request
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"training": {"steps": 100, "polish": "none"}}

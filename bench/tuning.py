@@ -23,13 +23,13 @@ from pages import rewrite
 from lambda_hat_assets.card import DTYPES, LocalTag
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.plan.tuning import TunePlan, load_tuning
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.conduct import conduct
 from lambda_hat_core.tuning.payloads import Payloads
 from lambda_hat_core.tuning.reference import certify, rung
 from lambda_hat_core.tuning.search import outcome_of, runs_of
+from lambda_hat_core.work.client import WorkerClient
 from lambda_hat_core.work.pool import Pool
-from lambda_hat_core.worker_client import WorkerClient
 
 CONFIG, FILE = Path("config"), Path(__file__).with_name("tuning.yaml")
 FAMILIES = ("linear", "diabetes")

@@ -10,9 +10,9 @@ from lambda_hat_assets import words
 from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_assets.threads import one_process
 from lambda_hat_core.config.base import Frozen
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 
-WORKER = ("-m", "lambda_hat_core.worker")
+WORKER = ("-m", "lambda_hat_core.work.worker")
 DTYPES: tuple[Dtype, Dtype] = ("float64", "float32")
 
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 
 from lambda_hat_assets.card import DTYPES, Card, LocalTag, Tags
 from lambda_hat_assets.slurm.card import Cluster, SlurmTag, Ssh
-from lambda_hat_core.plan.errors import Place, Problems, display, suggest
+from lambda_hat_core.config.errors import Place, Problems, display, suggest
+from lambda_hat_core.config.sections import inline, validate
 from lambda_hat_core.plan.overrides import split
 from lambda_hat_core.plan.read import read_mapping
-from lambda_hat_core.plan.sections import inline, validate
 
 _EXECUTORS: dict[str, type[LocalTag] | type[SlurmTag]] = {"local": LocalTag, "slurm": SlurmTag}
 _PARTS: dict[str, type[BaseModel]] = {

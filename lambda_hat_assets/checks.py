@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_core.forecast import BUDGET
+from lambda_hat_core.config.samplers.base import BUDGET
 
 ANALYSIS_CHECKS = {
     "finite": "Every recorded number is finite and the run did not stop early.",

@@ -12,11 +12,11 @@ import dagster as dg
 from lambda_hat_assets.card import Card
 from lambda_hat_assets.card_file import changed
 from lambda_hat_assets.project import Project
-from lambda_hat_core import stages
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
-from lambda_hat_core.worker_client import Event, request
+from lambda_hat_core.work import stages
+from lambda_hat_core.work.client import Event, request
 
 CARD_TAG = "lambda_hat/card"
 """On a run: changes to the card as `--set` takes them, such as walltime=04:00:00."""

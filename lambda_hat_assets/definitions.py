@@ -29,8 +29,8 @@ from lambda_hat_assets.mends.step_logs import copy_every_line
 from lambda_hat_assets.partitions import families
 from lambda_hat_assets.project import Project, load_project
 from lambda_hat_assets.sensors import config_sensor, pools_sensor
-from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.store import Store
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.store.store import Store
 
 _HANGS = (
     "DAGSTER_MODULE_NAME is set, with which dagster dev never opens: unset it, or copy the "

@@ -8,13 +8,13 @@ import dagster as dg
 
 from lambda_hat_assets.card import LocalTag
 from lambda_hat_assets.compute import Order, Result
-from lambda_hat_core import records
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import Gallery
-from lambda_hat_core.store import Store
-from lambda_hat_core.telling import Teller
+from lambda_hat_core.samplers.telling import Teller
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import Event, WorkerClient
 from lambda_hat_core.work.pool import Pool, Task
-from lambda_hat_core.worker_client import Event, WorkerClient
 
 
 class LocalBackend:

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import Kind, Store
-from lambda_hat_core.worker_client import Event, request
+from lambda_hat_core.store.store import Kind, Store
+from lambda_hat_core.work.client import Event, request
 
 
 class Missing(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from lambda_hat_core.config.samplers import DEFAULT_DTYPE, Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
 
@@ -40,7 +40,7 @@ class Family(NamedTuple):
 def family_name(spec: RunSpec) -> str:
     """Return the name of the family that a run belongs to."""
     kind = spec.sampler.kind
-    return kind if spec.dtype == DEFAULT_DTYPE[kind] else f"{kind}_{spec.dtype}"
+    return kind if spec.dtype == spec.sampler.default_dtype else f"{kind}_{spec.dtype}"
 
 
 def families(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[Family]:

@@ -13,11 +13,11 @@ from lambda_hat_assets.card import Card
 from lambda_hat_assets.card_file import load_card
 from lambda_hat_assets.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
+from lambda_hat_core.config.errors import ConfigError, Place, display
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.plan.errors import ConfigError, Place, display
 from lambda_hat_core.plan.plan import Plan, load_plan
 from lambda_hat_core.plan.read import resolve_experiment
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 
 CONFIG = Path("config")
 

@@ -8,13 +8,13 @@ from typing import Protocol
 from lambda_hat_assets.card import DTYPES, Card
 from lambda_hat_assets.missing import Missing, missing_runs, missing_targets
 from lambda_hat_assets.workers import open_pool
-from lambda_hat_core import records
-from lambda_hat_core.forecast import times, workers
 from lambda_hat_core.gallery.members import Gallery, is_current
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import Event, request
+from lambda_hat_core.work.forecast import times, workers
 from lambda_hat_core.work.pool import Pool, Task
-from lambda_hat_core.worker_client import Event, request
 
 
 class Listener(Protocol):

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lambda_hat_assets.card import Card
-from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.plan.errors import ConfigError, Place, Problems
+from lambda_hat_core.config.errors import ConfigError, Place, Problems
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.plan.read import resolve
 from lambda_hat_core.plan.tuning import VARIABLE, TunePlan, load_tuning
 

@@ -1,6 +1,6 @@
 """The environment that gives one payload process its threads, and no more."""
 
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 
 
 def one_process(dtype: Dtype, threads: int, flags: str = "") -> dict[str, str]:

@@ -16,9 +16,9 @@ from lambda_hat_assets.card import DTYPES, LocalTag
 from lambda_hat_assets.compute import Backend, Compute, Kind, Order
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.workers import open_pool
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.payloads import Payloads, Ran, Runner
 from lambda_hat_core.tuning.replay import replay
 from lambda_hat_core.work.pool import Steer

@@ -1,10 +1,10 @@
 """The pool of workers that a card describes."""
 
 from lambda_hat_assets.card import DTYPES, Card, LocalTag
-from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.store import Store
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import WorkerClient
 from lambda_hat_core.work.pool import Pool
-from lambda_hat_core.worker_client import WorkerClient
 
 
 def open_pool(store: Store, card: Card, at_once: int) -> Pool:

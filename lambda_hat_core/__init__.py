@@ -6,20 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lambda_hat_core.config.posterior import PosteriorSpec as Posterior
-    from lambda_hat_core.config.samplers import (
-        AdjustedMclmc,
-        Hmc,
-        Mala,
-        Mclmc,
-        Nuts,
-        Sghmc,
-        Sgld,
-        Sgnht,
-        Vi,
-    )
-    from lambda_hat_core.custom import CustomTarget
+    from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Hmc, Mala, Mclmc, Nuts
+    from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+    from lambda_hat_core.config.samplers.vi import Vi
     from lambda_hat_core.notebook.estimate import estimate_llc
     from lambda_hat_core.notebook.llc import Llc
+    from lambda_hat_core.targets.custom import CustomTarget
 
     __version__: str
 
@@ -41,7 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CustomTarget": ("custom", "CustomTarget"),
+    "CustomTarget": ("targets.custom", "CustomTarget"),
     "Llc": ("notebook.llc", "Llc"),
     "Posterior": ("config.posterior", "PosteriorSpec"),
     "estimate_llc": ("notebook.estimate", "estimate_llc"),
@@ -53,7 +45,7 @@ def __getattr__(name: str) -> Any:
         return version("lambda-hat")
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    module, attribute = _HOMES.get(name, ("config.samplers", name))
+    module, attribute = _HOMES.get(name, ("config.samplers.known", name))
     return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 

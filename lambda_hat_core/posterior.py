@@ -4,6 +4,8 @@ log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 + const,
 llc = nbeta (E_p[L_n(w)] - L_n(w*)), the estimator of Lau et al. 2023 (arXiv:2308.12108).
 """
 
+from typing import Protocol, runtime_checkable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,45 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
-from lambda_hat_core.target import Loss, Target
 from lambda_hat_core.types import Batch, Weights
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """A loss surface without its data.
+
+    Implementations are frozen dataclasses, equal by value, so that one compilation serves every
+    target of one architecture.
+    """
+
+    @property
+    def has_per_example(self) -> bool:
+        """Whether `per_example` exists; if not, full-data losses are evaluated in float64."""
+        ...
+
+    def mean(self, w: Weights, batch: Batch) -> Scalar:
+        """Mean loss over the rows of `batch` (over nothing for a potential, `batch` None)."""
+        ...
+
+    def per_example(self, w: Weights, batch: Batch) -> Float[Array, " n"]:
+        """Loss of every row of `batch`; their mean is `mean`."""
+        ...
+
+
+class Target(eqx.Module):
+    """A trained minimum w*, its data and its loss.
+
+    Attributes:
+        w0: w*, flat.
+        data: arrays with leading axis n in any pytree, or None for a potential.
+        loss: hashable by value.
+        n: examples; for a potential, the n of n beta.
+    """
+
+    w0: Weights
+    data: Batch
+    loss: Loss = eqx.field(static=True)
+    n: int = eqx.field(static=True)
 
 
 class Posterior(eqx.Module):

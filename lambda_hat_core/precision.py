@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 
 
 def mixed() -> AbstractContextManager[None]:

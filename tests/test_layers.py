@@ -1,8 +1,11 @@
 """Who imports whom: core no Dagster, definitions no JAX, the package itself neither."""
 
+import ast
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +43,31 @@ def imported_by(code, folder):
     return set(done.stdout.splitlines()[-1].split())
 
 
+def rooms():
+    """Return which rooms of core, its packages and single modules, each room imports from."""
+    core = Path(__file__).parents[1] / "lambda_hat_core"
+    found = {}
+    for file in core.rglob("*.py"):
+        room = file.relative_to(core).with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            inside = {name.split(".")[1] for name in names if name.startswith("lambda_hat_core.")}
+            if room != "__init__":
+                found.setdefault(room, set()).update(inside - {room})
+    return found
+
+
+def test_rooms_of_core_import_each_other_in_one_direction():
+    found = rooms()
+    assert "config" in found["plan"] and "vi" in found["sample"]
+    order = list(TopologicalSorter(found).static_order())
+    assert order.index("config") < order.index("samplers") < order.index("work")
+
+
 def test_core_imports_no_dagster(tmp_path):
     found = imported_by(CORE, tmp_path)
     assert "jax" in found
@@ -50,7 +78,7 @@ def test_core_imports_no_dagster(tmp_path):
     "code",
     [
         DEFINITIONS,
-        f"{CONFIG}\nimport lambda_hat_core.stages, lambda_hat_core.worker_client",
+        f"{CONFIG}\nimport lambda_hat_core.work.stages, lambda_hat_core.work.client",
     ],
     ids=["definitions", "config and clients"],
 )
@@ -77,7 +105,7 @@ def test_the_packages_themselves_are_light(code, tmp_path):
 
 def test_every_sampler_is_public():
     import lambda_hat_core
-    from lambda_hat_core.config.samplers import SAMPLERS
+    from lambda_hat_core.config.samplers.known import SAMPLERS
 
     for model in SAMPLERS.values():
         assert getattr(lambda_hat_core, model.__name__) is model

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 
 DTYPE_TAG = "lambda_hat/dtype"
 TARGETS_KEY = dg.AssetKey("targets")

@@ -7,7 +7,7 @@ import dagster as dg
 from lambda_hat_assets.assets.common import RESULTS_KEY
 from lambda_hat_assets.fields import ANALYSIS
 from lambda_hat_assets.project import Project, code_version
-from lambda_hat_core import records, sql
+from lambda_hat_core.store import records, sql
 
 _SHOWN = 200
 _COLUMNS = "experiment sampler llc llc_se llc_known verdict work_fge wall_s run_id".split()

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 
 CONFIG = Path("config")
 

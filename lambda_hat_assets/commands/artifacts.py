@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_core.store import KINDS
+from lambda_hat_core.store.store import KINDS
 
 HELP = "list the store, collect what nothing names, or point TensorBoard at it"
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ls(args: argparse.Namespace) -> int:
-    from lambda_hat_core import inventory, sql
+    from lambda_hat_core.store import inventory, sql
 
     store = open_store()
     now = datetime.now(UTC)
@@ -52,8 +52,8 @@ def _ls(args: argparse.Namespace) -> int:
 
 def _gc(args: argparse.Namespace) -> int:
     """Every experiment file must be readable: what a broken one names cannot be known."""
-    from lambda_hat_core import files, inventory
     from lambda_hat_core.plan.plan import load_union
+    from lambda_hat_core.store import files, inventory
 
     store = open_store()
     plan = load_union(CONFIG, default_experiment())

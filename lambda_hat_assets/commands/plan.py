@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_core.analysis.words import short
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 
 HELP = "print what would run, what exists, and the work that is left"
 
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print targets, runs and totals."""
-    from lambda_hat_core import sql
-    from lambda_hat_core.forecast import forecast, history
     from lambda_hat_core.plan.plan import load_plan
+    from lambda_hat_core.store import sql
+    from lambda_hat_core.work.forecast import forecast, history
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
     store = open_store()
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _target_state(store: Store, id: str) -> State:
-    from lambda_hat_core import records
+    from lambda_hat_core.store import records
 
     if store.is_complete("targets", id):
         return State("exists")
@@ -78,7 +78,7 @@ def _target_state(store: Store, id: str) -> State:
 
 
 def _run_state(store: Store, id: str) -> State:
-    from lambda_hat_core import records
+    from lambda_hat_core.store import records
 
     if store.is_complete("analyses", id) and store.is_complete("runs", id):
         return State("exists")
@@ -88,7 +88,7 @@ def _run_state(store: Store, id: str) -> State:
 
 
 def _table(names: list[str], rows: list[tuple[str, ...]], everything: bool) -> None:
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     shown = rows if everything else rows[:_MOST_ROWS]
     print(sql.show(sql.Table(names, list(shown)), longest=100))

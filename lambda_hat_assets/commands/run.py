@@ -12,13 +12,13 @@ from lambda_hat_assets.card_file import load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_assets.missing import missing_runs, missing_targets
 from lambda_hat_assets.runner import Listener, make
+from lambda_hat_core.config.errors import Place
 from lambda_hat_core.gallery.members import Gallery, gallery_of
-from lambda_hat_core.plan.errors import Place
 from lambda_hat_core.plan.plan import Plan, load_plan
-from lambda_hat_core.store import Store
-from lambda_hat_core.telling import silent
+from lambda_hat_core.samplers.telling import silent
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import Event
 from lambda_hat_core.work.endings import end_by_signals
-from lambda_hat_core.worker_client import Event
 
 HELP = "run an experiment without Dagster"
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make what is missing, draw the gallery, print the table; exit code 1 if anything failed."""
-    from lambda_hat_core import records, sql
+    from lambda_hat_core.store import records, sql
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
     card = _local_card()
@@ -86,7 +86,7 @@ def _local_card() -> Card:
 
 def _summary(store: Store, plan: Plan) -> bool:
     """Print the table; return whether any run has no number."""
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     ids = ", ".join(f"'{id}'" for id in plan.runs)
     table = sql.query(store, _SUMMARY.format(ids))

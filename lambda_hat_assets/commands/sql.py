@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; bring llc.duckdb up to date for other readers."""
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     store = open_store()
     if not sql.is_fresh(store):

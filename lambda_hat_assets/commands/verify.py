@@ -3,7 +3,7 @@
 import argparse
 
 from lambda_hat_assets.commands import open_store
-from lambda_hat_core.store import KINDS
+from lambda_hat_core.store.store import KINDS
 
 HELP = "re-hash the store and say what is corrupt"
 

@@ -11,12 +11,12 @@ from lambda_hat_assets.card_file import changed
 from lambda_hat_assets.compute import CARD_TAG
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.slurm.card import SlurmTag
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.errors import Place
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.forecast import forecast, history
-from lambda_hat_core.plan.errors import Place
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.forecast import forecast, history
 
 
 def words(context: dg.OpExecutionContext) -> list[str]:

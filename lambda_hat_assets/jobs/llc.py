@@ -24,10 +24,11 @@ from lambda_hat_assets.partitions import Family
 from lambda_hat_assets.pools import set_limits
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import events
-from lambda_hat_core import records, sql, stages
-from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.forecast import times
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import gallery_of, is_current
+from lambda_hat_core.store import records, sql
+from lambda_hat_core.work import stages
+from lambda_hat_core.work.forecast import times
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
 """A step whose process dies is started again and makes what is left of its share."""

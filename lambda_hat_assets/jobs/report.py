@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from lambda_hat_core import records, sql
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records, sql
+from lambda_hat_core.store.store import Store
 
 _MOST_LINES = 40
 

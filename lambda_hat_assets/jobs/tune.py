@@ -23,7 +23,7 @@ from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import versions
 from lambda_hat_assets.studies import check_budgets, routing, slots
 from lambda_hat_assets.trials import runners
-from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.plan.tuning import TunePlan
 from lambda_hat_core.tuning.payloads import Runner
 
@@ -137,6 +137,6 @@ def _materialisation(
 
 
 def _page(project: Project, plan: TunePlan) -> Path:
-    from lambda_hat_core.gallery.tuning import write_page
+    from lambda_hat_core.tuning.page import write_page
 
     return write_page(project.store, plan)

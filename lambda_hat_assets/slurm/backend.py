@@ -21,10 +21,10 @@ from lambda_hat_assets.slurm.job import Job
 from lambda_hat_assets.slurm.login import Login
 from lambda_hat_assets.slurm.queue import Refused, State
 from lambda_hat_assets.slurm.watch import Watch
-from lambda_hat_core import records
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import Gallery
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
 
 
 class SlurmBackend:

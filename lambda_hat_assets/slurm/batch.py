@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from lambda_hat_core import files
-from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import Event
+from lambda_hat_core.store import files
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import Event
 
 REQUESTS, EVENTS, SCRIPT, _RUNS = "requests.jsonl", "events.jsonl", "job.sh", "runs.txt"
 

@@ -6,8 +6,8 @@ from lambda_hat_assets.card import Card
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import unfinished
 from lambda_hat_assets.slurm.login import Login
-from lambda_hat_core.plan.errors import ConfigError
-from lambda_hat_core.store import Store
+from lambda_hat_core.config.errors import ConfigError
+from lambda_hat_core.store.store import Store
 
 _SECONDS = 3.0
 """Longest time that a question may take: whoever asks is about to end."""

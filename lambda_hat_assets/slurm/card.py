@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from lambda_hat_assets import words
 from lambda_hat_assets.threads import one_process
 from lambda_hat_core.config.base import Frozen
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 
 _WALLTIME = r"^(\d+-\d{1,2}(:\d{2}){0,2}|\d+(:\d{2}){0,2})$"
 _OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=.+)?", re.DOTALL)

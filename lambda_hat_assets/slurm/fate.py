@@ -11,10 +11,10 @@ from typing import NamedTuple
 from lambda_hat_assets.compute import Kind, Order, Result
 from lambda_hat_assets.slurm.card import SlurmTag
 from lambda_hat_assets.slurm.queue import State
-from lambda_hat_core import stages
-from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import Event, how_it_ended
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work import stages
+from lambda_hat_core.work.client import Event, how_it_ended
 
 _FINAL = ("CANCELLED", "OUT_OF_MEMORY", "REFUSED")
 """Ends that would come again; all others are tried once more."""

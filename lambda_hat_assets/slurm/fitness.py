@@ -10,8 +10,8 @@ from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_assets.slurm.login import Failed, Login
 from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.base import NUMERICS_VERSION
-from lambda_hat_core.plan.errors import Place, Problems
-from lambda_hat_core.store import Store
+from lambda_hat_core.config.errors import Place, Problems
+from lambda_hat_core.store.store import Store
 
 _COMMANDS = "sbatch squeue sacct scancel timeout"
 

@@ -15,7 +15,7 @@ from dagster_slurm import SSHConnectionResource
 from pydantic import ValidationError
 
 from lambda_hat_assets.slurm.card import Ssh
-from lambda_hat_core.plan.errors import Place
+from lambda_hat_core.config.errors import Place
 
 _SSH_FAILED = 255
 

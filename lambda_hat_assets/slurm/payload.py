@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lambda_hat_assets.slurm.batch import EVENTS, REQUESTS, parsed, read
-from lambda_hat_core import worker
-from lambda_hat_core.files import to_json
-from lambda_hat_core.store import Store
-from lambda_hat_core.telling import Teller
+from lambda_hat_core.samplers.telling import Teller
+from lambda_hat_core.store.files import to_json
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work import worker
 
 
 def main(folder: Path) -> None:

@@ -12,7 +12,7 @@ from lambda_hat_core.analysis import verdict
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.verdict import Finding, findings
 from lambda_hat_core.analysis.words import plus_minus, short
-from lambda_hat_core.forecast import BUDGET
+from lambda_hat_core.config.samplers.base import BUDGET
 
 
 class Check(NamedTuple):

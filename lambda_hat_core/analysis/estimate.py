@@ -6,7 +6,7 @@ from typing import Any
 from lambda_hat_core.analysis.measure import Estimate as Estimate
 from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import judge
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 
 def estimate(trace: Trace, meta: Mapping[str, Any] | None = None) -> Estimate:

@@ -15,7 +15,7 @@ from lambda_hat_core.analysis.diagnostics import (
     restart_mean,
 )
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 Verdict = Literal["ok", "suspect", "failed"]
 

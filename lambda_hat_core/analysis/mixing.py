@@ -12,7 +12,7 @@ from lambda_hat_core.analysis.diagnostics import (
     number,
     r_hat,
 )
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 
 class Mixing(NamedTuple):

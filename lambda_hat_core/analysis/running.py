@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from lambda_hat_core.analysis.diagnostics import MIN_DRAWS
 from lambda_hat_core.analysis.measure import mean_llc
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 _POINTS = 36
 

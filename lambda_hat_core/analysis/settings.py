@@ -3,7 +3,7 @@
 from typing import Any
 
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 _FOUND = ("step_size", "L", "batch_size")
 """Fields, or what would be fields if a sampler let them be chosen, that set-up decides."""

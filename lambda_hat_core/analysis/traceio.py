@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lambda_hat_core import files
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
+from lambda_hat_core.store import files
 
 _SAMPLE = ("chain", "draw")
 _PACKAGES = ("lambda-hat", "numpy", "jax", "blackjax", "flowjax", "arviz", "xarray", "h5netcdf")

@@ -29,7 +29,7 @@ else:
             try:
                 return super().__call__(**values)
             except ValidationError:
-                from lambda_hat_core.plan.sections import constructed
+                from lambda_hat_core.config.sections import constructed
             return constructed(cls, values)
 
     class Settings(Frozen, metaclass=_Constructor):

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from lambda_hat_core.config.base import Frozen
-from lambda_hat_core.config.samplers import Dtype
+from lambda_hat_core.config.samplers.base import Dtype
 
 
 class TargetEntry(Frozen):

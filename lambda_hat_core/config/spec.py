@@ -8,7 +8,8 @@ from lambda_hat_core.config.base import NUMERICS_VERSION, Frozen, content_hash
 from lambda_hat_core.config.data import DataSpec, Teacher
 from lambda_hat_core.config.model import ModelSpec
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import Dtype, SamplerSpec
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.training import Training
 
 DataKind = Literal["synthetic", "digits", "diabetes", "none"]

@@ -6,7 +6,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lambda_hat_core.config.base import NUMERICS_VERSION, Frozen, content_hash
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import AdjustedMclmc, Dtype, Nuts, SamplerSpec
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Nuts
+from lambda_hat_core.config.samplers.known import SamplerSpec
 
 Scalar = bool | int | float | str | None
 

@@ -3,13 +3,13 @@
 from collections import Counter
 from pathlib import Path
 
-from lambda_hat_core import files
 from lambda_hat_core.gallery import figures, markdown
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
 from lambda_hat_core.gallery.page import ASSETS, Section, page
 from lambda_hat_core.gallery.profiles import draw_profiles
 from lambda_hat_core.gallery.rows import Row, read_rows
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import files
+from lambda_hat_core.store.store import Store
 
 _TARGET_FIGURES = ("training", "predictions", "data", "potential", "spectrum")
 

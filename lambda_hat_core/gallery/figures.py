@@ -15,7 +15,7 @@ from lambda_hat_core.analysis.figures.comparison import Curve
 from lambda_hat_core.analysis.figures.forest import Interval
 from lambda_hat_core.gallery.columns import many
 from lambda_hat_core.gallery.rows import Row
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 
 _ONE_LINE = 1e-3
 """Relative difference below which two exact values are one line in a figure."""

@@ -5,10 +5,10 @@ import json
 
 from pydantic import Field
 
-from lambda_hat_core import records
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import MANIFEST, Kind, Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
 

@@ -14,7 +14,7 @@ from lambda_hat_core.analysis.profiles import Point, TemperatureFit
 from lambda_hat_core.analysis.words import plus_minus, short
 from lambda_hat_core.gallery.figures import read_draws
 from lambda_hat_core.gallery.rows import Row, split
-from lambda_hat_core.store import SPEC, Store
+from lambda_hat_core.store.store import SPEC, Store
 
 Axis = Literal["gamma", "nbeta"]
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lambda_hat_core import files
 from lambda_hat_core.gallery import markdown
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.gallery.rows import Row, read_rows
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import files
+from lambda_hat_core.store.store import Store
 
 PLOTS = ("trace.png", "llc_convergence_combined.png")
 SNIPPET = "gallery.md"

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from lambda_hat_core import records
 from lambda_hat_core.gallery.members import Gallery, Member
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
 
 Verdict = Literal["ok", "suspect", "failed", "missing"]
 

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from lambda_hat_core.config.errors import Place, Problems, suggest
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype, SamplerSpec
-from lambda_hat_core.plan.errors import Place, Problems, suggest
-from lambda_hat_core.plan.sections import inline, validate
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
+from lambda_hat_core.config.sections import inline, validate
 
 _CALL = Place("estimate_llc")
 _LARGEST_SEED = 2**31 - 1
@@ -46,7 +47,7 @@ def asked(sampler: Any, posterior: Any, dtype: Any, seed: Any) -> Asked:
     with problems:
         found["seed"] = _seed(seed)
     problems.raise_any()
-    found["dtype"] = found["dtype"] or DEFAULT_DTYPE[found["sampler"].kind]
+    found["dtype"] = found["dtype"] or found["sampler"].default_dtype
     return Asked(**found)
 
 

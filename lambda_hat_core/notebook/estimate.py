@@ -7,25 +7,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from lambda_hat_core import compilation, samplers
 from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import Dtype, SamplerSpec
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.custom import CustomTarget, problem_of
-from lambda_hat_core.loss_check import check_same
 from lambda_hat_core.notebook.arguments import Asked, asked
 from lambda_hat_core.notebook.llc import Llc, answer
 from lambda_hat_core.notebook.telling import Silent, Teller, duration
 from lambda_hat_core.notebook.timing import expected
-from lambda_hat_core.posterior import localised
+from lambda_hat_core.posterior import Target, localised
+from lambda_hat_core.sample import sample
 from lambda_hat_core.samplers.drive import Progress
+from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
-from lambda_hat_core.target import Target
 from lambda_hat_core.targets.audit import Audit, audit
+from lambda_hat_core.targets.custom import CustomTarget, problem_of
+from lambda_hat_core.targets.loss_check import check_same
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.work import compilation
 
 _NO_TARGET = f"tgt_{0:012x}"
 """The id of a target that no store has."""
@@ -118,7 +119,7 @@ def _computed(
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(_CALL, problem.loss, problem.start, problem.data, found.loss0, problem.n)
-        return run, found, samplers.sample(at, run, progress=told, log=teller.hear)
+        return run, found, sample(at, run, progress=told, log=teller.hear)
 
 
 def _audit(problem: Problem, run: RunSpec) -> Audit:

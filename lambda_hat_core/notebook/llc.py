@@ -7,7 +7,7 @@ from lambda_hat_core.analysis import words
 from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.settings import settings
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from lambda_hat_core import forecast
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.drive import ONE_CHAIN_AT_A_TIME
 from lambda_hat_core.targets import audit
@@ -17,8 +16,6 @@ from lambda_hat_core.types import Weights
 
 _LONG_ENOUGH = 0.03
 """Seconds after which a measurement ends: a thousand times the clock's and the call's share."""
-_PROGRAMS = {"nuts": 25.0, "hmc": 20.0, "mala": 15.0, "mclmc": 20.0, "adjusted_mclmc": 25.0}
-_FEW_PROGRAMS = 10.0
 
 
 class Timed(NamedTuple):
@@ -33,10 +30,10 @@ def expected(posterior: Posterior, sampler: Any) -> float:
 
     Evaluates gradients of the posterior for about a tenth of a second, or once.
     """
-    full, batches = forecast.evaluations(sampler)
+    full, batches = sampler.gradients()
     full += audit.work(posterior.w0.size)
     every = timed(posterior, sampler.n_chains, None)
-    seconds = every.first * _PROGRAMS.get(sampler.kind, _FEW_PROGRAMS) + full * every.each
+    seconds = every.first * sampler.n_programs + full * every.each
     if batches:
         size = getattr(sampler, "batch_size", None)
         few = every if size is None else timed(posterior, sampler.n_chains, size)

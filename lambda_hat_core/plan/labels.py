@@ -12,7 +12,6 @@ from lambda_hat_core.config.model import (
     QuadraticActivation,
 )
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import flavour
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
 
@@ -35,7 +34,7 @@ def target_label(spec: TargetSpec, presets: dict[str, str | None]) -> str:
 def run_label(spec: RunSpec, target: str) -> str:
     """Return the sampler, what is particular to it, and the target's label."""
     sampler = spec.sampler.kind
-    kind = flavour(spec.sampler)
+    kind = spec.sampler.flavour
     words = sampler if kind in (None, "none") else f"{sampler} {kind}"
     at = [_posterior(spec.posterior), spec.dtype, f"seed {spec.seed}"]
     return f"{words} ({', '.join(at)}) on {target}"

@@ -1,10 +1,10 @@
 """Which loss a target trains with, and which a run samples from."""
 
 from lambda_hat_core.config.data import DataSpec, Synthetic
+from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.sections import Section
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.plan.errors import Place
-from lambda_hat_core.plan.sections import Section
 
 OWN_LOSS = ("quadratic", "normal_crossing", "custom")
 """Kinds that bring their loss with them; an experiment's choice of loss does not concern them."""

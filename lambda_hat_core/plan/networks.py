@@ -9,8 +9,9 @@ from lambda_hat_core.config.model import (
     Quadratic,
     infer_width,
 )
+from lambda_hat_core.config.sections import Section
 from lambda_hat_core.plan.factory import source_sha256
-from lambda_hat_core.plan.sections import SIZES, Section
+from lambda_hat_core.plan.merge import SIZES
 
 _DIMS = {"synthetic": (4, 1), "digits": (64, 10), "diabetes": (10, 1)}
 """Inputs and outputs; real data fix them, for synthetic data they are the defaults."""

@@ -12,8 +12,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lambda_hat_core.config.errors import Place, Problems, one_line, show, suggest
 from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
-from lambda_hat_core.plan.errors import Place, Problems, one_line, show, suggest
 
 _LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
 _TOP = ("experiment", "posterior", *_LISTS)

@@ -7,16 +7,16 @@ from typing import Any
 
 import rfc8785
 
+from lambda_hat_core.config.errors import Place, Problems, display
 from lambda_hat_core.config.experiment import ExperimentFile
+from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan import overrides
-from lambda_hat_core.plan.errors import Place, Problems, display
 from lambda_hat_core.plan.labels import run_label, target_label
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
 from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
-from lambda_hat_core.plan.sections import Section, inline, validate
 from lambda_hat_core.plan.targets import Draft, read_target
 
 

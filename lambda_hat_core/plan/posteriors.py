@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lambda_hat_core.config.errors import Place, Problems
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.plan.errors import Place, Problems
-from lambda_hat_core.plan.sections import Section, inline, overridden, validate
+from lambda_hat_core.config.sections import Section, inline, validate
+from lambda_hat_core.plan.merge import overridden
 
 _LISTED = ("gamma", "nbeta")
 

@@ -9,7 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lambda_hat_core.plan.errors import ConfigError, Place, Problems, display, one_line, suggest
+from lambda_hat_core.config.errors import ConfigError, Place, Problems, display, one_line, suggest
 
 _MOST_NODES = 1_000_000
 """Nodes of one file after its aliases are expanded: 10^5 targets, far below an alias bomb."""

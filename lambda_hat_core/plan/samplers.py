@@ -5,22 +5,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.batches import on_examples
+from lambda_hat_core.config.errors import Place, Problems, display, suggest
 from lambda_hat_core.config.experiment import SamplerEntry
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.config.samplers import DEFAULT_DTYPE, SAMPLERS, Dtype
+from lambda_hat_core.config.samplers.base import Dtype, Sampler
+from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.plan.errors import Place, Problems, display, suggest
+from lambda_hat_core.plan.merge import overridden, pick, section
 from lambda_hat_core.plan.posteriors import Variant, sampler_variants
 from lambda_hat_core.plan.read import Presets, is_path, read_mapping
-from lambda_hat_core.plan.sections import Section, inline, overridden, pick, section, validate
 
 
 class SamplerDraft(NamedTuple):
     """A sampler as written, its posteriors, and the seed and dtype of its runs."""
 
-    spec: Frozen
+    spec: Sampler
     part: Section
     variants: list[Variant]
     seed: int
@@ -38,7 +39,7 @@ def read_sampler(
     entry = validate(inline("sampler entry", raw, place), SamplerEntry)
     at = place.key("overrides")
     problems = Problems()
-    built: list[tuple[Frozen, Section]] = []
+    built: list[tuple[Sampler, Section]] = []
     variants: list[Variant] = []
     with problems:
         base = _base(entry.name, place, presets)
@@ -49,8 +50,7 @@ def read_sampler(
         variants = sampler_variants(experiment, entry.posterior, place.key("posterior"))
     problems.raise_any()
     spec, part = built[0]
-    kind = str(spec.model_dump()["kind"])
-    return SamplerDraft(spec, part, variants, entry.seed, entry.dtype or DEFAULT_DTYPE[kind])
+    return SamplerDraft(spec, part, variants, entry.seed, entry.dtype or spec.default_dtype)
 
 
 def _base(name: str, place: Place, presets: Presets) -> Section:
@@ -70,12 +70,12 @@ def _base(name: str, place: Place, presets: Presets) -> Section:
     return section("sampler", name if named else None, place.key("overrides"), presets)
 
 
-def _build(part: Section, default: str) -> Frozen:
+def _build(part: Section, default: str) -> Sampler:
     filled, model = pick(part, SAMPLERS, default)
     return validate(filled, model, group=str(filled.values["kind"]))
 
 
-def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> Frozen:
+def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> Sampler:
     """Return the sampler with the batch size that it has on `target`, by `on_examples`.
 
     A custom target's n is not known yet: its runs keep the default, see `as_sampled`.

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lambda_hat_core.config.base import Frozen
-from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.errors import ConfigError, Place, Problems, suggest
+from lambda_hat_core.config.hints import hint
+from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.tuning import DISTRIBUTIONS, Choices, FloatRange, IntRange
-from lambda_hat_core.plan.errors import ConfigError, Place, Problems, suggest
-from lambda_hat_core.plan.hints import hint
-from lambda_hat_core.plan.sections import Section, inline, pick, validate
+from lambda_hat_core.plan.merge import pick
 
 _MOST_CORNERS = 256
 """Combinations of extreme values that are tried against rules between parameters."""

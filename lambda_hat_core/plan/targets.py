@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lambda_hat_core.config.data import DataSpec, Diabetes, Digits, NoData, Synthetic, Teacher
+from lambda_hat_core.config.errors import Place, Problems, suggest
 from lambda_hat_core.config.experiment import TargetEntry
 from lambda_hat_core.config.model import (
     Custom,
@@ -15,21 +16,13 @@ from lambda_hat_core.config.model import (
     Quadratic,
     QuadraticActivation,
 )
+from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.plan.errors import Place, Problems, suggest
 from lambda_hat_core.plan.losses import training_loss
+from lambda_hat_core.plan.merge import nested, overridden, pick, section
 from lambda_hat_core.plan.networks import complete_model, complete_teacher, same_function_class
 from lambda_hat_core.plan.read import Presets
-from lambda_hat_core.plan.sections import (
-    Section,
-    inline,
-    nested,
-    overridden,
-    pick,
-    section,
-    validate,
-)
 
 MODELS = {
     "mlp": Mlp,

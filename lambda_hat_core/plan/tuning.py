@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 from lambda_hat_core.config import tuning
 from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.errors import Place, Problems, display, suggest
+from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.tuning import ProblemSpec, StudySpec, TuneFile
-from lambda_hat_core.plan.errors import Place, Problems, display, suggest
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.overrides import changed
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve
 from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
-from lambda_hat_core.plan.sections import Section, inline, validate
 from lambda_hat_core.plan.spaces import Space, read_space
 from lambda_hat_core.plan.targets import Draft, read_target
 

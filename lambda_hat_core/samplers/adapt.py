@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
-from lambda_hat_core.config.samplers import Hmc, Mala, Nuts
+from lambda_hat_core.config.samplers.exact import Hmc, Mala, Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Tuned
-from lambda_hat_core.telling import silent
+from lambda_hat_core.samplers.telling import silent
 
 # Hoffman & Gelman 2014, section 3.2.1.
 _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75

@@ -17,14 +17,14 @@ from blackjax.mcmc.dynamic_hmc import DynamicHMCState
 from blackjax.mcmc.hmc import HMCState
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.config.samplers import AdjustedMclmc
+from lambda_hat_core.config.samplers.exact import AdjustedMclmc
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.adapt import dual_averaging, warm_up, with_step
 from lambda_hat_core.samplers.coordinates import Coordinates, identity
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
-from lambda_hat_core.telling import silent
+from lambda_hat_core.samplers.telling import silent
 
 _WIDTHS = 1.3
 """L in units of sqrt(tr Cov): blackjax's tuning factor."""

@@ -12,14 +12,14 @@ import blackjax.mcmc.mala
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.config.samplers import Mala
+from lambda_hat_core.config.samplers.exact import Mala
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.adapt import adapted
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Stats, Tuned
-from lambda_hat_core.telling import silent
+from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.types import Weights
 
 _step: Any = blackjax.mcmc.mala.build_kernel()

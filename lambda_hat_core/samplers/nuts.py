@@ -11,14 +11,14 @@ import blackjax.mcmc.nuts
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.config.samplers import Nuts
+from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.adapt import adapted
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
-from lambda_hat_core.telling import silent
+from lambda_hat_core.samplers.telling import silent
 
 _step: Any = blackjax.mcmc.nuts.build_kernel()
 

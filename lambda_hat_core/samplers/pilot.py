@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers import SamplerSpec, Vi
+from lambda_hat_core.config.samplers.known import SamplerSpec
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.adapt import dual_averaging

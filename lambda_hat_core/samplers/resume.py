@@ -11,9 +11,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
-from lambda_hat_core import checkpoint
-from lambda_hat_core.plain import from_plain, to_plain
 from lambda_hat_core.samplers import drive
+from lambda_hat_core.store import checkpoint
+from lambda_hat_core.store.plain import from_plain, to_plain
 
 _STRUCTURE = "structure"
 

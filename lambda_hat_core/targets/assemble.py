@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from lambda_hat_core import custom
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic, Teacher
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import LossName
-from lambda_hat_core.networks import Network, NetworkSpec, make_network
-from lambda_hat_core.potentials import NormalCrossing, Quadratic
+from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
-from lambda_hat_core.target import Loss
+from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.bundled import diabetes, digits
 from lambda_hat_core.targets.choice import default_loss, supervised
+from lambda_hat_core.targets.networks import Network, NetworkSpec, make_network
+from lambda_hat_core.targets.potentials import NormalCrossing, Quadratic
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
 from lambda_hat_core.targets.truths import make_truth

@@ -14,12 +14,12 @@ from jaxtyping import Array, Float
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.losses import Supervised
+from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
-from lambda_hat_core.target import Loss
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
 from lambda_hat_core.targets.known import known
+from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.meta import describe, facts
 from lambda_hat_core.targets.polish import Polished, polish
 from lambda_hat_core.targets.problem import Problem

@@ -2,8 +2,8 @@
 
 from lambda_hat_core.config.data import DataSpec, Synthetic
 from lambda_hat_core.config.training import LossName
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks import Network
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.networks import Network
 
 _STUDENT_DF = 4.0
 """Degrees of freedom for data that name none: the default of synthetic noise."""

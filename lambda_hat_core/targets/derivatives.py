@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Scalar
 
-from lambda_hat_core.networks.layout import dotted, split
-from lambda_hat_core.target import Loss
+from lambda_hat_core.posterior import Loss
+from lambda_hat_core.targets.networks.layout import dotted, split
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 

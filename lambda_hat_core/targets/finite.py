@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.potentials import Quadratic
-from lambda_hat_core.target import Target
+from lambda_hat_core.posterior import Target
+from lambda_hat_core.targets.potentials import Quadratic
 from lambda_hat_core.truth import oracles, quadrature
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Synthetic
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks import DeepLinear, DiagonalLinear, Mlp
-from lambda_hat_core.potentials import Quadratic
 from lambda_hat_core.targets.audit import Audit
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.networks import DeepLinear, DiagonalLinear, Mlp
+from lambda_hat_core.targets.potentials import Quadratic
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.truth import coefficients
 from lambda_hat_core.truth.coefficients import Coefficient

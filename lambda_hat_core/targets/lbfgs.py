@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Scalar
 
-from lambda_hat_core.target import Loss
+from lambda_hat_core.posterior import Loss
 from lambda_hat_core.types import Batch, Weights
 
 MEMORY = 20

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.losses import Supervised
 from lambda_hat_core.targets.audit import LIMIT, Audit
 from lambda_hat_core.targets.known import Known
+from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.polish import separated
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Weights

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import lanczos
-from lambda_hat_core.target import Loss
+from lambda_hat_core.posterior import Loss
 from lambda_hat_core.types import Batch, Weights
 
 _RANK = 128

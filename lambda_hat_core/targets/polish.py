@@ -15,10 +15,10 @@ import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.target import Loss
+from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets import lbfgs
 from lambda_hat_core.targets.derivatives import refusal
+from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.newton import newton_rank, newton_step
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights

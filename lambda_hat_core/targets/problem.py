@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from jaxtyping import Array
 
-from lambda_hat_core.networks.layout import Shapes
-from lambda_hat_core.target import Loss
+from lambda_hat_core.posterior import Loss
+from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.types import Batch, Weights
 
 

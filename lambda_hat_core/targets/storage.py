@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lambda_hat_core import custom, files
 from lambda_hat_core.config import model
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.loss_check import check_same
-from lambda_hat_core.target import Target
+from lambda_hat_core.posterior import Target
+from lambda_hat_core.store import files
+from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.assemble import loss_of
 from lambda_hat_core.targets.building import BuiltTarget
+from lambda_hat_core.targets.loss_check import check_same
 
 
 def save(built: BuiltTarget, folder: Path) -> None:

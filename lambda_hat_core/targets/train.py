@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.target import Loss
+from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights

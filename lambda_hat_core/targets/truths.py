@@ -8,7 +8,7 @@ from jaxtyping import PRNGKeyArray
 
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
-from lambda_hat_core.networks import (
+from lambda_hat_core.targets.networks import (
     DeepLinear,
     DiagonalLinear,
     Mlp,

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import optuna
 from optuna.trial import FrozenTrial
 
-from lambda_hat_core import files, sql
 from lambda_hat_core.plan.tuning import TunePlan
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import files, sql
+from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning import reference as references
 from lambda_hat_core.tuning import results
 from lambda_hat_core.tuning.optimiser import open_study

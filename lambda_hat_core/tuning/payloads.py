@@ -3,12 +3,12 @@
 import time
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from lambda_hat_core import records
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.store import Kind, Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.tuning.replay import replay
+from lambda_hat_core.work.client import Event, request
 from lambda_hat_core.work.pool import Pool, Steer, Task
-from lambda_hat_core.worker_client import Event, request
 
 
 class Ran(NamedTuple):

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambda_hat_core import files
 from lambda_hat_core.analysis.verdict import R_HAT_MAX, V_M_TOLERANCE
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.config.tuning import ProblemSpec
 from lambda_hat_core.plan.tuning import Problem
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import files
+from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.payloads import Ran, Runner
 from lambda_hat_core.tuning.results import REFERENCE
 

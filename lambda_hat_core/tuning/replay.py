@@ -7,8 +7,8 @@ import numpy as np
 
 from lambda_hat_core.analysis.traceio import load_trace
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.store import Store
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
+from lambda_hat_core.store.store import Store
 
 
 def events(trace: Trace, sampler: Any) -> Iterator[dict[str, Any]]:

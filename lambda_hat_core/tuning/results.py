@@ -8,9 +8,9 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from lambda_hat_core import files, records
 from lambda_hat_core.plan.tuning import Problem, Study
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import files, records
+from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.search import Outcome, outcome_of
 
 TRIALS, REFERENCE = "trials.parquet", "reference.json"

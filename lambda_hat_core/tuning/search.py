@@ -20,7 +20,7 @@ from lambda_hat_core.tuning import objectives
 from lambda_hat_core.tuning.objectives import Measured
 from lambda_hat_core.tuning.optimiser import Judge, ask
 from lambda_hat_core.tuning.payloads import Ran, Runner
-from lambda_hat_core.worker_client import Event
+from lambda_hat_core.work.client import Event
 
 _OUTCOME = "outcome"
 PRUNED, LATE, INTERRUPTED = "pruned", "late", "interrupted"

@@ -19,7 +19,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, Scalar
 
-from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.drive import CHUNKS, Checkpoint
 from lambda_hat_core.types import Weights

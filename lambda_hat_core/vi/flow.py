@@ -20,7 +20,7 @@ from flowjax.distributions import AbstractTransformed, Normal
 from flowjax.flows import coupling_flow, masked_autoregressive_flow
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.vi.lift import Lifted
 
 _START = 0.01

@@ -14,7 +14,7 @@ import jax.random as jr
 import paramax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.family import Draws, Family, Moment, frozen
 

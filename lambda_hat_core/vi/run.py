@@ -14,12 +14,12 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
-from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.drive import Checkpoint, Progress
 from lambda_hat_core.samplers.monitor import Monitor
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.vi import mfa
 from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.control import controlled_means

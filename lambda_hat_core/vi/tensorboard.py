@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 _POINTS = 500
 """Points a curve at most; the last step is always among them."""

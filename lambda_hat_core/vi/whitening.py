@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers import Vi
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import (
     RANK,
     Spectrum,

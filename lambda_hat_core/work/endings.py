@@ -17,7 +17,7 @@ from contextlib import suppress
 from multiprocessing import parent_process, resource_tracker
 from types import FrameType
 
-from lambda_hat_core import process
+from lambda_hat_core.store import process
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a command to end: Ctrl-C, `kill`, and a terminal that was closed."""

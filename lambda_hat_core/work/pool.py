@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from lambda_hat_core.config.samplers import Dtype
-from lambda_hat_core.retries import insist
-from lambda_hat_core.telling import silent
-from lambda_hat_core.worker_client import Event, WorkerClient
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.samplers.telling import silent
+from lambda_hat_core.work.client import Event, WorkerClient
+from lambda_hat_core.work.retries import insist
 
 Steer = Callable[[Event], str | None]
 """Given a progress event of a run, returns why the run is to stop, or None."""
@@ -31,7 +31,7 @@ class Task(NamedTuple):
 
     Attributes:
         dtype: precision of the worker.
-        requests: as `worker_client.request` returns them.
+        requests: as `client.request` returns them.
         likeness: a worker prefers the task that has the most leading entries in common with the
             one before, because tasks that are alike share compiled programs.
         hear: told every event, in a thread of the pool.

@@ -13,10 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from lambda_hat_core import records, stages
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work import stages
 
 META = {"n": 1000, "d": 3, "loss": "own", "loss0": 0.0, "grad_norm": 1e-12, "min_eigenvalue": 1.0}
 AUDIT = {"is_minimum": True, "audit_reasons": [], "llc_known": 1.5, "llc_known_reason": "exact"}

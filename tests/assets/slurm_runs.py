@@ -5,7 +5,7 @@ import time
 
 import dagster as dg
 
-from lambda_hat_core import records
+from lambda_hat_core.store import records
 from tests.assets.conftest import FakeBackend
 
 

@@ -31,7 +31,7 @@ class InProcess:
 
     def run(self, context, orders):
         from lambda_hat_assets.compute import Result
-        from lambda_hat_core import worker
+        from lambda_hat_core.work import worker
 
         for order in orders:
             for kind in order.kinds:
@@ -63,7 +63,7 @@ def done(site, numerics):
 
 
 def in_sql(project):
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     with sql.connect(project.store) as connection:
         rows = connection.execute(f"SELECT run_id, {', '.join(COLUMNS)}, reasons FROM llc")

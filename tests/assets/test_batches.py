@@ -3,7 +3,7 @@
 from lambda_hat_assets.card import Card, LocalTag, Tags
 from lambda_hat_assets.jobs.batches import batches, shares, step_count
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import Nuts
+from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.spec import RunSpec
 
 

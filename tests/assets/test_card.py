@@ -10,7 +10,7 @@ import yaml
 from lambda_hat_assets.card import Card, LocalTag, Tags
 from lambda_hat_assets.card_file import changed, load_card
 from lambda_hat_assets.slurm.card import Cluster, SlurmTag
-from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.config.errors import ConfigError
 from tests.assets.conftest import ROOT
 
 SHIPPED = sorted(path.stem for path in (ROOT / "config" / "card").glob("*.yaml"))

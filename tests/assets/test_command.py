@@ -65,7 +65,7 @@ def test_bad_input_is_one_line_and_an_exit_code(site, execute, home, variables):
 
 
 def test_a_home_of_ones_own_ends_with_the_table_and_why_a_run_failed(site, execute):
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     site.experiment(seeds=(1, 13))
     project = site.project()

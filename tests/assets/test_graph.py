@@ -108,7 +108,7 @@ def test_one_broken_file_leaves_the_others(site, built):
 
 
 def test_a_selected_file_that_is_broken_or_missing_is_refused(site):
-    from lambda_hat_core.plan.errors import ConfigError
+    from lambda_hat_core.config.errors import ConfigError
 
     site.experiment()
     broken = site.experiment("broken")
@@ -150,7 +150,7 @@ def test_keys_follow_the_files_whatever_is_selected(site):
     ],
 )
 def test_a_card_names_its_mistakes(site, text, line):
-    from lambda_hat_core.plan.errors import ConfigError
+    from lambda_hat_core.config.errors import ConfigError
 
     site.experiment()
     card = site.config / "card" / "bad.yaml"

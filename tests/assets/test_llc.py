@@ -59,7 +59,7 @@ def test_each_dtype_has_a_process_of_its_own(site, built):
 
 
 def test_a_failing_run_fails_alone_and_is_a_row_with_its_reason(site, built_local):
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     site.experiment(seeds=(1, 13, 14))
     project = site.project()
@@ -82,7 +82,7 @@ def test_a_failing_run_fails_alone_and_is_a_row_with_its_reason(site, built_loca
 
 
 def test_a_failed_target_blocks_only_its_own_runs(site, built):
-    from lambda_hat_core import records
+    from lambda_hat_core.store import records
 
     site.experiment(target_seeds=(0, 13))
     project = site.project()
@@ -95,7 +95,7 @@ def test_a_failed_target_blocks_only_its_own_runs(site, built):
 
 
 def test_a_target_that_fails_or_dies_is_a_row_with_its_reason(site, built_local):
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     site.experiment(target_seeds=(0, 13, 14))
     project = site.project()

@@ -27,7 +27,7 @@ def test_what_the_ui_shows_is_what_was_computed(site, built_local):
     content["samplers"] = [{"name": "sgld", "dtype": "float64", "seed": 1, "overrides": few}]
     path.write_text(yaml.safe_dump(content))
     cache = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
-    site.card(command=[sys.executable, "-m", "lambda_hat_core.worker"], env=cache)
+    site.card(command=[sys.executable, "-m", "lambda_hat_core.work.worker"], env=cache)
     project = site.project()
     repository = built_local(project)
     (target,), (run,) = project.targets, project.runs

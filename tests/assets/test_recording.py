@@ -9,7 +9,7 @@ import pytest
 from lambda_hat_assets.compute import Result
 from lambda_hat_assets.fields import ANALYSIS, RUN, STUDY, TARGET, pick
 from lambda_hat_assets.recording import events
-from lambda_hat_core import files
+from lambda_hat_core.store import files
 
 FILLED = {float: math.nan, int: 3, str: "words", bool: True}
 CHECK = {"name": "certificate", "passed": False, "severity": "warn", "text": "no number"}

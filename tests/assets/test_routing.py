@@ -11,7 +11,7 @@ from lambda_hat_core.analysis.traceio import load_trace
 from lambda_hat_core.gallery.members import gallery_of
 from tests.assets.conftest import Quiet
 
-NOTING = f'env > "$NOTES/$ROUTE-$$"; exec {sys.executable} -m lambda_hat_core.worker "$@"'
+NOTING = f'env > "$NOTES/$ROUTE-$$"; exec {sys.executable} -m lambda_hat_core.work.worker "$@"'
 TABLE = {
     "float32": {"route": "narrow", "JAX_ENABLE_X64": "0", "arrays": np.float32},
     "float64": {"route": "wide", "JAX_ENABLE_X64": "1", "arrays": np.float64},

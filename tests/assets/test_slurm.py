@@ -12,7 +12,7 @@ from collections import Counter
 import dagster as dg
 import pytest
 
-from lambda_hat_core import records
+from lambda_hat_core.store import records
 from tests.assets.conftest import ROOT
 from tests.assets.slurm_runs import jobs, llc, made, nuts, reason, repository
 
@@ -137,7 +137,7 @@ def test_a_cluster_that_is_not_fit_is_refused_before_anything_is_submitted(
 
 def test_runs_that_took_longer_than_the_walltime_are_refused(site, slurm):
     from lambda_hat_assets.jobs.cards import require_fit
-    from lambda_hat_core.plan.errors import ConfigError
+    from lambda_hat_core.config.errors import ConfigError
 
     site.experiment()
     project = site.project()

@@ -6,7 +6,7 @@ import pytest
 
 from lambda_hat_assets.slurm import batch as batches
 from lambda_hat_assets.slurm import payload
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 
 REQUESTS = [{"id": key, "stage": stage} for key in "abc" for stage in ("sample", "analyse")]
 

@@ -11,8 +11,8 @@ from lambda_hat_assets.slurm.cancel import cancel_jobs
 from lambda_hat_assets.slurm.card import Cluster, Ssh
 from lambda_hat_assets.slurm.fitness import require
 from lambda_hat_assets.slurm.login import Failed, Login
-from lambda_hat_core.plan.errors import ConfigError
-from lambda_hat_core.store import Store
+from lambda_hat_core.config.errors import ConfigError
+from lambda_hat_core.store.store import Store
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lambda_hat_assets.compute import Order
 from lambda_hat_assets.slurm import backend, fate, queue, watch
 from lambda_hat_assets.slurm import batch as batches
 from lambda_hat_assets.slurm.card import Cluster, SlurmTag
-from lambda_hat_core import files
+from lambda_hat_core.store import files
 from tests.slurm.fake_cluster import LIVING, FakeCluster
 from tests.slurm.fake_time import Clock, FakeStore, Killed
 

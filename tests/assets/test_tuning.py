@@ -57,7 +57,7 @@ def metadata(site, key):
 
 
 def test_one_command_makes_references_studies_presets_and_rows(site, tuned, built):
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     project = tuned()
     plan = project.studies.plan(None, [])
@@ -139,7 +139,7 @@ def test_budgets_are_held_against_the_cards_time_limits(tuned):
     from types import SimpleNamespace
 
     from lambda_hat_assets.studies import check_budgets
-    from lambda_hat_core.plan.errors import ConfigError
+    from lambda_hat_core.config.errors import ConfigError
 
     plan = tuned().studies.plan(None, ["budget.reference_sec=500", "budget.trial_sec=50"])
 
@@ -154,7 +154,7 @@ def test_budgets_are_held_against_the_cards_time_limits(tuned):
 
 
 def test_a_failing_method_fails_alone(site, tuned, built):
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     project = tuned(methods=["sgld", {"name": "mclmc", "seed": 13}], seeds_per_trial=1)
     result = tune(site, built(project))
@@ -168,7 +168,7 @@ def test_a_failing_method_fails_alone(site, tuned, built):
 
 def test_a_job_makes_a_run_whole_and_says_why_it_could_not(site, tmp_path, monkeypatch):
     from lambda_hat_assets.trials import Jobs
-    from lambda_hat_core.store import Store
+    from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning.search import runs_of
     from tests.assets.conftest import FakeBackend
 

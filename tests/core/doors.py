@@ -191,7 +191,7 @@ def target(key, kind, size, shape):
 
 
 def sampler_of(case):
-    from lambda_hat_core.config.samplers import SAMPLERS
+    from lambda_hat_core.config.samplers.known import SAMPLERS
 
     name, chains = case["sampler"], case["chains"]
     lengths = SHORT[name] | {"n_draws": SHORT[name]["n_draws"] * (1 if chains > 1 else 3)}

@@ -10,13 +10,13 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
-from lambda_hat_core import stages, worker
 from lambda_hat_core.config.data import NoData
+from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import Sgld
+from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.work import stages, worker
 
 ARGV = [sys.executable, "-m", "tests.core.fake_numerics"]
 
@@ -98,7 +98,7 @@ class FakeTargets(ModuleType):
     def load(spec, folder, posterior):
         import jax.numpy as jnp
 
-        from lambda_hat_core.target import Target
+        from lambda_hat_core.posterior import Target
 
         return Target(jnp.zeros(3), None, FakeLoss(), 1000)
 
@@ -110,7 +110,7 @@ class FakeTargets(ModuleType):
 def fake_sample(posterior, spec, *, progress, log, checkpoint):
     """Return independent draws; seed 13 meets a number that is not finite, seed 14 an error."""
     from lambda_hat_core.samplers.drive import Progress
-    from lambda_hat_core.trace import Trace
+    from lambda_hat_core.samplers.trace import Trace
 
     if spec.seed == 14:
         raise RuntimeError("a bug")
@@ -149,12 +149,12 @@ def fake_sample(posterior, spec, *, progress, log, checkpoint):
 def install():
     """Put the fakes where the stages find them."""
     import lambda_hat_core
-    from lambda_hat_core import samplers
+    from lambda_hat_core import sample
     from lambda_hat_core.analysis.figures import run as figures
 
     fake = FakeTargets("lambda_hat_core.targets")
     sys.modules[fake.__name__] = lambda_hat_core.targets = fake
-    samplers.sample = fake_sample
+    sample.sample = fake_sample
     figures.draw_figures = lambda trace, found, folder, **rest: []
 
 

@@ -136,7 +136,7 @@ def run(case, sampler, *, seed=0, **kwargs):
 
     from lambda_hat_core.config.posterior import PosteriorSpec
     from lambda_hat_core.config.spec import RunSpec
-    from lambda_hat_core.samplers import sample
+    from lambda_hat_core.sample import sample
 
     spec = RunSpec(
         target="tgt_000000000000",

@@ -12,9 +12,10 @@ from lambda_hat_core.config.batches import as_sampled, on_examples
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Custom, Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import SAMPLERS, Sgld
+from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 from tests.core.plans import CONFIG, only
 
 TAKING = [name for name, model in SAMPLERS.items() if "batch_size" in model.model_fields]
@@ -151,7 +152,7 @@ def sampled(store, name, target, **fields):
     """Take a run of a custom target through its stages, in the dtypes of their processes."""
     import jax
 
-    from lambda_hat_core import stages
+    from lambda_hat_core.work import stages
 
     spec = run(name, target, **short(name, **fields))
     with jax.enable_x64(True):
@@ -179,7 +180,7 @@ def test_a_batch_that_fits_a_custom_target_is_what_it_uses(user):
 
 
 def test_a_batch_that_does_not_fit_a_custom_target_is_a_row_with_the_way_out(user):
-    from lambda_hat_core import sql
+    from lambda_hat_core.store import sql
 
     store, target = Store(user / "home"), custom(40)
     with pytest.raises(ValueError, match="choose batch_size <= n, or null for the full batch"):

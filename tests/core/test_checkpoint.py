@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from lambda_hat_core.checkpoint import Checkpoint
+from lambda_hat_core.store.checkpoint import Checkpoint
 
 ARRAYS = {"w": np.arange(6.0).reshape(2, 3), "key": np.array([1, 2], np.uint32)}
 

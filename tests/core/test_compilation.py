@@ -24,7 +24,7 @@ def compiled():
 
 
 def drawn(case, step_size, seed, n_draws):
-    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.samplers import drive
     from lambda_hat_core.samplers.monitor import Monitor
     from lambda_hat_core.samplers.sgld import SgldKernel

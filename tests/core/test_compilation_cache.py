@@ -11,7 +11,7 @@ SCRIPT = """
 import json, os, sys, warnings
 warnings.simplefilter("error")
 import jax
-from lambda_hat_core.compilation import kept
+from lambda_hat_core.work.compilation import kept
 
 seen = []
 jax.monitoring.register_event_listener(lambda name, **facts: seen.append(name.split("/")[-1]))
@@ -47,7 +47,7 @@ def run(**environment):
 
 
 def test_the_second_process_finds_what_the_first_compiled(tmp_path):
-    from lambda_hat_core.process import processor
+    from lambda_hat_core.store.process import processor
 
     folder = tmp_path / "lambda_hat" / "jax" / processor()
     assert run(XDG_CACHE_HOME=str(tmp_path)) == [str(folder), 0, 1, True]

@@ -177,7 +177,7 @@ def test_a_loss_that_draws_in_the_dtype_of_its_process_is_refused(user):
 
 
 def test_losses_are_equal_by_source_kwargs_and_seed(x64, user):
-    from lambda_hat_core.custom import prepare
+    from lambda_hat_core.targets.custom import prepare
 
     def loss(factory, seed=0, **kwargs):
         return prepare(spec(factory, **kwargs).model, seed).loss

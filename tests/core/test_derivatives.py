@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lambda_hat_core import sql, stages
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Custom
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import sql
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work import stages
 
 SOURCE = """
 import jax.numpy as jnp
@@ -167,7 +168,7 @@ def test_a_step_that_is_too_large_is_still_named_as_that(x64, user):
 
 
 def problem(mean, start, maker="a test"):
-    from lambda_hat_core.custom import CustomTarget, problem_of
+    from lambda_hat_core.targets.custom import CustomTarget, problem_of
 
     made = CustomTarget(start, lambda p, batch: mean(p), None, 100)
     return problem_of(made, maker, (maker, mean))
@@ -220,7 +221,7 @@ def test_a_gradient_too_large_to_be_measured_is_refused(x64):
     }.items(),
 )
 def test_names_are_dotted(name, words):
-    from lambda_hat_core.networks.layout import dotted
+    from lambda_hat_core.targets.networks.layout import dotted
 
     assert dotted(name) == words
 
@@ -239,7 +240,7 @@ def test_a_coefficient_that_is_not_finite_is_refused(x64, user, claim):
 
 
 def test_a_coefficient_is_a_number():
-    from lambda_hat_core.custom import _claim
+    from lambda_hat_core.targets.custom import _claim
 
     assert [_claim("m", stated) for stated in (None, 1, 0.5, np.float32(2))] == [None, 1, 0.5, 2]
     for stated in ("0.5", True, [1.0]):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lambda_hat_core import sql
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import sql
+from lambda_hat_core.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sql.md").read_text()

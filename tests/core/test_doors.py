@@ -147,8 +147,8 @@ def notebooks(tmp_path_factory):
 def experiments(tmp_path_factory):
     """The same of the experiment, whose targets are built in float64."""
     from lambda_hat_core.analysis.traceio import load_trace
-    from lambda_hat_core.store import Store
-    from lambda_hat_core.worker_client import request
+    from lambda_hat_core.store.store import Store
+    from lambda_hat_core.work.client import request
 
     home = tmp_path_factory.mktemp("home")
     alike = {"float32": {**ALIKE, "sampler": "sgld"}, "float64": {**ALIKE, "sampler": "nuts"}}
@@ -162,7 +162,7 @@ def experiments(tmp_path_factory):
     for process in ("float64", "float32"):
         file = home / f"{process}.jsonl"
         file.write_text("".join(f"{json.dumps(line)}\n" for line in asked[process]))
-        start(process, "lambda_hat_core.worker", "--home", home, "--requests", file)
+        start(process, "lambda_hat_core.work.worker", "--home", home, "--requests", file)
     store = Store(home)
     return {
         process: [load_trace(store.path("runs", run.id) / "trace.nc").llc for run, _ in specs]

@@ -98,7 +98,7 @@ def assert_legible(figure):
 
 def test_the_palette_stands_out_and_apart():
     from lambda_hat_core.analysis.figures.style import PALETTE
-    from lambda_hat_core.config.samplers import SAMPLERS
+    from lambda_hat_core.config.samplers.known import SAMPLERS
 
     assert len(PALETTE) >= len(SAMPLERS)
     rgb = linear(PALETTE)
@@ -208,7 +208,7 @@ def test_far_values_are_cut_off_and_counted():
 
 def intervals(count):
     from lambda_hat_core.analysis.figures.forest import Interval
-    from lambda_hat_core.config.samplers import SAMPLERS
+    from lambda_hat_core.config.samplers.known import SAMPLERS
 
     rng, runs = np.random.default_rng(0), []
     for index in range(count):

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from lambda_hat_core import files, process
+from lambda_hat_core.store import files, process
 
 
 def test_json_is_strict_whatever_it_is_given():

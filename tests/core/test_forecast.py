@@ -3,9 +3,12 @@ import pytest
 from lambda_hat_core.config.data import NoData, Synthetic
 from lambda_hat_core.config.model import DeepLinear, Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import SAMPLERS, Nuts, Sgld
+from lambda_hat_core.config.samplers.base import PILOT, SPECTRUM
+from lambda_hat_core.config.samplers.exact import Nuts
+from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.forecast import START, History, budget, forecast, guess, workers
+from lambda_hat_core.work.forecast import START, History, forecast, guess, workers
 
 TARGET = TargetSpec(model=Quadratic(), data=NoData(n_data=1000))
 
@@ -30,18 +33,17 @@ def test_work_of_sgld_by_hand():
 
 
 def test_the_set_up_is_what_the_pilot_and_the_spectrum_cost():
-    from lambda_hat_core import forecast
     from lambda_hat_core.linalg.spectrum import RANK, spectrum_work
     from lambda_hat_core.samplers import pilot
 
-    assert forecast._SPECTRUM == spectrum_work(RANK + 1, RANK)
+    assert SPECTRUM == spectrum_work(RANK + 1, RANK)
     flight = pilot._STEPS * pilot._LEAPFROGS
-    assert forecast._PILOT == pilot._ROUNDS * (flight + forecast._SPECTRUM)
+    assert PILOT == pilot._ROUNDS * (flight + SPECTRUM)
 
 
 def test_a_budget_is_a_stated_multiple_of_the_forecast():
     cost = forecast(run(Nuts()), TARGET, History([])).fge
-    assert budget(Nuts(), TARGET.data.n_data) == 4 * cost
+    assert Nuts().budget(TARGET.data.n_data) == 4 * cost
 
 
 def test_work_grows_with_draws():

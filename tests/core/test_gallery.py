@@ -34,8 +34,8 @@ def made_target(store, spec):
 
 
 def made_analysis(store, spec, **facts):
-    from lambda_hat_core import records
     from lambda_hat_core.analysis.estimate import estimate
+    from lambda_hat_core.store import records
     from tests.core.traces import trace
 
     drawn = trace(spec.seed, n_draws=100)
@@ -54,7 +54,7 @@ def made_analysis(store, spec, **facts):
 
 @pytest.fixture
 def store(tmp_path):
-    from lambda_hat_core.store import Store
+    from lambda_hat_core.store.store import Store
 
     return Store(tmp_path / "runs")
 
@@ -62,8 +62,8 @@ def store(tmp_path):
 @pytest.fixture
 def gallery(store):
     """Four runs: fine, suspect, failed, never tried."""
-    from lambda_hat_core import records
     from lambda_hat_core.gallery.members import Gallery, Member
+    from lambda_hat_core.store import records
 
     made_target(store, target())
     specs = [run(seed) for seed in (1, 2, 3, 4)]
@@ -109,7 +109,7 @@ class Page(HTMLParser):
 
 
 def made(store, gallery):
-    from lambda_hat_core import stages
+    from lambda_hat_core.work import stages
 
     outcome = stages.build_gallery(store, gallery, print)
     text = (store.path("galleries", gallery.id) / "index.html").read_text()
@@ -150,7 +150,7 @@ def test_every_picture_is_in_the_folder_and_the_folder_holds_no_other(store, gal
 
 
 def test_made_again_only_when_something_changed(store, gallery):
-    from lambda_hat_core import records
+    from lambda_hat_core.store import records
 
     assert made(store, gallery)[0].status == "made"
     assert made(store, gallery)[0].status == "reused"
@@ -185,7 +185,7 @@ def test_promotion_takes_the_newest_run_of_every_sampler(store, gallery, tmp_pat
 
 def older(manifest):
     """Return a manifest that says its folder was made long ago."""
-    from lambda_hat_core.store import _digest
+    from lambda_hat_core.store.store import _digest
 
     body = json.loads(manifest.read_bytes())
     del body["sha256"]

@@ -35,8 +35,8 @@ def add(store, sampler, llc, posterior, **facts):
 
 
 def page_of(store, runs):
-    from lambda_hat_core import stages
     from lambda_hat_core.gallery.members import Gallery, Member
+    from lambda_hat_core.work import stages
 
     made_target(store, target())
     labels = (f"{run.sampler.kind} (own, gamma {run.posterior.gamma:g}, seed 0)" for run in runs)

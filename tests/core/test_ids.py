@@ -9,7 +9,7 @@ from lambda_hat_core.config.base import canonical_json
 from lambda_hat_core.config.data import NoData, Synthetic, Teacher
 from lambda_hat_core.config.model import Custom, Mlp
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import Nuts
+from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.config.training import Training
 from tests.core.plans import one, only

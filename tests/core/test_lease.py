@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lambda_hat_core import lease
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import lease
+from lambda_hat_core.store.store import Store
 
 HOLDER = """
 import sys, time
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 with Store(sys.argv[1]).lease("runs", "run_x"):
     print("held", flush=True)
     time.sleep(60)
@@ -22,7 +22,7 @@ with Store(sys.argv[1]).lease("runs", "run_x"):
 COUNTER = """
 import sys, time
 from pathlib import Path
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 store, done = Store(sys.argv[1]), Path(sys.argv[1]) / "done"
 sys.stdin.readline()
 for key in range(20):

@@ -24,7 +24,7 @@ def modes(noise=0.0, start=0.0):
 
 
 def sgld_law(eps, **fields):
-    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.samplers import sgld
 
     return lambda given: sgld.dynamics(given, eps, Sgld(**fields))
@@ -133,7 +133,7 @@ def test_a_thermostat_removes_noise_that_all_directions_share():
 
 def prepared(**fields):
     """The set-up of one run, without the run."""
-    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers import sgld
 

@@ -67,7 +67,7 @@ def test_what_a_loss_reads_is_part_of_what_it_is():
 
 
 def programs(*losses):
-    from lambda_hat_core.program import program_of
+    from lambda_hat_core.targets.program import program_of
 
     return [program_of(loss, jnp.ones(2), None) for loss in losses]
 
@@ -97,7 +97,7 @@ def test_gradients_tell_apart_what_values_do_not():
 
 
 def test_modules_that_differ_in_a_static_field_do_not_share_code():
-    from lambda_hat_core.custom import CustomTarget, problem_of
+    from lambda_hat_core.targets.custom import CustomTarget, problem_of
 
     def loss_of(activation):
         net = eqx.nn.MLP(2, 1, 3, 1, activation=activation, key=jax.random.key(0))

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks import Mlp
-from lambda_hat_core.potentials import NormalCrossing, Quadratic
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.networks import Mlp
+from lambda_hat_core.targets.potentials import NormalCrossing, Quadratic
 
 NETWORK = Mlp((3, 4, 2), "tanh")
 

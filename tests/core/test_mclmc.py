@@ -11,7 +11,7 @@ from tests.core import mixed
 @pytest.fixture
 def lost(x64):
     """Set-up of mclmc for chains that stand a hundred widths from where they belong."""
-    from lambda_hat_core.config.samplers import Mclmc
+    from lambda_hat_core.config.samplers.exact import Mclmc
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers import mclmc
 

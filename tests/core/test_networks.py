@@ -11,7 +11,7 @@ import pytest
 
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
-from lambda_hat_core.networks import (
+from lambda_hat_core.targets.networks import (
     DeepLinear,
     DiagonalLinear,
     Mlp,
@@ -19,7 +19,7 @@ from lambda_hat_core.networks import (
     make_network,
     make_teacher,
 )
-from lambda_hat_core.networks.layout import join, split
+from lambda_hat_core.targets.networks.layout import join, split
 
 X = np.random.default_rng(0).normal(size=(9, 3))
 EXAMPLES = np.random.default_rng(1).normal(size=(500, 100))

@@ -13,7 +13,7 @@ from tests.core import traces
 def answered(trace=None, **changes):
     from lambda_hat_core.analysis.estimate import estimate
     from lambda_hat_core.config.posterior import PosteriorSpec
-    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.config.spec import RunSpec
     from lambda_hat_core.notebook.llc import answer
 
@@ -158,8 +158,8 @@ def test_a_call_says_how_long_before_it_begins(capsys):
 
 
 def test_seconds_are_gradients_times_their_time(x64, monkeypatch):
-    from lambda_hat_core import forecast
-    from lambda_hat_core.config.samplers import Nuts, Sgld
+    from lambda_hat_core.config.samplers.exact import Nuts
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.notebook import timing
     from lambda_hat_core.targets import audit
     from tests.core import mixed
@@ -170,9 +170,9 @@ def test_seconds_are_gradients_times_their_time(x64, monkeypatch):
     monkeypatch.setattr(timing, "timed", timed)
     posterior = mixed.posterior(mixed.quadratic(1.0))
     nuts, sgld = Nuts(), Sgld(batch_size=10)
-    full = forecast.work(nuts, mixed.N) + audit.work(mixed.D)
+    full = nuts.work(mixed.N) + audit.work(mixed.D)
     assert timing.expected(posterior, nuts) == pytest.approx(full * 1e-3)
-    full, batches = forecast.evaluations(sgld)
+    full, batches = sgld.gradients()
     assert batches == 4 * 1200 * 25
     seconds = (full + audit.work(mixed.D)) * 1e-3 + batches * 1e-5
     assert timing.expected(posterior, sgld) == pytest.approx(seconds)

@@ -45,7 +45,7 @@ def test_mistakes_of_a_call_are_named(name):
 
 
 def test_every_mistake_of_a_call_has_its_line():
-    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.notebook.arguments import asked
 
     with pytest.raises(ValueError) as caught:
@@ -78,7 +78,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_samplers_say_what_a_file_says(name, plan_of):
-    from lambda_hat_core.config.samplers import SAMPLERS
+    from lambda_hat_core.config.samplers.known import SAMPLERS
 
     with pytest.raises(ValueError) as in_python:
         SAMPLERS[name](**SETTINGS[name])

@@ -61,7 +61,7 @@ def test_pages_are_found():
 @pytest.mark.parametrize("page", [*pages()], ids=str)
 def test_a_page_prints_what_it_shows(page, tmp_path):
     """In one plain process, as a reader would: no JAX setting, no flag of the tests."""
-    from lambda_hat_core.process import processor
+    from lambda_hat_core.store.process import processor
 
     codes, shown = zip(*blocks(page), strict=True)
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}

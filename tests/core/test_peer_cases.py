@@ -71,7 +71,7 @@ def nuts(post, **fields):
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
     from lambda_hat_core.config.posterior import PosteriorSpec
     from lambda_hat_core.config.spec import RunSpec
-    from lambda_hat_core.samplers import sample
+    from lambda_hat_core.sample import sample
 
     sampler = {"kind": "nuts", "n_chains": 8, "n_warmup": 200, "n_burn": 50, **fields}
     spec = RunSpec(
@@ -236,7 +236,7 @@ def test_reduced_rank_on_pure_noise(x64, inputs, hidden, outputs, llc, m):
 
 
 def test_sgld_without_noise_is_gradient_descent(x64, monkeypatch):
-    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.samplers import sgld
 
     monkeypatch.setattr(sgld, "standard_normal", lambda key, like, generator: jnp.zeros_like(like))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lambda_hat_core.config.samplers import Sgld
+from lambda_hat_core.config.samplers.stochastic import Sgld
 
 
 class Known:
@@ -16,9 +16,9 @@ def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
     import jax.numpy as jnp
     import jax.random as jr
 
-    from lambda_hat_core.plain import from_plain, to_plain
     from lambda_hat_core.samplers.coordinates import Coordinates
     from lambda_hat_core.samplers.pilot import Pilot
+    from lambda_hat_core.store.plain import from_plain, to_plain
 
     posterior = Known()
     third = jnp.asarray([1 / 3, -0.0], jnp.float32)
@@ -42,7 +42,7 @@ def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
 
 
 def test_what_is_not_of_this_package_is_neither_stored_nor_made():
-    from lambda_hat_core.plain import from_plain, to_plain
+    from lambda_hat_core.store.plain import from_plain, to_plain
 
     with pytest.raises(TypeError, match="a set cannot be stored"):
         to_plain({1}, {})

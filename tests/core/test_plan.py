@@ -10,7 +10,8 @@ import pytest
 
 from lambda_hat_core.config.data import Digits, NoData, Synthetic, Teacher
 from lambda_hat_core.config.model import Custom, Mlp, NormalCrossing, Quadratic, infer_width
-from lambda_hat_core.config.samplers import Sgld, Vi
+from lambda_hat_core.config.samplers.stochastic import Sgld
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.plan.plan import load_plan
 from tests.core.plans import CONFIG, one, only
 from tests.counts import FEW, MANY, MORE

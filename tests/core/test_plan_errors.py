@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.plan.plan import load_plan, load_union
 from tests.core.plans import CONFIG, one
 

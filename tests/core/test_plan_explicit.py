@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from lambda_hat_core.config.data import Teacher
-from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.errors import ConfigError
+from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.plan.errors import ConfigError
 from lambda_hat_core.plan.plan import Plan, load_plan
 from lambda_hat_core.plan.tuning import load_tuning
 from tests.core.plans import CONFIG, only

@@ -1,6 +1,6 @@
 import pytest
 
-from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.plan.overrides import apply
 
 CONTENT = {

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.losses import Supervised
-from lambda_hat_core.networks import Mlp
-from lambda_hat_core.potentials import Potential, Quadratic
 from lambda_hat_core.targets import lbfgs
 from lambda_hat_core.targets.audit import audit
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.networks import Mlp
 from lambda_hat_core.targets.newton import newton_step
 from lambda_hat_core.targets.polish import polish, separated
+from lambda_hat_core.targets.potentials import Potential, Quadratic
 from lambda_hat_core.targets.problem import Problem
 
 

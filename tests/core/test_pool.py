@@ -7,8 +7,8 @@ from concurrent.futures import CancelledError
 import pytest
 
 from lambda_hat_core.work import pool as pools
+from lambda_hat_core.work.client import WorkerClient
 from lambda_hat_core.work.pool import Pool, Task
-from lambda_hat_core.worker_client import WorkerClient
 
 WORKER = """
 import json, os, sys, time
@@ -38,7 +38,7 @@ for text in sys.stdin:
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     """A function to open a pool of small workers; it notes which dtypes were started."""
-    monkeypatch.setattr("lambda_hat_core.retries.PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("lambda_hat_core.work.retries.PAUSES", (0.01, 0.01))
     started, open_pools = [], []
 
     def start(dtype):

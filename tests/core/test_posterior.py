@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.posterior import Posterior, localised
-from lambda_hat_core.target import Target
+from lambda_hat_core.posterior import Posterior, Target, localised
 
 N, D, SIZE = 24, 3, 6
 NBETA, GAMMA = 7.0, 3.0

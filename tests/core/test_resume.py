@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lambda_hat_core.checkpoint import Checkpoint
+from lambda_hat_core.store.checkpoint import Checkpoint
 from tests.core import mixed
 from tests.core.test_samplers import QUADRATICS, begun, in_float64
 
@@ -72,7 +72,7 @@ def test_killed_run_resumes_to_the_same_bits(sample, whole, name, tmp_path):
 def test_killed_after_its_set_up_it_does_not_set_up_again(
     sample, whole, name, tmp_path, monkeypatch
 ):
-    from lambda_hat_core import samplers
+    from lambda_hat_core import sample as sampling
     from lambda_hat_core.samplers import drive, pilot
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
@@ -87,7 +87,7 @@ def test_killed_after_its_set_up_it_does_not_set_up_again(
         with pytest.raises(Killed):
             sample(name, DiskCheckpoint(file, every=0.0))
     with monkeypatch.context() as change:
-        for module, function in ((pilot, "fly"), (samplers, "build")):
+        for module, function in ((pilot, "fly"), (sampling, "build")):
             change.setattr(module, function, killed)
         resumed, left = sample(name, DiskCheckpoint(file, every=0.0))
     assert left == chunks

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lambda_hat_core.retries import PAUSES, insist
+from lambda_hat_core.work.retries import PAUSES, insist
 
 LINE = {"id": "run_x"}
 

@@ -76,7 +76,7 @@ def agrees(trace, answer, *, bias, se_cap):
 
 
 def test_every_sampler_and_flavour_is_listed():
-    from lambda_hat_core.config.samplers import SAMPLERS
+    from lambda_hat_core.config.samplers.known import SAMPLERS
 
     listed = {(entry["kind"], flavour_of(entry)) for entry in TABLE.values()}
     fields = {"sgld": "precond", "vi": "algo"}
@@ -88,9 +88,9 @@ def test_every_sampler_and_flavour_is_listed():
 
 
 def flavour_of(entry):
-    from lambda_hat_core.config.samplers import SAMPLERS, flavour
+    from lambda_hat_core.config.samplers.known import SAMPLERS
 
-    return flavour(SAMPLERS[entry["kind"]].model_validate(entry))
+    return SAMPLERS[entry["kind"]].model_validate(entry).flavour
 
 
 @pytest.mark.parametrize("case", QUADRATICS)
@@ -255,8 +255,8 @@ def begun(name, chunks, monkeypatch):
 @pytest.mark.parametrize("name", MCMC)
 def test_same_seed_same_bits_kept_on_disk_or_not(name, tmp_path, monkeypatch):
     """Fewer draws are the beginning of more."""
-    from lambda_hat_core.checkpoint import Checkpoint
     from lambda_hat_core.samplers.resume import DiskCheckpoint
+    from lambda_hat_core.store.checkpoint import Checkpoint
 
     case = QUADRATICS["condition 1"]
     first = traced(name, "condition 1", case)

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import pytest
 
-from lambda_hat_core import records, sql
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers import Sgld
+from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.inventory import orphans
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records, sql
+from lambda_hat_core.store.inventory import orphans
+from lambda_hat_core.store.store import Store
 from tests.counts import reads
 
 LLC = (
@@ -36,8 +36,8 @@ COLUMNS = {
 
 WRITER = """
 import sys
-from lambda_hat_core import records
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
 store = Store(sys.argv[1])
 i = 0
 while True:

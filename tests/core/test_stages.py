@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from lambda_hat_core import records, sql, stages
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records, sql
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work import stages
 from tests.core.fake_numerics import FakeTargets, fake_sample, run, target
 
 
@@ -18,13 +19,14 @@ def numerics(monkeypatch):
     import sys
 
     import lambda_hat_core
-    from lambda_hat_core import precision, samplers
+    from lambda_hat_core import precision
+    from lambda_hat_core import sample as sampling
     from lambda_hat_core.analysis.figures import run as figures
 
     fake = FakeTargets("lambda_hat_core.targets")
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     monkeypatch.setattr(lambda_hat_core, "targets", fake, raising=False)
-    monkeypatch.setattr(samplers, "sample", fake_sample)
+    monkeypatch.setattr(sampling, "sample", fake_sample)
     monkeypatch.setattr(precision, "require", lambda dtype: None)
     monkeypatch.setattr(figures, "draw_figures", lambda trace, found, folder, **rest: [])
 
@@ -80,15 +82,14 @@ def test_second_call_reuses_and_gives_the_same_record(store):
 
 @pytest.mark.parametrize(("times", "passed"), [(3.9, True), (4.1, False)])
 def test_a_run_is_held_to_four_times_its_forecast(store, monkeypatch, times, passed):
-    from lambda_hat_core import samplers
-    from lambda_hat_core.forecast import work
+    from lambda_hat_core import sample as sampling
 
-    forecast = work(run().sampler, 1000)
+    forecast = run().sampler.work(1000)
 
     def costly(posterior, spec, **rest):
         return fake_sample(posterior, spec, **rest)._replace(work={"sampling": times * forecast})
 
-    monkeypatch.setattr(samplers, "sample", costly)
+    monkeypatch.setattr(sampling, "sample", costly)
     record = make(store, run())[1].record
     (check,) = (c for c in record["checks"] if c["name"] == "work_within_budget")
     assert check["passed"] is passed
@@ -100,7 +101,6 @@ def test_the_budget_is_that_of_the_batch_that_was_used(store):
     from lambda_hat_core.config.data import NoData
     from lambda_hat_core.config.model import Custom
     from lambda_hat_core.config.spec import TargetSpec
-    from lambda_hat_core.forecast import work
 
     own = TargetSpec(model=Custom(factory="json:loads"), data=NoData())
     spec = run().model_copy(update={"target": own.id})
@@ -109,8 +109,8 @@ def test_the_budget_is_that_of_the_batch_that_was_used(store):
     checks = stages.analyse_run(store, spec, own, print).record["checks"]
     (threshold,) = (c["threshold"] for c in checks if c["name"] == "work_within_budget")
     whole = spec.sampler.model_copy(update={"batch_size": None})
-    assert threshold == pytest.approx(4 * work(whole, 1000))
-    assert threshold > 4.1 * work(spec.sampler, 1000)
+    assert threshold == pytest.approx(4 * whole.work(1000))
+    assert threshold > 4.1 * spec.sampler.work(1000)
 
 
 def test_result_that_is_not_finite_is_a_complete_row_and_is_not_tried_again(store):
@@ -126,7 +126,7 @@ def test_result_that_is_not_finite_is_a_complete_row_and_is_not_tried_again(stor
 
 
 def test_exception_leaves_no_folder_but_a_row_that_success_removes(store, monkeypatch):
-    from lambda_hat_core import samplers
+    from lambda_hat_core import sample as sampling
 
     spec = run(seed=14)
     with pytest.raises(RuntimeError):
@@ -136,7 +136,7 @@ def test_exception_leaves_no_folder_but_a_row_that_success_removes(store, monkey
     assert "fake_sample" in records.failure_path(store, spec.id).with_suffix(".txt").read_text()
     assert sql.query(store, "SELECT run_id, verdict FROM llc").rows == [(spec.id, "failed")]
     monkeypatch.setattr(
-        samplers, "sample", lambda posterior, spec, **rest: fake_sample(posterior, run(), **rest)
+        sampling, "sample", lambda posterior, spec, **rest: fake_sample(posterior, run(), **rest)
     )
     make(store, spec)
     assert records.read_failure(store, spec.id) is None

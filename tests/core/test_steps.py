@@ -64,7 +64,7 @@ def stepped(x64, monkeypatch):
 )
 def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
     """Before the end of burn-in and beyond it, where the preconditioner stands still."""
-    from lambda_hat_core.config.samplers import Sgld
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.samplers import sgld
 
     moments = {"beta1": BETA1, "beta2": BETA2, "eps": EPS, "bias_correction": bias_correction}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lambda_hat_core.config.base import Frozen, content_hash
-from lambda_hat_core.store import Store
+from lambda_hat_core.store.store import Store
 
 
 class Spec(Frozen):

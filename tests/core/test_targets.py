@@ -183,7 +183,7 @@ def test_oracles_of_potentials(dtype, tmp_path):
 
 def test_where_there_is_no_oracle_there_is_a_reason(x64):
     problem = assemble(spec(TANH, synthetic()))
-    from lambda_hat_core.target import Target
+    from lambda_hat_core.posterior import Target
 
     target = Target(problem.start, problem.data, problem.loss, problem.n)
     value, reason = targets.oracle(spec(TANH, synthetic()), target, 100.0, 1.0)

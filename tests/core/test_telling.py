@@ -21,7 +21,7 @@ def test_a_warm_up_says_how_far_it_is(x64):
 
 
 def test_lines_that_come_too_soon_are_dropped():
-    from lambda_hat_core.telling import seldom
+    from lambda_hat_core.samplers.telling import seldom
 
     now = [0.0]
     heard = []

@@ -10,7 +10,7 @@ TARGET = "tgt_0123456789ab"
 
 def run_spec(dtype="float64"):
     from lambda_hat_core.config.posterior import PosteriorSpec
-    from lambda_hat_core.config.samplers import Nuts
+    from lambda_hat_core.config.samplers.exact import Nuts
     from lambda_hat_core.config.spec import RunSpec
 
     return RunSpec(target=TARGET, sampler=Nuts(), posterior=PosteriorSpec(), dtype=dtype)

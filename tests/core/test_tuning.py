@@ -233,9 +233,9 @@ def test_settings_asked_for_twice_are_the_same_runs(tmp_path):
 
 
 def test_rows_and_preset(tmp_path):
-    from lambda_hat_core import sql
     from lambda_hat_core.plan.tuning import Problem, Study
-    from lambda_hat_core.store import Store
+    from lambda_hat_core.store import sql
+    from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning import results
 
     spec = study_spec()

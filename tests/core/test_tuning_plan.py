@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lambda_hat_core.plan.errors import ConfigError
+from lambda_hat_core.config.errors import ConfigError
 
 CONFIG = Path(__file__).parents[2] / "config"
 FILE = {

@@ -25,14 +25,14 @@ FILE = {
 
 
 def test_a_hot_step_is_stopped_early_and_leaves_nothing(tmp_path):
-    from lambda_hat_core import records, sql
     from lambda_hat_core.plan.tuning import load_tuning
-    from lambda_hat_core.store import Store
+    from lambda_hat_core.store import records, sql
+    from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning.conduct import conduct
     from lambda_hat_core.tuning.payloads import Payloads
     from lambda_hat_core.tuning.search import outcome_of, runs_of
+    from lambda_hat_core.work.client import WorkerClient
     from lambda_hat_core.work.pool import Pool
-    from lambda_hat_core.worker_client import WorkerClient
 
     path = tmp_path / "tune.yaml"
     path.write_text(yaml.safe_dump(FILE))

@@ -4,14 +4,14 @@ import math
 import numpy as np
 import pytest
 
-from lambda_hat_core import records
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Quadratic
-from lambda_hat_core.config.samplers import Nuts
+from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.tuning import ProblemSpec
 from lambda_hat_core.plan.tuning import Problem
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
 
 TARGET = TargetSpec(model=Quadratic(d=3), data=NoData())
 GOOD = {"r_hat": 1.001, "ess_min": 900.0, "v_m": 1.01, "n_divergent": 0, "verdict": "ok"}

@@ -66,8 +66,8 @@ def test_same_seed_same_bits(regressions):
 
 
 def test_killed_fit_resumes_to_the_same_bits(regressions, tmp_path):
-    from lambda_hat_core.checkpoint import Checkpoint
     from lambda_hat_core.samplers.resume import DiskCheckpoint
+    from lambda_hat_core.store.checkpoint import Checkpoint
 
     class Killed(Exception):
         pass

@@ -14,7 +14,7 @@ D = 5
 
 
 def spec(**fields):
-    from lambda_hat_core.config.samplers import Vi
+    from lambda_hat_core.config.samplers.vi import Vi
 
     return Vi(**fields)
 

@@ -19,7 +19,7 @@ def setting():
     """A mixture of two Gaussians in one dimension, away from its start, and its posterior."""
     import equinox as eqx
 
-    from lambda_hat_core.config.samplers import Vi
+    from lambda_hat_core.config.samplers.vi import Vi
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.samplers import coordinates
     from lambda_hat_core.vi import mfa

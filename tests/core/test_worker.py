@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from lambda_hat_core import records
-from lambda_hat_core.store import Store
-from lambda_hat_core.worker_client import WorkerClient, how_it_ended, request
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import WorkerClient, how_it_ended, request
 from tests.core.fake_numerics import ARGV, run, target
 
 ENV = {"JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
@@ -159,7 +159,7 @@ def test_exit_codes_in_words():
 
 PARENT = f"""
 import sys
-from lambda_hat_core.worker_client import WorkerClient, request
+from lambda_hat_core.work.client import WorkerClient, request
 from tests.core.fake_numerics import target
 client = WorkerClient(sys.argv[1], {ARGV!r}, {ENV!r})
 events = client.run([request("build", target()), request("build", target(5))])
@@ -211,7 +211,9 @@ def test_file_of_requests_is_worked_off_without_a_parent(tmp_path):
 
 
 def test_client_and_specs_import_no_jax():
-    modules = "worker_client, stages, store, records, sql, worker"
-    code = f"import sys; from lambda_hat_core import {modules}; print('jax' in sys.modules)"
+    code = (
+        "import sys; from lambda_hat_core.store import records, sql, store; "
+        "from lambda_hat_core.work import client, stages, worker; print('jax' in sys.modules)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "False\n"

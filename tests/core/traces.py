@@ -23,7 +23,7 @@ def trace(
     **changes: Any,
 ):
     """A trace whose LLC draws are half a chi-squared of d degrees of freedom: exactly d / 2."""
-    from lambda_hat_core.trace import Trace
+    from lambda_hat_core.samplers.trace import Trace
 
     rng = np.random.default_rng(seed)
     points = np.stack([ar1(rng, n_chains, n_draws, rho) for _ in range(d)])

@@ -14,7 +14,7 @@ from lambda_hat_core.analysis.diagnostics import mcmc_mean
 from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.samplers import sample
+from lambda_hat_core.sample import sample
 from tests.core import mixed, vicases
 
 CASES = {

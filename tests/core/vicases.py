@@ -93,9 +93,9 @@ def run(target, algo="mfa", *, seed=0, checkpoint=None, **fields):
     import jax
 
     from lambda_hat_core.config.posterior import PosteriorSpec
-    from lambda_hat_core.config.samplers import Vi
+    from lambda_hat_core.config.samplers.vi import Vi
     from lambda_hat_core.config.spec import RunSpec
-    from lambda_hat_core.samplers import sample
+    from lambda_hat_core.sample import sample
 
     spec = Vi(**{"algo": algo, "n_chains": 3, "n_draws": 700, "steps": 800, "lr": 0.02, **fields})
     return sample(

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import yaml
 
-from lambda_hat_core import lease, sql
 from lambda_hat_core.plan.plan import load_plan
-from lambda_hat_core.store import Store
+from lambda_hat_core.store import lease, sql
+from lambda_hat_core.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

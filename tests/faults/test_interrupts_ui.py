@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_hat_core import process
+from lambda_hat_core.store import process
 from tests.assets.conftest import FAKE, ROOT
 from tests.faults.site import Site
 from tests.webserver import graphql, served, wait_for

@@ -9,10 +9,10 @@ from copy import deepcopy
 
 import pytest
 
-from lambda_hat_core import sql
+from lambda_hat_core.store import sql
 from tests.faults.site import CARD, EXPERIMENT, JOB, PHASES, PLAIN, end, failures, wait_for
 
-WORKER = f'{sys.executable} -m lambda_hat_core.worker "$@"'
+WORKER = f'{sys.executable} -m lambda_hat_core.work.worker "$@"'
 
 
 def wrapped(site, script):

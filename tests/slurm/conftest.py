@@ -100,7 +100,7 @@ class Site:
 
     def made(self, kind):
         """Return the ids of what is in the store."""
-        from lambda_hat_core.store import Store
+        from lambda_hat_core.store.store import Store
 
         return Store(self.root / "runs").list(kind)
 
@@ -129,8 +129,8 @@ class Site:
 
     def rows(self):
         """Return verdict and first reason by sampler and target's label."""
-        from lambda_hat_core import sql
-        from lambda_hat_core.store import Store
+        from lambda_hat_core.store import sql
+        from lambda_hat_core.store.store import Store
 
         with sql.connect(Store(self.root / "runs")) as connection:
             query = "SELECT sampler, target_id, verdict, reasons[1] FROM llc"

@@ -10,7 +10,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from lambda_hat_core import worker
+from lambda_hat_core.work import worker
 from tests.assets import fake_worker
 
 STATE = Path(os.environ["STAND_IN"])

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.ui
 
 @pytest.fixture
 def opened(page, store, gallery):  # noqa: F811
-    from lambda_hat_core import stages
+    from lambda_hat_core.work import stages
 
     stages.build_gallery(store, gallery, print)
     requests = []

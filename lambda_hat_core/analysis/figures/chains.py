@@ -10,7 +10,7 @@ from lambda_hat_core.analysis.diagnostics import MIN_DRAWS, Series, ess_bulk, mo
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.style import Reference
 from lambda_hat_core.analysis.running import finite_prefix
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 LLC_DRAWS = "nβ (L(w) - L(w*))"
 DISTANCE = "|w - w*|²"

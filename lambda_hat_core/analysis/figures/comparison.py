@@ -14,7 +14,7 @@ from lambda_hat_core.analysis.figures.convergence import FGE
 from lambda_hat_core.analysis.figures.forest import MARKS, sampler_colour, verdict_handles
 from lambda_hat_core.analysis.figures.style import Reference
 from lambda_hat_core.analysis.measure import Verdict
-from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.samplers.known import SAMPLERS
 
 _MOST_LINES = 40
 """Runs up to which each has a line of its own."""

@@ -12,7 +12,7 @@ from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.style import Reference
 from lambda_hat_core.analysis.measure import Verdict
 from lambda_hat_core.analysis.words import plus_minus
-from lambda_hat_core.config.samplers import SAMPLERS
+from lambda_hat_core.config.samplers.known import SAMPLERS
 
 _NAMED_ROWS = 40
 """Runs up to which every row is named and its number written out."""

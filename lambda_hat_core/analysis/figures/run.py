@@ -10,7 +10,7 @@ from lambda_hat_core.analysis.figures.style import Reference, references, save
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.running import running
 from lambda_hat_core.analysis.words import plus_minus
-from lambda_hat_core.trace import Trace
+from lambda_hat_core.samplers.trace import Trace
 
 FIGURES = ("trace", "rank", "energy", "llc_convergence_combined", "wnv")
 """What a run may have; `energy` only where its sampler has one."""

@@ -1,0 +1,103 @@
+"""What to write instead of a key that other tools, or the forerunner of this one, use."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from lambda_hat_core.config.data import Synthetic, Teacher
+from lambda_hat_core.config.model import Mlp
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.training import Training
+
+_REMOVE = "remove it"
+_DEVICE = "choose a compute card with LAMBDA_HAT_CARD"
+
+_HINTS: dict[str, Mapping[str, str]] = {
+    "experiment": {
+        "store_root": "set the environment variable LAMBDA_HAT_HOME",
+        "jax_enable_x64": "write dtype: float32 or float64 in a sampler's entry",
+        "enable_x64": "write dtype: float32 or float64 in a sampler's entry",
+        "name": "write experiment: <name>",
+        "target": "write targets: and a list",
+        "sampler": "write samplers: and a list",
+        "seed": "write seed in each entry of targets and samplers",
+        "training": "write training in each entry of targets",
+        "backend": _DEVICE,
+        "parsl": _DEVICE,
+        "parsl_card": _DEVICE,
+        "defaults": _REMOVE + ": presets are named in the entries of targets and samplers",
+    },
+    "target": {
+        "name": "name the presets: model, data, teacher, training",
+        "target": "write model: {kind: ...}",
+        "kind": "write model: {kind: ...}",
+        "quad_dim": "write model: {kind: quadratic, d: ...}",
+        "loss": "write posterior: {loss: ...} for the experiment, or training: {loss: ...}",
+        "posterior": "write it for the experiment, or in an entry of samplers",
+        "dtype": _REMOVE + ": targets are built in float64",
+    },
+    "sampler entry": {
+        "kind": "write name",
+        "sampler": "write name",
+        "algo": "write overrides: {algo: ...}",
+    },
+    "model": {
+        "init": _REMOVE,
+        "quad_dim": "write d",
+        "hidden_dim": "write hidden, or widths",
+        "hidden_dims": "write widths",
+        "layers": "write widths",
+        "dtype": _REMOVE + ": targets are built in float64",
+    },
+    "data": {
+        "n": "write n_data",
+        "n_train": "write n_data",
+        "seed": "write seed in the target's entry",
+        "sigma": "write noise_scale",
+    },
+    "teacher": {
+        "init": _REMOVE,
+        "seed": "write seed in the target's entry",
+        "dropout": "write dropout_rate",
+        "bias": _REMOVE + ": a teacher has biases where its student has",
+        "in_dim": "write model.in_dim: student and teacher see the same inputs",
+        "out_dim": "write model.out_dim: student and teacher have the same outputs",
+    },
+    "training": {
+        "early_stop_tol": "write grad_tol, where the polish stops",
+        "eval_every": _REMOVE,
+        "learning_rate": "write lr",
+        "epochs": "write steps",
+        "batch": "write batch_size",
+        "seed": "write seed in the target's entry",
+        "dtype": _REMOVE + ": targets are built in float64",
+    },
+    "posterior": {
+        "beta": "write beta_mode: fixed and beta0",
+        "noise_scale": "write sigma",
+        "localization": "write gamma",
+        "temperature": "write beta0",
+    },
+} | {name: model.hints for name, model in SAMPLERS.items()}
+
+
+_BENEATH: dict[str, dict[str, type[BaseModel]]] = {
+    "target": {"model": Mlp, "data": Synthetic, "teacher": Teacher, "training": Training},
+    "sampler entry": dict(SAMPLERS),
+    "experiment": {"posterior": PosteriorSpec},
+}
+"""Whose keys are sometimes written one level too high."""
+
+
+def hint(group: str, key: str) -> str | None:
+    """Return what to write instead of `key` of a group or sampler, where that is known."""
+    if key in _HINTS.get(group, {}):
+        return _HINTS[group][key]
+    homes = [name for name, model in _BENEATH.get(group, {}).items() if key in model.model_fields]
+    if group == "sampler entry":
+        homes += [name for name in SAMPLERS if key in _HINTS[name]]
+        return f"write overrides: {{{key}: ...}}" if homes else None
+    if group == "target" and homes:
+        return f"write overrides: {{{homes[0]}.{key}: ...}}"
+    return f"write {homes[0]}: {{{key}: ...}}" if homes else None

@@ -1,0 +1,114 @@
+"""What to write instead of a key of a sampler that other tools, or older versions, use."""
+
+_BUDGET = "write n_draws (draws a chain) and thin (kernel steps a draw): steps = n_draws * thin"
+_BURN = "write n_burn, the first draws of each chain that are dropped, counted in draws"
+_WARMUP = "write n_warmup, adaptation steps before any draw"
+_CHAINS = "write n_chains"
+_DRAWS = "write n_draws"
+_THIN = "write thin, kernel steps a draw (every draw records the full-data loss)"
+_ENTRY_DTYPE = "write dtype: float32 or float64 beside name, or dtype= of estimate_llc"
+_ENTRY_SEED = "write seed beside name, or seed= of estimate_llc"
+_POSTERIOR = (
+    "write it in posterior: of the experiment or of this entry, or posterior= of estimate_llc"
+)
+_REMOVE = "remove it"
+
+ANY = {
+    "dtype": _ENTRY_DTYPE,
+    "dtype64": _ENTRY_DTYPE,
+    "seed": _ENTRY_SEED,
+    "gamma": _POSTERIOR,
+    "beta": "write posterior: {beta_mode: fixed, beta0: ...}",
+    "beta0": _POSTERIOR,
+    "beta_mode": _POSTERIOR,
+    "nbeta": _POSTERIOR,
+    "prior_radius": _POSTERIOR,
+    "loss": _POSTERIOR,
+    "posterior": "write posterior beside name, not in overrides",
+    "chains": _CHAINS,
+    "num_chains": _CHAINS,
+    "draws": _DRAWS,
+    "num_draws": _DRAWS,
+    "num_samples": _DRAWS,
+    "thinning": _THIN,
+    "eval_every": _THIN,
+    "record_every": _THIN,
+    "batch": "write batch_size",
+    "chunk_length": _REMOVE + ": it changes no number",
+}
+
+FULL_BATCH = ANY | {
+    "warmup": _WARMUP,
+    "num_warmup": _WARMUP,
+    "steps": "write n_draws and thin",
+    "batch_size": _REMOVE + ": this sampler follows full-data gradients",
+    "target_accept": "write target_acceptance",
+    "inverse_mass_matrix": "write metric: identity, diagonal or lanczos",
+    "diagonal_preconditioning": "write metric: diagonal",
+}
+
+_TUNED_MCLMC = {
+    "warmup": "write n_tune, the steps that find L and the step size",
+    "num_warmup": "write n_tune, the steps that find L and the step size",
+    "num_steps": "write n_tune, the steps that find L and the step size",
+    "frac_tune1": _REMOVE + " and set n_tune",
+    "frac_tune2": _REMOVE + " and set n_tune",
+    "frac_tune3": _REMOVE + " and set n_tune",
+    "trust_in_estimate": _REMOVE,
+    "num_effective_samples": _REMOVE,
+    "trajectory_length": "write L",
+    "num_integration_steps": "write L, the distance over which momentum decoheres",
+}
+
+STOCHASTIC = ANY | {
+    "steps": _BUDGET,
+    "num_steps": _BUDGET,
+    "warmup": _BURN,
+    "num_warmup": _BURN,
+    "eta0": "write step_size",
+    "lr": "write step_size",
+    "precond_type": "write precond",
+    "temperature": "write beta0 in posterior:",
+}
+
+NUTS = FULL_BATCH | {
+    "step_size": _REMOVE + ": it is adapted to target_acceptance",
+    "max_tree_depth": "write max_doublings",
+    "max_num_doublings": "write max_doublings",
+}
+
+HMC = FULL_BATCH | {
+    "num_integration_steps": "write n_leapfrog, the mean number of leapfrog steps a draw",
+    "step_size": _REMOVE + ": it is adapted to target_acceptance",
+    "adapt_step_size": _REMOVE + ": the step size is always adapted",
+    "max_tree_depth": _REMOVE + ", or use the sampler nuts and its max_doublings",
+}
+
+MCLMC = FULL_BATCH | _TUNED_MCLMC
+
+ADJUSTED_MCLMC = (
+    FULL_BATCH
+    | _TUNED_MCLMC
+    | {
+        "desired_energy_var": _REMOVE + ": this sampler is tuned to target_acceptance",
+        "L": _REMOVE + ": it is tuned",
+        "step_size": _REMOVE + ": it is tuned to target_acceptance",
+    }
+)
+
+SGHMC = STOCHASTIC | {
+    "num_integration_steps": _REMOVE + ": momentum is replaced continuously, see alpha",
+    "n_leapfrog": _REMOVE + ": momentum is replaced continuously, see alpha",
+}
+
+VI = ANY | {
+    "eval_samples": "write n_draws, the independent draws a restart at evaluation",
+    "eval_every": _REMOVE + ": every step is traced",
+    "whitening_mode": "write whitening",
+    "use_whitening": "write whitening: rmsprop or adam",
+    "n_burn": _REMOVE + ": its draws are independent",
+    "warmup": "write lr_warmup_frac",
+    "sigma_perp": _REMOVE + ": the scale off the flow's directions is learned",
+    "hidden": "write flow_hidden",
+    "depth": "write flow_depth",
+}

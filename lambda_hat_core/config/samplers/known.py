@@ -1,0 +1,25 @@
+"""Every sampler by the name that experiments use."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lambda_hat_core.config.samplers.base import Sampler
+from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Hmc, Mala, Mclmc, Nuts
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.config.samplers.vi import Vi
+
+ChainSpec = Nuts | Hmc | Mala | Mclmc | AdjustedMclmc | Sgld | Sghmc | Sgnht
+SamplerSpec = Annotated[ChainSpec | Vi, Field(discriminator="kind")]
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "nuts": Nuts,
+    "hmc": Hmc,
+    "mala": Mala,
+    "mclmc": Mclmc,
+    "adjusted_mclmc": AdjustedMclmc,
+    "sgld": Sgld,
+    "sghmc": Sghmc,
+    "sgnht": Sgnht,
+    "vi": Vi,
+}

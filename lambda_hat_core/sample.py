@@ -1,0 +1,157 @@
+"""From a posterior and the settings of a sampler to a trace: what all samplers share."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lambda_hat_core.config.batches import on_examples
+from lambda_hat_core.config.samplers.vi import Vi
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
+from lambda_hat_core.posterior import Posterior, loss_at_minimum
+from lambda_hat_core.samplers import drive, monitor, pilot
+from lambda_hat_core.samplers.build import build
+from lambda_hat_core.samplers.kernel import Tuned
+from lambda_hat_core.samplers.start import laplace_start
+from lambda_hat_core.samplers.stepsize import report
+from lambda_hat_core.samplers.telling import seldom, silent
+from lambda_hat_core.samplers.trace import Trace
+from lambda_hat_core.streams import stream
+from lambda_hat_core.vi.run import sample_vi
+
+N_PROJECTIONS = 4
+
+
+def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> monitor.Monitor:
+    """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
+    return monitor.Monitor(
+        monitor.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
+        spectrum.vectors,
+        spectrum.shrinkage(posterior.nbeta, posterior.gamma),
+    )
+
+
+class _Ready(NamedTuple):
+    """What every sampler needs before it adapts, with the work and the seconds it took."""
+
+    pilot: pilot.Pilot
+    loss0: float
+    work: dict[str, float]
+    seconds: float
+
+
+def _set_out(seed: int, posterior: Posterior, spec: Any, clock: Callable[[], float]) -> _Ready:
+    began = clock()
+    spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
+    loss0 = loss_at_minimum(posterior)
+    start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
+    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum, loss0)
+    work = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}
+    return _Ready(found, loss0, work, clock() - began)
+
+
+def sample(
+    posterior: Posterior,
+    run: RunSpec,
+    *,
+    progress: Callable[[drive.Progress], None] = silent,
+    log: Callable[[str], None] = silent,
+    checkpoint: drive.Checkpoint | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Trace:
+    """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
+
+    `log` is told, before the first draw, what the pilot found and what the bias ledger of a
+    minibatch sampler predicts.
+
+    Raises:
+        ValueError: if the minibatch is larger than the data set.
+    """
+    n = None if posterior.data is None else posterior.n
+    spec: Any = on_examples(run.sampler, n, written=True)
+    seed = run.seed
+    known = {"posterior": posterior}
+    checkpoint = checkpoint or drive.NOTHING_KEPT
+    ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, spec, clock))
+    began = clock() - ready.seconds
+    found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
+    spectrum, start = found.spectrum, found.positions
+    watched = watch(seed, posterior, spectrum)
+    if isinstance(spec, Vi):
+        return sample_vi(
+            stream(seed, "vi"),
+            posterior,
+            spec,
+            spectrum=spectrum,
+            points=found.positions,
+            monitor=watched,
+            loss0=loss0,
+            setup_work=setup,
+            began=began,
+            progress=progress,
+            checkpoint=checkpoint,
+            clock=clock,
+        )
+
+    def tune() -> tuple[Tuned, float]:
+        if found.llc is not None:
+            log(f"pilot: llc about {found.llc:.3g}, {found.work:.3g} gradients; {spec.kind} adapts")
+        key = stream(seed, "build")
+        tuned = build(
+            key,
+            posterior,
+            spec,
+            start=start,
+            spectrum=spectrum,
+            llc=found.llc,
+            log=seldom(log, clock),
+        )
+        return tuned, clock() - began
+
+    tuned, seconds = checkpoint.remember("tuned", known, tune)
+    began = clock() - seconds
+    for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
+        log(line)
+    setup["adaptation"] = tuned.work
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    draws = drive.run_chains(
+        stream(seed, "sampling"),
+        tuned.kernel,
+        watched,
+        tuned.positions,
+        n_draws=spec.n_draws,
+        n_burn=spec.n_burn,
+        thin=spec.thin,
+        llc_of=lambda loss: nbeta * (loss - loss0),
+        setup_work=sum(setup.values()),
+        setup_seconds=seconds,
+        progress=progress,
+        checkpoint=checkpoint,
+        clock=clock,
+    )
+    values = dict(draws.values)
+    sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
+    virial_m = values.pop("virial_m")
+    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
+    has_curvature = bool(np.sum(watched.weights) > 0)
+    return Trace(
+        loss=values.pop("loss"),
+        dist2=values.pop("dist2"),
+        projections=values.pop("projections"),
+        virial=values.pop("virial"),
+        virial_m=virial_m if has_curvature else None,
+        cumulative_fge=draws.cumulative_work,
+        seconds=draws.seconds,
+        stats=values,
+        loss0=loss0,
+        nbeta=nbeta,
+        gamma=gamma,
+        n=posterior.n,
+        d=posterior.w0.size,
+        work={**setup, "sampling": sampling},
+        seconds_total=clock() - began,
+        info={"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)},
+        failure=draws.failure or tuned.failure,
+    )

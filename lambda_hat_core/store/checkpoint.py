@@ -1,0 +1,69 @@
+"""Long runs survive their process: the chains' state and the draws so far, at chunk boundaries."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambda_hat_core.store import files
+
+_CHUNK, _KEY = "__chunk__", "__key__"
+_PACKAGES = ("jax", "jaxlib", "numpy", "blackjax", "lambda-hat")
+
+
+class Checkpoint:
+    """One file of arrays, replaced atomically, that only the very same computation reads again.
+
+    Args:
+        folder: the run's own, made when something is saved.
+        identity: what decides the numbers beside the versions of the packages: the spec's hash,
+            the numerics version, the content of the target. JSON-able.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]):
+        self.path = folder / "state.npz"
+        self._identity = {"versions": {name: version(name) for name in _PACKAGES}, **identity}
+
+    def bind(self, **layout: Any) -> "Checkpoint":
+        """Return this checkpoint for one chunk layout (chunk length, devices, threads)."""
+        bound = Checkpoint(self.path.parent, {})
+        bound._identity = {**self._identity, **layout}
+        return bound
+
+    def beside(self, name: str) -> "Checkpoint":
+        """Return the file of this name in the same folder, for the same computation."""
+        other = Checkpoint(self.path.parent, {})
+        other.path, other._identity = self.path.with_name(f"{name}.npz"), self._identity
+        return other
+
+    def save(self, chunk_index: int, arrays: Mapping[str, Any]) -> None:
+        """Store what the run has after chunk `chunk_index`; arrays of plain dtypes by name."""
+        buffer = io.BytesIO()
+        entries: dict[str, Any] = {_CHUNK: chunk_index, _KEY: self._key(), **arrays}
+        np.savez(buffer, allow_pickle=False, **entries)
+        files.write_atomic(self.path, buffer.getvalue())
+
+    def load(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """Return the last chunk stored and its arrays; None if there is nothing of this run's."""
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, KeyError):
+            return None
+        if str(arrays.pop(_KEY, "")) != self._key() or _CHUNK not in arrays:
+            return None
+        return int(arrays.pop(_CHUNK)), arrays
+
+    def clear(self) -> None:
+        """Remove the file and its folder."""
+        files.remove(self.path.parent)
+
+    def _key(self) -> str:
+        text = json.dumps(self._identity, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,156 @@
+"""Files that are whole or absent: written beside, synced, renamed."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lambda_hat_core.store import process
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SHUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_TMP, _OLD = ".tmp-", ".old-"
+_SWEEP_AFTER = 3600.0
+
+
+def private(path: Path, prefix: str = _TMP) -> Path:
+    """Return a name beside `path` that no other writer uses and that names its owner."""
+    owner = f"{process.host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f"{prefix}{path.name}-{owner}")
+
+
+def discarded(path: Path) -> Path:
+    """Return the private name under which `path` waits for its removal."""
+    return private(path, _OLD)
+
+
+def sync(path: Path) -> None:
+    """Push a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
+    """Write `path` so that readers see the old file or the new one, also after a crash.
+
+    Args:
+        path: its folder is made if need be.
+        content: bytes, text, or a function that writes the file whose path it is given.
+    """
+    tmp = private(path)
+    with explained(path.parent, path.name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if callable(content):
+                content(tmp)
+            else:
+                tmp.write_bytes(content.encode() if isinstance(content, str) else content)
+            sync(tmp)
+            os.replace(tmp, path)
+            sync(path.parent)
+        finally:
+            tmp.unlink(missing_ok=True)
+
+
+def to_json(content: Any, indent: int | None = None) -> str:
+    """Return strict JSON: numpy scalars as numbers, what is not finite as null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {str(key): _finite(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_finite(entry) for entry in value]
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case None | str() | int():
+            return value
+        case _:
+            return _finite(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder that nobody needs; what cannot go now is swept later."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, older_than: float = _SWEEP_AFTER) -> list[Path]:
+    """Remove what dead processes of this host left half-written in `folder`.
+
+    Args:
+        folder: searched without its subfolders.
+        older_than: seconds since the last change; younger ones stay.
+    """
+    gone = []
+    with os.scandir(folder) as entries:
+        left = [Path(entry.path) for entry in entries if entry.name.startswith((_TMP, _OLD))]
+    for path in left:
+        host, pid = [*path.name.split("-")[-3:], "", ""][:2]
+        if host != process.host() or not pid.isdigit() or process.alive(int(pid)):
+            continue
+        if time.time() - path.lstat().st_mtime > older_than:
+            remove(path)
+            gone.append(path)
+    return gone
+
+
+def refused(words: str) -> OSError:
+    """Return the error of the disk that a library put into words of its own."""
+    for code in (*_FULL, *_SHUT):
+        if os.strerror(code) in words:
+            return OSError(code, os.strerror(code))
+    return OSError(" ".join(words.split()))
+
+
+def is_lasting(error: OSError) -> bool:
+    """Whether only a person can help: the disk is full, or the folder somebody else's."""
+    return error.errno in _FULL or isinstance(error, PermissionError)
+
+
+@contextmanager
+def explained(where: Path, what: str, *, full_only: bool = False) -> Iterator[None]:
+    """Turn the disk's refusals into one line that names the path and the way out.
+
+    Args:
+        where: the folder written to.
+        what: what was being written.
+        full_only: leave refusals of permission alone, which may be about other paths.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            full = OSError(
+                f"no space left under {where} ({error.strerror}): nothing of {what} was kept; free "
+                "some space and run the same command again"
+            )
+            full.errno = error.errno
+            raise full from error
+        if error.errno in _SHUT and not full_only:
+            raise PermissionError(
+                f"cannot write {what} under {where} ({error.strerror}): set LAMBDA_HAT_HOME to a "
+                "folder that you may write to"
+            ) from error
+        raise

@@ -1,0 +1,142 @@
+"""What the store holds: every folder with its size, age, meaning, and who uses it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import KINDS, MANIFEST, SPEC, Kind, Store
+
+
+class Entry(NamedTuple):
+    """One folder.
+
+    Attributes:
+        kind: folder of the store.
+        id: its name.
+        what: what it is, in words.
+        size: bytes.
+        made: when, in UTC.
+        used_by: experiments, and studies, that name it.
+    """
+
+    kind: Kind
+    id: str
+    what: str
+    size: int
+    made: datetime
+    used_by: tuple[str, ...]
+
+
+def entries(store: Store, users: dict[str, set[str]]) -> Iterator[Entry]:
+    """Yield every folder, in the order of `KINDS`; `users` as `users_of` returns them."""
+    for kind in KINDS:
+        for id in store.list(kind):
+            path = store.path(kind, id)
+            used_by = tuple(sorted(users.get(id, ())))
+            yield Entry(kind, id, _what(path), _size(path), _made(path), used_by)
+
+
+def users_of(store: Store) -> dict[str, set[str]]:
+    """Return the experiments and studies that name a target or run, by its id."""
+    users: dict[str, set[str]] = {}
+    for name, ids in {**_members(store), **_trials(store)}.items():
+        for id in ids:
+            users.setdefault(id, set()).add(name)
+    return users
+
+
+def _members(store: Store) -> dict[str, set[str]]:
+    from pyarrow import parquet
+
+    found: dict[str, set[str]] = {}
+    for path in sorted((store.root / "experiments").glob("[!._]*.parquet")):
+        for row in parquet.read_table(path).to_pylist():
+            found.setdefault(row["experiment"], set()).update((row["target_id"], row["run_id"]))
+    return found
+
+
+def _trials(store: Store) -> dict[str, set[str]]:
+    """Return the runs of every study, with their targets."""
+    from pyarrow import parquet
+
+    found: dict[str, set[str]] = {}
+    for path in sorted((store.root / "tuning").glob("[!._]*/trials.parquet")):
+        listed = parquet.read_table(path, columns=["run_id"])["run_id"].to_pylist()
+        reference = _json(path.with_name("reference.json"))
+        runs = [run for text in filter(None, listed) for run in text.split()]
+        runs += [reference[name] for name in ("run_id", "checked_by") if reference.get(name)]
+        ids = found.setdefault(f"tuning/{path.parent.name}", set())
+        for run in runs:
+            spec = _json(store.path("runs", run) / SPEC)
+            ids.update({run, spec["target"]} if spec else {run})
+    return found
+
+
+def _what(path: Path) -> str:
+    label = _json(path / "meta.json").get("label")
+    spec = _json(path / SPEC)
+    if label or "sampler" not in spec:
+        return label or spec.get("model", {}).get("kind", "")
+    sampler = spec["sampler"]
+    flavour = sampler.get("precond") or sampler.get("algo")
+    words = [sampler["kind"], flavour, spec["dtype"], f"seed {spec['seed']} on {spec['target']}"]
+    return " ".join(word for word in words if word not in (None, "none"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _size(path: Path) -> int:
+    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+
+
+def _made(path: Path) -> datetime:
+    stamp = _json(path / MANIFEST).get("created_at")
+    if stamp:
+        return datetime.fromisoformat(stamp)
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def collectable(
+    store: Store, kept: set[str], older_than: datetime, users: dict[str, set[str]]
+) -> Iterator[Entry]:
+    """Yield what may go: named by no experiment and no study, old enough, and not being made.
+
+    Args:
+        store: where.
+        kept: ids and experiments that configuration files name.
+        older_than: anything made later stays.
+        users: as `users_of` returns them; only the studies among them count.
+    """
+    for entry in entries(store, users):
+        in_study = any(user.startswith("tuning/") for user in entry.used_by)
+        unnamed = entry.id not in kept and not in_study and entry.kind != "tuning"
+        if unnamed and entry.made < older_than and not store.is_leased(entry.kind, entry.id):
+            yield entry
+
+
+def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path]:
+    """Yield notes of failures and checkpoints whose id is not kept and has no folder."""
+    for path in sorted((*store.root.glob("failures/*"), *store.root.glob("checkpoints/*"))):
+        kind: Kind = "targets" if path.name.startswith("tgt_") else "runs"
+        id = path.name.split(".")[0]
+        seed = id == "" or id.startswith("_")
+        if seed or id in kept or store.path(kind, id).exists() or store.is_leased(kind, id):
+            continue
+        if datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
+            yield path
+
+
+def forget(store: Store, entry: Entry) -> None:
+    """Remove a folder and what was noted of its id."""
+    store.remove(entry.kind, entry.id)
+    if entry.kind in ("targets", "runs"):
+        records.clear_failure(store, entry.id)

@@ -1,0 +1,209 @@
+"""Rows of the SQL tables, as parquet files of fixed schemas."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.plan.labels import target_label
+from lambda_hat_core.store import files
+from lambda_hat_core.store.store import Store
+
+Table = Literal["llc", "targets", "draws", "experiments", "trials", "unbuilt"]
+Row = dict[str, Any]
+
+_ARROW = {"text": "string", "int": "int64", "real": "float64", "texts": "texts", "time": "time"}
+
+
+def _schema(columns: str) -> dict[str, str]:
+    """Parse 'name:type name name:type'; a bare name is a real number."""
+    pairs = (column.partition(":") for column in columns.split())
+    return {name: kind or "real" for name, _, kind in pairs}
+
+
+SCHEMAS: dict[Table, dict[str, str]] = {
+    "llc": _schema(
+        "run_id:text target_id:text sampler:text flavour:text dtype:text seed:int loss:text n:int "
+        "d:int nbeta gamma n_chains:int n_draws:int n_burn:int llc llc_se llc_lo llc_hi llc_known "
+        "llc_oracle loss0 ess_bulk ess_tail r_hat v_m work_fge wall_s verdict:text reasons:texts "
+        "created_at:time"
+    ),
+    "targets": _schema(
+        "target_id:text kind:text label:text n:int d:int loss0 grad_norm min_eigenvalue llc_known "
+        "llc_known_reason:text seed:int spec:text created_at:time"
+    ),
+    "draws": _schema("run_id:text chain:int draw:int loss llc dist2 cumulative_fge"),
+    "experiments": _schema("experiment:text target_id:text run_id:text"),
+    "trials": _schema(
+        "problem:text method:text number:int state:text parameters:text llc llc_se llc_ref "
+        "objective v_m work_fge wall_s run_id:text reason:text study:text"
+    ),
+}
+SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
+"""Columns of every table's files in order; the views of `sql` are made from them. Times are in UTC.
+
+The note of a run that failed is a row of `llc`, that of a target one of `unbuilt`.
+"""
+
+
+def write(table: Table, columns: Mapping[str, Any] | Sequence[Row], path: Path) -> None:
+    """Write a parquet file of `table`, atomically.
+
+    Args:
+        table: decides the columns and their types.
+        columns: rows, or arrays by column name; a column that is missing is null.
+        path: the file.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    special = {"texts": pa.list_(pa.string()), "time": pa.timestamp("us")}
+    types = {
+        name: special.get(kind) or pa.type_for_alias(_ARROW[kind])
+        for name, kind in SCHEMAS[table].items()
+    }
+    if not isinstance(columns, Mapping):
+        columns = {name: [row.get(name) for row in columns] for name in types}
+    count = max((len(values) for values in columns.values()), default=0)
+    arrays = [
+        pa.array(columns.get(name, [None] * count), type=kind) for name, kind in types.items()
+    ]
+    content = pa.Table.from_arrays(arrays, schema=pa.schema(types.items()))
+    files.write_atomic(path, lambda tmp: parquet.write_table(content, tmp))
+
+
+def now() -> datetime:
+    """Return the time in UTC, to the second, as the tables hold it."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
+    """Return the row of a target, given its meta.json; without it, what the spec alone tells."""
+    found = {"label": target_label(spec, {})} if meta is None else meta
+    row = {name: found.get(name) for name in SCHEMAS["targets"]}
+    return row | {
+        "target_id": spec.id,
+        "kind": spec.model.kind,
+        "seed": spec.seed,
+        "spec": spec.model_dump_json(),
+        "created_at": now(),
+    }
+
+
+def run_row(spec: RunSpec) -> Row:
+    """Return what is known of a run before it ran."""
+    sampler: Any = spec.sampler
+    return {
+        "run_id": spec.id,
+        "target_id": spec.target,
+        "sampler": sampler.kind,
+        "flavour": sampler.flavour,
+        "dtype": spec.dtype,
+        "seed": spec.seed,
+        "loss": spec.posterior.loss,
+        "n_chains": sampler.n_chains,
+        "n_draws": sampler.n_draws,
+        "n_burn": getattr(sampler, "n_burn", 0),
+        "created_at": now(),
+    }
+
+
+def write_draws(run_id: str, trace: Any, path: Path) -> None:
+    """Write every draw kept of a run's `trace.Trace`."""
+    import numpy as np
+
+    n_chains, n_draws = trace.loss.shape
+    columns = {
+        "run_id": [run_id] * trace.loss.size,
+        "chain": np.repeat(np.arange(n_chains), n_draws),
+        "draw": np.tile(np.arange(n_draws), n_chains),
+        "loss": trace.loss.ravel(),
+        "llc": trace.llc.ravel(),
+        "dist2": trace.dist2.ravel(),
+        "cumulative_fge": np.tile(trace.cumulative_fge, n_chains),
+    }
+    write("draws", columns, path)
+
+
+def failure_path(store: Store, id: str) -> Path:
+    """Return where the failure of a run or target is noted."""
+    return store.root / "failures" / f"{id}.parquet"
+
+
+def write_failure(
+    store: Store, spec: RunSpec | TargetSpec, reason: str, details: str | None = None
+) -> Row:
+    """Note that a run or a target could not be made: it becomes a row of `llc` or of `targets`.
+
+    Args:
+        store: where.
+        spec: what failed.
+        reason: one line.
+        details: a traceback, kept beside the row.
+
+    Returns:
+        The row.
+    """
+    is_run = isinstance(spec, RunSpec)
+    row = run_row(spec) if is_run else target_row(spec)
+    row |= {"verdict": "failed", "reasons": [" ".join(reason.split())]}
+    path = failure_path(store, spec.id)
+    write("llc" if is_run else "unbuilt", [row], path)
+    if details is not None:
+        files.write_atomic(path.with_suffix(".txt"), details)
+    return row
+
+
+def note_failure(store: Store, spec: RunSpec | TargetSpec, end: Mapping[str, Any]) -> None:
+    """Note how a request failed, unless the worker did so itself before it died.
+
+    Args:
+        store: where.
+        spec: what the worker was asked for.
+        end: the event that ended the request; "done" and what was stopped on purpose are ignored.
+    """
+    if end["event"] != "failed" or end["kind"] == "stopped":
+        return
+    if read_failure(store, spec.id) != end["reason"]:
+        write_failure(store, spec, end["reason"])
+
+
+def clear_failure(store: Store, id: str) -> None:
+    """Forget an earlier failure of `id`."""
+    path = failure_path(store, id)
+    path.unlink(missing_ok=True)
+    path.with_suffix(".txt").unlink(missing_ok=True)
+
+
+def read_failure(store: Store, id: str) -> str | None:
+    """Return why `id` failed when it was last tried, None if it did not."""
+    from pyarrow import parquet
+
+    try:
+        rows = parquet.read_table(failure_path(store, id), columns=["reasons"]).to_pylist()
+    except FileNotFoundError:
+        return None
+    return rows[0]["reasons"][0]
+
+
+def write_experiment(
+    store: Store, experiment: str, members: Iterable[tuple[str, str]], *, add: bool = False
+) -> None:
+    """Note which runs an experiment names.
+
+    Args:
+        store: where.
+        experiment: its name.
+        members: (target_id, run_id) of every run.
+        add: keep those that were noted before.
+    """
+    path = store.root / "experiments" / f"{experiment}.parquet"
+    named = dict.fromkeys(members)
+    if add and path.exists():
+        from pyarrow import parquet
+
+        before = parquet.read_table(path).to_pylist()
+        named = dict.fromkeys((row["target_id"], row["run_id"]) for row in before) | named
+    rows = [{"experiment": experiment, "target_id": target, "run_id": run} for target, run in named]
+    write("experiments", rows, path)

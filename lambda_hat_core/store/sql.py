@@ -1,0 +1,223 @@
+"""llc.duckdb: views over parquet globs, and nothing else, so that writers never meet.
+
+Every glob is joined by an empty file of the table's schema: a store without results gives empty
+views. Imports DuckDB inside functions.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lambda_hat_core.store import files, records
+from lambda_hat_core.store.store import SCHEMA, Store
+
+DATABASE = "llc.duckdb"
+
+
+class _Source(NamedTuple):
+    """Files of one schema, and the empty one among them that makes the glob find something."""
+
+    schema: records.Table
+    files: str
+    empty: str
+
+
+_SOURCES = {
+    "llc": _Source("llc", "analyses/[_r]*/estimate.parquet", f"analyses/{SCHEMA}/estimate.parquet"),
+    "failures": _Source("llc", "failures/*run_*.parquet", "failures/_run_schema.parquet"),
+    "targets": _Source(
+        "targets", "targets/[_t]*/target.parquet", f"targets/{SCHEMA}/target.parquet"
+    ),
+    "unbuilt": _Source("unbuilt", "failures/*tgt_*.parquet", "failures/_tgt_schema.parquet"),
+    "draws": _Source("draws", "analyses/[_r]*/draws.parquet", f"analyses/{SCHEMA}/draws.parquet"),
+    "experiments": _Source(
+        "experiments", "experiments/[!.]*.parquet", f"experiments/{SCHEMA}.parquet"
+    ),
+    "trials": _Source("trials", "tuning/[!.]*/trials.parquet", f"tuning/{SCHEMA}/trials.parquet"),
+}
+"""A folder under a private name starts with a dot."""
+
+VIEWS: tuple[records.Table, ...] = ("llc", "targets", "draws", "experiments", "trials")
+
+
+def refresh(store: Store) -> Path:
+    """Write llc.duckdb anew and put it in place; readers of the old one are not disturbed."""
+    path = store.root / DATABASE
+    _write_seeds(store, _SOURCES)
+    views = _views(store)
+    files.sweep(store.root)
+    files.write_atomic(path, lambda tmp: _build(views, tmp))
+    return path
+
+
+def is_fresh(store: Store) -> bool:
+    """Whether llc.duckdb exists and looks at this very folder."""
+    import duckdb
+
+    path = store.root / DATABASE
+    if not path.exists() or not all(_seed(store, source).exists() for source in _SOURCES):
+        return False
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            found = connection.execute(
+                "SELECT comment FROM duckdb_views() WHERE view_name = 'llc'"
+            ).fetchall()
+    except duckdb.Error:
+        return False
+    return found == [(_fingerprint(_views(store)),)]
+
+
+def connect(store: Store) -> Any:
+    """Return a DuckDB connection that sees the views, without opening or needing llc.duckdb."""
+    import duckdb
+
+    connection = duckdb.connect()
+    for statement in _views(store).values():
+        connection.execute(statement)
+    return connection
+
+
+class Table(NamedTuple):
+    """What a query gives."""
+
+    names: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query(store: Store, statement: str) -> Table:
+    """Run one SQL statement on the views.
+
+    Raises:
+        ValueError: if DuckDB refuses it.
+    """
+    import duckdb
+
+    with connect(store) as connection:
+        try:
+            cursor = connection.execute(statement)
+            return Table([column[0] for column in cursor.description or ()], cursor.fetchall())
+        except duckdb.Error as error:
+            message = " ".join(str(error).split("\n\nLINE")[0].split())
+            raise ValueError(f"this SQL cannot be run: {message}") from error
+
+
+def show(table: Table, longest: int | None = 60) -> str:
+    """Return a table as aligned text, numbers to the right, absent values as null.
+
+    Args:
+        table: what a query gave.
+        longest: a longer cell is cut and ends in dots; None: nothing is cut.
+    """
+    cells = [[_cell(value, longest) for value in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(table.names, *cells, strict=True)]
+    right = [
+        any(isinstance(row[i], int | float | Decimal) for row in table.rows)
+        for i in range(len(table.names))
+    ]
+
+    def line(row: list[str]) -> str:
+        parts = (
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, right, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    return "\n".join(
+        [line(table.names), line(["-" * width for width in widths]), *map(line, cells)]
+    )
+
+
+def _cell(value: Any, longest: int | None) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:.6g}"
+        case list():
+            text = f"[{', '.join(_cell(item, None) for item in value)}]"
+        case _:
+            text = " ".join(str(value).split())
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _build(views: dict[records.Table, str], path: Path) -> None:
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH {_quoted(path)} AS built (STORAGE_VERSION 'v1.0.0')")
+            connection.execute("USE built")
+            for statement in views.values():
+                connection.execute(statement)
+            connection.execute(f"COMMENT ON VIEW llc IS '{_fingerprint(views)}'")
+            connection.execute("USE memory")
+            connection.execute("DETACH built")
+    except duckdb.IOException as error:
+        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        raise files.refused(str(error)) from error
+
+
+def _fingerprint(views: dict[records.Table, str]) -> str:
+    return hashlib.sha256("\n".join(views.values()).encode()).hexdigest()
+
+
+def _views(store: Store) -> dict[records.Table, str]:
+    """Return the statement that creates each view, with absolute paths; seeds are made."""
+    _write_seeds(store, [source for source in _SOURCES if not _seed(store, source).exists()])
+    selects: dict[records.Table, str] = {view: _plain(store, view) for view in VIEWS}
+    selects |= {"llc": _llc(store), "targets": _targets(store)}
+    return {view: f"CREATE VIEW {view} AS {select}" for view, select in selects.items()}
+
+
+def _plain(store: Store, view: records.Table) -> str:
+    return f"SELECT {', '.join(records.SCHEMAS[view])} FROM {_read(store, view)}"
+
+
+def _llc(store: Store) -> str:
+    """Analyses and the failures of runs that have none, with the experiments that name them."""
+    columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
+    columns.insert(2, "members.experiment")
+    return f"""SELECT {", ".join(columns)} FROM (
+        SELECT *, 0 AS rank FROM {_read(store, "llc")}
+        UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures")}
+    ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
+    ON members.run_id = runs.run_id
+    QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
+
+
+def _targets(store: Store) -> str:
+    """Targets, and those that could not be built, with the reason.
+
+    Notes are read by name, since those of an older version say less.
+    """
+    columns = ", ".join(records.SCHEMAS["targets"])
+    unbuilt = _read(store, "unbuilt", "union_by_name = true")
+    return f"""SELECT {columns}, failure FROM (
+        SELECT {columns}, NULL AS failure, 0 AS rank FROM {_read(store, "targets")}
+        UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt}
+    ) QUALIFY rank() OVER (PARTITION BY target_id ORDER BY rank) = 1"""
+
+
+def _read(store: Store, source: str, *options: str) -> str:
+    root = re.sub(r"([*?[])", r"[\1]", str(store.root))
+    return f"read_parquet({', '.join([_quoted(f'{root}/{_SOURCES[source].files}'), *options])})"
+
+
+def _write_seeds(store: Store, sources: Iterable[str]) -> None:
+    """Write the empty files of some sources, with the columns that this code knows."""
+    for source in sources:
+        records.write(_SOURCES[source].schema, [], _seed(store, source))
+
+
+def _seed(store: Store, source: str) -> Path:
+    """Return the empty file that a source's glob always finds."""
+    return store.root / _SOURCES[source].empty
+
+
+def _quoted(path: Path | str) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,60 @@
+r"""Losses of a network on examples (x, y); each is a value an example, whose mean is L_n.
+
+mse: mean over outputs of r^2, r = f(x) - y.   gaussian: sum over outputs of r^2 / (2 sigma^2).
+student_t: mean over outputs of (nu + 1)/2 log(1 + r^2 / (nu s^2)).
+cross_entropy: -log softmax(f(x))_y for an integer label y.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Scalar
+
+from lambda_hat_core.config.training import LossName
+from lambda_hat_core.targets.networks.network import Network
+from lambda_hat_core.types import Batch, Weights
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """The loss of a network on a batch (x, y), equal by value.
+
+    Attributes:
+        sigma: noise scale of gaussian and student_t; 1 where the loss has none.
+        df: degrees of freedom nu of student_t; 1 where the loss has none.
+    """
+
+    network: Network
+    name: LossName
+    sigma: float = 1.0
+    df: float = 1.0
+
+    @property
+    def has_per_example(self) -> bool:
+        """Every example has its own loss."""
+        return True
+
+    def per_example(self, w: Weights, batch: Batch) -> Float[Array, " n"]:
+        """Loss of every row of `batch`."""
+        assert batch is not None
+        x, y = batch
+        outputs = self.network.apply(w, x)
+        match self.name:
+            case "mse":
+                return jnp.mean((outputs - y) ** 2, axis=-1)
+            case "gaussian":
+                return jnp.sum((outputs - y) ** 2, axis=-1) * (0.5 / self.sigma**2)
+            case "student_t":
+                scaled = (outputs - y) ** 2 * (1 / (self.df * self.sigma**2))
+                return 0.5 * (self.df + 1) * jnp.mean(jnp.log1p(scaled), axis=-1)
+            case "cross_entropy":
+                chosen = jnp.take_along_axis(outputs, y[:, None], axis=-1)[:, 0]
+                return jax.nn.logsumexp(outputs, axis=-1) - chosen
+            case _:
+                assert_never(self.name)
+
+    def mean(self, w: Weights, batch: Batch) -> Scalar:
+        """Mean loss over the rows of `batch`."""
+        return jnp.mean(self.per_example(w, batch))

@@ -1,0 +1,115 @@
+"""Multilayer perceptron: h_i = act(norm(h_(i-1) W_i + b_i)), outputs h_L W_(L+1) + b_(L+1)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lambda_hat_core.config.model import Activation
+from lambda_hat_core.targets.networks.layout import Shapes, join, size, split
+from lambda_hat_core.types import Weights
+
+_ACTIVATIONS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
+    {"relu": jax.nn.relu, "tanh": jnp.tanh, "gelu": jax.nn.gelu, "identity": lambda x: x}
+)
+_HALVED = ("relu", "gelu")
+"""Activations that pass about half the variance: He et al. 2015 doubles the weights' for them."""
+_NORM_FLOOR = 1e-5
+"""Added to a layer's variance before the root (Ba et al. 2016)."""
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """An MLP without arrays.
+
+    Attributes:
+        widths: inputs, hidden widths, outputs.
+        layernorm: normalise before each activation, with learned scale and shift.
+        residual_period: every so many hidden layers add the block's input, where the widths agree;
+            0 is no skip connections.
+    """
+
+    widths: tuple[int, ...]
+    activation: Activation = "relu"
+    bias: bool = True
+    layernorm: bool = False
+    residual_period: int = 0
+
+    @property
+    def in_dim(self) -> int:
+        """Length of an input row."""
+        return self.widths[0]
+
+    @property
+    def out_dim(self) -> int:
+        """Length of an output row."""
+        return self.widths[-1]
+
+    @property
+    def hidden_units(self) -> int:
+        """Number of hidden units."""
+        return sum(self.widths[1:-1])
+
+    @property
+    def shapes(self) -> Shapes:
+        """Weights, bias, scale and shift of layer 1, then of layer 2, and so on."""
+        last = len(self.widths) - 1
+        shapes: list[tuple[str, tuple[int, ...]]] = []
+        for i in range(1, last + 1):
+            shapes.append((f"weight{i}", (self.widths[i - 1], self.widths[i])))
+            if self.bias:
+                shapes.append((f"bias{i}", (self.widths[i],)))
+            if self.layernorm and i < last:
+                shapes += [(f"scale{i}", (self.widths[i],)), (f"shift{i}", (self.widths[i],))]
+        return tuple(shapes)
+
+    @property
+    def size(self) -> int:
+        """Number of weights d."""
+        return size(self.shapes)
+
+    def init(self, key: PRNGKeyArray) -> Weights:
+        """Draw normal weights that keep the variance, and biases uniform in +-1/sqrt(fan-in)."""
+        gain = 2.0 if self.activation in _HALVED else 1.0
+        weight_key, bias_key = jr.split(key)
+        normal = split(self.shapes, jr.normal(weight_key, (self.size,)))
+        uniform = split(self.shapes, jr.uniform(bias_key, (self.size,), minval=-1.0, maxval=1.0))
+        arrays: dict[str, Array] = {}
+        for i, (fan_in, width) in enumerate(pairwise(self.widths), start=1):
+            reach = 1 / math.sqrt(fan_in)
+            arrays[f"weight{i}"] = normal[f"weight{i}"] * reach * gain**0.5
+            if self.bias:
+                arrays[f"bias{i}"] = uniform[f"bias{i}"] * reach
+            arrays[f"scale{i}"], arrays[f"shift{i}"] = jnp.ones(width), jnp.zeros(width)
+        return join(self.shapes, arrays)
+
+    def apply(self, w: Weights, x: Float[Array, "n p"]) -> Float[Array, "n q"]:
+        """Return the outputs for every row of x."""
+        arrays = split(self.shapes, w)
+        act = _ACTIVATIONS[self.activation]
+        last = len(self.widths) - 1
+        block, h = x, x
+        for i in range(1, last + 1):
+            h = h @ arrays[f"weight{i}"]
+            if self.bias:
+                h = h + arrays[f"bias{i}"]
+            if i == last:
+                return h
+            if self.layernorm:
+                h = _normalise(h) * arrays[f"scale{i}"] + arrays[f"shift{i}"]
+            h = act(h)
+            if self.residual_period and i % self.residual_period == 0:
+                h = h + block if h.shape == block.shape else h
+                block = h
+        return h
+
+
+def _normalise(h: Float[Array, "n width"]) -> Float[Array, "n width"]:
+    centred = h - jnp.mean(h, axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _NORM_FLOOR)

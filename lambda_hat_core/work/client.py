@@ -1,0 +1,193 @@
+"""Talk to a worker: start it, send requests, pass on events, and survive its death."""
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+_TAIL = 20
+
+
+def request(stage: str, spec: Any, target: Any = None) -> Event:
+    """Return the request for one stage of a `TargetSpec` or of a `RunSpec` and its target."""
+    line = {"id": spec.id, "stage": stage, "spec": spec.model_dump(mode="json")}
+    return line if target is None else line | {"target": target.model_dump(mode="json")}
+
+
+class WorkerClient:
+    """One worker process, started when first needed, kept warm between requests.
+
+    Not for two threads at once. A worker that dies fails the request it was at; the next one
+    starts another.
+
+    Args:
+        home: root of the store.
+        argv: command that starts a worker.
+        env: added to this process's environment; JAX_ENABLE_X64 decides the dtype.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        argv: Sequence[str] = (sys.executable, "-m", "lambda_hat_core.work.worker"),
+        env: Mapping[str, str] | None = None,
+    ):
+        self._command = [*argv, "--home", str(home)]
+        self._env = {**os.environ, **(env or {})}
+        self._process: subprocess.Popen[str] | None = None
+        self._errors: collections.deque[str] = collections.deque(maxlen=_TAIL)
+        self._reader: threading.Thread | None = None
+        self._killed = False
+
+    def __enter__(self) -> "WorkerClient":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, if it runs."""
+        return None if self._process is None else self._process.pid
+
+    def run(self, requests: Iterable[Event]) -> Iterator[Event]:
+        """Send requests one after the other and yield their events.
+
+        Every request ends in one event "done" or "failed". The failure of a worker that died has
+        kind "died" and is transient.
+        """
+        for line in requests:
+            yield from self._one(line)
+
+    def answer(self, go: bool) -> None:
+        """Let a steered request go on after its progress event, or stop it there."""
+        process = self._process
+        assert process is not None and process.stdin is not None
+        try:
+            process.stdin.write(json.dumps({"go": go}) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+    def kill(self) -> None:
+        """End the worker from another thread, also one that is just being started.
+
+        The request it is at fails; the next one starts another.
+        """
+        self._killed = True
+        if (process := self._process) is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End the worker, whatever it is doing."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        if self._reader is not None:
+            self._reader.join()
+
+    def _one(self, line: Event) -> Iterator[Event]:
+        try:
+            process = self._started()
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(json.dumps(line) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            yield self._death(line)
+            return
+        except OSError as error:
+            yield _failed(line, f"{self._command[0]} cannot be started: {error.strerror}")
+            return
+        for answer in process.stdout:
+            event = _parse(answer)
+            if event.get("event") == "ready":
+                continue
+            yield {"id": line.get("id"), **event}
+            if event["event"] in ("done", "failed"):
+                return
+        yield self._death(line)
+
+    def _started(self) -> "subprocess.Popen[str]":
+        if self._process is None:
+            self._errors.clear()
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self._env,
+            )
+            self._reader = threading.Thread(
+                target=_forward, args=(self._process.stderr, self._errors), daemon=True
+            )
+            self._reader.start()
+        if self._killed:
+            self._process.kill()
+        return self._process
+
+    def _death(self, line: Event) -> Event:
+        assert self._process is not None
+        code = self._process.wait()
+        if self._reader is not None:
+            self._reader.join(timeout=5)
+        self.close()
+        self._killed = False
+        last = next((text for text in reversed(self._errors) if text.strip()), "")
+        return _failed(line, how_it_ended(code) + (f" ({last.strip()})" if last else ""))
+
+
+def how_it_ended(code: int) -> str:
+    """Return an exit code in words, with what to do where that is known."""
+    from lambda_hat_core.work.stages import LESS_MEMORY
+
+    number = -code if code < 0 else code - 128
+    if number == signal.SIGKILL:
+        return f"the payload was killed by signal 9, perhaps out of memory: {LESS_MEMORY}"
+    if number in set(signal.Signals):
+        return f"the payload was killed by signal {number} ({signal.Signals(number).name})"
+    return f"the payload exited with code {code}"
+
+
+def _failed(line: Event, reason: str) -> Event:
+    return {
+        "id": line.get("id"),
+        "event": "failed",
+        "reason": reason,
+        "kind": "died",
+        "transient": True,
+    }
+
+
+def _parse(answer: str) -> Event:
+    """Return an event; a line that is none, of a wrapper around the worker, is a log event."""
+    try:
+        event = json.loads(answer)
+    except json.JSONDecodeError:
+        event = None
+    if isinstance(event, dict) and "event" in event:
+        return event
+    return {"event": "log", "message": answer.rstrip("\n")}
+
+
+def _forward(stream: Any, tail: "collections.deque[str]") -> None:
+    """Pass the worker's stderr on, and remember its end."""
+    with stream:
+        for line in stream:
+            tail.append(line)
+            os.write(2, line.encode())

@@ -1,0 +1,185 @@
+"""A process that computes: requests as JSON lines in, events as JSON lines out, one dtype.
+
+`python -m lambda_hat_core.work.worker --home H` reads stdin until it closes, and then exits at
+once, whatever it is doing: its parent is gone. `--requests FILE` works through a file. A request
+is {"id", "stage": "build" | "sample" | "analyse" | "gallery", "spec", "target"}; its events carry
+its id and are "log", "progress", and at the end "done" or "failed". A request with "steered": true
+waits after each progress event for a line {"go": true}, or {"go": false}, which ends it as failed,
+of kind "stopped", with nothing left behind.
+"""
+
+import argparse
+import faulthandler
+import json
+import os
+import queue
+import select
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lambda_hat_core.config.errors import ConfigError
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import Gallery
+from lambda_hat_core.store import process
+from lambda_hat_core.store.store import Store
+
+Answer = Callable[[dict[str, Any]], None]
+
+_CACHE = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+_ORPHAN_POLL = 1.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until there is nothing more to do."""
+    parser = argparse.ArgumentParser(prog="python -m lambda_hat_core.work.worker")
+    parser.add_argument("--home", type=Path, required=True, help="root of the store")
+    parser.add_argument("--requests", type=Path, help="a file of requests instead of stdin")
+    args = parser.parse_args(argv)
+    faulthandler.enable()
+    answer = _private_stdout()
+    store = Store(args.home)
+    prepare_jax(store)
+    lines = _from_file(args.requests) if args.requests else _from_parent()
+    answer({"event": "ready", "pid": os.getpid(), "dtype": _dtype()})
+    failed = False
+    for line in lines:
+        failed |= not serve(store, line, answer, lines)
+    return int(failed)
+
+
+def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None = None) -> bool:
+    """Answer one request; an exception becomes an event. Returns whether it was done.
+
+    The `kind` of a failure is "config" where only a changed specification can help, and "stopped"
+    where the parent asked for it; `transient` says whether the same request may succeed another
+    time. The answers to a steered request are the next of `lines`.
+    """
+    from lambda_hat_core.store import files
+    from lambda_hat_core.work import stages
+
+    request: dict[str, Any] = {}
+
+    def tell(event: str, **facts: Any) -> None:
+        answer({"id": request.get("id"), "event": event, **facts})
+
+    try:
+        request.update(json.loads(line))
+        outcome = _run(store, request, tell, lines or iter(()))
+    except stages.Stopped:
+        tell("failed", reason="stopped as its parent asked", kind="stopped", transient=False)
+    except (ConfigError, ValidationError) as error:
+        tell("failed", reason=stages.describe(error), kind="config", transient=False)
+    except Exception as error:
+        transient = isinstance(error, OSError) and not files.is_lasting(error)
+        tell("failed", reason=stages.describe(error), kind="error", transient=transient)
+    else:
+        facts = outcome._asdict()
+        del facts["id"]
+        tell("done", **facts)
+        return True
+    return False
+
+
+def _run(
+    store: Store, request: dict[str, Any], tell: Callable[..., None], lines: Iterator[str]
+) -> Any:
+    from lambda_hat_core.work import stages
+
+    def log(message: str) -> None:
+        tell("log", message=message)
+
+    def progress(at: Any) -> None:
+        tell("progress", **at._asdict())
+        if request.get("steered") and not json.loads(next(lines))["go"]:
+            raise stages.Stopped
+
+    match request["stage"]:
+        case "build":
+            return stages.build_target(store, TargetSpec.model_validate(request["spec"]), log)
+        case "sample":
+            return stages.sample_run(store, *_run_specs(request), log, progress)
+        case "analyse":
+            return stages.analyse_run(store, *_run_specs(request), log)
+        case "gallery":
+            return stages.build_gallery(store, Gallery.model_validate(request["spec"]), log)
+        case stage:
+            raise ValueError(f"no stage {stage!r}; known: build, sample, analyse, gallery")
+
+
+def _run_specs(request: dict[str, Any]) -> tuple[RunSpec, TargetSpec]:
+    spec = RunSpec.model_validate(request["spec"])
+    target = TargetSpec.model_validate(request["target"])
+    if spec.target != target.id:
+        raise ValueError(f"{spec.id} is of {spec.target}, but the request's target is {target.id}")
+    return spec, target
+
+
+def _private_stdout() -> Answer:
+    """Keep the real stdout for events; what anybody prints goes to stderr."""
+    from lambda_hat_core.store.files import to_json
+
+    handle = os.dup(1)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def answer(event: dict[str, Any]) -> None:
+        line = f"{to_json(event)}\n".encode()
+        with lock:
+            while line:
+                line = line[os.write(handle, line) :]
+
+    return answer
+
+
+def prepare_jax(store: Store) -> None:
+    """Keep what is compiled, by kind of processor, unless the environment says where."""
+    cache = store.root / ".cache" / "jax" / process.processor()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    for name, value in _CACHE.items():
+        os.environ.setdefault(name, value)
+
+
+def _dtype() -> str:
+    """Return what JAX will compute in; a gallery does without the half second of its import."""
+    wide = os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true", "t", "yes", "y", "on")
+    return "float64" if wide else "float32"
+
+
+def _from_file(path: Path) -> Iterator[str]:
+    with path.open() as file:
+        yield from (line for line in file if line.strip())
+
+
+def _from_parent() -> Iterator[str]:
+    """Yield requests as they come; a thread ends the process once the parent is gone."""
+    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_watch, args=(waiting, os.getppid()), daemon=True).start()
+    while True:
+        yield waiting.get().decode()
+
+
+def _watch(waiting: "queue.SimpleQueue[bytes]", parent: int) -> None:
+    rest = b""
+    while os.getppid() == parent:
+        if not select.select([0], [], [], _ORPHAN_POLL)[0]:
+            continue
+        chunk = os.read(0, 1 << 16)
+        if not chunk:
+            break
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                waiting.put(line)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
