@@ -16,7 +16,7 @@ from pages import markdown, rewrite
 
 from lambda_hat_core import Nuts, estimate_llc
 from lambda_hat_core.analysis.figures.profiles import gamma_figure
-from lambda_hat_core.analysis.figures.style import Reference
+from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.profiles import Point, gamma_profile
 
 GAMMAS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -54,7 +54,7 @@ def main() -> None:
     if options.docs:
         columns = ["gamma", "llc", "se", "R-hat", "V_M", "verdict"]
         rewrite(options.docs, "plateaus", markdown(pd.DataFrame(rows, columns=columns)))
-        lines = [Reference(GLOBAL, "global", "--"), Reference(LOCAL, "local at w*", ":")]
+        lines = [ReferenceLine(GLOBAL, "global", "--"), ReferenceLine(LOCAL, "local at w*", ":")]
         figure = gamma_figure(profile, "|B A|² at A of full rank, B = 0", lines)
         figure.savefig(options.docs.with_name("plateaus.png"))
     values = [plateau.llc for plateau in profile.plateaus]

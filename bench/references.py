@@ -15,7 +15,7 @@ import numpy as np
 from lambda_hat_core.analysis.diagnostics import mcmc_mean
 from lambda_hat_core.posterior import Target
 from lambda_hat_core.targets.losses import Supervised
-from lambda_hat_core.targets.networks import DeepLinear, QuadraticActivation
+from lambda_hat_core.targets.networks import DeepLinearNetwork, QuadraticActivationNetwork
 from lambda_hat_core.truth import quadrature
 
 jax.config.update("jax_enable_x64", True)
@@ -41,7 +41,7 @@ def gibbs(target: Target, nbeta: float, gamma: float, seed: int = 0) -> tuple[fl
     With S = X^T X / n and P the least squares map, L = tr((W_1 .. W_L - P)^T S (..)) / outputs + c.
     """
     loss = target.loss
-    assert isinstance(loss, Supervised) and isinstance(loss.network, DeepLinear)
+    assert isinstance(loss, Supervised) and isinstance(loss.network, DeepLinearNetwork)
     assert loss.name == "mse" and target.data is not None
     x, y = (np.asarray(array, np.float64) for array in target.data)
     moments, best = x.T @ x / len(x), np.linalg.lstsq(x, y)[0]
@@ -138,7 +138,7 @@ def verify() -> list[dict[str, Any]]:
     nbeta, gamma = 13.0, 10.0
     rows = []
     for strength in (0.0, 0.7):
-        line, squares = DeepLinear((1, 1, 1)), QuadraticActivation(2, 1)
+        line, squares = DeepLinearNetwork((1, 1, 1)), QuadraticActivationNetwork(2, 1)
         for network, inputs in ((line, x[:, :1]), (squares, x)):
             w = jnp.full(2, strength)
             loss = Supervised(network, "mse")

@@ -30,7 +30,7 @@ NUTS_SEEDS = (101, 102, 103, 104)
 """Seeds of the runs whose mean is the reference where nothing else is."""
 
 
-class Problem(NamedTuple):
+class Case(NamedTuple):
     """A target and the posterior on it."""
 
     target: TargetSpec
@@ -45,13 +45,13 @@ class Answer(NamedTuple):
     source: str
 
 
-def problem(fields: dict[str, Any], **posterior: Any) -> Problem:
+def problem(fields: dict[str, Any], **posterior: Any) -> Case:
     """Return a problem from plain mappings."""
-    return Problem(TargetSpec.model_validate(fields), PosteriorSpec(**posterior))
+    return Case(TargetSpec.model_validate(fields), PosteriorSpec(**posterior))
 
 
 def run(
-    out: Path, of: Problem, sampler: dict[str, Any], *, seed: int = 0, again: bool = False
+    out: Path, of: Case, sampler: dict[str, Any], *, seed: int = 0, again: bool = False
 ) -> dict[str, Any]:
     """Return the record of a run in its sampler's own dtype: an `Estimate`, work and seconds.
 
@@ -81,12 +81,12 @@ def run(
     return _once(_record(out, spec), compute)
 
 
-def is_made(out: Path, of: Problem, sampler: dict[str, Any]) -> bool:
+def is_made(out: Path, of: Case, sampler: dict[str, Any]) -> bool:
     """Return whether a run is there."""
     return _record(out, _spec(of, sampler, 0)).exists()
 
 
-def _spec(of: Problem, sampler: dict[str, Any], seed: int) -> RunSpec:
+def _spec(of: Case, sampler: dict[str, Any], seed: int) -> RunSpec:
     return RunSpec.model_validate(
         {
             "target": of.target.id,
@@ -106,12 +106,12 @@ def _meta(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "meta.json").read_bytes())
 
 
-def known(out: Path, of: Problem) -> float | None:
+def known(out: Path, of: Case) -> float | None:
     """Return the coefficient that is certain for this w*, or None."""
     return _meta(_folder(out, of.target))["llc_known"]
 
 
-def answer(out: Path, of: Problem) -> Answer:
+def answer(out: Path, of: Case) -> Answer:
     """Return the finite-temperature value: exact, or by another exact sampler with its error."""
     folder = _folder(out, of.target)
 
@@ -128,7 +128,7 @@ def answer(out: Path, of: Problem) -> Answer:
     return Answer(**_once(out / "answers" / f"{of.target.id}_{hashed}.json", compute))
 
 
-def _sampled(out: Path, of: Problem, target: Target, nbeta: float, gamma: float) -> Answer:
+def _sampled(out: Path, of: Case, target: Target, nbeta: float, gamma: float) -> Answer:
     kind = of.target.model.kind
     if kind == "deep_linear":
         found = gibbs(target, nbeta, gamma)

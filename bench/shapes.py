@@ -10,7 +10,7 @@ import numpy as np
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.posterior import Posterior, Target, localised
 from lambda_hat_core.targets.losses import Supervised
-from lambda_hat_core.targets.networks.mlp import Mlp
+from lambda_hat_core.targets.networks.mlp import MlpNetwork
 
 WIDTHS = {1_000: (8, 28, 28, 1), 10_000: (16, 92, 92, 1), 100_000: (32, 300, 300, 1)}
 """tanh MLPs of 1093, 10213 and 100501 weights."""
@@ -25,7 +25,7 @@ def flops(widths: tuple[int, ...], rows: int) -> float:
 
 def posterior_of(d: int) -> Posterior:
     """A regression MLP at random weights: speed does not ask for a minimum."""
-    network = Mlp(WIDTHS[d], "tanh")
+    network = MlpNetwork(WIDTHS[d], "tanh")
     keys = jr.split(jr.key(0), 3)
     data = (jr.normal(keys[0], (N, network.in_dim)), jr.normal(keys[1], (N, 1)))
     target = Target(network.init(keys[2]), data, Supervised(network, "mse"), N)

@@ -22,7 +22,7 @@ from pages import rewrite
 
 from lambda_hat_assets.card import DTYPES, LocalTag
 from lambda_hat_core.plan.plan import load_plan
-from lambda_hat_core.plan.tuning import TunePlan, load_tuning
+from lambda_hat_core.plan.study import TunePlan, load_tuning
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.conduct import conduct
 from lambda_hat_core.tuning.payloads import Payloads

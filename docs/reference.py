@@ -14,8 +14,8 @@ from lambda_hat_core.config.experiment import ExperimentFile, SamplerEntry, Targ
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Sampler
 from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.study import DISTRIBUTIONS, PARTS, TuneFile
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.config.tuning import DISTRIBUTIONS, PARTS, TuneFile
 from lambda_hat_core.plan.targets import DATA, MODELS
 
 _INTRODUCTION = """\

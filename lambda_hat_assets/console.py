@@ -25,12 +25,12 @@ def console(init: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("lambda_hat", level=level.upper())
     handler = logging.StreamHandler()
     handler.addFilter(_wanted)
-    handler.setFormatter(Lines(datefmt="%H:%M:%S"))
+    handler.setFormatter(LineFormatter(datefmt="%H:%M:%S"))
     logger.addHandler(handler)
     return logger
 
 
-class Lines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """`12:34:56 message`, with the level where it is not INFO."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -9,7 +9,7 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
 
-class Family(NamedTuple):
+class SamplerFamily(NamedTuple):
     """The runs of one sampler in one dtype: a pair of assets over the same partitions.
 
     Attributes:
@@ -43,13 +43,13 @@ def family_name(spec: RunSpec) -> str:
     return kind if spec.dtype == spec.sampler.default_dtype else f"{kind}_{spec.dtype}"
 
 
-def families(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[Family]:
+def families(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[SamplerFamily]:
     """Return the families of some runs, sorted by name."""
     members: dict[str, list[RunSpec]] = {}
     for spec in _by_shape(runs, targets):
         members.setdefault(family_name(spec), []).append(spec)
     return [
-        Family(
+        SamplerFamily(
             name,
             specs[0].sampler.kind,
             specs[0].dtype,

@@ -8,7 +8,7 @@ from lambda_hat_assets.card import Card
 from lambda_hat_core.config.errors import ConfigError, Place, Problems
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.plan.read import resolve
-from lambda_hat_core.plan.tuning import VARIABLE, TunePlan, load_tuning
+from lambda_hat_core.plan.study import VARIABLE, TunePlan, load_tuning
 
 DEFAULT = "demo"
 

@@ -10,7 +10,7 @@ from lambda_hat_assets.assets.common import GALLERIES_KEY, Routing
 from lambda_hat_assets.compute import Compute
 from lambda_hat_assets.endings import own
 from lambda_hat_assets.fields import GALLERY, pick, schema
-from lambda_hat_assets.partitions import Family, to_many
+from lambda_hat_assets.partitions import SamplerFamily, to_many
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
 
@@ -18,7 +18,7 @@ _SHOWN = 4
 """Targets whose comparison is shown inline, and profiles; the page has all."""
 
 
-def galleries_asset(project: Project, families: Sequence[Family]) -> dg.AssetsDefinition:
+def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.AssetsDefinition:
     """Return the asset of all galleries; an experiment's waits for its own runs alone."""
     routing = Routing("float64")
 
@@ -47,7 +47,7 @@ def galleries_asset(project: Project, families: Sequence[Family]) -> dg.AssetsDe
     return galleries
 
 
-def _dependence(project: Project, family: Family) -> dg.AssetDep:
+def _dependence(project: Project, family: SamplerFamily) -> dg.AssetDep:
     pairs = [
         (run, name)
         for name, plan in project.plans.items()

@@ -9,12 +9,12 @@ from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
 from lambda_hat_assets.compute import Compute, Kind
 from lambda_hat_assets.endings import own
 from lambda_hat_assets.fields import ANALYSIS, RUN, schema
-from lambda_hat_assets.partitions import Family, to_many
+from lambda_hat_assets.partitions import SamplerFamily, to_many
 from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import Event, recorded
 
 
-def sampler_assets(project: Project, family: Family) -> dg.AssetsDefinition:
+def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefinition:
     """Return `runs/<family>` and `analyses/<family>`, which one step makes."""
     routing = Routing(family.dtype)
     of_target = to_many((project.runs[run].target, run) for run in family.runs)

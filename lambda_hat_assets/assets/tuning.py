@@ -12,7 +12,7 @@ from lambda_hat_assets.project import Project, code_version
 from lambda_hat_assets.recording import picture
 from lambda_hat_assets.studies import check_budgets, slots
 from lambda_hat_assets.trials import runners
-from lambda_hat_core.plan.tuning import TunePlan
+from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store import sql
 
 REFERENCE_KEY = dg.AssetKey(["tuning", "reference"])

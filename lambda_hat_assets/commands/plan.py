@@ -13,7 +13,7 @@ HELP = "print what would run, what exists, and the work that is left"
 _MOST_ROWS = 60
 
 
-class State(NamedTuple):
+class Standing(NamedTuple):
     """Whether an id is in the store, or why not."""
 
     word: str
@@ -68,23 +68,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _target_state(store: Store, id: str) -> State:
+def _target_state(store: Store, id: str) -> Standing:
     from lambda_hat_core.store import records
 
     if store.is_complete("targets", id):
-        return State("exists")
+        return Standing("exists")
     reason = records.read_failure(store, id)
-    return State("failed", reason) if reason else State("missing")
+    return Standing("failed", reason) if reason else Standing("missing")
 
 
-def _run_state(store: Store, id: str) -> State:
+def _run_state(store: Store, id: str) -> Standing:
     from lambda_hat_core.store import records
 
     if store.is_complete("analyses", id) and store.is_complete("runs", id):
-        return State("exists")
+        return Standing("exists")
     if store.is_complete("runs", id):
-        return State("sampled")
-    return State("failed" if records.failure_path(store, id).exists() else "missing")
+        return Standing("sampled")
+    return Standing("failed" if records.failure_path(store, id).exists() else "missing")
 
 
 def _table(names: list[str], rows: list[tuple[str, ...]], everything: bool) -> None:

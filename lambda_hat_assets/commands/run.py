@@ -104,15 +104,15 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
     return Gallery(experiment=name[:_LONGEST], targets=gallery.targets, runs=gallery.runs)
 
 
-def _listener(total: int) -> "Bars | Lines":
+def _listener(total: int) -> "Bars | LineListener":
     """Return who shows the progress of `total` keys."""
     from rich.console import Console
 
     console = Console()
-    return Bars(total, console) if console.is_terminal else Lines(total)
+    return Bars(total, console) if console.is_terminal else LineListener(total)
 
 
-class Lines(Listener):
+class LineListener(Listener):
     """Prints a line now and then, for logs and pipes."""
 
     def __init__(self, total: int):
@@ -120,7 +120,7 @@ class Lines(Listener):
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> "LineListener":
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -20,7 +20,7 @@ from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import Keys, batches, shares, step_count
 from lambda_hat_assets.jobs.cards import card_of, prepare
 from lambda_hat_assets.jobs.partitions import GALLERIES_JOB, RESULTS_JOB, TARGETS_JOB, materialise
-from lambda_hat_assets.partitions import Family
+from lambda_hat_assets.partitions import SamplerFamily
 from lambda_hat_assets.pools import set_limits
 from lambda_hat_assets.project import Project
 from lambda_hat_assets.recording import events
@@ -50,7 +50,7 @@ class PlanConfig(dg.Config):
 
 def llc_job(
     project: Project,
-    families: Sequence[Family],
+    families: Sequence[SamplerFamily],
     job: Callable[[str], dg.JobDefinition],
     executor: dg.ExecutorDefinition,
 ) -> dg.JobDefinition:

@@ -10,7 +10,7 @@ from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_
 from lambda_hat_assets.console import PARENT_TAG, QUIET
 from lambda_hat_assets.endings import OWNER_TAG, owner
 from lambda_hat_assets.jobs import cards
-from lambda_hat_assets.partitions import Family
+from lambda_hat_assets.partitions import SamplerFamily
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -19,7 +19,7 @@ RESULTS_JOB = "results"
 TARGETS_JOB = "targets"
 
 
-def partition_jobs(families: Sequence[Family]) -> list[Any]:
+def partition_jobs(families: Sequence[SamplerFamily]) -> list[Any]:
     """Return a job for the targets, one for each family of runs, galleries and the table."""
 
     def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str]):

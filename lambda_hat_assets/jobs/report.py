@@ -9,7 +9,7 @@ from lambda_hat_core.store.store import Store
 _MOST_LINES = 40
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """What the terminal is told of a run."""
 
     run: str
@@ -32,7 +32,7 @@ def note_blocked(store: Store, plan: Plan) -> None:
         records.write_failure(store, spec, f"its target {spec.target} failed: {why}")
 
 
-def rows(store: Store, experiment: str) -> list[Row]:
+def rows(store: Store, experiment: str) -> list[ReportRow]:
     """Return the experiment's rows, as SQL has them."""
     with sql.connect(store) as connection:
         found = connection.execute(
@@ -40,10 +40,10 @@ def rows(store: Store, experiment: str) -> list[Row]:
             "verdict, reasons FROM llc WHERE experiment = ? ORDER BY target_id, sampler, run_id",
             [experiment],
         ).fetchall()
-    return [Row(*row) for row in found]
+    return [ReportRow(*row) for row in found]
 
 
-def table(found: list[Row], labels: dict[str, str]) -> list[str]:
+def table(found: list[ReportRow], labels: dict[str, str]) -> list[str]:
     """Return the rows as lines, grouped by target."""
     lines: list[str] = []
     target = ""
@@ -57,7 +57,7 @@ def table(found: list[Row], labels: dict[str, str]) -> list[str]:
     return lines
 
 
-def _estimate(row: Row) -> str:
+def _estimate(row: ReportRow) -> str:
     more = f" and {len(row.reasons) - 1} more" if len(row.reasons) > 1 else ""
     first = f"{row.reasons[0]}{more}" if row.reasons else "no reason given"
     if row.llc is None:
@@ -69,7 +69,7 @@ def _estimate(row: Row) -> str:
     return f"llc {row.llc:8.4g}{error}{exact}  {row.verdict}{why}"
 
 
-def failed(found: list[Row], plan: Plan) -> dict[str, str]:
+def failed(found: list[ReportRow], plan: Plan) -> dict[str, str]:
     """Return why runs of the plan have no usable number."""
     reasons = {row.run: "; ".join(row.reasons) for row in found if row.verdict == "failed"}
     there = {row.run for row in found}

@@ -24,7 +24,7 @@ from lambda_hat_assets.recording import versions
 from lambda_hat_assets.studies import check_budgets, routing, slots
 from lambda_hat_assets.trials import runners
 from lambda_hat_core.config.errors import ConfigError
-from lambda_hat_core.plan.tuning import TunePlan
+from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.tuning.payloads import Runner
 
 

@@ -19,7 +19,7 @@ from lambda_hat_assets.slurm.fate import fates, why
 from lambda_hat_assets.slurm.fitness import home, require
 from lambda_hat_assets.slurm.job import Job
 from lambda_hat_assets.slurm.login import Login
-from lambda_hat_assets.slurm.queue import Refused, State
+from lambda_hat_assets.slurm.queue import JobState, Refused
 from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import Gallery
@@ -118,7 +118,7 @@ class SlurmBackend:
         own += [f"--output={output}.out", f"--error={output}.err"]
         return [*own, *self._tag.sbatch(), str(folder / SCRIPT)]
 
-    def _ended(self, watch: Watch, job: Job, asked: Sequence[Order]) -> State:
+    def _ended(self, watch: Watch, job: Job, asked: Sequence[Order]) -> JobState:
         """Submit a job unless it lives, and return how it ended once all it wrote is seen here.
 
         Raises:
@@ -133,7 +133,7 @@ class SlurmBackend:
             often, seldom = self._cluster.poll_interval, self._cluster.poll_interval_max
             return job.wait(often, seldom, lambda: self._is_seen(job.batch, asked))
         except Refused as refused:
-            return State("REFUSED", words=str(refused))
+            return JobState("REFUSED", words=str(refused))
         except dg.DagsterExecutionInterruptedError:
             if watch.is_terminated():
                 job.terminate()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lambda_hat_assets.compute import Kind, Order, Result
 from lambda_hat_assets.slurm.card import SlurmTag
-from lambda_hat_assets.slurm.queue import State
+from lambda_hat_assets.slurm.queue import JobState
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import stages
@@ -84,7 +84,7 @@ def _made(store: Store, order: Order) -> list[Result]:
     return results
 
 
-def why(number: int | None, state: State, dtype: Dtype, tag: SlurmTag) -> str:
+def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str:
     """Return in one line how a job ended, and what to do about it.
 
     Args:

@@ -71,7 +71,7 @@ class Job:
         self.number = self._watch.insist(ask)
         self.batch.begin(self._watch.run)
 
-    def wait(self, often: float, seldom: float, is_seen: Callable[[], bool]) -> queue.State:
+    def wait(self, often: float, seldom: float, is_seen: Callable[[], bool]) -> queue.JobState:
         """Say what the payload says until the job is over, and return how it ended.
 
         Args:

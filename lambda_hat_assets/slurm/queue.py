@@ -42,7 +42,7 @@ class Full(ConnectionError):
     """SLURM takes no job as long as so many are in the queue."""
 
 
-class State(NamedTuple):
+class JobState(NamedTuple):
     """How a job stands.
 
     Attributes:
@@ -96,7 +96,7 @@ def find(login: Login, name: str) -> int | None:
     return max((job for job, _, other in _rows(answer) if other == name), default=None)
 
 
-def state(login: Login, job: int) -> State | None:
+def state(login: Login, job: int) -> JobState | None:
     """Return how a job stands, None if nobody knows for certain.
 
     A job that has left the queue is over only when accounting says how it ended, which may take a
@@ -106,7 +106,7 @@ def state(login: Login, job: int) -> State | None:
     answer = login.ask(f"{queued} || sacct -X -n -P -j {job} -o JobIDRaw,State,ExitCode")
     for number, name, code in _rows(answer):
         if number == job and name and (name in TERMINAL_STATES) != (code == _QUEUED):
-            return State(name, code.removeprefix(_QUEUED))
+            return JobState(name, code.removeprefix(_QUEUED))
     return None
 
 

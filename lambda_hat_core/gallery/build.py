@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lambda_hat_core.gallery import figures, markdown
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
-from lambda_hat_core.gallery.page import ASSETS, Section, page
+from lambda_hat_core.gallery.page import ASSETS, PageSection, page
 from lambda_hat_core.gallery.profiles import draw_profiles
 from lambda_hat_core.gallery.rows import Row, read_rows
 from lambda_hat_core.store import files
@@ -54,11 +54,11 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
     (folder / FACTS).write_text(files.to_json(facts, indent=1))
 
 
-def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -> Section:
+def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -> PageSection:
     there = store.is_complete("targets", id)
     meta = store.read_json("targets", id, "meta.json") if there else {}
     known = meta.get("llc_known")
-    return Section(
+    return PageSection(
         id=id,
         label=label,
         meta=meta,

@@ -22,7 +22,7 @@ _ID = re.compile(r"^(tgt|run_\w+?)_[0-9a-f]{12}_")
 _HERE = Path(__file__).parent
 
 
-class Section(NamedTuple):
+class PageSection(NamedTuple):
     """A target and its runs.
 
     Attributes:
@@ -46,7 +46,7 @@ class Section(NamedTuple):
     diagnostics: dict[str, list[str]]
 
 
-def page(experiment: str, sections: Sequence[Section], rows: list[Row], folder: Path) -> str:
+def page(experiment: str, sections: Sequence[PageSection], rows: list[Row], folder: Path) -> str:
     """Return the page.
 
     Args:
@@ -116,7 +116,7 @@ def _newest(rows: Sequence[Row]) -> str:
     return f"Made by lambda_hat from {count}, the newest of {newest} UTC."
 
 
-def _navigation(sections: Sequence[Section]) -> str:
+def _navigation(sections: Sequence[PageSection]) -> str:
     links = (f'<li><a href="#{s.id}">{escape(s.label)}</a></li>' for s in sections)
     many = ' class="many"' if len(sections) > _FEW_TARGETS else ""
     return f'<nav{many} aria-label="Targets"><ul>{"".join(links)}</ul></nav>'
@@ -164,7 +164,7 @@ def _pill(row: Row) -> str:
     return f'<span class="pill {row.verdict}">{word}</span>'
 
 
-def _section(section: Section, folder: Path) -> str:
+def _section(section: PageSection, folder: Path) -> str:
     parts = [
         f'<section aria-labelledby="{section.id}">',
         f'<h2 id="{section.id}">{escape(section.label)}</h2>',
@@ -183,7 +183,7 @@ def _section(section: Section, folder: Path) -> str:
     return _lines([*parts, runs, "</section>"])
 
 
-def _target_facts(section: Section) -> str:
+def _target_facts(section: PageSection) -> str:
     meta = section.meta
     if not meta:
         return f"<code>{section.id}</code> was not made."

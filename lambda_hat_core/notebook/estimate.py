@@ -15,7 +15,7 @@ from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked, asked
 from lambda_hat_core.notebook.llc import Llc, answer
-from lambda_hat_core.notebook.telling import Silent, Teller, duration
+from lambda_hat_core.notebook.telling import Display, Silent, duration
 from lambda_hat_core.notebook.timing import expected
 from lambda_hat_core.posterior import Target, localised
 from lambda_hat_core.sample import sample
@@ -79,7 +79,7 @@ def estimate_llc(
     wanted = asked(sampler, posterior, dtype, seed)
     target = CustomTarget(params, loss, data, _count(data) if n is None else n)
     kind = wanted.sampler.kind
-    teller = Teller(kind) if progress is True else Silent(kind)
+    teller = Display(kind) if progress is True else Silent(kind)
     told = progress if callable(progress) else teller.progress
     with compilation.kept():
         try:
@@ -97,7 +97,7 @@ def estimate_llc(
 
 
 def _computed(
-    made: CustomTarget, wanted: Asked, teller: Teller, told: Callable[[Progress], None]
+    made: CustomTarget, wanted: Asked, teller: Display, told: Callable[[Progress], None]
 ) -> tuple[RunSpec, Audit, Trace]:
     written = "batch_size" in wanted.sampler.model_fields_set
     run = RunSpec(

@@ -25,7 +25,7 @@ def _rough(value: float) -> str:
     return f"{value:.0f}" if value < 10 else f"{float(f'{value:.1g}'):.0f}"
 
 
-class Teller:
+class Display:
     """Writes to a stream.
 
     In a terminal and in a notebook there is one line of progress, which goes when the run ends;
@@ -74,7 +74,7 @@ class Teller:
             print(_CLEAR, end="", file=self._stream, flush=True)
 
 
-class Silent(Teller):
+class Silent(Display):
     """Tells nobody."""
 
     def say(self, line: str) -> None:

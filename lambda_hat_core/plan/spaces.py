@@ -10,7 +10,7 @@ from lambda_hat_core.config.errors import ConfigError, Place, Problems, suggest
 from lambda_hat_core.config.hints import hint
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.sections import Section, inline, validate
-from lambda_hat_core.config.tuning import DISTRIBUTIONS, Choices, FloatRange, IntRange
+from lambda_hat_core.config.study import DISTRIBUTIONS, Choices, FloatRange, IntRange
 from lambda_hat_core.plan.merge import pick
 
 _MOST_CORNERS = 256

@@ -16,7 +16,7 @@ _R_HAT_MAX = 1.2
 _VIRIAL_MAX, _VIRIAL_NOISE = 0.1, 0.5
 
 
-class Check(NamedTuple):
+class StationaryCheck(NamedTuple):
     """Series of (chain, step) after a tuning."""
 
     potential: np.ndarray

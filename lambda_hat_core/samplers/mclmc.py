@@ -3,8 +3,9 @@
 Not Metropolised: the energy error of a step is kept so small that its bias is small too. blackjax's
 adaptation finds the step size for a given variance of that error, in every chain, and the chains'
 values are pooled. L comes from the autocorrelation of a few directions over all chains. A tuning
-counts only once the steps after it confirm it (`Check`); until then it is continued, and if none
-is confirmed the run has failed: an MCLMC tuned on its way to equilibrium looks well and is wrong.
+counts only once the steps after it confirm it (`StationaryCheck`); until then it is continued, and
+if none is confirmed the run has failed: an MCLMC tuned on its way to equilibrium looks well and is
+wrong.
 """
 
 import math
@@ -25,7 +26,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.equilibrium import Check
+from lambda_hat_core.samplers.equilibrium import StationaryCheck
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.types import Weights
 
@@ -132,7 +133,7 @@ def _find_step(
 @eqx.filter_jit
 def _watch(
     key: PRNGKeyArray, kernel: MclmcKernel, states: Any, n_steps: int
-) -> tuple[Any, Scalar, Check]:
+) -> tuple[Any, Scalar, StationaryCheck]:
     """Run on; return states, the steps between independent points, and the check's series."""
     d = kernel.posterior.w0.size
     dtype = kernel.posterior.w0.dtype
@@ -152,7 +153,7 @@ def _watch(
     states, (looks, seen) = jax.vmap(chain)(jr.split(key, n_chains), states)
     # Pooled over chains: (chain, step, direction).
     apart = n_chains * n_steps / blackjax.ess(looks)
-    return states, jnp.nanmean(apart), Check(*seen)
+    return states, jnp.nanmean(apart), StationaryCheck(*seen)
 
 
 def build(
@@ -230,7 +231,7 @@ def _tune(
     init_key, key = jr.split(key)
     states = _start(init_key, kernel, start)
     n_watch = spec.n_tune // 3
-    seen: list[Check] = []
+    seen: list[StationaryCheck] = []
     complaint = None
     while len(seen) < _ROUNDS:
         find_key, watch_key = jr.split(jr.fold_in(key, len(seen)))
@@ -240,10 +241,10 @@ def _tune(
         states, apart, check = _watch(watch_key, kernel, states, n_watch)
         length = _L_FACTOR * kernel.step_size * apart
         kernel = eqx.tree_at(lambda k: k.length, kernel, length)
-        seen.append(Check(*map(np.asarray, check)))
+        seen.append(StationaryCheck(*map(np.asarray, check)))
         later = seen[len(seen) // 2 :]
         joined = (np.concatenate(series, axis=1) for series in zip(*later, strict=True))
-        complaint = Check(*joined).complaint(spec.desired_energy_var)
+        complaint = StationaryCheck(*joined).complaint(spec.desired_energy_var)
         if complaint is None:
             break
     n_steps = len(seen) * spec.n_tune

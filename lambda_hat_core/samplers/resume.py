@@ -31,7 +31,7 @@ class DiskCheckpoint(drive.Checkpoint):
 
     def __init__(
         self,
-        file: checkpoint.Checkpoint,
+        file: checkpoint.CheckpointFile,
         every: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ):

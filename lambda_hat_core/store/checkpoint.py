@@ -17,7 +17,7 @@ _CHUNK, _KEY = "__chunk__", "__key__"
 _PACKAGES = ("jax", "jaxlib", "numpy", "blackjax", "lambda-hat")
 
 
-class Checkpoint:
+class CheckpointFile:
     """One file of arrays, replaced atomically, that only the very same computation reads again.
 
     Args:
@@ -30,15 +30,15 @@ class Checkpoint:
         self.path = folder / "state.npz"
         self._identity = {"versions": {name: version(name) for name in _PACKAGES}, **identity}
 
-    def bind(self, **layout: Any) -> "Checkpoint":
+    def bind(self, **layout: Any) -> "CheckpointFile":
         """Return this checkpoint for one chunk layout (chunk length, devices, threads)."""
-        bound = Checkpoint(self.path.parent, {})
+        bound = CheckpointFile(self.path.parent, {})
         bound._identity = {**self._identity, **layout}
         return bound
 
-    def beside(self, name: str) -> "Checkpoint":
+    def beside(self, name: str) -> "CheckpointFile":
         """Return the file of this name in the same folder, for the same computation."""
-        other = Checkpoint(self.path.parent, {})
+        other = CheckpointFile(self.path.parent, {})
         other.path, other._identity = self.path.with_name(f"{name}.npz"), self._identity
         return other
 

@@ -17,7 +17,7 @@ from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.bundled import diabetes, digits
 from lambda_hat_core.targets.choice import default_loss, supervised
 from lambda_hat_core.targets.networks import Network, NetworkSpec, make_network
-from lambda_hat_core.targets.potentials import NormalCrossing, Quadratic
+from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
 from lambda_hat_core.targets.truths import make_truth
@@ -78,13 +78,15 @@ def loss_of(spec: TargetSpec, name: LossName | Literal["own"] | None, sigma: flo
 def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> Loss:
     match kind:
         case model.NormalCrossing():
-            return NormalCrossing(kind.powers)
+            return NormalCrossingPotential(kind.powers)
         case model.Quadratic():
             seed_of_rotation = seed if kind.rotate else None
             if kind.spectrum is not None:
                 given = kind.spectrum
-                return Quadratic(len(given), spectrum=given, seed=seed_of_rotation)
-            return Quadratic(kind.d, kind.condition, kind.h_max, kind.rank, seed=seed_of_rotation)
+                return QuadraticPotential(len(given), spectrum=given, seed=seed_of_rotation)
+            return QuadraticPotential(
+                kind.d, kind.condition, kind.h_max, kind.rank, seed=seed_of_rotation
+            )
 
 
 def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -> Problem:
@@ -95,7 +97,7 @@ def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -
         )
     loss = loss_of(spec, spec.training.loss, None)
     given = kind.point if isinstance(kind, model.NormalCrossing) else None
-    size = loss.d if isinstance(loss, Quadratic) else len(getattr(loss, "powers", ()))
+    size = loss.d if isinstance(loss, QuadraticPotential) else len(getattr(loss, "powers", ()))
     point = np.zeros(size) if given is None else np.asarray(given, np.float64)
     start = jnp.asarray(point)
     return Problem(

@@ -6,7 +6,7 @@ import numpy as np
 
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.posterior import Target
-from lambda_hat_core.targets.potentials import Quadratic
+from lambda_hat_core.targets.potentials import QuadraticPotential
 from lambda_hat_core.truth import oracles, quadrature
 
 
@@ -14,7 +14,7 @@ def oracle(
     spec: TargetSpec, target: Target, nbeta: float, gamma: float
 ) -> tuple[float | None, str]:
     """Return nbeta (E_p[L] - L(w*)), or None, and how it was found or why it was not."""
-    if isinstance(target.loss, Quadratic):
+    if isinstance(target.loss, QuadraticPotential):
         value = oracles.quadratic(target.loss.eigenvalues(), nbeta, gamma)
         return value, "exact: half the sum of nbeta h / (nbeta h + gamma)"
     if target.data is not None:

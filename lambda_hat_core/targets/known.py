@@ -17,8 +17,8 @@ from lambda_hat_core.config.data import Synthetic
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.targets.audit import Audit
 from lambda_hat_core.targets.losses import Supervised
-from lambda_hat_core.targets.networks import DeepLinear, DiagonalLinear, Mlp
-from lambda_hat_core.targets.potentials import Quadratic
+from lambda_hat_core.targets.networks import DeepLinearNetwork, DiagonalLinearNetwork, MlpNetwork
+from lambda_hat_core.targets.potentials import QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.truth import coefficients
 from lambda_hat_core.truth.coefficients import Coefficient
@@ -47,7 +47,7 @@ def known(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known
         return Known(None, "w* did not pass the audit")
     match spec.model:
         case model.Quadratic():
-            assert isinstance(problem.loss, Quadratic)
+            assert isinstance(problem.loss, QuadraticPotential)
             rank = int(np.sum(problem.loss.eigenvalues() > 0))
             return Known(coefficients.morse_bott(rank), "quadratic: rank / 2")
         case model.NormalCrossing():
@@ -94,7 +94,7 @@ def _hessian_rank(found: Audit) -> int:
 
 def _mlp(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known:
     network = problem.loss.network if isinstance(problem.loss, Supervised) else None
-    assert isinstance(network, Mlp)
+    assert isinstance(network, MlpNetwork)
     if spec.training.start != "truth":
         return Known(None, "a trained network: no formula holds at its own w*")
     if network.layernorm or network.residual_period or network.activation == "identity":
@@ -120,7 +120,7 @@ def _matrix_rank(matrix: np.ndarray) -> int:
     return int(np.linalg.matrix_rank(matrix, rtol=_ZERO))
 
 
-def _product_map_rank(network: DeepLinear, w: Weights) -> int:
+def _product_map_rank(network: DeepLinearNetwork, w: Weights) -> int:
     layers = [np.asarray(layer) for layer in network.layers(w)]
     before = list(accumulate(layers, np.matmul))[:-1]
     after = list(accumulate([layer.T for layer in reversed(layers)], np.matmul))[:-1]
@@ -134,7 +134,7 @@ def _deep_linear(
 ) -> Known:
     assert isinstance(problem.loss, Supervised)
     network = problem.loss.network
-    assert isinstance(network, DeepLinear)
+    assert isinstance(network, DeepLinearNetwork)
     if not _full_rank(x):
         return Known(None, "the inputs do not span their space")
     lowest = coefficients.deep_linear(spec.widths, spec.rank)
@@ -182,7 +182,7 @@ def _quadratic_activation(
 def _diagonal_linear(problem: Problem, w: Weights, x: np.ndarray) -> Known:
     assert isinstance(problem.loss, Supervised) and problem.data is not None
     network = problem.loss.network
-    assert isinstance(network, DiagonalLinear)
+    assert isinstance(network, DiagonalLinearNetwork)
     if not _full_rank(x):
         return Known(None, "the inputs do not span their space")
     best = np.linalg.lstsq(x, np.asarray(problem.data[1])[:, 0])[0]

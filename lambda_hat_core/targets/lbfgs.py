@@ -22,7 +22,7 @@ _EVALUATIONS = 40
 """Bisections of one line search: below that the step is rounding."""
 
 
-class State(NamedTuple):
+class LbfgsState(NamedTuple):
     """A point, its loss and gradient, and the last pairs (unused ones have rho = 0)."""
 
     w: Weights
@@ -45,7 +45,7 @@ class _Search(NamedTuple):
     done: Array
 
 
-def _direction(state: State) -> Weights:
+def _direction(state: LbfgsState) -> Weights:
     """Two-loop recursion."""
     q = state.gradient
 
@@ -73,11 +73,11 @@ def _direction(state: State) -> Weights:
 
 
 @eqx.filter_jit
-def start(loss: Loss, w: Weights, data: Batch) -> State:
+def start(loss: Loss, w: Weights, data: Batch) -> LbfgsState:
     """Return the state at w, without memory."""
     value, gradient = jax.value_and_grad(loss.mean)(w, data)
     empty = jnp.zeros((MEMORY, w.size), w.dtype)
-    return State(
+    return LbfgsState(
         w,
         value,
         gradient,
@@ -90,13 +90,15 @@ def start(loss: Loss, w: Weights, data: Batch) -> State:
 
 
 @eqx.filter_jit
-def advance(loss: Loss, state: State, data: Batch, iterations: int, grad_tol: Scalar) -> State:
+def advance(
+    loss: Loss, state: LbfgsState, data: Batch, iterations: int, grad_tol: Scalar
+) -> LbfgsState:
     """Take up to `iterations` steps, fewer at |grad| <= grad_tol or if nothing is lower."""
 
     def evaluate(w: Weights) -> tuple[Scalar, Weights]:
         return jax.value_and_grad(loss.mean)(w, data)
 
-    def search(state: State, direction: Weights) -> _Search:
+    def search(state: LbfgsState, direction: Weights) -> _Search:
         slope = state.gradient @ direction
 
         def bisect(s: _Search) -> _Search:
@@ -116,14 +118,14 @@ def advance(loss: Loss, state: State, data: Batch, iterations: int, grad_tol: Sc
         )
         return jax.lax.while_loop(lambda s: ~s.done & (s.tried < _EVALUATIONS), bisect, begin)
 
-    def step(carry: tuple[State, Array]) -> tuple[State, Array]:
+    def step(carry: tuple[LbfgsState, Array]) -> tuple[LbfgsState, Array]:
         state, i = carry
         direction = _direction(state)
         found = search(state, direction)
         move = found.t * direction
         change = found.gradient - state.gradient
         rho = 1 / jnp.maximum(move @ change, 1e-300)
-        moved = State(
+        moved = LbfgsState(
             state.w + move,
             found.loss,
             found.gradient,
@@ -136,7 +138,7 @@ def advance(loss: Loss, state: State, data: Batch, iterations: int, grad_tol: Sc
         kept = state._replace(evaluations=state.evaluations + found.tried, stuck=~found.done)
         return jax.tree.map(lambda a, b: jnp.where(found.done, a, b), moved, kept), i + 1
 
-    def unfinished(carry: tuple[State, Array]) -> Array:
+    def unfinished(carry: tuple[LbfgsState, Array]) -> Array:
         state, i = carry
         moving = jnp.linalg.norm(state.gradient) > grad_tol
         return moving & ~state.stuck & (i < iterations)

@@ -31,7 +31,7 @@ def newton_rank(d: int) -> int:
     return d if d <= _DENSE else _RANK
 
 
-class Step(NamedTuple):
+class NewtonStep(NamedTuple):
     """Where a trust-region step arrived: the point it left, if no lower one was found."""
 
     w: Weights
@@ -74,7 +74,7 @@ def newton_step(
     radius: Scalar,
     *,
     rank: int,
-) -> Step:
+) -> NewtonStep:
     """Take one step of at most `radius` in a Krylov space of `rank` dimensions."""
 
     def mean(w: Weights) -> Scalar:
@@ -104,7 +104,7 @@ def newton_step(
     ratio = jnp.where(resolved, ratio, jnp.where(flatter, 1.0, -1.0))
     accepted = (ratio > 1e-4) & jnp.isfinite(trial_value)
     grown = jnp.where((ratio > 0.75) & (length > 0.99 * radius), 2 * radius, radius)
-    return Step(
+    return NewtonStep(
         w=jnp.where(accepted, trial, w),
         radius=jnp.where((ratio > 0.25) & accepted, grown, 0.25 * length),
         loss=jnp.where(accepted, trial_value, value),

@@ -37,7 +37,7 @@ class Potential:
 
 
 @dataclass(frozen=True)
-class Quadratic(Potential):
+class QuadraticPotential(Potential):
     """L(w) = 1/2 sum_i h_i (Q^T w)_i^2, Q a product of random reflections, O(d) memory.
 
     Attributes:
@@ -82,7 +82,7 @@ def _reflections(seed: int, d: int) -> Float[np.ndarray, "reflection d"]:
 
 
 @dataclass(frozen=True)
-class NormalCrossing(Potential):
+class NormalCrossingPotential(Potential):
     """L(w) = prod_i w_i^(2 k_i); `powers` are k_i."""
 
     powers: tuple[int, ...]

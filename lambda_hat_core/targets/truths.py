@@ -9,12 +9,12 @@ from jaxtyping import PRNGKeyArray
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.targets.networks import (
-    DeepLinear,
-    DiagonalLinear,
-    Mlp,
+    DeepLinearNetwork,
+    DiagonalLinearNetwork,
+    MlpNetwork,
     Network,
     NetworkSpec,
-    QuadraticActivation,
+    QuadraticActivationNetwork,
     make_teacher,
 )
 from lambda_hat_core.types import Weights
@@ -37,23 +37,23 @@ def make_truth(
     layers of the true rank, columns of U that are zero, all factors of a zero coordinate zero.
     """
     match spec, network:
-        case model.Mlp(), Mlp():
+        case model.Mlp(), MlpNetwork():
             labelling = make_teacher(spec, teacher, network)
             dropped = teacher is not None and teacher.dropout_rate > 0
             same = labelling == network and not dropped
             return Truth(labelling, labelling.init(key), same)
-        case model.DeepLinear(), DeepLinear():
+        case model.DeepLinear(), DeepLinearNetwork():
             weights = _deep_linear(key, network, spec.rank)
-        case model.QuadraticActivation(), QuadraticActivation():
+        case model.QuadraticActivation(), QuadraticActivationNetwork():
             weights = _quadratic_activation(key, network, spec.rank)
-        case model.DiagonalLinear(), DiagonalLinear():
+        case model.DiagonalLinear(), DiagonalLinearNetwork():
             weights = _diagonal_linear(key, network, spec.n_zero)
         case _:
             raise TypeError(f"{spec.kind} has no truth for {type(network).__name__}")
     return Truth(network, weights, True)
 
 
-def _deep_linear(key: PRNGKeyArray, network: DeepLinear, rank: int) -> Weights:
+def _deep_linear(key: PRNGKeyArray, network: DeepLinearNetwork, rank: int) -> Weights:
     """Normal factors whose product has entries of variance 1 / inputs."""
     left_key, right_key = jr.split(key)
     left = jr.normal(left_key, (network.in_dim, rank))
@@ -61,12 +61,14 @@ def _deep_linear(key: PRNGKeyArray, network: DeepLinear, rank: int) -> Weights:
     return network.factor(left @ right / jnp.sqrt(network.in_dim * max(rank, 1)), rank)
 
 
-def _quadratic_activation(key: PRNGKeyArray, network: QuadraticActivation, rank: int) -> Weights:
+def _quadratic_activation(
+    key: PRNGKeyArray, network: QuadraticActivationNetwork, rank: int
+) -> Weights:
     u = jr.normal(key, (network.in_dim, rank)) / jnp.sqrt(network.in_dim * max(rank, 1))
     return jnp.pad(u, ((0, 0), (0, network.width - rank))).reshape(-1)
 
 
-def _diagonal_linear(key: PRNGKeyArray, network: DiagonalLinear, n_zero: int) -> Weights:
+def _diagonal_linear(key: PRNGKeyArray, network: DiagonalLinearNetwork, n_zero: int) -> Weights:
     """Coordinates +-[0.5, 1.5], the last `n_zero` of them 0, every factor of one magnitude."""
     size_key, sign_key = jr.split(key)
     size = jr.uniform(size_key, (network.in_dim,), minval=0.5, maxval=1.5)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import optuna
 from optuna.trial import FrozenTrial
 
-from lambda_hat_core.plan.tuning import TunePlan
+from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store import files, sql
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning import reference as references
@@ -14,7 +14,7 @@ from lambda_hat_core.tuning import results
 from lambda_hat_core.tuning.optimiser import open_study
 from lambda_hat_core.tuning.payloads import Runner
 from lambda_hat_core.tuning.reference import Reference
-from lambda_hat_core.tuning.search import Outcome, Search
+from lambda_hat_core.tuning.search import Search, TrialOutcome
 
 Say = Callable[[str], None]
 
@@ -81,7 +81,7 @@ def conduct(
             references.write(store, id, found)
         llc = None if found is None else found.llc
 
-        def told(trial: FrozenTrial, outcome: Outcome) -> None:
+        def told(trial: FrozenTrial, outcome: TrialOutcome) -> None:
             results.write_trials(store, handle, study, problem, llc)
             say(f"{plan.label(id)}: {_line(trial, outcome)}")
 
@@ -110,7 +110,7 @@ def _accepted(found: Reference, name: str, allow_uncertified: bool) -> str:
     return f"UNCERTIFIED reference {found.words()} ({found.run_id})"
 
 
-def _line(trial: FrozenTrial, outcome: Outcome) -> str:
+def _line(trial: FrozenTrial, outcome: TrialOutcome) -> str:
     params = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
     if outcome.state == "complete":
         came = f"objective {outcome.objective:.4g}, llc {outcome.llc:.4g}"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lambda_hat_core.config.tuning import Objective
+from lambda_hat_core.config.study import Objective
 
 
 class Measured(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_hat_core.gallery.figures import take
-from lambda_hat_core.plan.tuning import TunePlan
+from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.results import TRIALS, summary
 

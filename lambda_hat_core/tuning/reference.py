@@ -16,8 +16,8 @@ import numpy as np
 
 from lambda_hat_core.analysis.verdict import R_HAT_MAX, V_M_TOLERANCE
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.config.tuning import ProblemSpec
-from lambda_hat_core.plan.tuning import Problem
+from lambda_hat_core.config.study import ProblemSpec
+from lambda_hat_core.plan.study import TunedPosterior
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.payloads import Ran, Runner
@@ -95,7 +95,7 @@ def write(store: Store, id: str, found: Reference) -> None:
 
 def certify(
     store: Store,
-    problem: Problem,
+    problem: TunedPosterior,
     runner: Runner,
     budget_sec: float,
     say: Callable[[str], None],
@@ -143,7 +143,7 @@ class _Ladder:
     def __init__(
         self,
         store: Store,
-        problem: Problem,
+        problem: TunedPosterior,
         runner: Runner,
         budget_sec: float,
         say: Callable[[str], None],

@@ -8,23 +8,23 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from lambda_hat_core.plan.tuning import Problem, Study
+from lambda_hat_core.plan.study import Study, TunedPosterior
 from lambda_hat_core.store import files, records
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.tuning.search import Outcome, outcome_of
+from lambda_hat_core.tuning.search import TrialOutcome, outcome_of
 
 TRIALS, REFERENCE = "trials.parquet", "reference.json"
 
 
 def rows(
-    trials: list[FrozenTrial], study: Study, problem: Problem, reference: float | None
+    trials: list[FrozenTrial], study: Study, problem: TunedPosterior, reference: float | None
 ) -> list[records.Row]:
     """Return one row a trial, running ones too; `run_id` lists its runs, one a seed."""
     return [_row(trial, study, problem, reference) for trial in trials]
 
 
 def _row(
-    trial: FrozenTrial, study: Study, problem: Problem, reference: float | None
+    trial: FrozenTrial, study: Study, problem: TunedPosterior, reference: float | None
 ) -> records.Row:
     outcome = outcome_of(trial)
     facts: dict[str, Any] = {} if outcome is None else outcome._asdict()
@@ -42,7 +42,11 @@ def _row(
 
 
 def write_trials(
-    store: Store, handle: optuna.Study, study: Study, problem: Problem, reference: float | None
+    store: Store,
+    handle: optuna.Study,
+    study: Study,
+    problem: TunedPosterior,
+    reference: float | None,
 ) -> Path:
     """Write trials.parquet of a study as it is now."""
     path = store.path("tuning", study.spec.id) / TRIALS
@@ -51,7 +55,7 @@ def write_trials(
     return path
 
 
-def summary(store: Store, study: Study, problem: Problem) -> dict[str, Any]:
+def summary(store: Store, study: Study, problem: TunedPosterior) -> dict[str, Any]:
     """Return what a study has come to, from its trials.parquet, in plain values."""
     from pyarrow import parquet
 
@@ -70,7 +74,7 @@ def summary(store: Store, study: Study, problem: Problem) -> dict[str, Any]:
     }
 
 
-def best_of(handle: optuna.Study) -> tuple[FrozenTrial, Outcome] | None:
+def best_of(handle: optuna.Study) -> tuple[FrozenTrial, TrialOutcome] | None:
     """Return the complete trial of the lowest objective, the first of equals; None without one."""
     complete = handle.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = min(complete, key=lambda trial: (trial.value, trial.number), default=None)
@@ -78,13 +82,13 @@ def best_of(handle: optuna.Study) -> tuple[FrozenTrial, Outcome] | None:
     return None if found is None or outcome is None else (found, outcome)
 
 
-def best_path(store: Store, study: Study, problem: Problem) -> Path:
+def best_path(store: Store, study: Study, problem: TunedPosterior) -> Path:
     """Return where the preset of a study's best trial lies."""
     return store.root / "best" / problem.name / f"{study.method}.yaml"
 
 
 def write_best(
-    store: Store, handle: optuna.Study, study: Study, problem: Problem, note: str
+    store: Store, handle: optuna.Study, study: Study, problem: TunedPosterior, note: str
 ) -> Path | None:
     """Write the best trial's settings as a sampler preset; None if no trial is complete.
 

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.config.tuning import StudySpec
+from lambda_hat_core.config.study import StudySpec
 from lambda_hat_core.tuning import objectives
 from lambda_hat_core.tuning.objectives import Measured
 from lambda_hat_core.tuning.optimiser import Judge, ask
@@ -27,7 +27,7 @@ PRUNED, LATE, INTERRUPTED = "pruned", "late", "interrupted"
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-class Outcome(NamedTuple):
+class TrialOutcome(NamedTuple):
     """What a trial came to.
 
     Attributes:
@@ -73,10 +73,10 @@ def runs_of(spec: StudySpec, params: dict[str, Any]) -> list[RunSpec]:
     ]
 
 
-def outcome_of(trial: FrozenTrial) -> Outcome | None:
+def outcome_of(trial: FrozenTrial) -> TrialOutcome | None:
     """Return what is noted of a trial; None while it runs."""
     noted = trial.user_attrs.get(_OUTCOME)
-    return None if noted is None else Outcome(**noted)
+    return None if noted is None else TrialOutcome(**noted)
 
 
 class Search:
@@ -100,7 +100,7 @@ class Search:
         reference: float | None,
         runner: Runner,
         slots: int,
-        told: Callable[[FrozenTrial, Outcome], None],
+        told: Callable[[FrozenTrial, TrialOutcome], None],
     ):
         self._study, self._spec, self._target = study, spec, target
         self._reference, self._runner, self._slots, self._told = reference, runner, slots, told
@@ -108,7 +108,7 @@ class Search:
 
     def run(self, n_trials: int) -> None:
         """Bring the study to at least `n_trials` trials."""
-        flying: dict[int, Future[Outcome]] = {}
+        flying: dict[int, Future[TrialOutcome]] = {}
         pool = ThreadPoolExecutor(self._slots)
         try:
             while trial := self._next(set(flying), n_trials):
@@ -129,7 +129,7 @@ class Search:
                 return trial
         return ask(self._study, self._spec) if len(trials) < n_trials else None
 
-    def _tell(self, number: int, flying: dict[int, Future[Outcome]]) -> None:
+    def _tell(self, number: int, flying: dict[int, Future[TrialOutcome]]) -> None:
         outcome = flying[number].result()
         state = _STATES[outcome.state]
         values = outcome.objective if state == TrialState.COMPLETE else None
@@ -137,7 +137,7 @@ class Search:
         del flying[number]
         self._told(told, outcome)
 
-    def _trial(self, trial: FrozenTrial) -> Outcome:
+    def _trial(self, trial: FrozenTrial) -> TrialOutcome:
         outcome = outcome_of(trial)
         if outcome is None:
             judge = Judge(self._study, self._spec, trial)
@@ -160,7 +160,7 @@ class _Trial:
         self._last: Measured | None = None
         self._began = time.monotonic()
 
-    def run(self) -> Outcome:
+    def run(self) -> TrialOutcome:
         """Return what the trial came to."""
         try:
             specs = runs_of(self._spec, self._params)
@@ -227,12 +227,12 @@ class _Trial:
         work: float,
         reason: str | None,
         objective: float | None = None,
-    ) -> Outcome:
+    ) -> TrialOutcome:
         seen = self._done if self._done or self._last is None else [self._last]
         llc = [run.llc for run in seen if run.llc is not None]
         se = [run.se**2 for run in seen if run.se is not None]
         v_m = [run.v_m for run in seen if run.v_m is not None]
-        return Outcome(
+        return TrialOutcome(
             state=state,
             objective=objective,
             llc=_mean(llc),

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 from lambda_hat_core.types import Weights
 
 
-class Draws(NamedTuple):
+class FamilyDraws(NamedTuple):
     """Points u from q, log q(u), and their twins.
 
     A twin is Gaussian or the point itself, moves with the point, and has a known second moment:
@@ -39,7 +39,7 @@ class Family(eqx.Module):
     """A density with reparametrised draws. `paramax.NonTrainable` marks what is not fitted."""
 
     @abstractmethod
-    def draw(self, key: PRNGKeyArray, count: int) -> Draws:
+    def draw(self, key: PRNGKeyArray, count: int) -> FamilyDraws:
         """Draw `count` points, for evaluation."""
         ...
 

@@ -42,7 +42,7 @@ class FitOptions(NamedTuple):
         return cls(spec.n_samples, spec.batch_size, spec.clip_global_norm)
 
 
-class Step(NamedTuple):
+class FitStep(NamedTuple):
     """Scalars of one optimiser step, in nats where not said otherwise.
 
     Attributes:
@@ -137,7 +137,7 @@ def _objective(
     minimum: Minimum,
     baseline: Scalar,
     options: FitOptions,
-) -> tuple[Scalar, tuple[Scalar, Step]]:
+) -> tuple[Scalar, tuple[Scalar, FitStep]]:
     family = join(unravel(flat), static)
     draw_key, batch_key = jr.split(key)
     u, log_q = family.draw_sticking(draw_key, options.n_samples)
@@ -149,7 +149,7 @@ def _objective(
     advantage = jax.lax.stop_gradient(log_p - log_q - baseline)
     score = jax.vmap(family.score_log_density)(jax.lax.stop_gradient(u))
     surrogate = jnp.mean(log_p - log_q + advantage * score) + family.regulariser()
-    step = Step(
+    step = FitStep(
         elbo=jnp.mean(log_p - log_q),
         energy=jnp.mean(log_p),
         entropy=-jnp.mean(log_q),
@@ -166,7 +166,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         params: of all restarts.
-        history: `Step`, as float64 arrays (restart, step).
+        history: `FitStep`, as float64 arrays (restart, step).
         before: seconds that an earlier process spent on it.
     """
 
@@ -251,14 +251,14 @@ def _advance(
     rates: Float[Array, " step"],
     indices: Int[Array, " step"],
     options: FitOptions,
-) -> tuple[_Carry, Step]:
+) -> tuple[_Carry, FitStep]:
     adam = _optimiser(options)
     gradient = jax.grad(_objective, has_aux=True)
 
-    def restart(key: PRNGKeyArray, carry: _Carry, params: PyTree) -> tuple[_Carry, Step]:
+    def restart(key: PRNGKeyArray, carry: _Carry, params: PyTree) -> tuple[_Carry, FitStep]:
         _, unravel = ravel_pytree(params)
 
-        def advance(carry: _Carry, inputs: tuple) -> tuple[_Carry, Step]:
+        def advance(carry: _Carry, inputs: tuple) -> tuple[_Carry, FitStep]:
             flat, state, baseline = carry
             rate, index = inputs
             grads, (value, step) = gradient(

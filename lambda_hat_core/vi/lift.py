@@ -17,7 +17,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.types import Weights
-from lambda_hat_core.vi.family import Draws, Family, Moment, frozen
+from lambda_hat_core.vi.family import Family, FamilyDraws, Moment, frozen
 
 
 class Lifted(Family):
@@ -56,12 +56,12 @@ class Lifted(Family):
         transform = self.flow.bijection.transform
         return transform(zero), jax.jacfwd(transform)(zero)
 
-    def draw(self, key: PRNGKeyArray, count: int) -> Draws:
+    def draw(self, key: PRNGKeyArray, count: int) -> FamilyDraws:
         """A twin replaces the flow by its linearisation at 0."""
         x, rest = self._noise(key, count)
         z, log_q = jax.vmap(self._push)(x)
         shift, jacobian = self._linear()
-        return Draws(
+        return FamilyDraws(
             z @ self.vectors + rest,
             log_q + jax.vmap(self.complement_log_density)(rest),
             (shift + x @ jacobian.T) @ self.vectors + rest,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.types import Weights
-from lambda_hat_core.vi.family import Draws, Family, Moment, frozen
+from lambda_hat_core.vi.family import Family, FamilyDraws, Moment, frozen
 
 _START = 0.02
 """Adds at most (r + 1) 4e-4 / 2 to the estimate before the first step."""
@@ -65,10 +65,10 @@ class Mfa(Family):
         along = jnp.einsum("sr,srd->sd", noise[:, d:], self._rows[k])
         return self.means[k] + jnp.exp(self.log_scale) * noise[:, :d] + along
 
-    def draw(self, key: PRNGKeyArray, count: int) -> Draws:
+    def draw(self, key: PRNGKeyArray, count: int) -> FamilyDraws:
         """A point is its own twin."""
         u = self._points(key, count)
-        return Draws(u, jax.vmap(self.log_density)(u), u)
+        return FamilyDraws(u, jax.vmap(self.log_density)(u), u)
 
     def draw_sticking(
         self, key: PRNGKeyArray, count: int

@@ -29,7 +29,7 @@ class Cost(NamedTuple):
     seconds: float | None
 
 
-class History:
+class RunTimes:
     """Wall seconds a gradient evaluation took in the runs that the store has.
 
     Args:
@@ -51,7 +51,7 @@ class History:
         return None
 
 
-def history(store: Store) -> History:
+def history(store: Store) -> RunTimes:
     """Read the history of a store."""
     from lambda_hat_core.store import sql
 
@@ -59,16 +59,16 @@ def history(store: Store) -> History:
         "SELECT DISTINCT ON (run_id) target_id, sampler, work_fge, wall_s FROM llc "
         "WHERE work_fge > 0 AND wall_s > 0"
     )
-    return History(sql.query(store, statement).rows)
+    return RunTimes(sql.query(store, statement).rows)
 
 
-def forecast(spec: RunSpec, target: TargetSpec, known: History) -> Cost:
+def forecast(spec: RunSpec, target: TargetSpec, known: RunTimes) -> Cost:
     """Return what a run will cost, within a factor of a few for adaptive samplers."""
     fge = spec.sampler.work(target.data.n_data)
     return Cost(fge, known.seconds(spec, fge))
 
 
-def guess(spec: RunSpec, target: TargetSpec, d: int, known: History) -> float:
+def guess(spec: RunSpec, target: TargetSpec, d: int, known: RunTimes) -> float:
     """Return the seconds a run takes in a warm worker, as like runs did or by counting operations.
 
     Within a factor of a few: enough to tell seconds from minutes.

@@ -280,7 +280,7 @@ def _checkpoint(store: Store, spec: RunSpec) -> Any:
 
     from lambda_hat_core.samplers import drive
     from lambda_hat_core.samplers.resume import DiskCheckpoint
-    from lambda_hat_core.store.checkpoint import Checkpoint
+    from lambda_hat_core.store.checkpoint import CheckpointFile
 
     target = store.read_json("targets", spec.target, "manifest.json")["files"]
     identity = {
@@ -290,7 +290,7 @@ def _checkpoint(store: Store, spec: RunSpec) -> Any:
         "devices": jax.device_count(),
         "chunks": drive.CHUNKS,
     }
-    return DiskCheckpoint(Checkpoint(checkpoint_folder(store, spec.id), identity))
+    return DiskCheckpoint(CheckpointFile(checkpoint_folder(store, spec.id), identity))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from lambda_hat_assets.compute import Order
 from lambda_hat_assets.slurm.card import SlurmTag
 from lambda_hat_assets.slurm.fate import fates, why
-from lambda_hat_assets.slurm.queue import State
+from lambda_hat_assets.slurm.queue import JobState
 
 TAG = SlurmTag(executor="slurm", walltime="01:00:00", memory="2G")
 NUMERIC = {"event": "failed", "reason": "not finite", "transient": False}
@@ -84,6 +84,6 @@ def test_what_would_come_again_is_final_for_whom_it_is_about(state, rest):
     ],
 )
 def test_every_end_is_a_line_with_a_way_out(state, code, words):
-    line = why(7, State(state, code, "last words"), "float64", TAG)
+    line = why(7, JobState(state, code, "last words"), "float64", TAG)
     assert words in line
     assert "\n" not in line

@@ -238,9 +238,9 @@ def test_in_a_batch_a_key_fails_alone(site, built):
 
 
 def test_a_line_says_whether_the_reference_is_exact_here_or_lambda_itself():
-    from lambda_hat_assets.jobs.report import Row, table
+    from lambda_hat_assets.jobs.report import ReportRow, table
 
-    ours = Row("run_a", "tgt_a", "nuts", 2.8, 0.1, 2.809, 5.0, "ok", [])
+    ours = ReportRow("run_a", "tgt_a", "nuts", 2.8, 0.1, 2.809, 5.0, "ok", [])
     (_, exact) = table([ours], {})
     (_, known) = table([ours._replace(oracle=None)], {})
     assert "+- 0.1  exact 2.809  ok" in exact and "lambda" not in exact

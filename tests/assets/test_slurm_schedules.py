@@ -161,7 +161,7 @@ def test_every_key_is_made_once_in_any_weather(patched, part):
 
 def empty_is_an_end(monkeypatch):
     asked = queue.state
-    monkeypatch.setattr(queue, "state", lambda *a: asked(*a) or queue.State("NODE_FAIL"))
+    monkeypatch.setattr(queue, "state", lambda *a: asked(*a) or queue.JobState("NODE_FAIL"))
 
 
 def never_looks_by_name(monkeypatch):

@@ -220,7 +220,7 @@ def test_one_call_says_which_batch_it_used():
 
 
 def test_a_tuned_method_has_the_default_batch_on_a_custom_target(tmp_path):
-    from lambda_hat_core.plan.tuning import load_tuning
+    from lambda_hat_core.plan.study import load_tuning
     from lambda_hat_core.tuning.search import runs_of
 
     problem = {"model": {"kind": "custom", "factory": "json:loads"}}

@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from lambda_hat_core.store.checkpoint import Checkpoint
+from lambda_hat_core.store.checkpoint import CheckpointFile
 
 ARRAYS = {"w": np.arange(6.0).reshape(2, 3), "key": np.array([1, 2], np.uint32)}
 
 
 @pytest.fixture
 def point(tmp_path):
-    return Checkpoint(tmp_path / "run_x", {"spec": "abc", "numerics_version": 1}).bind(chunk=50)
+    return CheckpointFile(tmp_path / "run_x", {"spec": "abc", "numerics_version": 1}).bind(chunk=50)
 
 
 def test_nothing_stored_is_none(point):
@@ -34,7 +34,7 @@ def test_arrays_come_back_bit_for_bit_and_the_newest_wins(point):
 )
 def test_another_computation_does_not_read_it(point, other):
     point.save(0, ARRAYS)
-    assert Checkpoint(point.path.parent, other).bind(chunk=50).load() is None
+    assert CheckpointFile(point.path.parent, other).bind(chunk=50).load() is None
     assert point.bind(chunk=25).load() is None
     assert point.bind(chunk=50).load() is not None
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lambda_hat_core.targets.losses import Supervised
-from lambda_hat_core.targets.networks import Mlp
-from lambda_hat_core.targets.potentials import NormalCrossing, Quadratic
+from lambda_hat_core.targets.networks import MlpNetwork
+from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 
-NETWORK = Mlp((3, 4, 2), "tanh")
+NETWORK = MlpNetwork((3, 4, 2), "tanh")
 
 
 def weights_and_batch():
@@ -51,7 +51,7 @@ def test_cross_entropy_is_minus_the_log_probability_of_the_label(x64):
 
 
 def test_cross_entropy_of_far_logits_is_finite(dtype):
-    loss = Supervised(Mlp((1, 2), bias=False), "cross_entropy")
+    loss = Supervised(MlpNetwork((1, 2), bias=False), "cross_entropy")
     one = jnp.asarray(np.ones((1, 1), dtype))
     _, value, _ = evaluated(loss, jnp.asarray(np.array([1e4, -1e4], dtype)), (one, jnp.array([1])))
     assert float(value) == pytest.approx(2e4)
@@ -75,14 +75,14 @@ def test_equal_losses_share_one_compilation():
     compiled = jax.jit(mean, static_argnums=0)
     w, data = weights_and_batch()
     for _ in range(2):
-        compiled(Supervised(Mlp((3, 4, 2), "tanh"), "mse"), w, data)
+        compiled(Supervised(MlpNetwork((3, 4, 2), "tanh"), "mse"), w, data)
     assert len(traces) == 1
-    compiled(Supervised(Mlp((3, 4, 2), "relu"), "mse"), w, data)
+    compiled(Supervised(MlpNetwork((3, 4, 2), "relu"), "mse"), w, data)
     assert len(traces) == 2
 
 
 def test_a_rotated_quadratic_has_the_spectrum_it_was_given(dtype):
-    loss = Quadratic(6, spectrum=(5.0, 3.0, 1.0, 0.5, 0.0, 0.0), seed=3)
+    loss = QuadraticPotential(6, spectrum=(5.0, 3.0, 1.0, 0.5, 0.0, 0.0), seed=3)
     w = np.arange(6, dtype=dtype)
     value, hessian = jax.jit(lambda w: (loss.mean(w, None), jax.hessian(loss.mean)(w, None)))(w)
     hessian = np.asarray(hessian, np.float64)
@@ -93,14 +93,14 @@ def test_a_rotated_quadratic_has_the_spectrum_it_was_given(dtype):
 
 
 def test_a_log_spaced_spectrum_has_its_condition_number_and_rank():
-    values = Quadratic(5, condition=1e6, h_max=2.0, rank=4).eigenvalues()
+    values = QuadraticPotential(5, condition=1e6, h_max=2.0, rank=4).eigenvalues()
     np.testing.assert_allclose(values, [2.0, 2e-2, 2e-4, 2e-6, 0.0], rtol=1e-12)
 
 
 def test_rotations_differ_between_seeds_and_are_the_same_in_both_precisions():
 
     def value(seed):
-        loss = Quadratic(4, condition=10.0, seed=seed)
+        loss = QuadraticPotential(4, condition=10.0, seed=seed)
         return float(jax.jit(loss.mean)(jnp.asarray(np.arange(4.0)), None))
 
     single = value(1)
@@ -110,7 +110,7 @@ def test_rotations_differ_between_seeds_and_are_the_same_in_both_precisions():
 
 
 def test_normal_crossing_and_its_gradient_at_zero(dtype):
-    loss = NormalCrossing((1, 0, 2))
+    loss = NormalCrossingPotential((1, 0, 2))
     both = jax.jit(jax.value_and_grad(lambda w: loss.mean(w, None)))
     value, gradient = both(np.array([2.0, 5.0, 3.0], dtype))
     assert float(value) == pytest.approx(4 * 81)
@@ -119,7 +119,7 @@ def test_normal_crossing_and_its_gradient_at_zero(dtype):
 
 
 def test_potentials_have_no_examples():
-    loss = NormalCrossing((1,))
+    loss = NormalCrossingPotential((1,))
     assert not loss.has_per_example
     with pytest.raises(TypeError, match="NormalCrossing has no examples"):
         loss.per_example(jnp.zeros(1), None)

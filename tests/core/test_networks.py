@@ -12,10 +12,10 @@ import pytest
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.targets.networks import (
-    DeepLinear,
-    DiagonalLinear,
-    Mlp,
-    QuadraticActivation,
+    DeepLinearNetwork,
+    DiagonalLinearNetwork,
+    MlpNetwork,
+    QuadraticActivationNetwork,
     make_network,
     make_teacher,
 )
@@ -52,7 +52,7 @@ def normalise(h):
 @pytest.mark.parametrize("layernorm", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_mlp_is_its_layers(x64, bias, layernorm):
-    network = Mlp((3, 5, 4, 2), "tanh", bias, layernorm)
+    network = MlpNetwork((3, 5, 4, 2), "tanh", bias, layernorm)
     w = np.asarray(init(network))
     w = w + 0.1 * np.random.default_rng(2).normal(size=w.shape)
     a = parts(network, w)
@@ -67,7 +67,7 @@ def test_mlp_is_its_layers(x64, bias, layernorm):
 
 
 def test_skip_connections_add_the_input_of_a_block_of_equal_width(x64):
-    network = Mlp((3, 4, 4, 4, 4, 1), "relu", bias=False, residual_period=2)
+    network = MlpNetwork((3, 4, 4, 4, 4, 1), "relu", bias=False, residual_period=2)
     w = init(network)
     v = [*parts(network, w).values()]
 
@@ -81,13 +81,13 @@ def test_skip_connections_add_the_input_of_a_block_of_equal_width(x64):
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "identity"])
 def test_initial_weights_keep_the_size_of_the_signal(x64, activation):
-    network = Mlp((100, 200, 200, 50), activation)
+    network = MlpNetwork((100, 200, 200, 50), activation)
     outputs = apply(network, init(network), EXAMPLES)
     assert 0.2 < np.std(outputs) < 2.0
 
 
 def test_split_and_join_are_inverse():
-    network = Mlp((3, 5, 2))
+    network = MlpNetwork((3, 5, 2))
     w = init(network)
     there_and_back = jax.jit(lambda w: join(network.shapes, split(network.shapes, w)))
     np.testing.assert_array_equal(there_and_back(w), w)
@@ -95,7 +95,7 @@ def test_split_and_join_are_inverse():
 
 @pytest.mark.parametrize("n", [1, 200])
 def test_deep_linear_is_its_product_in_either_order(x64, n):
-    network = DeepLinear((3, 6, 5, 2))
+    network = DeepLinearNetwork((3, 6, 5, 2))
     w, x = init(network), EXAMPLES[:n, :3]
     expected = x @ np.linalg.multi_dot(layers(network, w))
     np.testing.assert_allclose(apply(network, w, x), expected, rtol=1e-12)
@@ -103,7 +103,7 @@ def test_deep_linear_is_its_product_in_either_order(x64, n):
 
 @pytest.mark.parametrize("widths", [(6, 8, 5), (6, 4, 8, 3, 5)])
 def test_factors_are_balanced_and_have_the_rank_of_their_product(x64, widths):
-    network = DeepLinear(widths)
+    network = DeepLinearNetwork(widths)
     product = EXAMPLES[:6, :2] @ EXAMPLES[:2, :5]
     factors = layers(network, jax.jit(lambda product: network.factor(product, 2))(product))
     np.testing.assert_allclose(np.linalg.multi_dot(factors), product, atol=1e-12)
@@ -114,18 +114,18 @@ def test_factors_are_balanced_and_have_the_rank_of_their_product(x64, widths):
 
 def test_a_product_that_does_not_pass_is_refused(x64):
     with pytest.raises(ValueError, match="rank 3 does not pass widths"):
-        DeepLinear((3, 2, 3)).factor(jnp.eye(3), 3)
+        DeepLinearNetwork((3, 2, 3)).factor(jnp.eye(3), 3)
 
 
 def test_quadratic_activation_is_a_quadratic_form(x64):
-    network = QuadraticActivation(3, 4)
+    network = QuadraticActivationNetwork(3, 4)
     u = np.asarray(init(network)).reshape(3, 4)
     outputs = apply(network, u.reshape(-1), X)
     np.testing.assert_allclose(outputs[:, 0], np.einsum("ni,ij,nj->n", X, u @ u.T, X), rtol=1e-12)
 
 
 def test_diagonal_linear_multiplies_its_factors(x64):
-    network = DiagonalLinear(3, 2)
+    network = DiagonalLinearNetwork(3, 2)
     w = np.array([1.0, 2.0, 0.0, 3.0, -1.0, 5.0])
     np.testing.assert_array_equal(jax.jit(network.theta)(w), [3.0, -2.0, 0.0])
     np.testing.assert_allclose(np.ravel(apply(network, w, X)), X @ [3.0, -2.0, 0.0])
@@ -133,7 +133,7 @@ def test_diagonal_linear_multiplies_its_factors(x64):
 
 def test_an_mlp_takes_open_dimensions_from_the_data():
     network = make_network(model.Mlp(depth=1, hidden=7), 64, 10)
-    assert network == Mlp((64, 7, 10))
+    assert network == MlpNetwork((64, 7, 10))
 
 
 def test_target_params_size_the_network():
@@ -143,14 +143,16 @@ def test_target_params_size_the_network():
 
 def test_a_teacher_without_fields_is_the_student():
     spec = model.Mlp(widths=(5, 6), activation="tanh", bias=False)
-    student = Mlp((4, 5, 6, 1), "tanh", bias=False)
+    student = MlpNetwork((4, 5, 6, 1), "tanh", bias=False)
     assert make_teacher(spec, None, student) == student
     assert make_teacher(spec, Teacher(dropout_rate=0.1), student) == student
 
 
 def test_a_teacher_field_changes_only_itself():
     spec = model.Mlp(widths=(5, 6), activation="tanh")
-    student = Mlp((4, 5, 6, 1), "tanh")
-    assert make_teacher(spec, Teacher(activation="relu"), student) == Mlp((4, 5, 6, 1), "relu")
-    assert make_teacher(spec, Teacher(hidden=3), student) == Mlp((4, 3, 3, 1), "tanh")
-    assert make_teacher(spec, Teacher(widths=(9,)), student) == Mlp((4, 9, 1), "tanh")
+    student = MlpNetwork((4, 5, 6, 1), "tanh")
+    assert make_teacher(spec, Teacher(activation="relu"), student) == MlpNetwork(
+        (4, 5, 6, 1), "relu"
+    )
+    assert make_teacher(spec, Teacher(hidden=3), student) == MlpNetwork((4, 3, 3, 1), "tanh")
+    assert make_teacher(spec, Teacher(widths=(9,)), student) == MlpNetwork((4, 9, 1), "tanh")

@@ -107,11 +107,11 @@ def test_durations_are_rough(seconds, words):
 
 
 def heard(stream):
-    from lambda_hat_core.notebook.telling import Teller
+    from lambda_hat_core.notebook.telling import Display
     from lambda_hat_core.samplers.drive import Progress
 
     now = [0.0]
-    teller = Teller("nuts", stream, lambda: now[0])
+    teller = Display("nuts", stream, lambda: now[0])
     teller.say("about 40 s")
     for second, done in ((1.0, 10), (12.0, 50), (13.0, 100)):
         now[0] = second

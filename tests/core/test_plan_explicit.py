@@ -11,7 +11,7 @@ from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.plan.plan import Plan, load_plan
-from lambda_hat_core.plan.tuning import load_tuning
+from lambda_hat_core.plan.study import load_tuning
 from tests.core.plans import CONFIG, only
 
 TARGETS: dict[str, dict[str, Any]] = {

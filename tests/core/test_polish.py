@@ -12,10 +12,10 @@ from lambda_hat_core.config.training import Training
 from lambda_hat_core.targets import lbfgs
 from lambda_hat_core.targets.audit import audit
 from lambda_hat_core.targets.losses import Supervised
-from lambda_hat_core.targets.networks import Mlp
+from lambda_hat_core.targets.networks import MlpNetwork
 from lambda_hat_core.targets.newton import newton_step
 from lambda_hat_core.targets.polish import polish, separated
-from lambda_hat_core.targets.potentials import Potential, Quadratic
+from lambda_hat_core.targets.potentials import Potential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 
 
@@ -68,7 +68,7 @@ def test_lbfgs_passes_kinks(x64):
 
 
 def test_one_newton_step_minimises_a_quadratic(x64):
-    loss = Quadratic(6, condition=1e6, seed=1)
+    loss = QuadraticPotential(6, condition=1e6, seed=1)
     start, radius = jnp.ones(6), jnp.asarray(10.0)
     step = newton_step(jr.key(0), loss, start, None, radius, rank=6)
     np.testing.assert_allclose(step.w, 0.0, atol=1e-8)
@@ -100,7 +100,7 @@ def test_polish_ends_at_a_minimum_that_passes_the_audit(x64, how):
 @pytest.mark.parametrize("grad_tol", [1e-5, 1e-9])
 def test_the_gradient_ends_below_what_was_asked_for(x64, grad_tol):
     """L-BFGS comes down slowly enough to stop close to the tolerance, and not beyond it."""
-    loss, start = Quadratic(20, condition=1e4, seed=1), np.full(20, 0.1)
+    loss, start = QuadraticPotential(20, condition=1e4, seed=1), np.full(20, 0.1)
     found, seen = settle(loss, start, polish="lbfgs", grad_tol=grad_tol)
     assert found.stopped == "gradient below grad_tol"
     assert 1e-3 * grad_tol < seen.grad_norm <= grad_tol
@@ -115,10 +115,10 @@ def test_a_spent_polish_says_so(x64):
 def test_the_audit_measures_the_off_centre_bias(x64):
     h, gamma, nbeta = np.array([4.0, 1.0]), 1.0, 50.0
     delta = np.array([0.02, 0.03])
-    at = problem(Quadratic(2, spectrum=(4.0, 1.0), seed=2), [0.0, 0.0])
+    at = problem(QuadraticPotential(2, spectrum=(4.0, 1.0), seed=2), [0.0, 0.0])
     centred = audit(jr.key(0), at, at.start, nbeta=nbeta, gamma=gamma)
     np.testing.assert_allclose(centred.spectrum, [1.0, 4.0], rtol=1e-12)
-    axis = problem(Quadratic(2, spectrum=(4.0, 1.0)), delta)
+    axis = problem(QuadraticPotential(2, spectrum=(4.0, 1.0)), delta)
     seen = audit(jr.key(0), axis, axis.start, nbeta=nbeta, gamma=gamma)
     expected = 0.5 * nbeta**2 * np.sum((h * delta) ** 2 / (nbeta * h + gamma))
     assert seen.off_centre_bias == pytest.approx(expected, rel=1e-9)
@@ -133,7 +133,7 @@ def test_the_audit_lets_pass_a_fall_of_a_twentieth_and_no_more(x64, kind, fall, 
         curvature, point = -2 * fall * gamma / nbeta, 0.0
     else:
         curvature, point = 1.0, np.sqrt(2 * fall * (nbeta + gamma)) / nbeta
-    at = problem(Quadratic(2, spectrum=(h, curvature)), [0.0, point])
+    at = problem(QuadraticPotential(2, spectrum=(h, curvature)), [0.0, point])
     seen = audit(jr.key(0), at, at.start, nbeta=nbeta, gamma=gamma)
     assert (seen.reasons == ()) == passes
     assert f"falls by {fall}" in "".join(seen.reasons) or passes
@@ -148,7 +148,7 @@ def test_the_audit_sees_a_saddle_that_has_no_gradient(x64):
 
 
 def test_the_audit_of_many_dimensions_agrees_with_the_exact_one(x64):
-    loss = Quadratic(900, condition=1e3, seed=1)
+    loss = QuadraticPotential(900, condition=1e3, seed=1)
     at = problem(loss, 1e-2 * np.random.default_rng(0).normal(size=900))
     seen = audit(jr.key(1), at, at.start, nbeta=100.0, gamma=1.0)
     h = loss.eigenvalues()
@@ -173,7 +173,7 @@ def test_a_kink_is_stationary_though_its_gradient_is_not_0(x64):
 def test_separated_classes_stop_the_descent(x64):
     rows = np.random.default_rng(0).normal(size=(60, 2))
     x, y = jnp.asarray(rows), jnp.asarray((rows[:, 0] > 0).astype(int))
-    loss = Supervised(Mlp((2, 2)), "cross_entropy")
+    loss = Supervised(MlpNetwork((2, 2)), "cross_entropy")
     start = jnp.asarray(np.zeros(6))
     assert not separated(loss, start, (x, y))
     found, seen = settle(loss, start, (x, y), n=60)

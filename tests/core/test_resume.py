@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lambda_hat_core.store.checkpoint import Checkpoint
+from lambda_hat_core.store.checkpoint import CheckpointFile
 from tests.core import mixed
 from tests.core.test_samplers import QUADRATICS, begun, in_float64
 
@@ -56,7 +56,7 @@ def test_killed_run_resumes_to_the_same_bits(sample, whole, name, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     once, chunks = whole(name)
-    file = Checkpoint(tmp_path / "run", {"spec": name})
+    file = CheckpointFile(tmp_path / "run", {"spec": name})
     for die_at in (4, 3):
         with pytest.raises(Killed):
             sample(name, DiskCheckpoint(file, every=0.0), die_at)
@@ -77,7 +77,7 @@ def test_killed_after_its_set_up_it_does_not_set_up_again(
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     once, chunks = whole(name)
-    file = Checkpoint(tmp_path / "run", {"spec": name})
+    file = CheckpointFile(tmp_path / "run", {"spec": name})
 
     def killed(*args, **options):
         raise Killed
@@ -99,5 +99,5 @@ def test_killed_after_its_set_up_it_does_not_set_up_again(
 def test_short_run_writes_nothing(sample, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
-    sample("sgnht", DiskCheckpoint(Checkpoint(tmp_path / "run", {}), clock=lambda: 0.0))
+    sample("sgnht", DiskCheckpoint(CheckpointFile(tmp_path / "run", {}), clock=lambda: 0.0))
     assert not (tmp_path / "run").exists()

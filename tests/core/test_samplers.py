@@ -256,12 +256,12 @@ def begun(name, chunks, monkeypatch):
 def test_same_seed_same_bits_kept_on_disk_or_not(name, tmp_path, monkeypatch):
     """Fewer draws are the beginning of more."""
     from lambda_hat_core.samplers.resume import DiskCheckpoint
-    from lambda_hat_core.store.checkpoint import Checkpoint
+    from lambda_hat_core.store.checkpoint import CheckpointFile
 
     case = QUADRATICS["condition 1"]
     first = traced(name, "condition 1", case)
     sampler = begun(name, 3, monkeypatch)
-    kept = DiskCheckpoint(Checkpoint(tmp_path / "run", {}), every=0.0)
+    kept = DiskCheckpoint(CheckpointFile(tmp_path / "run", {}), every=0.0)
     with jax.enable_x64(in_float64(name)):
         for _ in ("made", "read back"):
             again = mixed.run(case, sampler, checkpoint=kept)

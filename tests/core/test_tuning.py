@@ -10,7 +10,7 @@ import pytest
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.config.tuning import Objective, StudySpec
+from lambda_hat_core.config.study import Objective, StudySpec
 from tests.core.tuning_fakes import TRUTH, FakeRunner
 
 TARGET = TargetSpec(model=Quadratic(d=3), data=NoData())
@@ -233,7 +233,7 @@ def test_settings_asked_for_twice_are_the_same_runs(tmp_path):
 
 
 def test_rows_and_preset(tmp_path):
-    from lambda_hat_core.plan.tuning import Problem, Study
+    from lambda_hat_core.plan.study import Study, TunedPosterior
     from lambda_hat_core.store import sql
     from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning import results
@@ -242,7 +242,7 @@ def test_rows_and_preset(tmp_path):
     store = Store(tmp_path)
     handle, _ = conducted(store.path("tuning", spec.id), FakeRunner(), spec, n_trials=10)
     study = Study(spec, "problem_000000000000", "mine", spec.method)
-    problem = Problem("hill", None, None, "a hill")
+    problem = TunedPosterior("hill", None, None, "a hill")
     results.write_trials(store, handle, study, problem, TRUTH)
     path = results.write_best(store, handle, study, problem, "reference certified")
     assert path == tmp_path / "best" / "hill" / "mine.yaml"

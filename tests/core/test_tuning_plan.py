@@ -18,7 +18,7 @@ FILE = {
 
 
 def load(folder, content, *words):
-    from lambda_hat_core.plan.tuning import load_tuning
+    from lambda_hat_core.plan.study import load_tuning
 
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -53,7 +53,7 @@ def test_a_certificate_needs_no_reference(tmp_path):
 
 
 def test_the_bundled_file_and_its_size():
-    from lambda_hat_core.plan.tuning import load_tuning
+    from lambda_hat_core.plan.study import load_tuning
 
     plan = load_tuning("demo", CONFIG)
     assert [plan.label(id) for id in plan.studies] == ["sgld on linear", "mclmc on linear"]
@@ -156,7 +156,7 @@ def test_a_malformed_space_is_one_line_with_parameter_and_rule(tmp_path, name):
     ],
 )
 def test_other_mistakes_are_lines_too(tmp_path, monkeypatch, word, said):
-    monkeypatch.setattr("lambda_hat_core.plan.tuning.find_spec", lambda name: None)
+    monkeypatch.setattr("lambda_hat_core.plan.study.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, FILE, word)
     assert said in caught.value.lines[0]

@@ -25,7 +25,7 @@ FILE = {
 
 
 def test_a_hot_step_is_stopped_early_and_leaves_nothing(tmp_path):
-    from lambda_hat_core.plan.tuning import load_tuning
+    from lambda_hat_core.plan.study import load_tuning
     from lambda_hat_core.store import records, sql
     from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning.conduct import conduct

@@ -8,8 +8,8 @@ from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.config.tuning import ProblemSpec
-from lambda_hat_core.plan.tuning import Problem
+from lambda_hat_core.config.study import ProblemSpec
+from lambda_hat_core.plan.study import TunedPosterior
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 
@@ -26,7 +26,7 @@ def problem(gamma=10.0):
             "seed": 3,
         }
     )
-    return Problem("bowl", spec, TARGET, "a bowl")
+    return TunedPosterior("bowl", spec, TARGET, "a bowl")
 
 
 class FakeNuts:

@@ -67,7 +67,7 @@ def test_same_seed_same_bits(regressions):
 
 def test_killed_fit_resumes_to_the_same_bits(regressions, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
-    from lambda_hat_core.store.checkpoint import Checkpoint
+    from lambda_hat_core.store.checkpoint import CheckpointFile
 
     class Killed(Exception):
         pass
@@ -80,7 +80,7 @@ def test_killed_fit_resumes_to_the_same_bits(regressions, tmp_path):
 
     target, _ = vicases.regression()
     whole = regressions[0]["mfa"]
-    file = Checkpoint(tmp_path / "run", {"spec": "vi"})
+    file = CheckpointFile(tmp_path / "run", {"spec": "vi"})
     for _ in range(2):
         with pytest.raises(Killed):
             vicases.run(target, checkpoint=Fatal(file, every=0.0))

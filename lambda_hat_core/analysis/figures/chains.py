@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lambda_hat_core.analysis.diagnostics import MIN_DRAWS, Series, ess_bulk, moves
 from lambda_hat_core.analysis.figures import style
-from lambda_hat_core.analysis.figures.style import Reference
+from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.running import finite_prefix
 from lambda_hat_core.samplers.trace import Trace
 
@@ -24,7 +24,7 @@ _KS_90 = 1.224
 """Kolmogorov's 90 % quantile of sqrt(n) sup |F_n - F| (Marsaglia, Tsang & Wang 2003)."""
 
 
-def trace_figure(trace: Trace, title: str, said: str, lines: list[Reference]) -> Figure:
+def trace_figure(trace: Trace, title: str, said: str, lines: list[ReferenceLine]) -> Figure:
     """Draw every chain's LLC draws and squared distances, with their histograms."""
     count = finite_prefix(trace)
     if count == 0:

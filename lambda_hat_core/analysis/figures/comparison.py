@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.convergence import FGE
 from lambda_hat_core.analysis.figures.forest import MARKS, sampler_colour, verdict_handles
-from lambda_hat_core.analysis.figures.style import Reference
+from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.measure import Verdict
 from lambda_hat_core.config.samplers.known import SAMPLERS
 
@@ -53,7 +53,7 @@ def running_curve(
 
 
 def convergence_comparison(
-    curves: Sequence[Curve], title: str, said: str, lines: Sequence[Reference]
+    curves: Sequence[Curve], title: str, said: str, lines: Sequence[ReferenceLine]
 ) -> Figure:
     """Draw the running estimates of all runs against work.
 
@@ -124,7 +124,7 @@ def _curve_handles(curves: Sequence[Curve], *, many: bool) -> list[Line2D]:
     ]
 
 
-def _final_range(curves: Sequence[Curve], lines: Sequence[Reference]) -> tuple[float, float]:
+def _final_range(curves: Sequence[Curve], lines: Sequence[ReferenceLine]) -> tuple[float, float]:
     """Hold the second half of the middle 90 % of runs, and the references."""
     tails = [curve.llc[curve.llc.size // 2 :] for curve in curves if curve.verdict == "ok"]
     tails = tails or [curve.llc[curve.llc.size // 2 :] for curve in curves]

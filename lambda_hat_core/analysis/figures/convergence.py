@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from lambda_hat_core.analysis.diagnostics import COVERAGE
 from lambda_hat_core.analysis.figures import style
-from lambda_hat_core.analysis.figures.style import Reference
+from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.running import Running
 
 FGE = "full-gradient evaluations, all chains"
@@ -14,7 +14,7 @@ SECONDS = "wall time (s)"
 _CHAINS_SHOWN = 8
 
 
-def convergence_figure(run: Running, title: str, said: str, lines: list[Reference]) -> Figure:
+def convergence_figure(run: Running, title: str, said: str, lines: list[ReferenceLine]) -> Figure:
     """Draw the running estimate with its interval against work and against seconds."""
     if run.llc.size == 0:
         return style.empty_figure(9.0, 3.0, title, said, "no finite draw was kept")
@@ -64,7 +64,7 @@ def _marker(values: np.ndarray) -> str | None:
     return "o" if values.size < 8 else None
 
 
-def _settled_limits(run: Running, lines: list[Reference]) -> tuple[float, float]:
+def _settled_limits(run: Running, lines: list[ReferenceLine]) -> tuple[float, float]:
     """Limits that show the last two thirds of the points, and every reference not far away."""
     tail = slice(run.llc.size // 3, None)
     values = np.concatenate([run.lo[tail], run.hi[tail], run.llc[tail]])

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lambda_hat_core.analysis.figures import style
-from lambda_hat_core.analysis.figures.style import Reference
+from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.measure import Verdict
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.samplers.known import SAMPLERS
@@ -51,7 +51,7 @@ def sampler_colour(sampler: str) -> str:
 
 
 def forest_figure(
-    runs: Sequence[Interval], title: str, said: str, lines: Sequence[Reference]
+    runs: Sequence[Interval], title: str, said: str, lines: Sequence[ReferenceLine]
 ) -> Figure:
     """Draw every run's interval; what lies outside the axis ends in an arrow."""
     if not runs:
@@ -108,7 +108,7 @@ def _forest_row(
         axes.text(1.03, row, text, size=8.5, color=style.INK, **where)
 
 
-def _shown_range(rows: Sequence[Interval], lines: Sequence[Reference]) -> tuple[float, float]:
+def _shown_range(rows: Sequence[Interval], lines: Sequence[ReferenceLine]) -> tuple[float, float]:
     """Hold every good interval, and of the rest what is no further than two ranges away."""
     good = [run for run in rows if run.verdict == "ok" and run.llc is not None]
     core = good or [run for run in rows if run.llc is not None]

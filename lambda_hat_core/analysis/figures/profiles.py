@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lambda_hat_core.analysis.diagnostics import t_quantile
 from lambda_hat_core.analysis.figures import style
-from lambda_hat_core.analysis.figures.style import Reference
+from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.profiles import GammaProfile, Point, TemperatureFit
 from lambda_hat_core.analysis.words import plus_minus, short
 
@@ -17,7 +17,7 @@ _LEAST_GAP = 0.07
 _Z = t_quantile(math.inf)
 
 
-def gamma_figure(profile: GammaProfile, title: str, lines: Sequence[Reference]) -> Figure:
+def gamma_figure(profile: GammaProfile, title: str, lines: Sequence[ReferenceLine]) -> Figure:
     """Draw the estimate over gamma, its plateaus shaded."""
     if not profile.points:
         return style.empty_figure(7.5, 2.5, title, "", profile.note)
@@ -43,7 +43,7 @@ def gamma_figure(profile: GammaProfile, title: str, lines: Sequence[Reference]) 
     return figure
 
 
-def temperature_figure(fit: TemperatureFit, title: str, lines: Sequence[Reference]) -> Figure:
+def temperature_figure(fit: TemperatureFit, title: str, lines: Sequence[ReferenceLine]) -> Figure:
     """Draw the estimate over 1 / log nbeta with the fitted curve and its intercept, lambda."""
     if not fit.points:
         return style.empty_figure(7.5, 2.5, title, "", fit.note)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from lambda_hat_core.analysis.figures.chains import energy_figure, rank_figure, trace_figure
 from lambda_hat_core.analysis.figures.convergence import convergence_figure, wnv_figure
-from lambda_hat_core.analysis.figures.style import Reference, references, save
+from lambda_hat_core.analysis.figures.style import ReferenceLine, references, save
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.running import running
 from lambda_hat_core.analysis.words import plus_minus
@@ -40,7 +40,7 @@ def draw_figures(
 
 
 def run_figures(
-    trace: Trace, estimate: Estimate, title: str, lines: list[Reference]
+    trace: Trace, estimate: Estimate, title: str, lines: list[ReferenceLine]
 ) -> dict[str, Figure]:
     """Return a run's figures by name, in the order of `FIGURES`."""
     run, said = running(trace), _summary(estimate)

@@ -43,7 +43,7 @@ _LEAST_SIZE = 7.0
 _FONT = {"size": 9.5, "color": INK}
 
 
-class Reference(NamedTuple):
+class ReferenceLine(NamedTuple):
     """A value a figure draws a line at.
 
     Attributes:
@@ -64,13 +64,13 @@ class Shown(Figure):
         return png(self)
 
 
-def references(llc_known: float | None, llc_oracle: float | None) -> list[Reference]:
+def references(llc_known: float | None, llc_oracle: float | None) -> list[ReferenceLine]:
     """Return the lines for lambda and for the exact value at this nbeta and gamma."""
     lines = []
     if llc_known is not None:
-        lines.append(Reference(llc_known, f"known λ = {llc_known:.4g}", "--"))
+        lines.append(ReferenceLine(llc_known, f"known λ = {llc_known:.4g}", "--"))
     if llc_oracle is not None:
-        lines.append(Reference(llc_oracle, f"exact at this nβ = {llc_oracle:.4g}", ":"))
+        lines.append(ReferenceLine(llc_oracle, f"exact at this nβ = {llc_oracle:.4g}", ":"))
     return lines
 
 
@@ -162,7 +162,7 @@ def count_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 
-def draw_references(axes: Axes, lines: Iterable[Reference], *, vertical: bool = False) -> None:
+def draw_references(axes: Axes, lines: Iterable[ReferenceLine], *, vertical: bool = False) -> None:
     """Draw the known and exact values across an axes."""
     for line in lines:
         draw = axes.axvline if vertical else axes.axhline

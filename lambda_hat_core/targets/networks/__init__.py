@@ -2,18 +2,18 @@
 
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
-from lambda_hat_core.targets.networks.deeplinear import DeepLinear
-from lambda_hat_core.targets.networks.diagonallinear import DiagonalLinear
-from lambda_hat_core.targets.networks.mlp import Mlp
+from lambda_hat_core.targets.networks.deeplinear import DeepLinearNetwork
+from lambda_hat_core.targets.networks.diagonallinear import DiagonalLinearNetwork
+from lambda_hat_core.targets.networks.mlp import MlpNetwork
 from lambda_hat_core.targets.networks.network import Network
-from lambda_hat_core.targets.networks.quadraticactivation import QuadraticActivation
+from lambda_hat_core.targets.networks.quadraticactivation import QuadraticActivationNetwork
 
 __all__ = [
-    "DeepLinear",
-    "DiagonalLinear",
-    "Mlp",
+    "DeepLinearNetwork",
+    "DiagonalLinearNetwork",
+    "MlpNetwork",
     "Network",
-    "QuadraticActivation",
+    "QuadraticActivationNetwork",
     "make_network",
     "make_teacher",
 ]
@@ -27,14 +27,14 @@ def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
         case model.Mlp():
             return make_mlp(spec, in_dim, out_dim)
         case model.DeepLinear():
-            return DeepLinear(spec.widths)
+            return DeepLinearNetwork(spec.widths)
         case model.QuadraticActivation():
-            return QuadraticActivation(spec.in_dim, spec.width)
+            return QuadraticActivationNetwork(spec.in_dim, spec.width)
         case model.DiagonalLinear():
-            return DiagonalLinear(spec.in_dim, spec.depth)
+            return DiagonalLinearNetwork(spec.in_dim, spec.depth)
 
 
-def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> Mlp:
+def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> MlpNetwork:
     """Return the MLP of `spec`, its hidden width inferred where `target_params` says so."""
     p, q = spec.in_dim or in_dim, spec.out_dim or out_dim
     hidden = spec.widths
@@ -46,10 +46,10 @@ def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> Mlp:
             )
         hidden = (width,) * spec.depth
     period = spec.residual_period if spec.skip_connections else 0
-    return Mlp((p, *hidden, q), spec.activation, spec.bias, spec.layernorm, period)
+    return MlpNetwork((p, *hidden, q), spec.activation, spec.bias, spec.layernorm, period)
 
 
-def make_teacher(spec: model.Mlp, teacher: Teacher | None, student: Mlp) -> Mlp:
+def make_teacher(spec: model.Mlp, teacher: Teacher | None, student: MlpNetwork) -> MlpNetwork:
     """Return the labelling network: the student's own architecture wherever a field is null."""
     fields = {} if teacher is None else teacher.model_dump(exclude={"dropout_rate"})
     given = {name: value for name, value in fields.items() if value is not None}

@@ -14,7 +14,7 @@ from lambda_hat_core.types import Weights
 
 
 @dataclass(frozen=True)
-class DeepLinear:
+class DeepLinearNetwork:
     """A deep linear network without arrays; `widths` are H_0 .. H_L."""
 
     widths: tuple[int, ...]

@@ -12,7 +12,7 @@ from lambda_hat_core.types import Weights
 
 
 @dataclass(frozen=True)
-class DiagonalLinear:
+class DiagonalLinearNetwork:
     """A diagonal linear network without arrays; its flat vector is factor 1, factor 2, ..."""
 
     in_dim: int

@@ -25,7 +25,7 @@ _NORM_FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
-class Mlp:
+class MlpNetwork:
     """An MLP without arrays.
 
     Attributes:

@@ -11,7 +11,7 @@ from lambda_hat_core.types import Weights
 
 
 @dataclass(frozen=True)
-class QuadraticActivation:
+class QuadraticActivationNetwork:
     """A quadratic-activation network without arrays; its flat vector is U, row by row."""
 
     in_dim: int

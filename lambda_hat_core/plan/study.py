@@ -7,12 +7,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lambda_hat_core.config import tuning
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.errors import Place, Problems, display, suggest
 from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.config.tuning import ProblemSpec, StudySpec, TuneFile
+from lambda_hat_core.config.study import (
+    PARTS,
+    PerExecutor,
+    ProblemSpec,
+    ReferenceEntry,
+    SearchSampler,
+    StudySpec,
+    TuneFile,
+)
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.overrides import changed
@@ -25,7 +32,7 @@ from lambda_hat_core.plan.targets import Draft, read_target
 VARIABLE = "LAMBDA_HAT_TUNE"
 
 
-class Problem(NamedTuple):
+class TunedPosterior(NamedTuple):
     """A posterior to tune on.
 
     Attributes:
@@ -68,7 +75,7 @@ class TunePlan:
 
     name: str
     settings: TuneFile
-    problems: dict[str, Problem] = field(default_factory=dict)
+    problems: dict[str, TunedPosterior] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
 
     def label(self, id: str) -> str:
@@ -125,12 +132,12 @@ def _settings(content: Mapping[str, Any], place: Place) -> TuneFile:
     """Validate part by part, so that a mistake is named by its full path."""
     problems = Problems()
     values: dict[str, Any] = dict(content)
-    for name, model in tuning.PARTS.items():
+    for name, model in PARTS.items():
         if name in values:
             with problems:
                 values[name] = _part(values[name], place.key(name), name, model)
     with problems:
-        whole = {key: value for key, value in values.items() if key not in tuning.PARTS}
+        whole = {key: value for key, value in values.items() if key not in PARTS}
         validate(inline("tuning", whole, place), TuneFile)
     problems.raise_any()
     return TuneFile.model_validate(values)
@@ -142,9 +149,9 @@ def _part(value: Any, place: Place, name: str, model: type[Frozen]) -> Frozen:
     values = dict(value)
     if name == "concurrency" and isinstance(values.get("per_executor"), Mapping):
         part = inline("per_executor", values["per_executor"], place.key("per_executor"))
-        values["per_executor"] = validate(part, tuning.PerExecutor)
+        values["per_executor"] = validate(part, PerExecutor)
     found = validate(inline(name, values, place), model)
-    if isinstance(found, tuning.SearchSampler) and found.type == "gp" and not find_spec("torch"):
+    if isinstance(found, SearchSampler) and found.type == "gp" and not find_spec("torch"):
         rule = "Gaussian processes need torch, which is not installed"
         raise place.key("type").error(rule, "install torch, or write tpe", "gp")
     return found
@@ -201,7 +208,7 @@ def _methods(
 
 
 def _reference(
-    entry: tuning.ReferenceEntry, place: Place, presets: Presets, posterior: Section
+    entry: ReferenceEntry, place: Place, presets: Presets, posterior: Section
 ) -> SamplerDraft:
     at = place.key("reference")
     raw = {"name": entry.name, "overrides": entry.overrides, "seed": entry.seed}
@@ -235,7 +242,7 @@ def _fill(
     problems.raise_any()
 
 
-def _resolved(name: str | None, draft: Draft, reference: SamplerDraft) -> Problem:
+def _resolved(name: str | None, draft: Draft, reference: SamplerDraft) -> TunedPosterior:
     (variant,) = reference.variants
     spec = ProblemSpec.model_validate(
         {
@@ -246,10 +253,10 @@ def _resolved(name: str | None, draft: Draft, reference: SamplerDraft) -> Proble
         }
     )
     label = target_label(draft.spec, draft.presets)
-    return Problem(name or draft.spec.id, spec, draft.spec, label)
+    return TunedPosterior(name or draft.spec.id, spec, draft.spec, label)
 
 
-def _study(settings: TuneFile, problem: Problem, draft: Draft, method: _Method) -> Study:
+def _study(settings: TuneFile, problem: TunedPosterior, draft: Draft, method: _Method) -> Study:
     spec = StudySpec.model_validate(
         {
             "target": problem.spec.target,
