@@ -14,6 +14,7 @@ from lambda_hat_core.analysis.diagnostics import (
     number,
     restart_mean,
 )
+from lambda_hat_core.analysis.extrapolation import Extrapolated, extrapolated
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
 from lambda_hat_core.samplers.trace import Trace
 
@@ -141,7 +142,23 @@ def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
     """
     if n_draws is None and trace.iid and "restart_loss" in trace.extras:
         return restart_mean(_restart_means(trace), trace.nbeta * trace.extras["restart_loss_se"])
-    return _mean(trace, trace.llc[:, :n_draws])
+    return (
+        at_no_step(trace, n_draws).mean
+        if _alternates(trace)
+        else _mean(trace, trace.llc[:, :n_draws])
+    )
+
+
+def _alternates(trace: Trace) -> bool:
+    """Return whether draws were made at two step sizes, to extrapolate over them."""
+    return "step_order" in trace.info
+
+
+def at_no_step(trace: Trace, n_draws: int | None = None) -> Extrapolated:
+    """Return the mean at step size 0 of a run that alternates between two."""
+    sizes = trace.stats["step_size"][0, :n_draws]
+    fine = sizes < 0.75 * sizes.max()
+    return extrapolated(trace.llc[:, :n_draws], fine, trace.info["step_order"])
 
 
 def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:

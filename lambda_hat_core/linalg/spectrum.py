@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import Operator, lanczos
 from lambda_hat_core.posterior import Posterior
@@ -60,22 +60,54 @@ def spectrum_work(d: int, k: int) -> float:
     return 2.0 * (k + (_PROBES if k < d else 0))
 
 
-def mean_hessian(posterior: Posterior, points: Float[Array, "point d"]) -> Operator:
-    """Return v -> H v, the Hessian of L_n averaged over the points."""
-    grad = jax.grad(posterior.loss_mean)
+_FEWEST_ROWS = 64
+"""Examples on which the Hessian at one of several points is taken at least."""
 
-    def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
-        products = jax.vmap(lambda w: jax.jvp(grad, (w,), (v,))[1])(points)
-        return jnp.mean(products, axis=0)
 
-    return product
+def shares_rows(posterior: Posterior, n_points: int) -> bool:
+    """Return whether the mean over points takes other rows of the data at each of them."""
+    return n_points > 1 and posterior.data is not None and posterior.n >= n_points * _FEWEST_ROWS
+
+
+def mean_hessian(
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"]
+) -> Operator:
+    """Return v -> H v, the Hessian of L_n averaged over the points, points in turn.
+
+    Where there are examples enough, each point takes a random share of them, so that a product costs
+    one pass over the data however many points there are: the mean of a metric need not be exact.
+    """
+    count = points.shape[0]
+    gradient = jax.grad(posterior.loss.mean)
+    if not shares_rows(posterior, count):
+
+        def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
+            def at(w: Float[Array, " d"]) -> Float[Array, " d"]:
+                return jax.jvp(lambda u: gradient(u, posterior.data), (w,), (v,))[1]
+
+            return jnp.mean(jax.lax.map(at, points), axis=0)
+
+        return product
+    size = posterior.n // count
+    rows = jr.permutation(key, posterior.n)[: size * count].reshape(count, size)
+
+    def shared(v: Float[Array, " d"]) -> Float[Array, " d"]:
+        def at(w: Float[Array, " d"], index: Int[Array, " row"]) -> Float[Array, " d"]:
+            batch = jax.tree.map(lambda a: a[index], posterior.data)
+            return jax.jvp(lambda u: gradient(u, batch), (w,), (v,))[1]
+
+        return jnp.mean(jax.lax.map(lambda pair: at(*pair), (points, rows)), axis=0)
+
+    return shared
 
 
 @eqx.filter_jit
 def _compute(
     key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], k: int
 ) -> Spectrum:
-    return operator_spectrum(key, mean_hessian(posterior, points), posterior.w0.size, k)
+    rows_key, key = jr.split(key)
+    product = mean_hessian(rows_key, posterior, points)
+    return operator_spectrum(key, product, posterior.w0.size, k)
 
 
 def hessian_spectrum(
@@ -103,4 +135,5 @@ def hessian_spectrum(
             "sets itself up by it: choose dtype float64, or write the loss so that it has two "
             "derivatives there"
         )
-    return found, points.shape[0] * spectrum_work(d, k)
+    times = 1 if shares_rows(posterior, len(points)) else len(points)
+    return found, times * spectrum_work(d, k)

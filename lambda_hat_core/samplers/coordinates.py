@@ -27,7 +27,7 @@ class Coordinates(eqx.Module):
 
     def to_w(self, u: Weights) -> Weights:
         """w = w0 + A u."""
-        return self.origin + self.scale * u + (self.extra * (self.vectors @ u)) @ self.vectors
+        return self.origin + self.apply(u)
 
     def to_u(self, w: Weights) -> Weights:
         """u = A^(-1) (w - w0)."""
@@ -36,6 +36,10 @@ class Coordinates(eqx.Module):
     def gradient_to_w(self, gradient: Weights) -> Weights:
         """grad_w f from grad_u f."""
         return self._inverse(gradient)
+
+    def apply(self, v: Weights) -> Weights:
+        """A v: a momentum as a velocity of w, or grad_u f from grad_w f."""
+        return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
 
     def _inverse(self, v: Weights) -> Weights:
         return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
@@ -65,6 +69,33 @@ def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
     floor = jnp.where(stiffest > 0, 1e-8 * stiffest, 1.0)
     width = 1 / jnp.sqrt(jnp.maximum(precision, floor))
     common = 1 / jnp.sqrt(jnp.maximum(rest, floor))
+    return Coordinates(
+        posterior.w0,
+        jnp.full_like(posterior.w0, common),
+        spectrum.vectors,
+        width - common,
+        1 / width - 1 / common,
+    )
+
+
+def damped(posterior: Posterior, spectrum: Spectrum, damping: float) -> Coordinates:
+    """A = (nbeta |H| + (1 + damping) gamma)^(-1/2), low rank plus a constant.
+
+    Curvature turns with w: a direction that is flat on average is curved at single points, where a
+    step as long as the localiser is wide leaves the basin. Damping shortens the flat directions, to
+    1 / sqrt(1 + damping) of the localiser's width, and the complement of the Ritz pairs is taken for
+    as stiff as the flattest of the upper two thirds of them: the others are rough.
+    """
+    stiff = jnp.sort(posterior.nbeta * jnp.abs(spectrum.theta))
+    largest = stiff[-1]
+    soft = (1 + damping) * posterior.gamma
+    soft = jnp.maximum(soft, jnp.where(largest > 0, 1e-6 * largest, 1.0))
+    k, d = spectrum.vectors.shape
+    everywhere = stiff[k - max(1, 2 * k // 3)] if k < d else jnp.zeros_like(largest)
+    common = 1 / jnp.sqrt(everywhere + soft)
+    width = 1 / jnp.sqrt(posterior.nbeta * jnp.abs(spectrum.theta) + soft)
+    if k < d:
+        width = jnp.minimum(width, common)
     return Coordinates(
         posterior.w0,
         jnp.full_like(posterior.w0, common),

@@ -26,7 +26,7 @@ CHUNKS = 20
 ONE_CHAIN_AT_A_TIME = 1000
 """From this d on a device runs its chains in turn: one chain's state fits the cache, its products
 are plain instead of batched, and no chain waits for another's tree."""
-_AVERAGED = {"acceptance_rate", "energy_error"}
+_AVERAGED = {"acceptance_rate", "energy_error", "step_size"}
 """Stats of a draw that are means over its steps; `energy` is the last one's, others are sums."""
 
 
@@ -130,7 +130,7 @@ def _advance(
             return jax.lax.scan(lambda s, i: draw(key, s, i), state, indices)
 
         with precision.of(kernel.posterior.w0):
-            if monitor.projections.shape[1] >= ONE_CHAIN_AT_A_TIME:
+            if monitor.projections.shape[1] >= ONE_CHAIN_AT_A_TIME and not kernel.together:
                 return jax.lax.map(lambda pair: chain(*pair), (keys, states))
             # Chains are mapped within the loop over draws, not around it: JAX batches a loop
             # after its body has been traced, outside the float64 context of the full-data loss.

@@ -19,6 +19,11 @@ class Kernel(eqx.Module):
 
     posterior: eqx.AbstractVar[Posterior]
 
+    @property
+    def together(self) -> bool:
+        """Whether chains advance step by step beside each other, however large d is."""
+        return False
+
     @abstractmethod
     def init(self, key: PRNGKeyArray, w: Weights) -> Any:
         """Return the state of a chain that starts at w."""

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.types import Weights
 
 _BATCHES = 16
@@ -153,4 +154,44 @@ def measure(
     share = 1 - soft / jnp.where(mu > 0, mu, 1.0)
     share = jnp.where(mu > 0, share, 0.0)
     host = (np.asarray(values, np.float64) for values in (size, mu, share, noise, begun))
+    return Modes(*host), work
+
+
+def whitened(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    metric: Coordinates,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+    batch_size: int | None,
+) -> tuple[Modes, float]:
+    """Return the modes in the coordinates of a metric that the same spectrum made, and the work.
+
+    They are the Ritz vectors, and the complement, which counts as one direction: there is nothing
+    more to measure but the noise of minibatches.
+    """
+    nbeta, gamma = posterior.nbeta, posterior.gamma
+    k, d = spectrum.vectors.shape
+    scale = metric.scale[0]
+    width = jnp.append(scale + metric.extra, scale)
+    h = jnp.append(jnp.maximum(spectrum.theta, 0.0), spectrum.rest)
+    size = jnp.append(jnp.ones(k), float(d - k))
+    mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
+    noise, work = jnp.zeros_like(mu), 0.0
+    if batch_size is not None and posterior.data is not None:
+        gradients = _gradients(key, posterior, start, batch_size)
+        work = posterior.batch_work(batch_size) * len(start) * _BATCHES
+        along = gradients @ spectrum.vectors.T
+        across = gradients - along @ spectrum.vectors
+        seen = jnp.var(along, axis=1, ddof=1).mean(axis=0)
+        left = jnp.var(across, axis=1, ddof=1).mean(axis=0).sum() / max(d - k, 1)
+        noise = nbeta**2 * width**2 * jnp.append(seen, left)
+    away = start - posterior.w0
+    along = away @ spectrum.vectors.T
+    across = jnp.sum((away - along @ spectrum.vectors) ** 2, axis=1) / max(d - k, 1)
+    begun = mu / width**2 * jnp.mean(jnp.append(along**2, across[:, None], axis=1), axis=0)
+    share = jnp.where(mu > 0, 1 - soft / jnp.where(mu > 0, mu, 1.0), 0.0)
+    kept = slice(None) if k < d else slice(k)
+    host = (np.asarray(values, np.float64)[kept] for values in (size, mu, share, noise, begun))
     return Modes(*host), work

@@ -1,31 +1,40 @@
 """From w* to where the posterior is, before any sampler sets itself up.
 
 The Hessian at w* tells little where the loss is flat there and curved around (an interpolating
-classifier has H = 0 at w* and the steepest walls a unit away). So a short HMC, exact in law, takes
-the chains from the Laplace start outwards, in two rounds, each in the coordinates of the Hessian
-that the last one met; what the samplers then get is the Hessian averaged over the chains. On a
-quadratic it is the Hessian at w* again.
+classifier has H = 0 at w* and the steepest walls a unit away). So chains of underdamped Langevin
+dynamics go outwards from the Laplace start, in the damped coordinates of the Hessian at w*, and what
+the samplers then get is the Hessian averaged over where they arrive. On a quadratic it is the
+Hessian at w* again.
+
+The dynamics are not Metropolised: in many dimensions a Metropolis test forces steps that shrink with
+d^(1/4), and a pilot need not be exact. What it must be is stable, so a flight in which a chain's
+kinetic energy leaves its law is flown again at half the step.
 """
 
 from typing import NamedTuple
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.adapt import dual_averaging
-from lambda_hat_core.samplers.coordinates import laplace
-from lambda_hat_core.samplers.hmc import HmcKernel
+from lambda_hat_core.samplers.coordinates import damped
+from lambda_hat_core.samplers.sghmc import SghmcKernel, SghmcState
 
-_ROUNDS = 2
-_STEPS = 50
-_LEAPFROGS = 4
-"""Mean trajectory: 200 gradients a round and chain."""
-_ACCEPTANCE = 0.8
+DAMPING = 5.0
+"""Of the coordinates, in units of gamma."""
+_STEPS = 60
+_STEP_SIZE = 0.2
+_ALPHA = 0.1
+_MOST_HALVINGS = 12
+_HOT = 2.0
+"""Times its expectation d / 2 that a chain's mean kinetic energy over the later half of a flight may
+be, and 10 standard deviations of it more: a stable flight's is within a few of them."""
 
 
 class Pilot(NamedTuple):
@@ -62,6 +71,26 @@ def set_out(
     return fly(key, posterior, start, spectrum, loss0)
 
 
+@eqx.filter_jit
+def _flight(
+    key: PRNGKeyArray, kernel: SghmcKernel, start: Float[Array, "chain d"]
+) -> tuple[Float[Array, "chain d"], Float[Array, " chain"], Scalar]:
+    """Return where the chains end, their mean kinetic energies, and the mean loss, later half."""
+    begin_key, move_key = jr.split(key)
+    count = len(start)
+    states = jax.vmap(kernel.init)(jr.split(begin_key, count), start)
+
+    def loss(w: Float[Array, " d"]) -> Scalar:
+        return kernel.posterior.loss_mean(w)
+
+    def step(states: SghmcState, key: PRNGKeyArray) -> tuple[SghmcState, Array]:
+        states, _ = jax.vmap(kernel.step)(jr.split(key, count), states)
+        return states, 0.5 * jnp.sum(states.p**2, axis=1)
+
+    states, kinetic = jax.lax.scan(step, states, jr.split(move_key, _STEPS))
+    return states.w, jnp.mean(kinetic[_STEPS // 2 :], axis=0), jnp.mean(jax.lax.map(loss, states.w))
+
+
 def fly(
     key: PRNGKeyArray,
     posterior: Posterior,
@@ -69,16 +98,30 @@ def fly(
     spectrum: Spectrum,
     loss0: float,
 ) -> Pilot:
-    """Take the chains from `start`, with `spectrum` and `loss0` at w*, to the typical set."""
-    work, mean_loss = 0.0, 0.0
-    positions = start
-    step = jnp.asarray(posterior.w0.size**-0.25, start.dtype)
-    for round_key in jr.split(key, _ROUNDS):
-        move_key, spectrum_key = jr.split(round_key)
-        kernel = HmcKernel(posterior, laplace(posterior, spectrum), step, _LEAPFROGS)
-        target = jnp.asarray(_ACCEPTANCE, start.dtype)
-        moved = dual_averaging(move_key, kernel, positions, _STEPS, target)
-        positions, mean_loss = moved.positions, float(moved.mean_loss)
-        spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions)
-        work += float(moved.work) + spent
-    return Pilot(positions, spectrum, mean_loss - float(posterior.nbeta) * loss0, work)
+    """Take the chains from `start`, with `spectrum` and `loss0` at w*, towards the typical set.
+
+    Raises:
+        FloatingPointError: if no step is small enough.
+    """
+    fly_key, spectrum_key = jr.split(key)
+    n_chains, d = start.shape
+    at = damped(posterior, spectrum, DAMPING)
+    alpha, no_halving = jnp.asarray(_ALPHA, start.dtype), jnp.zeros((), start.dtype)
+    step = jnp.asarray(_STEP_SIZE, start.dtype)
+    most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
+    for halvings in range(_MOST_HALVINGS):
+        step = jnp.asarray(_STEP_SIZE / 2**halvings, start.dtype)
+        kernel = SghmcKernel(posterior, at, step, alpha, no_halving, None, "threefry")
+        positions, kinetic, mean_loss = _flight(jr.fold_in(fly_key, halvings), kernel, start)
+        if bool(jnp.all(kinetic < most)):
+            break
+    else:
+        raise FloatingPointError(
+            f"the dynamics leave w* at every step size down to {float(step):.2g} in coordinates "
+            "whitened by the Hessian there: the loss has no bound that the localiser could hold "
+            "against; raise gamma, or check the loss away from w*"
+        )
+    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions)
+    work = (halvings + 1) * n_chains * (_STEPS + 1) + n_chains / 3 + spent
+    llc = float(posterior.nbeta) * (float(mean_loss) - loss0)
+    return Pilot(positions, spectrum, llc, float(work))

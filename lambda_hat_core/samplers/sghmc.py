@@ -1,16 +1,18 @@
 """Stochastic gradient HMC (Chen et al. 2014, arXiv:1402.4102): damped momentum, minibatch kicks.
 
-p <- p - eps g(w);  w <- w + (eps/2) p;  p <- c p + sqrt(1 - c^2) xi;  w <- w + (eps/2) p
-with g an estimate of grad U = nbeta grad L_n + gamma (w - w*) and c = 1 - alpha: the share alpha of
-the momentum is lost and replaced every step. This is the splitting of Leimkuhler & Matthews 2013
-(arXiv:1203.5428, BAOAB): with full gradients its stationary positions on a quadratic are exact for
-every stable step, eps^2 (nbeta h_max + gamma) < 4. An explicit Euler step for the same dynamics
-is stable only for eps (nbeta h_max + gamma) < friction.
+p <- p - h A g(w);  w <- w + (h/2) A p;  p <- c p + sqrt(1 - c^2) xi;  w <- w + (h/2) A p
+with g an estimate of grad U = nbeta grad L_n + gamma (w - w*), A the square root of a constant
+metric (the identity without `precond`) and c = 1 - alpha: the share alpha of the momentum is lost
+and replaced in every step. This is the splitting of Leimkuhler & Matthews 2013 (arXiv:1203.5428,
+BAOAB) with adjacent kicks joined: with full gradients its stationary positions on a quadratic are
+exact for every stable step, h^2 A H_U A < 4, and elsewhere their law is off by O(h^2). An explicit
+Euler step for the same dynamics is stable only for h A H_U A < friction.
 """
 
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -20,54 +22,101 @@ from lambda_hat_core.config.samplers.stochastic import Sghmc
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers import coordinates
+from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
-from lambda_hat_core.samplers.stepsize import tuned_momentum
+from lambda_hat_core.samplers.stepsize import BLOCK, CYCLE, tune
 from lambda_hat_core.types import Weights
+
+IN_TURN = 1000
+"""From this d on the gradients of several chains are computed in turn: one chain's products are
+plain matrix products instead of batched ones, and its activations fit the cache."""
 
 
 class SghmcState(NamedTuple):
-    """Point and momentum, of unit mass."""
+    """A chain between two steps.
+
+    Attributes:
+        w: the point.
+        p: the momentum, of unit mass in the metric's coordinates.
+        gradient: an estimate of grad U at w, from a batch that w does not depend on.
+        t: steps taken.
+    """
 
     w: Weights
     p: Weights
+    gradient: Weights
+    t: Scalar
 
 
 class SghmcKernel(Kernel):
-    """One step is one minibatch gradient."""
+    """One step is one gradient.
+
+    Attributes:
+        block: steps in a block; in the last of every CYCLE of them the step size is half of
+            `step_size`. 0: never.
+    """
 
     posterior: Posterior
+    coordinates: Coordinates
     step_size: Scalar
-    alpha: float = eqx.field(static=True)
+    alpha: Scalar
+    block: Scalar
     batch_size: int | None = eqx.field(static=True)
     noise: Generator = eqx.field(static=True)
 
+    @property
+    def together(self) -> bool:
+        """The metric's vectors are read once for all chains."""
+        return True
+
+    def estimate(self, key: PRNGKeyArray, w: Weights) -> Weights:
+        """grad U at w, from a batch that `key` draws."""
+        # What a function closes over is not batched by `sequential_vmap`: it takes its data.
+        arrays, static = eqx.partition(self.posterior, eqx.is_array)
+
+        def gradient(arrays: Posterior, key: PRNGKeyArray, w: Weights) -> Weights:
+            posterior = eqx.combine(arrays, static)
+            return posterior.potential_grad(w, posterior.minibatch(key, self.batch_size))
+
+        if w.size >= IN_TURN:
+            return jax.custom_batching.sequential_vmap(gradient)(arrays, key, w)
+        return gradient(arrays, key, w)
+
     def init(self, key: PRNGKeyArray, w: Weights) -> SghmcState:
         """Draw a momentum."""
-        return SghmcState(w, jr.normal(key, w.shape, w.dtype))
+        momentum_key, batch_key = split(key)
+        momentum = jr.normal(momentum_key, w.shape, w.dtype)
+        return SghmcState(w, momentum, self.estimate(batch_key, w), jnp.zeros((), w.dtype))
 
     def step(self, key: PRNGKeyArray, state: SghmcState) -> tuple[SghmcState, Stats]:
-        """Kick, drift, damp, drift."""
-        posterior, size, keep = self.posterior, self.batch_size, 1 - self.alpha
+        """Kick, drift, damp, drift; then look at the gradient where it has come to."""
         batch_key, noise_key = split(key)
-        w, p = state
-        p = p - self.step_size * posterior.potential_grad(w, posterior.minibatch(batch_key, size))
-        w = w + 0.5 * self.step_size * p
-        p = keep * p + (1 - keep**2) ** 0.5 * standard_normal(noise_key, w, self.noise)
-        w = w + 0.5 * self.step_size * p
-        return SghmcState(w, p), {"work": jnp.asarray(posterior.batch_work(size), w.dtype)}
+        w, p, gradient, t = state
+        turn = (t // jnp.maximum(self.block, 1)) % CYCLE
+        halved = (self.block > 0) & (turn == CYCLE - 1)
+        share = jnp.where(halved, 0.5, 1.0).astype(w.dtype)
+        # The friction of a unit of time stays what it is.
+        step_size, keep = share * self.step_size, (1 - self.alpha) ** share
+        kicked = p - step_size * self.coordinates.apply(gradient)
+        xi = standard_normal(noise_key, w, self.noise)
+        p = keep * kicked + jnp.sqrt(1 - keep**2) * xi
+        w = w + self.coordinates.apply(0.5 * step_size * (kicked + p))
+        state = SghmcState(w, p, self.estimate(batch_key, w), t + 1)
+        work = jnp.asarray(self.posterior.batch_work(self.batch_size), w.dtype)
+        return state, {"work": work, "step_size": step_size}
 
     def position(self, state: SghmcState) -> Weights:
         """Return w."""
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SghmcState) -> tuple[Weights, float]:
-        """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
-        size = self.batch_size
-        batch = self.posterior.minibatch(key, size)
-        return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
+        """grad U at the position, from a batch drawn after it: it costs nothing more."""
+        del key
+        return state.gradient, 0.0
 
 
 def dynamics(modes: Modes, eps: float, alpha: float) -> Dynamics:
@@ -103,14 +152,33 @@ def build(
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
-    return tuned_momentum(
+    dtype = start.dtype
+    at = (
+        coordinates.identity(posterior)
+        if spec.precond == "none"
+        else coordinates.damped(posterior, spectrum, spec.damping)
+    )
+    step_size, work, info = tune(
         key,
         posterior,
         spec,
-        SghmcKernel,
         start=start,
         spectrum=spectrum,
         llc=llc,
+        power=2,
         heat=1 / (1 - (1 - spec.alpha) ** 2),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
+        metric=None if spec.precond == "none" else at,
     )
+    kernel = SghmcKernel(
+        posterior,
+        at,
+        jnp.asarray(step_size, dtype),
+        jnp.asarray(spec.alpha, dtype),
+        jnp.asarray(BLOCK * spec.thin if spec.extrapolate else 0, dtype),
+        spec.batch_size,
+        spec.noise,
+    )
+    if spec.extrapolate:
+        info["step_order"] = 2 if spec.batch_size is None or posterior.data is None else 1
+    return Tuned(kernel, start, work, info)

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.kernel import Kernel, Tuned
 from lambda_hat_core.samplers.ledger import (
     WARN_AT,
@@ -25,9 +27,14 @@ from lambda_hat_core.samplers.ledger import (
     burn_in_needed,
     is_stable,
 )
-from lambda_hat_core.samplers.modes import Modes, measure
+from lambda_hat_core.samplers.modes import Modes, measure, whitened
 from lambda_hat_core.samplers.noise import Generator
+from lambda_hat_core.samplers.peaks import peak_curvature
 from lambda_hat_core.types import Weights
+
+BLOCK, CYCLE = 10, 4
+"""Draws in a block, where a run extrapolates over its step size, and blocks in a cycle: in the last
+of them the step is half as long. Half a step moves half as far, so it has the smaller share."""
 
 NOISE_BUDGET = 0.05
 """Largest relative inflation by minibatch noise of a quadratic's llc, as the curvature rule allows;
@@ -35,17 +42,16 @@ on a singular loss the same step inflates an llc that is smaller, which the ledg
 
 
 def automatic(
-    modes: Modes, *, power: int, heat: float, fraction: float, lag: float = 1.0
+    modes: Modes, *, peak: float, power: int, heat: float, fraction: float, lag: float = 1.0
 ) -> tuple[float, str]:
     """Return the step size and which rule limited it.
 
     Raises:
         ValueError: where there is nothing to take a scale from.
     """
-    largest = float(modes.mu.max())
     weight = modes.size * modes.share
     noise = float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
-    by_curvature = fraction / (lag * largest) if largest > 0 else np.inf
+    by_curvature = fraction / (lag * peak) if peak > 0 else np.inf
     by_noise = NOISE_BUDGET / (heat * noise) if noise > 0 else np.inf
     step = min(by_curvature, by_noise)
     if step == np.inf:
@@ -68,18 +74,33 @@ def tune(
     heat: float,
     dynamics: Callable[[Modes, float], Dynamics],
     preconditioner: Callable[[Weights], Weights] | None = None,
+    metric: Coordinates | None = None,
     lag: float = 1.0,
 ) -> tuple[float, float, dict[str, Any]]:
     """Return the step size, the work of finding it, and what the run should know of itself."""
-    modes, work = measure(
-        key,
-        posterior,
-        start=start,
-        spectrum=spectrum,
-        batch_size=spec.batch_size,
-        preconditioner=preconditioner,
-    )
-    rule = {"power": power, "heat": heat, "fraction": spec.step_fraction, "lag": lag}
+    measure_key, peak_key = jr.split(key)
+    if metric is None:
+        modes, work = measure(
+            measure_key,
+            posterior,
+            start=start,
+            spectrum=spectrum,
+            batch_size=spec.batch_size,
+            preconditioner=preconditioner,
+        )
+        peak = float(modes.mu.max())
+    else:
+        modes, work = whitened(
+            measure_key,
+            posterior,
+            metric,
+            start=start,
+            spectrum=spectrum,
+            batch_size=spec.batch_size,
+        )
+        peak, spent = peak_curvature(peak_key, posterior, metric, start)
+        work += spent
+    rule = {"peak": peak, "power": power, "heat": heat, "fraction": spec.step_fraction, "lag": lag}
     if spec.step_size == "auto":
         step, limit = automatic(modes, **rule)
     else:
@@ -87,7 +108,7 @@ def tune(
     info = {
         "step_size": step,
         "step_limited_by": limit,
-        "mu_max": float(modes.mu.max()),
+        "mu_max": peak,
     }
     moving = modes.mu > 1e-12 * modes.mu.max()
     if not moving.any():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lambda_hat_core.config.samplers.base import (
     PILOT,
@@ -36,6 +36,16 @@ class Stochastic(Chains):
         lt=4,
         description="auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / (nbeta h_max + "
         "gamma), lowered where minibatch noise demands it; 4 is the limit of stability",
+    )
+    damping: NonNegativeFloat = Field(
+        default=5.0,
+        description="lanczos: the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged "
+        "over the pilot's points",
+    )
+    extrapolate: bool = Field(
+        default=True,
+        description="make every other block of draws at half the step size, and extrapolate the "
+        "estimate to step size 0",
     )
     noise: Literal["threefry", "philox"] = Field(
         default="threefry", description="generator of the injected noise"
@@ -78,6 +88,7 @@ class Sghmc(Stochastic):
     hints: ClassVar[Mapping[str, str]] = SGHMC
 
     kind: Literal["sghmc"] = "sghmc"
+    precond: Literal["none", "lanczos"] = "lanczos"
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="eps, a time: p -= eps grad U, w += eps p; auto: from curvature and noise",
