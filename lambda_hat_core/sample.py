@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lambda_hat_core.analysis.stopping import stop_rule
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
@@ -115,7 +116,34 @@ def sample(
     for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
         log(line)
     setup["adaptation"] = tuned.work
-    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    nbeta = float(posterior.nbeta)
+    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
+    info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)}
+
+    def trace(draws: drive.Draws) -> Trace:
+        values = dict(draws.values)
+        virial_m = values.pop("virial_m")
+        sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
+        return Trace(
+            loss=values.pop("loss"),
+            dist2=values.pop("dist2"),
+            projections=values.pop("projections"),
+            virial=values.pop("virial"),
+            virial_m=virial_m if np.any(np.asarray(watched.weights) > 0) else None,
+            cumulative_fge=draws.cumulative_work,
+            seconds=draws.seconds,
+            stats=values,
+            loss0=loss0,
+            nbeta=nbeta,
+            gamma=float(posterior.gamma),
+            n=posterior.n,
+            d=posterior.w0.size,
+            work={**setup, "sampling": sampling},
+            seconds_total=clock() - began,
+            info={**info, "stopped_by": draws.stopped_by},
+            failure=draws.failure or tuned.failure,
+        )
+
     draws = drive.run_chains(
         stream(seed, "sampling"),
         tuned.kernel,
@@ -130,28 +158,6 @@ def sample(
         progress=progress,
         checkpoint=checkpoint,
         clock=clock,
+        rule=None if spec.until is None else stop_rule(spec.until, trace),
     )
-    values = dict(draws.values)
-    sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
-    virial_m = values.pop("virial_m")
-    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
-    has_curvature = bool(np.sum(watched.weights) > 0)
-    return Trace(
-        loss=values.pop("loss"),
-        dist2=values.pop("dist2"),
-        projections=values.pop("projections"),
-        virial=values.pop("virial"),
-        virial_m=virial_m if has_curvature else None,
-        cumulative_fge=draws.cumulative_work,
-        seconds=draws.seconds,
-        stats=values,
-        loss0=loss0,
-        nbeta=nbeta,
-        gamma=gamma,
-        n=posterior.n,
-        d=posterior.w0.size,
-        work={**setup, "sampling": sampling},
-        seconds_total=clock() - began,
-        info={"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)},
-        failure=draws.failure or tuned.failure,
-    )
+    return trace(draws)

@@ -43,10 +43,13 @@ def extrapolated(series: Series, fine: Bool[np.ndarray, " draw"], order: int) ->
 
     Args:
         series: of every chain and draw.
-        fine: which draws were made at half the step; some, and not all.
+        fine: which draws were made at half the step. Where that is all of them or none, the mean is
+            the plain one.
         order: p, 1 or 2.
     """
     plain = mcmc_mean(series)
+    if fine.all() or not fine.any():
+        return Extrapolated(plain, 0.0, 0.0, math.inf)
     n_chains, n_draws = series.shape
     coarse_means, fine_means = series[:, ~fine].mean(axis=1), series[:, fine].mean(axis=1)
     whole = float(plain.se or 0.0) ** 2 * n_draws

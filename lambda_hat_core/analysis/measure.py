@@ -156,8 +156,8 @@ def _alternates(trace: Trace) -> bool:
 
 def at_no_step(trace: Trace, n_draws: int | None = None) -> Extrapolated:
     """Return the mean at step size 0 of a run that alternates between two."""
-    sizes = trace.stats["step_size"][0, :n_draws]
-    fine = sizes < 0.75 * sizes.max()
+    sizes = trace.stats["step_size"][0]
+    fine = sizes[:n_draws] < 0.75 * sizes.max()
     return extrapolated(trace.llc[:, :n_draws], fine, trace.info["step_order"])
 
 

@@ -56,11 +56,9 @@ def mixing(trace: Trace) -> Mixing:
         "|w - w*|^2": ess_bulk(trace.dist2),
     }
     ratios = {"the loss": r_hat(trace.llc), "|w - w*|^2": r_hat(trace.dist2)}
-    _, r_hat_loss_dist2 = _extreme(ratios, largest=True)
-    for k in range(trace.projections.shape[2]):
-        ratios[f"projection {k + 1}"] = r_hat(trace.projections[:, :, k])
-    ess_min_of, ess_min = _extreme(sizes, largest=False)
     r_hat_of, r_hat_max = _extreme(ratios, largest=True)
+    r_hat_loss_dist2 = r_hat_max
+    ess_min_of, ess_min = _extreme(sizes, largest=False)
     return Mixing(
         ess_bulk=sizes["the loss"],
         ess_tail=sizes["the tails of the loss"],

@@ -11,7 +11,7 @@ from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
 
-R_HAT_MAX = 1.01
+R_HAT_MAX = 1.05
 """Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
 
 ESS_MIN = 100.0

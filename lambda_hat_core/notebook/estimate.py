@@ -9,6 +9,7 @@ import numpy as np
 
 from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.config.batches import on_examples
+from lambda_hat_core.config.lengths import stopping
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.known import SamplerSpec
@@ -99,10 +100,12 @@ def estimate_llc(
 def _computed(
     made: CustomTarget, wanted: Asked, teller: Display, told: Callable[[Progress], None]
 ) -> tuple[RunSpec, Audit, Trace]:
-    written = "batch_size" in wanted.sampler.model_fields_set
+    written = wanted.sampler.model_fields_set
+    chosen = stopping(wanted.sampler, written)
+    count = None if made.data is None else made.n
     run = RunSpec(
         target=_NO_TARGET,
-        sampler=on_examples(wanted.sampler, None if made.data is None else made.n, written=written),
+        sampler=on_examples(chosen, count, written="batch_size" in written),
         posterior=wanted.posterior,
         seed=wanted.seed,
         dtype=wanted.dtype,

@@ -73,6 +73,35 @@ class Checkpoint:
 NOTHING_KEPT = Checkpoint()
 
 
+class StopRule(NamedTuple):
+    """When to stop, looked at after geometrically growing numbers of draws.
+
+    Attributes:
+        chunk: draws per chain between two visits of the host.
+        most_draws: per chain.
+        most_work: full-gradient evaluations, set-up included.
+        burn_in: given the draws so far, how many of the first to drop; and whether what is left is
+            enough.
+    """
+
+    chunk: int
+    most_draws: int
+    most_work: float
+    look: Callable[["Draws"], tuple[int, bool]]
+
+
+_FIRST_LOOK, _GROWTH = 2, 1.4
+"""Chunks before the first look at a stop rule, and by what their number grows until the next."""
+
+
+def looks(n_chunks: int) -> bool:
+    """Return whether a stop rule is looked at after so many chunks."""
+    at = _FIRST_LOOK
+    while at < n_chunks:
+        at = max(at + 1, int(_GROWTH * at))
+    return at == n_chunks
+
+
 class Draws(NamedTuple):
     """Burn-in dropped; `failure` names the first draw that is not finite."""
 
@@ -80,6 +109,7 @@ class Draws(NamedTuple):
     cumulative_work: Float[np.ndarray, " draw"]
     seconds: Float[np.ndarray, " draw"]
     failure: str | None
+    stopped_by: str = "length"
 
 
 def _draw(
@@ -189,6 +219,7 @@ def run_chains(
     progress: Callable[[Progress], None],
     checkpoint: Checkpoint = NOTHING_KEPT,
     clock: Callable[[], float] = time.perf_counter,
+    rule: StopRule | None = None,
 ) -> Draws:
     """Advance all chains by `n_draws` draws and drop the first `n_burn`.
 
@@ -198,14 +229,25 @@ def run_chains(
     n_chains = start.shape[0]
     mesh = _mesh(n_chains)
     keys, states = _init(key, kernel, start)
-    length = chunk_length(n_draws)
+    length = chunk_length(n_draws) if rule is None else rule.chunk
+    n_draws = n_draws if rule is None else rule.most_draws
     states, parts, ends = checkpoint.resume(states)
     # Laid out as `_advance` returns them, so that its first call compiles for all the others.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
     began = clock() - (ends[-1] if ends else 0.0)
-    failure = None
+    failure, stopped_by = None, "length"
+
+    def collected(n_draws: int, n_burn: int) -> Draws:
+        return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
+
     while len(parts) * length < n_draws and failure is None:
         first = len(parts) * length
+        if rule is not None and looks(len(parts)):
+            _, is_enough = rule.look(collected(first, 0))
+            spent = setup_work + sum(_work(part) for part in parts)
+            if is_enough or spent >= rule.most_work:
+                stopped_by = "precision" if is_enough else "budget"
+                break
         span = jnp.asarray(np.arange(first, first + length))
         with precision.mixed():
             states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
@@ -233,7 +275,12 @@ def run_chains(
                 work_fge=setup_work + sum(_work(part) for part in parts),
             )
         )
-    return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
+    if rule is not None:
+        n_draws = min(n_draws, len(parts) * length)
+        n_burn, is_enough = rule.look(collected(n_draws, 0)) if failure is None else (0, False)
+        stopped_by = "precision" if is_enough else stopped_by
+    stopped_by = stopped_by if failure is None else "failure"
+    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by)
 
 
 def _rate(ends: list[float], length: int) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from lambda_hat_core.config.base import Settings
 from lambda_hat_core.config.samplers.hints import ANY
@@ -24,6 +24,20 @@ at the end."""
 BUDGET = 4
 """Times the forecast that a run may cost. Of adaptive samplers the forecast is a guess: the trees
 of NUTS are 0.5 to 2.6 times as long on the default experiment."""
+
+
+class Until(Settings):
+    """When a run has seen enough: at a precision, or at a budget."""
+
+    rel_se: PositiveFloat = Field(
+        default=0.05,
+        description="standard error of the llc, as a share of it, at which a run ends, once every "
+        "check of its verdict passes",
+    )
+    max_fge: PositiveFloat = Field(
+        default=50_000.0, description="full-gradient evaluations, set-up included, all chains"
+    )
+    max_draws: PositiveInt = Field(default=20_000, description="draws per chain")
 
 
 class Gradients(NamedTuple):
@@ -78,6 +92,11 @@ class Chains(Sampler):
         default=200, description="first draws of each chain that are dropped"
     )
     thin: PositiveInt = Field(default=1, description="kernel steps a draw")
+    until: Until | None = Field(
+        default=None,
+        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. Where "
+        "no length is written, the default rule holds",
+    )
 
     @model_validator(mode="after")
     def _some_draws_are_kept(self):
