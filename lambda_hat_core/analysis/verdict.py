@@ -11,10 +11,10 @@ from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
 
-R_HAT_MAX = 1.05
+R_HAT_MAX = 1.1
 """Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
 
-ESS_MIN = 100.0
+ESS_MIN = 50.0
 """Effective draws a run: the relative error of the standard error is then below 10 %."""
 
 SE_SHARE = 0.5

@@ -90,7 +90,7 @@ class StopRule(NamedTuple):
     look: Callable[["Draws"], tuple[int, bool]]
 
 
-_FIRST_LOOK, _GROWTH = 2, 1.4
+_FIRST_LOOK, _GROWTH = 2, 1.25
 """Chunks before the first look at a stop rule, and by what their number grows until the next."""
 
 
