@@ -5,7 +5,7 @@ An asset body computes nothing. A backend is where payloads run; the card says w
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import dagster as dg
 
@@ -15,20 +15,12 @@ from lambda_hat_assets.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
-from lambda_hat_core.work import stages
+from lambda_hat_core.store.store import Kind
+from lambda_hat_core.work import making
 from lambda_hat_core.work.client import Event, request
 
 CARD_TAG = "lambda_hat/card"
 """On a run: changes to the card as `--set` takes them, such as walltime=04:00:00."""
-
-Kind = Literal["targets", "runs", "analyses", "galleries"]
-
-_STAGE: dict[Kind, str] = {
-    "targets": "build",
-    "runs": "sample",
-    "analyses": "analyse",
-    "galleries": "gallery",
-}
 
 
 class Order(NamedTuple):
@@ -49,7 +41,7 @@ class Order(NamedTuple):
     def request(self, kind: Kind) -> Event:
         """Return what a worker is asked for one kind."""
         target = None if self.run is None else self.target
-        return request(_STAGE[kind], self.run or self.target, target)
+        return request(kind, self.run or self.target, target)
 
 
 class Result(NamedTuple):
@@ -136,7 +128,7 @@ class Compute:
         return self._project.store.is_complete(kind, key)
 
     def _reused(self, context: dg.AssetExecutionContext, kind: Kind, key: str) -> Result:
-        record = stages.record(self._project.store, kind, key)
+        record = making.record(self._project.store, kind, key)
         context.log.info(f"{kind} {key} exists since {record['made']} and is reused")
         return Result(key, kind, record, reused=True)
 

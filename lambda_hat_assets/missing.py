@@ -15,12 +15,12 @@ class Missing(NamedTuple):
     Attributes:
         spec: of the target or the run.
         target: spec of the target, which is `spec` itself or the one that it samples.
-        stages: what is left to do, in order.
+        kinds: what is to be made, in this order.
     """
 
     spec: TargetSpec | RunSpec
     target: TargetSpec
-    stages: tuple[str, ...]
+    kinds: tuple[Kind, ...]
 
     @property
     def id(self) -> str:
@@ -39,15 +39,15 @@ class Missing(NamedTuple):
         return (self.dtype, self.target.id, sampler)
 
     def requests(self) -> tuple[Event, ...]:
-        """Return one request per stage."""
+        """Return one request for each kind."""
         target = self.target if isinstance(self.spec, RunSpec) else None
-        return tuple(request(stage, self.spec, target) for stage in self.stages)
+        return tuple(request(kind, self.spec, target) for kind in self.kinds)
 
 
 def missing_targets(store: Store, plan: Plan) -> list[Missing]:
     """Return the targets of a plan that the store does not have."""
     return [
-        Missing(spec, spec, ("build",))
+        Missing(spec, spec, ("targets",))
         for id, spec in plan.targets.items()
         if not store.is_complete("targets", id)
     ]
@@ -55,10 +55,10 @@ def missing_targets(store: Store, plan: Plan) -> list[Missing]:
 
 def missing_runs(store: Store, plan: Plan) -> list[Missing]:
     """Return the runs of a plan whose draws or whose analysis the store does not have."""
-    kinds: dict[str, Kind] = {"sample": "runs", "analyse": "analyses"}
+    both: tuple[Kind, ...] = ("runs", "analyses")
     found = []
     for id, spec in plan.runs.items():
-        stages = tuple(s for s, kind in kinds.items() if not store.is_complete(kind, id))
-        if stages:
-            found.append(Missing(spec, plan.targets[spec.target], stages))
+        kinds: tuple[Kind, ...] = tuple(k for k in both if not store.is_complete(k, id))
+        if kinds:
+            found.append(Missing(spec, plan.targets[spec.target], kinds))
     return found

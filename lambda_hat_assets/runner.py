@@ -97,5 +97,5 @@ def _draw(store: Store, pool: Pool, gallery: Gallery, made: Sequence[Missing]) -
     if is_current(store, gallery):
         return None
     dtype = made[-1].dtype if made else "float64"
-    end = pool.submit(Task(dtype, (request("gallery", gallery),))).result()
+    end = pool.submit(Task(dtype, (request("galleries", gallery),))).result()
     return end["reason"] if end["event"] == "failed" else None

@@ -78,7 +78,7 @@ def test_core_imports_no_dagster(tmp_path):
     "code",
     [
         DEFINITIONS,
-        f"{CONFIG}\nimport lambda_hat_core.work.stages, lambda_hat_core.work.client",
+        f"{CONFIG}\nimport lambda_hat_core.work.making, lambda_hat_core.work.client",
     ],
     ids=["definitions", "config and clients"],
 )

@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_core.store.store import KINDS
+from lambda_hat_core.store.store import FOLDERS
 
 HELP = "list the store, collect what nothing names, or point TensorBoard at it"
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `ls`, `gc` and `tb`."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     ls = actions.add_parser("ls", help="list kind, id, what it is, size, age and users")
-    ls.add_argument("--kind", choices=KINDS, help="only this kind")
+    ls.add_argument("--kind", choices=FOLDERS, help="only this kind")
     gc = actions.add_parser("gc", help="remove what no experiment file names and is old")
     gc.add_argument(
         "--ttl-days", type=float, required=True, metavar="N", help="keep what is younger"
@@ -69,7 +69,7 @@ def _gc(args: argparse.Namespace) -> int:
         if not args.dry_run:
             files.remove(path)
     if not args.dry_run:
-        for folder in (store.root, *(store.root / kind for kind in KINDS)):
+        for folder in (store.root, *(store.root / kind for kind in FOLDERS)):
             if folder.is_dir():
                 files.sweep(folder)
     verb = "would go" if args.dry_run else "removed"

@@ -3,7 +3,7 @@
 import argparse
 
 from lambda_hat_assets.commands import open_store
-from lambda_hat_core.store.store import KINDS
+from lambda_hat_core.store.store import FOLDERS
 
 HELP = "re-hash the store and say what is corrupt"
 
@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one line a corrupt folder and a summary."""
     store = open_store()
     checked = corrupt = 0
-    for kind in KINDS:
+    for kind in FOLDERS:
         for id in store.list(kind):
             if kind == "tuning" or store.is_leased(kind, id):
                 continue

@@ -27,7 +27,7 @@ from lambda_hat_assets.recording import events
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.store import records, sql
-from lambda_hat_core.work import stages
+from lambda_hat_core.work import making
 from lambda_hat_core.work.forecast import times
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
@@ -224,6 +224,6 @@ def _tell_of(
     for key in keys:
         if key in known or not project.store.is_complete(kind, key):
             continue
-        found = Result(key, kind, stages.record(project.store, kind, key), reused=True)
+        found = Result(key, kind, making.record(project.store, kind, key), reused=True)
         for event in events(project, asset, found):
             context.instance.report_runless_asset_event(event)

@@ -13,7 +13,7 @@ from lambda_hat_assets.slurm.card import SlurmTag
 from lambda_hat_assets.slurm.queue import JobState
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import stages
+from lambda_hat_core.work import making
 from lambda_hat_core.work.client import Event, how_it_ended
 
 _FINAL = ("CANCELLED", "OUT_OF_MEMORY", "REFUSED")
@@ -80,7 +80,7 @@ def _made(store: Store, order: Order) -> list[Result]:
     for kind in order.kinds:
         if not store.is_complete(kind, order.key):
             break
-        results.append(Result(order.key, kind, stages.record(store, kind, order.key)))
+        results.append(Result(order.key, kind, making.record(store, kind, order.key)))
     return results
 
 
@@ -108,7 +108,7 @@ def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str
             asked = tag.memory or "the partition's default"
             return (
                 f"{name} ran out of memory ({asked}); raise memory {change}memory=..., "
-                f"or {stages.LESS_MEMORY}"
+                f"or {making.LESS_MEMORY}"
             )
         case "CANCELLED":
             return f"{name} was cancelled on the cluster; run the same command again"

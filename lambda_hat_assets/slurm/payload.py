@@ -2,7 +2,7 @@
 
 Artifacts go to the store as ever. Log lines, and the begin and end of every request, are lines of
 events.jsonl in the folder, synced one by one, for whoever waits for the job. After a failure of a
-key its later stages are left out. A job that SLURM has put back into its queue runs this again.
+key its later requests are left out. A job that SLURM has put back into its queue runs this again.
 """
 
 import json

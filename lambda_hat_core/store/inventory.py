@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_core.store import records
-from lambda_hat_core.store.store import KINDS, MANIFEST, SPEC, Kind, Store
+from lambda_hat_core.store.store import FOLDERS, MANIFEST, SPEC, Folder, Store
 
 
 class Entry(NamedTuple):
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
         used_by: experiments, and studies, that name it.
     """
 
-    kind: Kind
+    kind: Folder
     id: str
     what: str
     size: int
@@ -31,8 +31,8 @@ class Entry(NamedTuple):
 
 
 def entries(store: Store, users: dict[str, set[str]]) -> Iterator[Entry]:
-    """Yield every folder, in the order of `KINDS`; `users` as `users_of` returns them."""
-    for kind in KINDS:
+    """Yield every folder, in the order of `FOLDERS`; `users` as `users_of` returns them."""
+    for kind in FOLDERS:
         for id in store.list(kind):
             path = store.path(kind, id)
             used_by = tuple(sorted(users.get(id, ())))
@@ -126,7 +126,7 @@ def collectable(
 def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path]:
     """Yield notes of failures and checkpoints whose id is not kept and has no folder."""
     for path in sorted((*store.root.glob("failures/*"), *store.root.glob("checkpoints/*"))):
-        kind: Kind = "targets" if path.name.startswith("tgt_") else "runs"
+        kind: Folder = "targets" if path.name.startswith("tgt_") else "runs"
         id = path.name.split(".")[0]
         seed = id == "" or id.startswith("_")
         if seed or id in kept or store.path(kind, id).exists() or store.is_leased(kind, id):

@@ -163,7 +163,7 @@ def note_failure(store: Store, spec: RunSpec | TargetSpec, end: Mapping[str, Any
         spec: what the worker was asked for.
         end: the event that ended the request; "done" and what was stopped on purpose are ignored.
     """
-    if end["event"] != "failed" or end["kind"] == "stopped":
+    if end["event"] != "failed" or end["cause"] == "stopped":
         return
     if read_failure(store, spec.id) != end["reason"]:
         write_failure(store, spec, end["reason"])

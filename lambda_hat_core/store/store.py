@@ -11,15 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import rfc8785
 from pydantic import BaseModel
 
 from lambda_hat_core.store import files, lease
 
-Kind = Literal["targets", "runs", "analyses", "galleries", "tuning"]
-KINDS: tuple[Kind, ...] = ("targets", "runs", "analyses", "galleries", "tuning")
+Kind = Literal["targets", "runs", "analyses", "galleries"]
+"""What is made: artifacts of a kind are in the folder of that name."""
+
+Folder = Literal[Kind, "tuning"]
+"""Where something is: with the artifacts of a kind, or with the studies."""
+
+FOLDERS: tuple[Folder, ...] = get_args(Folder)
 MANIFEST, SPEC = "manifest.json", "spec.json"
 SCHEMA = "_schema"
 """Folder of every kind that holds empty tables for SQL, and is nobody's id."""
@@ -37,11 +42,11 @@ class Store:
     def __init__(self, root: Path | str):
         self.root = Path(root).expanduser().absolute()
 
-    def path(self, kind: Kind, id: str) -> Path:
+    def path(self, kind: Folder, id: str) -> Path:
         """Return where `id` lives, whether it exists or not."""
         return self.root / kind / id
 
-    def read_json(self, kind: Kind, id: str, name: str) -> Any:
+    def read_json(self, kind: Folder, id: str, name: str) -> Any:
         """Return the parsed JSON file `name` of a folder.
 
         Raises:
@@ -52,7 +57,7 @@ class Store:
             raise FileNotFoundError(f"the store has no {path}; run what makes {id} first")
         return json.loads(path.read_bytes())
 
-    def list(self, kind: Kind) -> tuple[str, ...]:
+    def list(self, kind: Folder) -> tuple[str, ...]:
         """Return the ids that have a folder, sorted; whether they are complete is not checked."""
         folder = self.root / kind
         if not folder.is_dir():
@@ -61,11 +66,11 @@ class Store:
             names = [e.name for e in entries if e.is_dir() and e.name[0] != "."]
         return tuple(sorted(name for name in names if name != SCHEMA))
 
-    def is_complete(self, kind: Kind, id: str) -> bool:
+    def is_complete(self, kind: Folder, id: str) -> bool:
         """Whether a folder is whole, as `problem` sees it."""
         return self.problem(kind, id) is None
 
-    def problem(self, kind: Kind, id: str) -> str | None:
+    def problem(self, kind: Folder, id: str) -> str | None:
         """Return what is wrong with a folder, None if nothing; quick.
 
         Sizes are compared, and a file is hashed again only if its time of change is not the
@@ -73,16 +78,16 @@ class Store:
         """
         return _problem(self.path(kind, id), kind, deep=False)
 
-    def verify(self, kind: Kind, id: str) -> str | None:
+    def verify(self, kind: Folder, id: str) -> str | None:
         """Return what is wrong with a folder, None if nothing; every file is hashed again."""
         return _problem(self.path(kind, id), kind, deep=True)
 
-    def made_at(self, kind: Kind, id: str) -> datetime:
+    def made_at(self, kind: Folder, id: str) -> datetime:
         """Return when a complete folder was made, in UTC."""
         return datetime.fromisoformat(self.read_json(kind, id, MANIFEST)["created_at"])
 
     @contextmanager
-    def publish(self, kind: Kind, id: str, spec: BaseModel | None = None) -> Iterator[Path]:
+    def publish(self, kind: Folder, id: str, spec: BaseModel | None = None) -> Iterator[Path]:
         """Give a private folder to write into, and put it in its place at the end.
 
         The first complete folder of an id stays; one that is corrupt is replaced. Without a spec
@@ -125,21 +130,21 @@ class Store:
                 files.remove(tmp)
 
     def lease(
-        self, kind: Kind, id: str, on_wait: Callable[[str], None] | None = None
+        self, kind: Folder, id: str, on_wait: Callable[[str], None] | None = None
     ) -> AbstractContextManager[None]:
         """Hold the right to make `id`; look at the store again once inside."""
         return lease.hold(self.lease_path(kind, id), on_wait)
 
-    def lease_path(self, kind: Kind, id: str) -> Path:
+    def lease_path(self, kind: Folder, id: str) -> Path:
         """Return the lease file of `id`."""
         return self.root / "leases" / kind / f"{id}.lease"
 
-    def is_leased(self, kind: Kind, id: str) -> bool:
+    def is_leased(self, kind: Folder, id: str) -> bool:
         """Whether a living process is at work on `id`."""
         path = self.lease_path(kind, id)
         return path.exists() and not lease.is_dead(path, lease.read(path))
 
-    def remove(self, kind: Kind, id: str) -> None:
+    def remove(self, kind: Folder, id: str) -> None:
         """Take a folder out of the store in one step, then delete it."""
         away = files.discarded(self.path(kind, id))
         os.rename(self.path(kind, id), away)
@@ -175,7 +180,7 @@ def _seal(folder: Path) -> None:
     files.sync(folder)
 
 
-def _place(tmp: Path, final: Path, kind: Kind, replace: bool) -> None:
+def _place(tmp: Path, final: Path, kind: Folder, replace: bool) -> None:
     while True:
         if not replace and _problem(final, kind, deep=False) is None:
             return
@@ -197,7 +202,7 @@ def _place(tmp: Path, final: Path, kind: Kind, replace: bool) -> None:
         files.remove(away)
 
 
-def _problem(folder: Path, kind: Kind, *, deep: bool, name: str | None = None) -> str | None:
+def _problem(folder: Path, kind: Folder, *, deep: bool, name: str | None = None) -> str | None:
     try:
         body = json.loads((folder / MANIFEST).read_bytes())
         if body.pop("sha256") != _digest(body):

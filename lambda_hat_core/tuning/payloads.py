@@ -16,7 +16,7 @@ class Ran(NamedTuple):
 
     Attributes:
         status: `stopped` if it was steered to its end; it then left nothing in the store.
-        record: the analysis, as `stages.record` returns it, of a run that is done.
+        record: the analysis, as `making.record` returns it, of a run that is done.
         work_fge: full-gradient evaluations spent.
         wall_s: wall seconds of this call.
         reason: why it is not done.
@@ -67,7 +67,7 @@ class Payloads:
         """
         if self._store.is_complete("targets", target.id):
             return
-        end = self._pool.submit(Task("float64", (request("build", target),))).result()
+        end = self._pool.submit(Task("float64", (request("targets", target),))).result()
         if end["event"] == "failed":
             records.note_failure(self._store, target, end)
             raise ValueError(f"{target.id} could not be made: {end['reason']}")
@@ -75,9 +75,9 @@ class Payloads:
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
         """Sample and analyse, within some seconds."""
         began = time.perf_counter()
-        kinds: dict[str, Kind] = {"sample": "runs", "analyse": "analyses"}
-        missing = [s for s, kind in kinds.items() if not self._store.is_complete(kind, spec.id)]
-        if "sample" not in missing and (ended := replay(self._store, spec, steer)):
+        kinds: tuple[Kind, ...] = ("runs", "analyses")
+        missing: list[Kind] = [k for k in kinds if not self._store.is_complete(k, spec.id)]
+        if "runs" not in missing and (ended := replay(self._store, spec, steer)):
             return Ran("stopped", {}, ended[1], time.perf_counter() - began, ended[0], reused=True)
         spent = 0.0
 
@@ -88,14 +88,14 @@ class Payloads:
 
         end: Event = {"event": "done"}
         if missing:
-            requests = tuple(request(stage, spec, target) for stage in missing)
+            requests = tuple(request(kind, spec, target) for kind in missing)
             likeness = (spec.target, spec.sampler.kind)
             task = Task(spec.dtype, requests, likeness, steer=listen, seconds=seconds)
             end = self._pool.submit(task).result()
         wall = time.perf_counter() - began
         if end["event"] == "failed":
             records.note_failure(self._store, spec, end)
-            status = "stopped" if end["kind"] == "stopped" else "failed"
+            status = "stopped" if end["cause"] == "stopped" else "failed"
             return Ran(status, {}, spent, wall, end["reason"])
         record = self._store.read_json("analyses", spec.id, "estimate.json")
         return Ran("done", record, record["work_fge"], wall, reused=not missing)

@@ -57,7 +57,7 @@ class Site(NamedTuple):
         return load_project({**self.environment, **environment}, self.config)
 
     def calls(self):
-        """Return what workers were asked for: key, stage, JAX_ENABLE_X64."""
+        """Return what workers were asked for: key, kind, JAX_ENABLE_X64."""
         file = self.root / "runs" / "calls.txt"
         return [tuple(line.split()) for line in file.read_text().splitlines()]
 

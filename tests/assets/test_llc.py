@@ -52,10 +52,10 @@ def test_a_step_is_started_for_each_worker_that_is_worth_it_and_no_other(site, b
 def test_each_dtype_has_a_process_of_its_own(site, built):
     site.experiment(samplers=("nuts", "sgld"))
     llc(site, built(site.project()))
-    x64 = {(key.split("_")[1], stage): bit for key, stage, bit in site.calls()}
-    assert x64[("nuts", "sample")] == "1"
-    assert x64[("sgld", "sample")] == "0"
-    assert {bit for key, stage, bit in site.calls() if stage == "build"} == {"1"}
+    x64 = {(key.split("_")[1], kind): bit for key, kind, bit in site.calls()}
+    assert x64[("nuts", "runs")] == "1"
+    assert x64[("sgld", "runs")] == "0"
+    assert {bit for key, kind, bit in site.calls() if kind == "targets"} == {"1"}
 
 
 def test_a_failing_run_fails_alone_and_is_a_row_with_its_reason(site, built_local):
@@ -138,8 +138,8 @@ def test_a_deleted_folder_is_made_again_alone(site, built):
     before = site.calls()
     assert llc(site, built(project)).success
     assert [call[:2] for call in site.calls()[len(before) :]] == [
-        (gone, "sample"),
-        (gone, "analyse"),
+        (gone, "runs"),
+        (gone, "analyses"),
     ]
 
 
@@ -152,7 +152,7 @@ def test_a_clicked_partition_makes_what_is_deleted_and_reuses_the_rest(site, bui
     before = site.calls()
     clicked = built(project).get_job("nuts")
     assert clicked.execute_in_process(instance=site.instance, partition_key=gone).success
-    assert [call[:2] for call in site.calls()[len(before) :]] == [(gone, "analyse")]
+    assert [call[:2] for call in site.calls()[len(before) :]] == [(gone, "analyses")]
     told = [site.instance.get_latest_materialization_event(key) for key in NUTS]
     reused = [event.asset_materialization.metadata["reused"].value for event in told]
     assert reused == [True, False]

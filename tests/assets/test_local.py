@@ -61,7 +61,7 @@ def test_who_stops_listening_ends_the_worker_and_notes_no_failure(site, backend)
     until((store.root / "hung").exists)
     results.close()
     assert not (store.root / "woke").exists(), "its end was waited for"
-    assert [call[1] for call in site.calls()] == ["build", "sample"], "it was asked again"
+    assert [call[1] for call in site.calls()] == ["targets", "runs"], "it was asked again"
     assert not list(store.root.glob("failures/*"))
     assert len(store.list("analyses")) == 0
     again = [each.failure for each in local.run(context()[0], orders)]

@@ -24,9 +24,9 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
     project = site.project()
     changes = ["max_concurrent=1", "walltime=00:00:40"]
     assert not llc(site, project, set=changes).success
-    x64 = {(key.split("_")[1], stage): bit for key, stage, bit in site.calls()}
-    assert x64[("nuts", "sample")] == "1"
-    assert x64[("sgld", "sample")] == "0"
+    x64 = {(key.split("_")[1], kind): bit for key, kind, bit in site.calls()}
+    assert x64[("nuts", "runs")] == "1"
+    assert x64[("sgld", "runs")] == "0"
     by_seed = {(spec.sampler.kind, spec.seed): id for id, spec in project.runs.items()}
     for kind in ("nuts", "sgld"):
         key = dg.AssetKey(["analyses", kind])
@@ -38,7 +38,7 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
         ("--partition=gpu", *common, "--gres=gpu:a100:1", "--no-requeue"),
         ("--partition=cpu", *common, "--constraint=avx512", "--no-requeue", "--exclude=n7"),
     }
-    tried = Counter(key for key, stage, _ in site.calls() if stage == "sample")
+    tried = Counter(key for key, kind, _ in site.calls() if kind == "runs")
     assert tried[by_seed["nuts", 13]] == 1, "numeric failures are not tried again"
     assert len(jobs(slurm)) == 3, "targets, and a batch a dtype"
 
@@ -79,7 +79,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
     assert nuts(site, project, one.seed).success
     thread.join()
     assert len(jobs(slurm)) == 2, "the same partition waits for the job that lives"
-    assert [key for key, stage, _ in site.calls() if stage == "sample"] == [two.id, one.id]
+    assert [key for key, kind, _ in site.calls() if kind == "runs"] == [two.id, one.id]
     assert made(site) == {one.id, two.id}
 
 

@@ -8,7 +8,7 @@ from lambda_hat_assets.slurm import batch as batches
 from lambda_hat_assets.slurm import payload
 from lambda_hat_core.store.store import Store
 
-REQUESTS = [{"id": key, "stage": stage} for key in "abc" for stage in ("sample", "analyse")]
+REQUESTS = [{"id": key, "kind": kind} for key in "abc" for kind in ("runs", "analyses")]
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypa
     served = []
 
     def serve(store, request, answer):
-        key, stage = json.loads(request).values()
-        served.append(key + stage[0])
+        key, kind = json.loads(request).values()
+        served.append(key + kind[0])
         answer({"id": key, "event": "log", "message": "at work"})
         if key == "a" or (key, len(served)) == ("b", 2):
             answer({"id": key, "event": "failed", "reason": "no", "transient": key == "b"})
@@ -63,7 +63,7 @@ def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypa
 
     monkeypatch.setattr(payload.worker, "serve", serve)
     payload.main(batch.folder)
-    assert served == ["as", "bs", "cs", "ca"], "no later stage after a failure"
+    assert served == ["ar", "br", "cr", "ca"], "nothing more of a key after its failure"
     assert list(batch.news()) == ["a at work", "b at work", "c at work", "c at work"]
     assert batch.is_closed
     told = [(event["id"], event["event"]) for event in batch.events]
@@ -74,7 +74,7 @@ def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypa
         file.write('{"id": "b", "ev')
     served.clear()
     payload.main(batch.folder)
-    assert served == ["bs", "ba", "cs", "ca"]
+    assert served == ["br", "ba", "cr", "ca"]
     list(batch.news())
     assert [(event["id"], event["event"]) for event in batch.events[8:10]] == [
         ("b", "begun"),

@@ -53,7 +53,7 @@ class Context:
 def patched(tmp_path, monkeypatch):
     """A function that gives a fresh world: clock, store; nothing is synced to the disk."""
     monkeypatch.setattr(files, "sync", lambda path: None)
-    monkeypatch.setattr(fate.stages, "record", lambda store, kind, id: {})
+    monkeypatch.setattr(fate.making, "record", lambda store, kind, id: {})
     rows = []
     monkeypatch.setattr(
         backend.records, "write_failure", lambda store, spec, reason: rows.append(spec.id)

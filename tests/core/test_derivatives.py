@@ -14,7 +14,7 @@ from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.store import sql
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import stages
+from lambda_hat_core.work import making
 
 SOURCE = """
 import jax.numpy as jnp
@@ -148,7 +148,7 @@ def test_off_the_point_the_loss_may_stay_as_it_is(x64, user, name):
 def test_the_store_has_the_sentence_and_no_folder(x64, user):
     store, target = Store(user / "home"), spec(loss="powers")
     with pytest.raises(ValueError, match="Hessian"):
-        stages.build_target(store, target, lambda line: None)
+        making.build_target(store, target, lambda line: None)
     assert store.list("targets") == ()
     ((kind, failure),) = sql.query(store, "SELECT kind, failure FROM targets").rows
     assert kind == "custom" and "whose Hessian is not finite at w*, by layer.w" in failure

@@ -109,9 +109,9 @@ class Page(HTMLParser):
 
 
 def made(store, gallery):
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
-    outcome = stages.build_gallery(store, gallery, print)
+    outcome = making.build_gallery(store, gallery, print)
     text = (store.path("galleries", gallery.id) / "index.html").read_text()
     return outcome, Page(text), text
 

@@ -36,7 +36,7 @@ def add(store, sampler, llc, posterior, **facts):
 
 def page_of(store, runs):
     from lambda_hat_core.gallery.members import Gallery, Member
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
     made_target(store, target())
     labels = (f"{run.sampler.kind} (own, gamma {run.posterior.gamma:g}, seed 0)" for run in runs)
@@ -45,7 +45,7 @@ def page_of(store, runs):
         for run, label in zip(runs, labels, strict=True)
     }
     gallery = Gallery(experiment="exp", targets={target().id: "net"}, runs=members)
-    record = stages.build_gallery(store, gallery, print).record
+    record = making.build_gallery(store, gallery, print).record
     return record, (store.path("galleries", gallery.id) / "index.html").read_text()
 
 

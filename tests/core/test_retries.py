@@ -22,8 +22,8 @@ class Scripted:
 DONE = {"event": "done"}
 
 
-def failed(kind, transient):
-    return {"event": "failed", "kind": kind, "transient": transient, "reason": f"{kind}!"}
+def failed(cause, transient):
+    return {"event": "failed", "cause": cause, "transient": transient, "reason": f"{cause}!"}
 
 
 AWAY, DIED, NAN = failed("error", True), failed("died", True), failed("error", False)

@@ -4,7 +4,7 @@ import pytest
 
 from lambda_hat_core.store import records, sql
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import stages
+from lambda_hat_core.work import making
 from tests.core.fake_numerics import FakeTargets, fake_sample, run, target
 
 
@@ -32,9 +32,9 @@ def numerics(monkeypatch):
 
 
 def make(store, spec, log=lambda line: None):
-    stages.build_target(store, target(), log)
-    sampled = stages.sample_run(store, spec, target(), log)
-    return sampled, stages.analyse_run(store, spec, target(), log)
+    making.build_target(store, target(), log)
+    sampled = making.sample_run(store, spec, target(), log)
+    return sampled, making.analyse_run(store, spec, target(), log)
 
 
 def test_everything_of_a_run_is_in_the_store_and_in_sql(store):
@@ -104,9 +104,9 @@ def test_the_budget_is_that_of_the_batch_that_was_used(store):
 
     own = TargetSpec(model=Custom(factory="json:loads"), data=NoData())
     spec = run().model_copy(update={"target": own.id})
-    stages.build_target(store, own, print)
-    stages.sample_run(store, spec, own, print)
-    checks = stages.analyse_run(store, spec, own, print).record["checks"]
+    making.build_target(store, own, print)
+    making.sample_run(store, spec, own, print)
+    checks = making.analyse_run(store, spec, own, print).record["checks"]
     (threshold,) = (c["threshold"] for c in checks if c["name"] == "work_within_budget")
     whole = spec.sampler.model_copy(update={"batch_size": None})
     assert threshold == pytest.approx(4 * whole.work(1000))
@@ -146,10 +146,10 @@ def test_exception_leaves_no_folder_but_a_row_that_success_removes(store, monkey
 
 def test_failed_target_is_noted_and_its_runs_say_what_is_needed(store):
     with pytest.raises(FloatingPointError):
-        stages.build_target(store, target(9), print)
+        making.build_target(store, target(9), print)
     assert records.read_failure(store, target(9).id) == "the training loss is not finite"
     with pytest.raises(FileNotFoundError, match=f"make {target().id} first"):
-        stages.sample_run(store, run(), target(), print)
+        making.sample_run(store, run(), target(), print)
     facts = "SELECT target_id, kind, seed, label, failure FROM targets"
     label = "quadratic d = 3, condition 1, n = 1000, seed 9"
     assert sql.query(store, facts).rows == [
@@ -162,9 +162,9 @@ def test_a_target_that_is_built_after_all_has_no_failure(store, monkeypatch):
     import lambda_hat_core
 
     with pytest.raises(FloatingPointError):
-        stages.build_target(store, target(9), print)
+        making.build_target(store, target(9), print)
     monkeypatch.setattr(lambda_hat_core.targets, "build", lambda spec, log: spec)
-    stages.build_target(store, target(9), print)
+    making.build_target(store, target(9), print)
     facts = "SELECT target_id, label, n, failure FROM targets"
     assert sql.query(store, facts).rows == [(target(9).id, "fake", 1000, None)]
     assert list(store.root.glob("failures/tgt_*")) == []
@@ -182,7 +182,7 @@ def test_corrupt_run_is_made_again_and_says_so(store):
 
 
 def test_checkpoint_is_gone_after_the_run(store):
-    folder = stages.checkpoint_folder(store, run().id)
+    folder = making.checkpoint_folder(store, run().id)
     folder.mkdir(parents=True)
     (folder / "state.npz").touch()
     make(store, run())
@@ -192,17 +192,17 @@ def test_checkpoint_is_gone_after_the_run(store):
 def test_wrong_dtype_is_refused_before_anything_is_noted(store, monkeypatch):
     from lambda_hat_core import precision
 
-    stages.build_target(store, target(), print)
+    making.build_target(store, target(), print)
     monkeypatch.undo()
     monkeypatch.setattr(
         precision, "require", lambda dtype: (_ for _ in ()).throw(ValueError(dtype))
     )
     with pytest.raises(ValueError, match="float32"):
-        stages.sample_run(store, run(), target(), print)
+        making.sample_run(store, run(), target(), print)
     assert not records.failure_path(store, run().id).exists()
 
 
 def test_descriptions_are_one_line():
-    assert stages.describe(ValueError("a\n b")) == "a b"
-    assert stages.describe(KeyError("x")) == "KeyError: 'x'"
-    assert "lower n_chains" in stages.describe(MemoryError())
+    assert making.describe(ValueError("a\n b")) == "a b"
+    assert making.describe(KeyError("x")) == "KeyError: 'x'"
+    assert "lower n_chains" in making.describe(MemoryError())

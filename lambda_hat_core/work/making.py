@@ -1,4 +1,4 @@
-"""The stages: what the store has is reused, what it lacks is computed once and published.
+"""Make artifacts: what the store has is reused, what it lacks is computed once and published.
 
 A result that is not finite is a result. Any other failure leaves no folder but a row that SQL
 shows. JAX and the numeric packages are imported inside functions.
@@ -29,7 +29,7 @@ class Stopped(Exception):
 
 
 class Outcome(NamedTuple):
-    """What a stage did.
+    """How one artifact came to be in the store.
 
     Attributes:
         id: of the artifact.
@@ -54,7 +54,7 @@ def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
         meta = json.loads((folder / "meta.json").read_bytes())
         records.write("targets", [records.target_row(spec, meta)], folder / "target.parquet")
 
-    return _stage(store, "targets", spec, make, log)
+    return _made(store, "targets", spec, make, log)
 
 
 def sample_run(
@@ -118,7 +118,7 @@ def sample_run(
         _write_json(folder / "work.json", facts)
 
     try:
-        outcome = _stage(store, "runs", spec, make, log)
+        outcome = _made(store, "runs", spec, make, log)
     except Stopped:
         files.remove(checkpoint_folder(store, spec.id))
         raise
@@ -171,7 +171,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             llc_oracle=oracle,
         )
 
-    return _stage(store, "analyses", spec, make, log)
+    return _made(store, "analyses", spec, make, log)
 
 
 def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
@@ -219,7 +219,7 @@ def describe(error: BaseException) -> str:
     return words if plain else f"{type(error).__name__}: {words}"
 
 
-def _stage(
+def _made(
     store: Store,
     kind: Kind,
     spec: TargetSpec | RunSpec,
