@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from lambda_hat_core.config.base import Frozen
-from lambda_hat_core.config.model import Activation
+from lambda_hat_core.config.errors import Misfit
+from lambda_hat_core.config.model import Activation, Mlp
 
 
 class Synthetic(Frozen):
@@ -61,6 +62,9 @@ class NoData(Frozen):
     n_data: PositiveInt = Field(default=1000, description="n of the posterior's n beta")
 
 
+DIMS = {"synthetic": (4, 1), "digits": (64, 10), "diabetes": (10, 1)}
+"""Inputs and outputs; real data fix them, for synthetic data they are the defaults."""
+
 DataSpec = Annotated[Synthetic | Digits | Diabetes | NoData, Field(discriminator="kind")]
 
 
@@ -93,3 +97,29 @@ class Teacher(Frozen):
                 f"depth is {self.depth}, but widths has {len(self.widths)} entries: remove depth"
             )
         return self
+
+    def network(self, student: Mlp) -> Mlp:
+        """Return the network that labels the inputs of `student`.
+
+        Raises:
+            Misfit: if only a depth is given and the student has no one width to take.
+        """
+        student = student.completed(*DIMS["synthetic"])
+        own, widths = student.widths or (), self.widths
+        depth = self.depth or len(own)
+        if widths is None and (self.target_params or self.hidden):
+            sizes = {"depth": depth, "target_params": self.target_params, "hidden": self.hidden}
+            sized = student.model_copy(update={"widths": None} | sizes)
+            widths = sized.completed(*DIMS["synthetic"]).widths
+        elif widths is None and depth == len(own):
+            widths = own
+        elif widths is None and len(set(own)) == 1:
+            widths = own[:1] * depth
+        if widths is None:
+            raise Misfit(
+                "teacher.depth",
+                depth,
+                f"the student's widths {list(own)} differ, so none can be taken",
+                "give widths",
+            )
+        return student.resized(widths, activation=self.activation or student.activation)

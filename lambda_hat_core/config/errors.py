@@ -23,6 +23,22 @@ class ConfigError(ValueError):
         return tuple(str(self).splitlines())
 
 
+class Misfit(ValueError):
+    """A value of a finished specification that does not go with the rest of it.
+
+    Its words stand alone in Python; whoever reads a file puts the place before rule and way out.
+
+    Attributes:
+        key: which value, as `training.batch_size`.
+        rule: that it breaks.
+        way_out: what to write instead.
+    """
+
+    def __init__(self, key: str, value: object, rule: str, way_out: str):
+        super().__init__(f"{key} is {show(value)}: {rule}; {way_out}")
+        self.key, self.rule, self.way_out = key, rule, way_out
+
+
 class Place(NamedTuple):
     """A file, and a key path in it."""
 

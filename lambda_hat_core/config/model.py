@@ -75,6 +75,34 @@ class Mlp(Frozen):
     )
     residual_period: PositiveInt = 2
 
+    def completed(self, in_dim: int, out_dim: int) -> "Mlp":
+        """Return the same network with every size spelled out.
+
+        Args:
+            in_dim: inputs where it names none.
+            out_dim: outputs where it names none.
+        """
+        inputs, outputs = self.in_dim or in_dim, self.out_dim or out_dim
+        widths = self.widths
+        if widths is None:
+            width = self.hidden
+            if self.target_params is not None:
+                width = infer_width(
+                    inputs,
+                    outputs,
+                    self.depth,
+                    self.target_params,
+                    bias=self.bias,
+                    layernorm=self.layernorm,
+                )
+            widths = (width,) * self.depth
+        return self.resized(widths, in_dim=inputs, out_dim=outputs)
+
+    def resized(self, widths: tuple[int, ...], **others: object) -> "Mlp":
+        """Return the network with these hidden widths, and other fields where they are given."""
+        sizes = {"widths": widths, "depth": len(widths), "hidden": widths[0], "target_params": None}
+        return self.model_copy(update=sizes | others)
+
     @model_validator(mode="after")
     def _one_size(self):
         if self.widths is not None and self.target_params is not None:

@@ -3,10 +3,11 @@
 import math
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from lambda_hat_core.config.base import Settings
-from lambda_hat_core.config.training import LossName
+from lambda_hat_core.config.errors import Misfit
+from lambda_hat_core.config.training import SCALED, LossName
 
 
 class PosteriorSpec(Settings):
@@ -30,6 +31,17 @@ class PosteriorSpec(Settings):
     sigma: PositiveFloat | None = Field(
         default=None, description="gaussian, student_t: noise scale; null: data.noise_scale"
     )
+
+    @model_validator(mode="after")
+    def _sigma_has_a_loss(self):
+        if self.sigma is not None and self.loss not in SCALED:
+            raise Misfit(
+                "sigma",
+                self.sigma,
+                f"only the losses {' and '.join(SCALED)} have a noise scale",
+                "write loss: gaussian, or remove sigma",
+            )
+        return self
 
     def resolved_nbeta(self, n: int) -> float:
         """Return n beta for n examples; log n is taken at n >= 3."""

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lambda_hat_core.config.errors import ConfigError, Place, Problems, show, suggest
+from lambda_hat_core.config.errors import (
+    MISSING,
+    ConfigError,
+    Misfit,
+    Place,
+    Problems,
+    show,
+    suggest,
+)
 from lambda_hat_core.config.hints import hint
 
 
@@ -36,6 +44,14 @@ class Section(NamedTuple):
         if key in self.values:
             return self.at(key).error(rule, way_out, self.values[key])
         return self.place.error(rule, way_out)
+
+    def misfit(self, found: Misfit) -> ConfigError:
+        """Return the error that the last key of `found`, or all of this section, does not fit."""
+        _, _, key = found.key.rpartition(".")
+        if key == self.group:
+            named = MISSING if self.preset is None else self.preset
+            return self.place.error(found.rule, found.way_out, named)
+        return self.error(key, found.rule, found.way_out)
 
 
 def inline(
@@ -87,6 +103,18 @@ def constructed[M: BaseModel](model: type[M], values: Mapping[str, Any]) -> M:
     return validate(inline(group, values, Place(name)), model)
 
 
+def misfit_of(error: ValidationError) -> Misfit:
+    """Return what a validator of a whole model found.
+
+    Raises:
+        ValidationError: as it came, if it is about something else.
+    """
+    found = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+    if not isinstance(found, Misfit):
+        raise error
+    return found
+
+
 def _explain(part: Section, model: type[BaseModel], error: ValidationError) -> list[str]:
     by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
@@ -101,6 +129,9 @@ def _line(
 ) -> str:
     detail = details[0]
     if not key:
+        error = detail.get("ctx", {}).get("error")
+        if isinstance(error, Misfit):
+            return str(part.misfit(error))
         return part.place.problem(detail["msg"].removeprefix("Value error, "), "")
     name, *index = key
     if detail["type"] == "missing":

@@ -14,6 +14,8 @@ from pydantic import (
 from lambda_hat_core.config.base import Frozen
 
 LossName = Literal["mse", "gaussian", "student_t", "cross_entropy"]
+SCALED = ("gaussian", "student_t")
+"""Losses with a noise scale."""
 
 
 class Training(Frozen):

@@ -71,11 +71,11 @@ def _posterior(posterior: Any) -> PosteriorSpec:
     if not isinstance(posterior, Mapping | None):
         raise place.error("must be a Posterior or a mapping", "write {'gamma': 10.0}", posterior)
     part = inline("posterior", posterior or {}, place)
+    if part.values.get("sigma") is not None:
+        raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
     spec = validate(part, PosteriorSpec)
     if spec.loss not in (None, "own"):
         raise part.error("loss", "the loss is the one that you pass", "remove it")
-    if spec.sigma is not None:
-        raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
     return spec.model_copy(update={"loss": "own"})
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lambda_hat_core import targets
 from lambda_hat_core.config import model
-from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic, Teacher
+from lambda_hat_core.config.data import Digits, NoData, Synthetic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
@@ -158,7 +158,7 @@ def test_a_posterior_chooses_its_loss_and_scale(x64, tmp_path):
     value = float(squared.loss.mean(squared.w0, squared.data))
     assert float(gaussian.loss.mean(gaussian.w0, gaussian.data)) == pytest.approx(value / 0.08)
     assert float(scaled.loss.mean(scaled.w0, scaled.data)) == pytest.approx(value / 0.32)
-    with pytest.raises(ValueError, match="synthetic data have real labels; choose mse"):
+    with pytest.raises(ValueError, match=r"posterior\.loss is .*numbers, not classes"):
         targets.load(target, tmp_path, PosteriorSpec(loss="cross_entropy"))
     with pytest.raises(ValueError, match="mlp has no loss of its own"):
         targets.load(target, tmp_path, PosteriorSpec(loss="own"))
@@ -190,39 +190,10 @@ def test_where_there_is_no_oracle_there_is_a_reason(x64):
     assert value is None and "mlp with data" in reason
 
 
-REFUSED = {
-    "truth of another network": (
-        spec(TANH, synthetic(), teacher=Teacher(widths=(7,))),
-        "no weights of this network generate the labels",
-    ),
-    "truth of real data": (spec(TANH, Diabetes()), "training.start is truth"),
-    "potential with data": (spec(model.Quadratic(d=2), synthetic()), "data.kind is synthetic"),
-    "network without data": (spec(TANH, NoData()), "mlp needs examples"),
-    "minibatch": (
-        spec(TANH, synthetic(), Training(batch_size=301)),
-        "batch_size is 301, but there are n = 300",
-    ),
-    "numbers that overflow": (
-        spec(TANH, synthetic(noise=1e308)),
-        "NaN or infinite; every number must be finite",
-    ),
-    "gaussian without noise": (
-        spec(TANH, synthetic(), Training(loss="gaussian")),
-        "loss gaussian needs a noise scale",
-    ),
-    "dimensions": (
-        spec(model.Mlp(in_dim=3), Diabetes(), QUICK),
-        "mlp maps 3 inputs to 1 outputs, but diabetes has 10 and 1",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_built_is_refused_in_one_line(x64, name):
-    target, message = REFUSED[name]
-    with pytest.raises(ValueError) as caught:
-        targets.build(target, silent)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+def test_data_that_overflow_are_refused_in_one_line(x64):
+    with pytest.raises(ValueError, match="NaN or infinite; every number must be fin") as caught:
+        targets.build(spec(TANH, synthetic(noise=1e308)), silent)
+    assert "\n" not in str(caught.value)
 
 
 def test_divergence_is_named(x64):
