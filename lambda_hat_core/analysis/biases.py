@@ -12,8 +12,9 @@ import numpy as np
 
 from lambda_hat_core.analysis.diagnostics import Series
 from lambda_hat_core.analysis.profiles import TemperatureFit
+from lambda_hat_core.config.samplers.known import SAMPLERS
 
-EXACT = frozenset({"nuts", "hmc", "mala", "adjusted_mclmc"})
+EXACT = frozenset(name for name, model in SAMPLERS.items() if model.is_exact)
 """Samplers whose Metropolis test leaves no bias of the step size."""
 
 

@@ -160,7 +160,7 @@ def test_a_posterior_chooses_its_loss_and_scale(x64, tmp_path):
     assert float(scaled.loss.mean(scaled.w0, scaled.data)) == pytest.approx(value / 0.32)
     with pytest.raises(ValueError, match=r"posterior\.loss is .*numbers, not classes"):
         targets.load(target, tmp_path, PosteriorSpec(loss="cross_entropy"))
-    with pytest.raises(ValueError, match="mlp has no loss of its own"):
+    with pytest.raises(ValueError, match="'mlp' has no loss of its own"):
         targets.load(target, tmp_path, PosteriorSpec(loss="own"))
 
 

@@ -40,11 +40,13 @@ class Sampler(Settings):
         default_dtype: precision of runs that do not name one.
         hints: what to write instead of a key of another tool.
         n_programs: programs that a run compiles, each about as large as one gradient's.
+        is_exact: whether a Metropolis test leaves no bias of the step size.
     """
 
     default_dtype: ClassVar[Dtype] = "float64"
     hints: ClassVar[Mapping[str, str]] = ANY
     n_programs: ClassVar[float] = 10.0
+    is_exact: ClassVar[bool] = False
 
     @property
     def flavour(self) -> str | None:

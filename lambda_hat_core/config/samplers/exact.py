@@ -20,6 +20,7 @@ class Nuts(Chains):
 
     hints: ClassVar[Mapping[str, str]] = NUTS
     n_programs: ClassVar[float] = 25.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["nuts"] = "nuts"
     n_draws: PositiveInt = Field(default=700, description="draws a chain, burn-in included")
@@ -45,6 +46,7 @@ class Hmc(Chains):
 
     hints: ClassVar[Mapping[str, str]] = HMC
     n_programs: ClassVar[float] = 20.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["hmc"] = "hmc"
     n_warmup: PositiveInt = Field(
@@ -67,6 +69,7 @@ class Mala(Chains):
 
     hints: ClassVar[Mapping[str, str]] = FULL_BATCH
     n_programs: ClassVar[float] = 15.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["mala"] = "mala"
     n_draws: PositiveInt = Field(default=2000, description="draws a chain, burn-in included")
@@ -128,6 +131,7 @@ class AdjustedMclmc(Chains):
 
     hints: ClassVar[Mapping[str, str]] = ADJUSTED_MCLMC
     n_programs: ClassVar[float] = 25.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["adjusted_mclmc"] = "adjusted_mclmc"
     n_tune: PositiveInt = Field(
