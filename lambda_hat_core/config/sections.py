@@ -109,10 +109,15 @@ def misfit_of(error: ValidationError) -> Misfit:
     Raises:
         ValidationError: as it came, if it is about something else.
     """
-    found = error.errors(include_url=False)[0].get("ctx", {}).get("error")
-    if not isinstance(found, Misfit):
+    found = _misfit(error.errors(include_url=False)[0])
+    if found is None:
         raise error
     return found
+
+
+def _misfit(detail: ErrorDetails) -> Misfit | None:
+    error = detail.get("ctx", {}).get("error")
+    return error if isinstance(error, Misfit) else None
 
 
 def _explain(part: Section, model: type[BaseModel], error: ValidationError) -> list[str]:
@@ -129,9 +134,8 @@ def _line(
 ) -> str:
     detail = details[0]
     if not key:
-        error = detail.get("ctx", {}).get("error")
-        if isinstance(error, Misfit):
-            return str(part.misfit(error))
+        if (misfit := _misfit(detail)) is not None:
+            return str(part.misfit(misfit))
         return part.place.problem(detail["msg"].removeprefix("Value error, "), "")
     name, *index = key
     if detail["type"] == "missing":

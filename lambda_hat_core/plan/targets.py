@@ -130,15 +130,17 @@ def _spec(
 def _finished(
     built: dict[str, Any], parts: dict[str, Section], seed: int, experiment: Section
 ) -> TargetSpec:
-    """Fill in what the sections leave to each other; the spec itself says what does not fit."""
+    """Fill in what the sections leave to each other, and give a refusal of the spec its place.
+
+    Raises:
+        ConfigError: where a section contradicts itself, or does not go with the others.
+    """
     data: DataSpec = built["data"]
     model = complete_model(built["model"], parts["model"], data)
     if isinstance(model, Custom) and "n_data" in parts["data"].values:
         raise parts["data"].place.error(
             "a custom target's factory brings its data and n", "remove data"
         )
-    written = parts["training"].values.get("loss")
-    asks = parts | ({"training": experiment} if written is None else {})
     try:
         return TargetSpec(
             model=model,
@@ -149,8 +151,10 @@ def _finished(
         )
     except (Misfit, ValidationError) as error:
         misfit = error if isinstance(error, Misfit) else misfit_of(error)
-        group = misfit.key.partition(".")[0]
-        raise (asks if misfit.key == "training.loss" else parts)[group].misfit(misfit) from None
+        part = parts[misfit.key.partition(".")[0]]
+        if misfit.key == "training.loss" and part.values.get("loss") is None:
+            part = experiment
+        raise part.misfit(misfit) from None
 
 
 def _kind(group: str, built: Mapping[str, Any]) -> str | None:

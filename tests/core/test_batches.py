@@ -66,7 +66,7 @@ def test_there_are_samplers_that_take_batches():
 
 
 @pytest.mark.parametrize("name", TAKING)
-def test_the_rule_on_every_side_of_n(name):
+def test_a_batch_follows_the_rule_on_every_side_of_n(name):
     size = DEFAULT[name]
     unset, whole = SAMPLERS[name](), SAMPLERS[name](batch_size=None)
     for n, found in {1: None, size - 1: None, size: None, size + 1: size, 10 * size: size}.items():

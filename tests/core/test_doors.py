@@ -171,7 +171,7 @@ def experiments(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("door", "process"), PLACES)
-def test_answers(door, process, request):
+def test_every_door_meets_the_exact_answer(door, process, request):
     draws = request.getfixturevalue(f"{door}s")[process]
     for case, llc in zip(of(door, process), draws, strict=False):
         check(case, llc)

@@ -149,7 +149,7 @@ def test_every_picture_is_in_the_folder_and_the_folder_holds_no_other(store, gal
     assert 'alt="llc convergence combined of sgld seed 1"' in text
 
 
-def test_made_again_only_when_something_changed(store, gallery):
+def test_a_gallery_is_made_again_only_when_something_changed(store, gallery):
     from lambda_hat_core.store import records
 
     assert made(store, gallery)[0].status == "made"

@@ -42,7 +42,7 @@ AWAY, DIED, NAN = failed("error", True), failed("died", True), failed("error", F
     ],
     ids=["well", "passes", "stays", "dies once", "dies twice", "number", "then number"],
 )
-def test_tries(ends, last, pauses):
+def test_what_a_machine_failed_at_is_tried_again_after_pauses(ends, last, pauses):
     slept = []
     client = Scripted(*ends)
     events = list(insist(lambda: client.run([LINE]), sleep=slept.append))

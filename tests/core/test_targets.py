@@ -164,7 +164,7 @@ def test_a_posterior_chooses_its_loss_and_scale(x64, tmp_path):
         targets.load(target, tmp_path, PosteriorSpec(loss="own"))
 
 
-def test_oracles_of_potentials(dtype, tmp_path):
+def test_potentials_meet_their_oracles(dtype, tmp_path):
     cases = {
         "quadratic": (spec(model.Quadratic(d=4, condition=100.0), seed=1), None),
         "crossing": (spec(model.NormalCrossing(powers=(1, 1))), 0.3614334),

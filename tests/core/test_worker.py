@@ -61,7 +61,7 @@ def test_an_exception_is_an_event_and_the_process_goes_on(client, seed, reason, 
     assert client.pid == pid
 
 
-def test_wrong_dtype_is_refused(client):
+def test_a_worker_refuses_the_wrong_dtype(client):
     assert last(client, request("runs", run(dtype="float64"), target()))["event"] == "done"
     event = last(client, request("runs", run(dtype="float32"), target()))
     assert event["event"] == "failed" and "JAX_ENABLE_X64=0" in event["reason"]
@@ -82,7 +82,7 @@ def sampling(tmp_path_factory):
 
 
 @pytest.mark.parametrize("go", [False, True])
-def test_steered_request_waits_at_its_progress_and_can_be_stopped(sampling, go):
+def test_a_steered_request_waits_at_its_progress_and_can_be_stopped(sampling, go):
     client, store = sampling
     before = store.list("runs")
     spec, pid, end = run(seed=20 + go, dtype="float64"), client.pid, {}
@@ -153,7 +153,7 @@ def test_worker_killed_before_it_runs_fails_its_request_and_the_next_is_served(t
     assert served[-1]["event"] == "done"
 
 
-def test_exit_codes_in_words():
+def test_an_exit_code_is_told_in_words():
     assert "signal 9" in how_it_ended(-9) and "signal 9" in how_it_ended(137)
     assert "SIGTERM" in how_it_ended(143)
     assert how_it_ended(3) == "the payload exited with code 3"
