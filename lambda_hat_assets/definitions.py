@@ -9,26 +9,25 @@ from functools import partial
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import GALLERIES_KEY
-from lambda_hat_assets.assets.galleries import galleries_asset
+from lambda_hat_assets.assets.galleries import GALLERIES_KEY, galleries_asset
 from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
 from lambda_hat_assets.assets.targets import targets_asset
 from lambda_hat_assets.assets.tuning import tuning_assets
-from lambda_hat_assets.card import Card, LocalTag
-from lambda_hat_assets.compute import Backend, Compute
-from lambda_hat_assets.console import console
-from lambda_hat_assets.jobs.executor import in_one_process, in_processes
+from lambda_hat_assets.cards.card import Card, LocalTag
+from lambda_hat_assets.compute.local import LocalBackend
+from lambda_hat_assets.compute.resource import Backend, Compute
 from lambda_hat_assets.jobs.llc import llc_job
 from lambda_hat_assets.jobs.partitions import partition_jobs
 from lambda_hat_assets.jobs.promote import promote_job
+from lambda_hat_assets.jobs.sensors import config_sensor, pools_sensor
 from lambda_hat_assets.jobs.tune import tune_job
-from lambda_hat_assets.local import LocalBackend
 from lambda_hat_assets.mends import pool_wait
 from lambda_hat_assets.mends.step_logs import copy_every_line
-from lambda_hat_assets.partitions import families
-from lambda_hat_assets.project import Project, load_project
-from lambda_hat_assets.sensors import config_sensor, pools_sensor
+from lambda_hat_assets.project.partitions import families
+from lambda_hat_assets.project.project import Project, load_project
+from lambda_hat_assets.running.console import console
+from lambda_hat_assets.running.executor import in_one_process, in_processes
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import GALLERIES_KEY, Routing
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import GALLERY, pick, schema
-from lambda_hat_assets.partitions import SamplerFamily, to_many
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import picture
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.project.partitions import SamplerFamily, to_many
+from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.recording.events import picture
+from lambda_hat_assets.recording.fields import GALLERY, pick, schema
+from lambda_hat_assets.running.endings import own
+from lambda_hat_assets.running.pools import Routing
+
+GALLERIES_KEY = dg.AssetKey("galleries")
 
 _SHOWN = 4
 """Targets whose comparison is shown inline, and profiles; the page has all."""

@@ -4,10 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import RESULTS_KEY
-from lambda_hat_assets.fields import ANALYSIS
-from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.recording.fields import ANALYSIS
 from lambda_hat_core.store import records, sql
+
+RESULTS_KEY = dg.AssetKey("llc_results")
 
 _SHOWN = 200
 _COLUMNS = "experiment sampler llc llc_se llc_known verdict work_fge wall_s run_id".split()

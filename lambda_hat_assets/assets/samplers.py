@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lambda_hat_assets import checks
-from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
-from lambda_hat_assets.compute import Compute, Kind
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import ANALYSIS, RUN, schema
-from lambda_hat_assets.partitions import SamplerFamily, to_many
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import Event, recorded
+from lambda_hat_assets.compute.resource import Compute, Kind
+from lambda_hat_assets.project.partitions import BATCHES, TARGETS_KEY, SamplerFamily, to_many
+from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.recording import checks
+from lambda_hat_assets.recording.events import Event, recorded
+from lambda_hat_assets.recording.fields import ANALYSIS, RUN, schema
+from lambda_hat_assets.running.endings import own
+from lambda_hat_assets.running.pools import Routing
 
 
 def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefinition:

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lambda_hat_assets import checks
-from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import TARGET, schema
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import Event, recorded
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.project.partitions import BATCHES, TARGETS_KEY
+from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.recording import checks
+from lambda_hat_assets.recording.events import Event, recorded
+from lambda_hat_assets.recording.fields import TARGET, schema
+from lambda_hat_assets.running.endings import own
+from lambda_hat_assets.running.pools import Routing
 
 
 def targets_asset(project: Project) -> dg.AssetsDefinition:

@@ -4,14 +4,14 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import REFERENCE, STUDY, pick, schema
-from lambda_hat_assets.partitions import to_many
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import picture
-from lambda_hat_assets.studies import check_budgets, slots
-from lambda_hat_assets.trials import runners
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.compute.trials import runners
+from lambda_hat_assets.project.partitions import to_many
+from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.project.studies import check_budgets, slots
+from lambda_hat_assets.recording.events import picture
+from lambda_hat_assets.recording.fields import REFERENCE, STUDY, pick, schema
+from lambda_hat_assets.running.endings import own
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store import sql
 

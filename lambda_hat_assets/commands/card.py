@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the whole card as YAML, then a line a dtype."""
     import yaml
 
-    from lambda_hat_assets.card_file import changed, load_card
+    from lambda_hat_assets.cards.file import changed, load_card
 
     card = changed(load_card(args.name, CONFIG), args.set)
     print(yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False).rstrip())

@@ -7,11 +7,11 @@ import threading
 import time
 from typing import Any
 
-from lambda_hat_assets.card import Card
-from lambda_hat_assets.card_file import load_card
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.file import load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_assets.missing import missing_runs, missing_targets
-from lambda_hat_assets.runner import Listener, make
+from lambda_hat_assets.compute.orders import missing_runs, missing_targets
+from lambda_hat_assets.compute.plain import Listener, make
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.gallery.members import Gallery, gallery_of
 from lambda_hat_core.plan.plan import Plan, load_plan

@@ -6,14 +6,12 @@ ordered by shape, so that neighbours share a compilation.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from lambda_hat_assets.card import Card
-from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.slurm import SlurmTag
+from lambda_hat_assets.project.partitions import MOST
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.work.forecast import workers
-
-MOST = 20
-"""Keys of one batch: a Dagster run costs about 0.3 s of CPU, which 20 keys then share."""
 
 Keys = list[str]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.card import DTYPES, Card
-from lambda_hat_assets.card_file import changed
-from lambda_hat_assets.compute import CARD_TAG
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.cards.card import DTYPES, Card
+from lambda_hat_assets.cards.file import changed
+from lambda_hat_assets.cards.slurm import SlurmTag
+from lambda_hat_assets.compute.resource import CARD_TAG
+from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec

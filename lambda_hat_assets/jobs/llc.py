@@ -11,19 +11,19 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from lambda_hat_assets.assets.common import DTYPE_TAG, GALLERIES_KEY, TARGETS_KEY
-from lambda_hat_assets.card import DTYPES
-from lambda_hat_assets.compute import Kind, Result
-from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.endings import begin_step, reap, reaping
+from lambda_hat_assets.assets.galleries import GALLERIES_KEY
+from lambda_hat_assets.cards.card import DTYPES
+from lambda_hat_assets.compute.resource import Kind, Result
 from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import Keys, batches, shares, step_count
 from lambda_hat_assets.jobs.cards import card_of, prepare
 from lambda_hat_assets.jobs.partitions import GALLERIES_JOB, RESULTS_JOB, TARGETS_JOB, materialise
-from lambda_hat_assets.partitions import SamplerFamily
-from lambda_hat_assets.pools import set_limits
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.recording import events
+from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily
+from lambda_hat_assets.project.project import Project
+from lambda_hat_assets.recording.events import events
+from lambda_hat_assets.running.console import QUIET, console
+from lambda_hat_assets.running.endings import begin_step, reap, reaping
+from lambda_hat_assets.running.pools import DTYPE_TAG, set_limits
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.store import records, sql

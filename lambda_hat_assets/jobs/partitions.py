@@ -6,11 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_KEY, Routing
-from lambda_hat_assets.console import PARENT_TAG, QUIET
-from lambda_hat_assets.endings import OWNER_TAG, owner
+from lambda_hat_assets.assets.galleries import GALLERIES_KEY
+from lambda_hat_assets.assets.results import RESULTS_KEY
 from lambda_hat_assets.jobs import cards
-from lambda_hat_assets.partitions import SamplerFamily
+from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily
+from lambda_hat_assets.running.console import PARENT_TAG, QUIET
+from lambda_hat_assets.running.endings import OWNER_TAG, owner
+from lambda_hat_assets.running.pools import Routing
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"

@@ -6,8 +6,8 @@ import dagster as dg
 from pydantic import Field
 
 from lambda_hat_assets.commands.promote import OUTDIR
-from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.project import Project
+from lambda_hat_assets.project.project import Project
+from lambda_hat_assets.running.console import QUIET, console
 from lambda_hat_core.gallery.members import gallery_of
 from lambda_hat_core.gallery.promote import PLOTS, promote
 

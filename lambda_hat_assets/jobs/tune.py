@@ -16,13 +16,13 @@ from lambda_hat_assets.assets.tuning import (
     study_metadata,
     trials_metadata,
 )
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.endings import own, reap
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.recording import versions
-from lambda_hat_assets.studies import check_budgets, routing, slots
-from lambda_hat_assets.trials import runners
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.compute.trials import runners
+from lambda_hat_assets.project.project import Project
+from lambda_hat_assets.project.studies import check_budgets, routing, slots
+from lambda_hat_assets.recording.events import versions
+from lambda_hat_assets.running.console import QUIET, console
+from lambda_hat_assets.running.endings import own, reap
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.tuning.payloads import Runner

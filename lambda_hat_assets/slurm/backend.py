@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from lambda_hat_assets.compute import Backend, Kind, Order, Result
-from lambda_hat_assets.console import PARENT_TAG
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
+from lambda_hat_assets.compute.resource import Backend, Kind, Order, Result
+from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.batch import SCRIPT, Batch, unfinished, write
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_assets.slurm.fate import fates, why
 from lambda_hat_assets.slurm.fitness import home, require
 from lambda_hat_assets.slurm.job import Job

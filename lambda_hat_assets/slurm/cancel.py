@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lambda_hat_assets.card import Card
+from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import unfinished
 from lambda_hat_assets.slurm.login import Login

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
 from lambda_hat_assets.slurm.login import Failed, Login
 from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.base import NUMERICS_VERSION

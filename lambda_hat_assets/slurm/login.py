@@ -14,7 +14,7 @@ from typing import IO
 from dagster_slurm import SSHConnectionResource
 from pydantic import ValidationError
 
-from lambda_hat_assets.slurm.card import Ssh
+from lambda_hat_assets.cards.slurm import Ssh
 from lambda_hat_core.config.errors import Place
 
 _SSH_FAILED = 255

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from lambda_hat_assets.console import PARENT_TAG
+from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.queue import Full
 
 TICK = 2.0

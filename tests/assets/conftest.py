@@ -52,7 +52,7 @@ class Site(NamedTuple):
         path.write_text(yaml.safe_dump({"tags": {"float32": tag, "float64": tag}}))
 
     def project(self, **environment):
-        from lambda_hat_assets.project import load_project
+        from lambda_hat_assets.project.project import load_project
 
         return load_project({**self.environment, **environment}, self.config)
 
@@ -96,7 +96,7 @@ class FakeBackend:
         self.x64 = str(int(dtype == "float64"))
 
     def run(self, context, orders):
-        from lambda_hat_assets.compute import Result
+        from lambda_hat_assets.compute.resource import Result
 
         for order in orders:
             for kind in order.kinds:
@@ -114,7 +114,7 @@ def built():
     """A function from a project to its repository, whose backends compute nothing."""
 
     def build(project):
-        from lambda_hat_assets.compute import Compute
+        from lambda_hat_assets.compute.resource import Compute
         from lambda_hat_assets.definitions import build
 
         compute = Compute(project, lambda dtype, card: FakeBackend(project.store, dtype))

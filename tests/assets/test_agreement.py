@@ -30,7 +30,7 @@ class InProcess:
         self.store = store
 
     def run(self, context, orders):
-        from lambda_hat_assets.compute import Result
+        from lambda_hat_assets.compute.resource import Result
         from lambda_hat_core.work import worker
 
         for order in orders:
@@ -50,7 +50,7 @@ class InProcess:
 @pytest.fixture
 def done(site, numerics):
     """An experiment of four runs that the job has made; two of them have no number."""
-    from lambda_hat_assets.compute import Compute
+    from lambda_hat_assets.compute.resource import Compute
     from lambda_hat_assets.definitions import build
 
     site.experiment(seeds=(1, 2, 13, 14))

@@ -1,6 +1,6 @@
 """How work is shared out to steps and cut into batches: no Dagster run is needed to know."""
 
-from lambda_hat_assets.card import Card, LocalTag, Tags
+from lambda_hat_assets.cards.card import Card, LocalTag, Tags
 from lambda_hat_assets.jobs.batches import batches, shares, step_count
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.exact import Nuts

@@ -7,9 +7,9 @@ import sys
 import pytest
 import yaml
 
-from lambda_hat_assets.card import Card, LocalTag, Tags
-from lambda_hat_assets.card_file import changed, load_card
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
+from lambda_hat_assets.cards.card import Card, LocalTag, Tags
+from lambda_hat_assets.cards.file import changed, load_card
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
 from lambda_hat_core.config.errors import ConfigError
 from tests.assets.conftest import ROOT
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lambda_hat_assets import cli
 from lambda_hat_assets.commands.run import Bars
-from lambda_hat_assets.missing import missing_runs
+from lambda_hat_assets.compute.orders import missing_runs
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from lambda_hat_assets.compute import Order
-from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.cards.slurm import SlurmTag
+from lambda_hat_assets.compute.resource import Order
 from lambda_hat_assets.slurm.fate import fates, why
 from lambda_hat_assets.slurm.queue import JobState
 

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from lambda_hat_assets.project import code_version
+from lambda_hat_assets.project.project import code_version
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_card_names_its_mistakes(site, text, line):
 
 
 def test_a_payload_is_told_its_dtype_and_threads(monkeypatch):
-    from lambda_hat_assets.card import LocalTag
+    from lambda_hat_assets.cards.card import LocalTag
 
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
     found = LocalTag(threads=3, env={"A": "b"}).environment("float64")
@@ -188,7 +188,7 @@ def test_who_serves_without_the_projects_env_file_is_told_why_nothing_opens(
 
 
 def test_the_sensor_launches_llc_when_a_file_changes(site, repository, monkeypatch):
-    from lambda_hat_assets import sensors
+    from lambda_hat_assets.jobs import sensors
 
     monkeypatch.setattr(sensors, "CONFIG", site.config)
     sensor = repository.get_sensor_def("config_changed")

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambda_hat_assets.compute import Order
-from lambda_hat_assets.local import LocalBackend
+from lambda_hat_assets.compute.local import LocalBackend
+from lambda_hat_assets.compute.resource import Order
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 
-from lambda_hat_assets import endings, pools
+from lambda_hat_assets.running import endings, pools
 from lambda_hat_core.store import process
 
 POOL = "lambda_hat_float64"

@@ -6,9 +6,9 @@ import math
 import dagster as dg
 import pytest
 
-from lambda_hat_assets.compute import Result
-from lambda_hat_assets.fields import ANALYSIS, RUN, STUDY, TARGET, pick
-from lambda_hat_assets.recording import events
+from lambda_hat_assets.compute.resource import Result
+from lambda_hat_assets.recording.events import events
+from lambda_hat_assets.recording.fields import ANALYSIS, RUN, STUDY, TARGET, pick
 from lambda_hat_core.store import files
 
 FILLED = {float: math.nan, int: 3, str: "words", bool: True}

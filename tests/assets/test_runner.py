@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lambda_hat_assets.runner import make
+from lambda_hat_assets.compute.plain import make
 from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.work import forecast
 from tests.assets.conftest import FAKE, Quiet

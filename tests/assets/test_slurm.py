@@ -46,7 +46,7 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
 def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only(
     site, slurm, impatient
 ):
-    from lambda_hat_assets.compute import Order
+    from lambda_hat_assets.compute.resource import Order
     from lambda_hat_assets.slurm import batch as batches
 
     site.experiment(seeds=(1, 2))
@@ -85,7 +85,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
 
 def test_runs_are_ended_by_their_process_not_by_their_job(site, slurm):
     """dagster-slurm's own sensor fails runs whose job has ended while they still record it."""
-    from lambda_hat_assets.endings import OWNER_TAG, owner, reap
+    from lambda_hat_assets.running.endings import OWNER_TAG, owner, reap
 
     site.experiment()
     names = {sensor.name for sensor in repository(site.project()).sensor_defs}

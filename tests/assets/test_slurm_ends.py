@@ -9,7 +9,7 @@ import time
 import dagster as dg
 import pytest
 
-from lambda_hat_assets.compute import CARD_TAG
+from lambda_hat_assets.compute.resource import CARD_TAG
 from tests.assets.slurm_runs import jobs, made, nuts, reason, until_hung
 
 

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambda_hat_assets.card import Card
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.slurm import Cluster, Ssh
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import write
 from lambda_hat_assets.slurm.cancel import cancel_jobs
-from lambda_hat_assets.slurm.card import Cluster, Ssh
 from lambda_hat_assets.slurm.fitness import require
 from lambda_hat_assets.slurm.login import Failed, Login
 from lambda_hat_core.config.errors import ConfigError

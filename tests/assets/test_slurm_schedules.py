@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 
-from lambda_hat_assets.compute import Order
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
+from lambda_hat_assets.compute.resource import Order
 from lambda_hat_assets.slurm import backend, fate, queue, watch
 from lambda_hat_assets.slurm import batch as batches
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_core.store import files
 from tests.slurm.fake_cluster import LIVING, FakeCluster
 from tests.slurm.fake_time import Clock, FakeStore, Killed

@@ -138,7 +138,7 @@ def test_a_mistake_is_said_and_nothing_else_is_lost(site, tuned, built, capfd):
 def test_budgets_are_held_against_the_cards_time_limits(tuned):
     from types import SimpleNamespace
 
-    from lambda_hat_assets.studies import check_budgets
+    from lambda_hat_assets.project.studies import check_budgets
     from lambda_hat_core.config.errors import ConfigError
 
     plan = tuned().studies.plan(None, ["budget.reference_sec=500", "budget.trial_sec=50"])
@@ -167,7 +167,7 @@ def test_a_failing_method_fails_alone(site, tuned, built):
 
 
 def test_a_job_makes_a_run_whole_and_says_why_it_could_not(site, tmp_path, monkeypatch):
-    from lambda_hat_assets.trials import Jobs
+    from lambda_hat_assets.compute.trials import Jobs
     from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning.search import runs_of
     from tests.assets.conftest import FakeBackend

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import dagster as dg
 
-from lambda_hat_assets.card import Card
-from lambda_hat_assets.card_file import changed
-from lambda_hat_assets.project import Project
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.file import changed
+from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current

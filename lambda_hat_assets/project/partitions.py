@@ -1,4 +1,4 @@
-"""Partitions are ids; static mappings join the families, so that UI and daemon understand them."""
+"""Partitions are ids; static mappings, which the UI and the daemon understand, join the assets."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -7,6 +7,13 @@ import dagster as dg
 
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+
+TARGETS_KEY = dg.AssetKey("targets")
+
+MOST = 20
+"""Partitions of one Dagster run: they share what it costs to start it and to compile programs."""
+
+BATCHES = dg.BackfillPolicy.multi_run(max_partitions_per_run=MOST)
 
 
 class SamplerFamily(NamedTuple):

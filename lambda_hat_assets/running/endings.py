@@ -15,7 +15,7 @@ from functools import partial
 
 import dagster as dg
 
-from lambda_hat_assets.console import PARENT_TAG
+from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_core.store import process
 from lambda_hat_core.work.endings import (
     INTERRUPTED,

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import DTYPE_TAG
-from lambda_hat_assets.card import DTYPES, Card
-from lambda_hat_assets.endings import Cancel, ending
+from lambda_hat_assets.cards.card import DTYPES, Card
+from lambda_hat_assets.running.endings import Cancel, ending
+from lambda_hat_assets.running.pools import DTYPE_TAG
 
 PRELOAD = "lambda_hat_assets._preload"
 

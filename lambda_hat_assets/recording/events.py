@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets import checks
-from lambda_hat_assets.assets.common import TARGETS_KEY
-from lambda_hat_assets.compute import Kind, Result
-from lambda_hat_assets.fields import ANALYSIS, RUN, TARGET, Fields, pick
-from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.compute.resource import Kind, Result
+from lambda_hat_assets.project.partitions import TARGETS_KEY
+from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.recording import checks
+from lambda_hat_assets.recording.fields import ANALYSIS, RUN, TARGET, Fields, pick
 
 _INLINE_WIDTH = 640
 _INLINE_QUALITY = 40

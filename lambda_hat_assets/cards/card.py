@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from lambda_hat_assets import words
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import check, one_process
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers.base import Dtype
 
@@ -31,7 +30,7 @@ class LocalTag(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> "LocalTag":
-        words.check(self)
+        check(self)
         return self
 
     @property

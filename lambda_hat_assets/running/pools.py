@@ -3,11 +3,31 @@
 The job, runs of the UI and backfills share Dagster's history, and with it the slots of its pools.
 """
 
+from typing import NamedTuple
+
 import dagster as dg
 from sqlalchemy.exc import IntegrityError
 
-from lambda_hat_assets.assets.common import Routing
-from lambda_hat_assets.card import DTYPES, Card
+from lambda_hat_assets.cards.card import DTYPES, Card
+from lambda_hat_core.config.samplers.base import Dtype
+
+DTYPE_TAG = "lambda_hat/dtype"
+
+
+class Routing(NamedTuple):
+    """How Dagster tells dtypes apart: steps and runs by a tag, waiting steps by a pool."""
+
+    dtype: Dtype
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of assets, steps and runs."""
+        return {DTYPE_TAG: self.dtype}
+
+    @property
+    def pool(self) -> str:
+        """The pool of steps that hold a payload process."""
+        return f"lambda_hat_{self.dtype}"
 
 
 def set_limits(instance: dg.DagsterInstance, card: Card) -> None:

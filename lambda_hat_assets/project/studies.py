@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_hat_assets.card import Card
+from lambda_hat_assets.cards.card import Card
 from lambda_hat_core.config.errors import ConfigError, Place, Problems
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.plan.read import resolve

@@ -7,8 +7,8 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel
 
-from lambda_hat_assets.card import DTYPES, Card, LocalTag, Tags
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag, Ssh
+from lambda_hat_assets.cards.card import DTYPES, Card, LocalTag, Tags
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag, Ssh
 from lambda_hat_core.config.errors import Place, Problems, display, suggest
 from lambda_hat_core.config.sections import inline, validate
 from lambda_hat_core.plan.overrides import split

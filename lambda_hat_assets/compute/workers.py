@@ -1,6 +1,6 @@
 """The pool of workers that a card describes."""
 
-from lambda_hat_assets.card import DTYPES, Card, LocalTag
+from lambda_hat_assets.cards.card import DTYPES, Card, LocalTag
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import WorkerClient

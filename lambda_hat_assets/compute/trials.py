@@ -12,10 +12,10 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.card import DTYPES, LocalTag
-from lambda_hat_assets.compute import Backend, Compute, Kind, Order
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.workers import open_pool
+from lambda_hat_assets.cards.card import DTYPES, LocalTag
+from lambda_hat_assets.compute.resource import Backend, Compute, Kind, Order
+from lambda_hat_assets.compute.workers import open_pool
+from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store.store import Store

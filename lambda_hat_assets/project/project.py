@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_hat_assets.card import Card
-from lambda_hat_assets.card_file import load_card
-from lambda_hat_assets.studies import Studies, read_studies
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.file import load_card
+from lambda_hat_assets.project.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.errors import ConfigError, Place, display
 from lambda_hat_core.config.spec import RunSpec, TargetSpec

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from lambda_hat_assets.endings import LOOK, reap
-from lambda_hat_assets.pools import set_limits
-from lambda_hat_assets.project import CONFIG, Project
+from lambda_hat_assets.project.project import CONFIG, Project
+from lambda_hat_assets.running.endings import LOOK, reap
+from lambda_hat_assets.running.pools import set_limits
 
 
 def fingerprint(folder: Path) -> str:

@@ -5,8 +5,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from lambda_hat_assets import words
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import check, check_host, one_process
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers.base import Dtype
 
@@ -72,7 +71,7 @@ class SlurmTag(Frozen):
             raise ValueError(f"threads is {self.threads}, but cpus is {self.cpus}; raise cpus")
         for option in self.options:
             _check_option(option)
-        words.check(self)
+        check(self)
         return self
 
     @property
@@ -139,9 +138,9 @@ class Ssh(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Ssh":
-        words.check_host("host", self.host)
-        words.check_host("user", self.user)
-        words.check(self)
+        check_host("host", self.host)
+        check_host("user", self.user)
+        check(self)
         return self
 
 
@@ -168,7 +167,7 @@ class Cluster(Frozen):
                 f"poll_interval_max is {self.poll_interval_max:g}, below poll_interval "
                 f"{self.poll_interval:g}; raise it"
             )
-        words.check(self)
+        check(self)
         return self
 
     def route(self) -> str:

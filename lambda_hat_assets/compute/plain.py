@@ -5,9 +5,9 @@ from concurrent.futures import Future, as_completed
 from functools import partial
 from typing import Protocol
 
-from lambda_hat_assets.card import DTYPES, Card
-from lambda_hat_assets.missing import Missing, missing_runs, missing_targets
-from lambda_hat_assets.workers import open_pool
+from lambda_hat_assets.cards.card import DTYPES, Card
+from lambda_hat_assets.compute.orders import Missing, missing_runs, missing_targets
+from lambda_hat_assets.compute.workers import open_pool
 from lambda_hat_core.gallery.members import Gallery, is_current
 from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store import records

@@ -6,8 +6,8 @@ from queue import SimpleQueue
 
 import dagster as dg
 
-from lambda_hat_assets.card import LocalTag
-from lambda_hat_assets.compute import Order, Result
+from lambda_hat_assets.cards.card import LocalTag
+from lambda_hat_assets.compute.resource import Order, Result
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.samplers.telling import Teller

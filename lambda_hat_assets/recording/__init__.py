@@ -1,0 +1,1 @@
+"""From what was computed to what Dagster keeps of it."""
