@@ -22,8 +22,7 @@ from lambda_hat_assets.jobs.partitions import partition_jobs
 from lambda_hat_assets.jobs.promote import promote_job
 from lambda_hat_assets.jobs.sensors import config_sensor, pools_sensor
 from lambda_hat_assets.jobs.tune import tune_job
-from lambda_hat_assets.mends import pool_wait
-from lambda_hat_assets.mends.step_logs import copy_every_line
+from lambda_hat_assets.mends import pool_wait, step_logs
 from lambda_hat_assets.project.partitions import families
 from lambda_hat_assets.project.project import Project, load_project
 from lambda_hat_assets.running.console import console
@@ -48,11 +47,11 @@ def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
     """Return where payloads of a dtype run, as the card says."""
     tag = card.tag(dtype)
     if isinstance(tag, LocalTag):
-        return LocalBackend(store, dtype, tag)
+        return LocalBackend(store, card)
     from lambda_hat_assets.slurm.backend import SlurmBackend
 
     assert card.cluster is not None
-    here = LocalBackend(store, dtype, LocalTag())
+    here = LocalBackend(store, Card())
     return SlurmBackend(store, dtype, tag, card.cluster, here)
 
 
@@ -110,7 +109,7 @@ def _tell(project: Project) -> None:
 
 
 pool_wait.mend()
-copy_every_line()
+step_logs.mend()
 _project = load_project()
 _tell(_project)
 defs = build(_project, compute(_project))

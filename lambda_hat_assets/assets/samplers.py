@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lambda_hat_assets.compute.resource import Compute, Kind
+from lambda_hat_assets.compute.orders import Kind
+from lambda_hat_assets.compute.resource import Compute
 from lambda_hat_assets.project.partitions import BATCHES, TARGETS_KEY, SamplerFamily, to_many
 from lambda_hat_assets.project.project import Project, code_version
 from lambda_hat_assets.recording import checks

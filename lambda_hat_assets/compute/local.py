@@ -2,34 +2,30 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 
 import dagster as dg
 
-from lambda_hat_assets.cards.card import LocalTag
-from lambda_hat_assets.compute.resource import Order, Result
-from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.gallery.members import Gallery
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.compute.orders import Order, Result, note_failure
+from lambda_hat_assets.compute.workers import open_pool
 from lambda_hat_core.samplers.telling import Teller
-from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work.client import Event, WorkerClient
+from lambda_hat_core.work.client import Event
 from lambda_hat_core.work.pool import Pool, Task
 
 
 class LocalBackend:
-    """A worker of one dtype, started when the first order comes and kept until `close`.
+    """One worker, started when the first order comes and kept until `close`.
 
     Args:
         store: where results go.
-        dtype: of the worker.
-        tag: the card's entry for the dtype.
+        card: how the worker is started.
     """
 
-    def __init__(self, store: Store, dtype: Dtype, tag: LocalTag):
-        self._store = store
-        self._dtype: Dtype = dtype
-        self._tag = tag
+    def __init__(self, store: Store, card: Card):
+        self._store, self._card = store, card
         self._pool: Pool | None = None
 
     def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
@@ -38,14 +34,15 @@ class LocalBackend:
         The worker computes the next key while Dagster records a result. A caller that stops
         listening ends the worker.
         """
+        self._pool = self._pool or open_pool(self._store, self._card, 1)
         news: SimpleQueue[tuple[Order, Event] | Future[Event]] = SimpleQueue()
-        pool = self._opened()
-        futures = [pool.submit(self._task(order, news)) for order in orders]
-        for future in futures:
-            future.add_done_callback(news.put)
+        for order in orders:
+            hear = partial(_put, news, order)
+            task = Task(order.dtype, order.requests(), hear=hear)
+            self._pool.submit(task).add_done_callback(news.put)
         tellers = {order.key: Teller(order.key, context.log.info) for order in orders}
-        made = dict.fromkeys(tellers, 0)
-        left = len(futures)
+        kinds = {order.key: iter(order.kinds) for order in orders}
+        left = len(orders)
         try:
             while left:
                 item = news.get()
@@ -55,15 +52,12 @@ class LocalBackend:
                     continue
                 order, event = item
                 tellers[order.key].hear(event)
-                if event["event"] not in ("done", "failed"):
-                    continue
-                kind = order.kinds[made[order.key]]
-                made[order.key] += 1
                 if event["event"] == "done":
-                    reused = event["status"] == "reused"
+                    kind, reused = next(kinds[order.key]), event["status"] == "reused"
                     yield Result(order.key, kind, event["record"], reused=reused)
-                else:
-                    self._note(order, event)
+                elif event["event"] == "failed":
+                    note_failure(self._store, order, event)
+                    kind = next(kinds[order.key])
                     yield Result(order.key, kind, {}, failure=event["reason"])
         finally:
             if left:
@@ -75,19 +69,6 @@ class LocalBackend:
             self._pool.close()
             self._pool = None
 
-    def _opened(self) -> Pool:
-        if self._pool is None:
-            argv, environment = self._tag.argv(), self._tag.environment(self._dtype)
-            self._pool = Pool(
-                lambda dtype: WorkerClient(self._store.root, argv, environment), {self._dtype: 1}, 1
-            )
-        return self._pool
 
-    def _task(self, order: Order, news: "SimpleQueue[tuple[Order, Event] | Future[Event]]") -> Task:
-        requests = tuple(order.request(kind) for kind in order.kinds)
-        return Task(self._dtype, requests, hear=lambda event: news.put((order, event)))
-
-    def _note(self, order: Order, end: Event) -> None:
-        spec = order.run or order.target
-        if not isinstance(spec, Gallery):
-            records.note_failure(self._store, spec, end)
+def _put(news: SimpleQueue, order: Order, event: Event) -> None:
+    news.put((order, event))

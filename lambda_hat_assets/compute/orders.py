@@ -1,64 +1,104 @@
-"""What the store lacks of a plan, key by key."""
+"""Orders: what is wanted of one id, and what the store lacks of a plan. Knows no Dagster."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store.store import Kind, Store
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import Event, request
 
+Kind = Literal["targets", "runs", "analyses", "galleries"]
 
-class Missing(NamedTuple):
-    """A target, or a run and its analysis, of which the store lacks something.
+_STAGE: dict[Kind, str] = {
+    "targets": "build",
+    "runs": "sample",
+    "analyses": "analyse",
+    "galleries": "gallery",
+}
+
+
+class Order(NamedTuple):
+    """What is wanted of one key.
 
     Attributes:
-        spec: of the target or the run.
-        target: spec of the target, which is `spec` itself or the one that it samples.
-        stages: what is left to do, in order.
+        key: a target id, a run id, or an experiment's name.
+        kinds: what to make, in this order: `targets`, `runs` and `analyses`, or `galleries`.
+        target: spec of the target that is made or sampled; or the gallery.
+        run: the run's spec, None for a target and a gallery.
     """
 
-    spec: TargetSpec | RunSpec
-    target: TargetSpec
-    stages: tuple[str, ...]
+    key: str
+    kinds: tuple[Kind, ...]
+    target: TargetSpec | Gallery
+    run: RunSpec | None = None
 
     @property
-    def id(self) -> str:
-        """The target's or the run's id."""
-        return self.spec.id
+    def spec(self) -> TargetSpec | RunSpec | Gallery:
+        """The spec of what is made."""
+        return self.run or self.target
 
     @property
     def dtype(self) -> Dtype:
-        """The precision of the process that makes it."""
-        return self.spec.dtype if isinstance(self.spec, RunSpec) else "float64"
+        """The precision of the process that makes it; a gallery may be drawn in either."""
+        return self.run.dtype if self.run else "float64"
 
     @property
     def likeness(self) -> tuple[str, ...]:
-        """What decides whether two of them share compiled programs, the most telling first."""
-        sampler = self.spec.sampler.kind if isinstance(self.spec, RunSpec) else ""
-        return (self.dtype, self.target.id, sampler)
+        """What decides whether two orders share compiled programs, the most telling first."""
+        return (self.dtype, self.target.id, self.run.sampler.kind if self.run else "")
 
     def requests(self) -> tuple[Event, ...]:
-        """Return one request per stage."""
-        target = self.target if isinstance(self.spec, RunSpec) else None
-        return tuple(request(stage, self.spec, target) for stage in self.stages)
+        """Return what a worker is asked for, one request for each kind."""
+        target = self.target if self.run else None
+        return tuple(request(_STAGE[kind], self.spec, target) for kind in self.kinds)
 
 
-def missing_targets(store: Store, plan: Plan) -> list[Missing]:
-    """Return the targets of a plan that the store does not have."""
+class Result(NamedTuple):
+    """One artifact, or why there is none.
+
+    Attributes:
+        key: its id.
+        kind: what it is.
+        record: the small facts that a person is shown.
+        reused: whether it existed before.
+        failure: why it could not be made.
+    """
+
+    key: str
+    kind: Kind
+    record: dict[str, Any]
+    reused: bool = False
+    failure: str | None = None
+
+
+def missing_targets(store: Store, plan: Plan) -> list[Order]:
+    """Return an order for each target of a plan that the store does not have."""
     return [
-        Missing(spec, spec, ("build",))
+        Order(id, ("targets",), spec)
         for id, spec in plan.targets.items()
         if not store.is_complete("targets", id)
     ]
 
 
-def missing_runs(store: Store, plan: Plan) -> list[Missing]:
-    """Return the runs of a plan whose draws or whose analysis the store does not have."""
-    kinds: dict[str, Kind] = {"sample": "runs", "analyse": "analyses"}
+def missing_runs(store: Store, plan: Plan) -> list[Order]:
+    """Return an order for each run of a plan whose draws or analysis the store does not have."""
     found = []
     for id, spec in plan.runs.items():
-        stages = tuple(s for s, kind in kinds.items() if not store.is_complete(kind, id))
-        if stages:
-            found.append(Missing(spec, plan.targets[spec.target], stages))
+        if kinds := missing_kinds(store, id, ("runs", "analyses")):
+            found.append(Order(id, kinds, plan.targets[spec.target], spec))
     return found
+
+
+def missing_kinds(store: Store, key: str, kinds: Sequence[Kind]) -> tuple[Kind, ...]:
+    """Return the kinds of artifact that the store does not have of a key."""
+    return tuple(kind for kind in kinds if not store.is_complete(kind, key))
+
+
+def note_failure(store: Store, order: Order, end: Event) -> None:
+    """Note in the store that the worker of an order died; a gallery's failure is not kept."""
+    if not isinstance(order.spec, Gallery):
+        records.note_failure(store, order.spec, end)

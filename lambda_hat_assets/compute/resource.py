@@ -5,69 +5,20 @@ An asset body computes nothing. A backend is where payloads run; the card says w
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Protocol
 
 import dagster as dg
 
 from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.cards.file import changed
+from lambda_hat_assets.compute.orders import Kind, Order, Result
 from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.gallery.members import Gallery, gallery_of, is_current
+from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.work import stages
-from lambda_hat_core.work.client import Event, request
 
 CARD_TAG = "lambda_hat/card"
 """On a run: changes to the card as `--set` takes them, such as walltime=04:00:00."""
-
-Kind = Literal["targets", "runs", "analyses", "galleries"]
-
-_STAGE: dict[Kind, str] = {
-    "targets": "build",
-    "runs": "sample",
-    "analyses": "analyse",
-    "galleries": "gallery",
-}
-
-
-class Order(NamedTuple):
-    """What is wanted of one key.
-
-    Attributes:
-        key: a target id, a run id, or an experiment's name.
-        kinds: what to make, in this order: `targets`, `runs` and `analyses`, or `galleries`.
-        target: the target's spec, which is `key`'s own or the one it samples; or the gallery.
-        run: the run's spec, None for a target and a gallery.
-    """
-
-    key: str
-    kinds: tuple[Kind, ...]
-    target: TargetSpec | Gallery
-    run: RunSpec | None
-
-    def request(self, kind: Kind) -> Event:
-        """Return what a worker is asked for one kind."""
-        target = None if self.run is None else self.target
-        return request(_STAGE[kind], self.run or self.target, target)
-
-
-class Result(NamedTuple):
-    """One artifact, or why there is none.
-
-    Attributes:
-        key: its id.
-        kind: what it is.
-        record: the small facts that a person is shown.
-        reused: whether it existed before.
-        failure: why it could not be made.
-    """
-
-    key: str
-    kind: Kind
-    record: dict[str, Any]
-    reused: bool = False
-    failure: str | None = None
 
 
 class Backend(Protocol):
@@ -122,8 +73,7 @@ class Compute:
             if missing:
                 orders.append(self._order(key, missing))
         if orders:
-            backend = self.backend(context, self._dtype(orders[0]))
-            yield from backend.run(context, orders)
+            yield from self.backend(context, orders[0].dtype).run(context, orders)
 
     def close(self) -> None:
         """Close the backends that were used."""
@@ -142,18 +92,10 @@ class Compute:
 
     def _order(self, key: str, kinds: tuple[Kind, ...]) -> Order:
         if "galleries" in kinds:
-            return Order(key, kinds, gallery_of(self._project.plans[key]), None)
+            return Order(key, kinds, gallery_of(self._project.plans[key]))
         run = self._project.runs.get(key)
         target = self._project.targets[run.target if run else key]
         return Order(key, kinds, target, run)
-
-    def _dtype(self, order: Order) -> Dtype:
-        """Return a run's own; a gallery has none and takes a worker that is there."""
-        if order.run:
-            return order.run.dtype
-        if "galleries" in order.kinds and self._open:
-            return next(iter(self._open))[0]
-        return "float64"
 
     def backend(self, context: dg.AssetExecutionContext, dtype: Dtype) -> Backend:
         """Return the backend of a dtype, on the card with the changes of this run."""

@@ -13,7 +13,8 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets.cards.card import DTYPES, LocalTag
-from lambda_hat_assets.compute.resource import Backend, Compute, Kind, Order
+from lambda_hat_assets.compute.orders import Order, missing_kinds
+from lambda_hat_assets.compute.resource import Backend, Compute
 from lambda_hat_assets.compute.workers import open_pool
 from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
@@ -78,7 +79,7 @@ class Jobs(Runner):
             ValueError: saying why it cannot be made.
         """
         if not self._store.is_complete("targets", target.id):
-            failure = self._ordered("float64", Order(target.id, ("targets",), target, None))
+            failure = self._ordered("float64", Order(target.id, ("targets",), target))
             if failure is not None:
                 raise ValueError(f"{target.id} could not be made: {failure}")
 
@@ -86,10 +87,7 @@ class Jobs(Runner):
         """Sample and analyse; `steer` is asked afterwards, and a job has its own time limit."""
         del seconds
         began = time.perf_counter()
-        kinds: list[Kind] = ["runs", "analyses"]
-        missing: tuple[Kind, ...] = tuple(
-            kind for kind in kinds if not self._store.is_complete(kind, spec.id)
-        )
+        missing = missing_kinds(self._store, spec.id, ("runs", "analyses"))
         failure = None
         if missing:
             failure = self._ordered(spec.dtype, Order(spec.id, missing, target, spec))

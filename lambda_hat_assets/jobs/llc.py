@@ -13,7 +13,7 @@ from pydantic import Field
 
 from lambda_hat_assets.assets.galleries import GALLERIES_KEY
 from lambda_hat_assets.cards.card import DTYPES
-from lambda_hat_assets.compute.resource import Kind, Result
+from lambda_hat_assets.compute.orders import Kind, Result
 from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import Keys, batches, shares, step_count
 from lambda_hat_assets.jobs.cards import card_of, prepare

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.compute.resource import Kind, Result
+from lambda_hat_assets.compute.orders import Kind, Result
 from lambda_hat_assets.project.partitions import TARGETS_KEY
 from lambda_hat_assets.project.project import Project, code_version
 from lambda_hat_assets.recording import checks

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
-from lambda_hat_assets.compute.resource import Backend, Kind, Order, Result
+from lambda_hat_assets.compute.orders import Kind, Order, Result
+from lambda_hat_assets.compute.resource import Backend
 from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.batch import SCRIPT, Batch, unfinished, write
 from lambda_hat_assets.slurm.fate import fates, why
@@ -68,8 +69,8 @@ class SlurmBackend:
                 if fate.again:
                     watch.say(f"{order.key} is tried again: {reason}")
                     waiting[order.key] = order._replace(kinds=fate.again)
-                if fate.died and not isinstance(order.target, Gallery):
-                    records.write_failure(self._store, order.run or order.target, reason)
+                if fate.died and not isinstance(order.spec, Gallery):
+                    records.write_failure(self._store, order.spec, reason)
                 yield from fate.results
             if state.name != "COMPLETED":
                 job.end()
@@ -96,7 +97,7 @@ class SlurmBackend:
     def _new(self, watch: Watch, waiting: Mapping[str, Order]) -> Job:
         """Return a job of the first keys, which is not submitted yet."""
         orders = list(waiting.values())[: self._tag.batch]
-        requests = [order.request(kind) for order in orders for kind in order.kinds]
+        requests = [request for order in orders for request in order.requests()]
         exports = self._tag.environment(self._dtype)
         exports["LAMBDA_HAT_HOME"] = str(home(self._cluster, self._store))
         script = [

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lambda_hat_assets.cards.slurm import SlurmTag
-from lambda_hat_assets.compute.resource import Kind, Order, Result
+from lambda_hat_assets.compute.orders import Kind, Order, Result
 from lambda_hat_assets.slurm.queue import JobState
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store

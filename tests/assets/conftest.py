@@ -96,11 +96,11 @@ class FakeBackend:
         self.x64 = str(int(dtype == "float64"))
 
     def run(self, context, orders):
-        from lambda_hat_assets.compute.resource import Result
+        from lambda_hat_assets.compute.orders import Result
 
         for order in orders:
-            for kind in order.kinds:
-                end = fake_worker.answer(self.store, order.request(kind), self.x64)
+            for kind, request in zip(order.kinds, order.requests(), strict=True):
+                end = fake_worker.answer(self.store, request, self.x64)
                 yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))
                 if end["event"] == "failed":
                     break

@@ -30,13 +30,13 @@ class InProcess:
         self.store = store
 
     def run(self, context, orders):
-        from lambda_hat_assets.compute.resource import Result
+        from lambda_hat_assets.compute.orders import Result
         from lambda_hat_core.work import worker
 
         for order in orders:
-            for kind in order.kinds:
+            for kind, request in zip(order.kinds, order.requests(), strict=True):
                 events = []
-                line = json.dumps(order.request(kind))
+                line = json.dumps(request)
                 worker.serve(self.store, line, events.append)
                 end = events[-1]
                 yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))

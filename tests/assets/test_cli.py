@@ -169,7 +169,7 @@ def test_a_gallery_that_cannot_be_made_is_said(command, home):
 
 
 def test_bars_move_and_failures_are_printed(home):
-    key = missing_runs(Store(home), small(home))[-1].id
+    key = missing_runs(Store(home), small(home))[-1].key
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
     with Bars(6, console) as bars:
         bars.heard(key, {"event": "log", "message": "[red]at work"})

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from lambda_hat_assets.cards.slurm import SlurmTag
-from lambda_hat_assets.compute.resource import Order
+from lambda_hat_assets.compute.orders import Order
 from lambda_hat_assets.slurm.fate import fates, why
 from lambda_hat_assets.slurm.queue import JobState
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from lambda_hat_assets.compute.local import LocalBackend
-from lambda_hat_assets.compute.resource import Order
+from lambda_hat_assets.compute.orders import Order
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def backend(site):
         site.experiment(seeds=seeds)
         project = site.project()
         (target,) = project.targets.values()
-        backend = LocalBackend(project.store, "float64", project.card.tag("float64"))
+        backend = LocalBackend(project.store, project.card)
         backends.append(backend)
-        orders = [Order(target.id, ("targets",), target, None)]
+        orders = [Order(target.id, ("targets",), target)]
         runs = project.plan(None).runs.values()
         orders += [Order(run.id, ("runs", "analyses"), target, run) for run in runs]
         return backend, orders, project.store

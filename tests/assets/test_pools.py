@@ -1,6 +1,8 @@
 """A dtype's limit holds over everything that shares Dagster's history, and outlives the killed."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -64,6 +66,28 @@ def test_the_job_and_a_backfill_keep_to_the_limit_together(
     assert len(found) == 2 * len(project.runs)
     at_once = max(sum(a <= began < b for _, a, b in found) for _, began, _ in found)
     assert at_once == most
+
+
+STOCK = """
+import time, dagster as dg, sys
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+now = time.time()
+time.time = lambda: now
+with dg.DagsterInstance.local_temp(sys.argv[1]) as instance:
+    instance.event_log_storage.set_concurrency_slots("pool", 1)
+    job = dg.GraphDefinition("nothing").to_job()
+    holder, waiter = (instance.create_run_for_job(job) for _ in range(2))
+    with InstanceConcurrencyContext(instance, holder) as holds:
+        holds.claim("pool", "step")
+        with InstanceConcurrencyContext(instance, waiter) as waits:
+            waits.claim("pool", "step")
+            print(waits.interval_to_next_pending_claim_check())
+"""
+
+
+def test_the_fault_a_waiting_step_of_dagster_does_not_sleep(tmp_path):
+    words = [sys.executable, "-c", STOCK, str(tmp_path)]
+    assert float(subprocess.check_output(words, timeout=120)) == 0.0
 
 
 def test_a_waiting_step_sleeps(instance, monkeypatch):

@@ -6,7 +6,7 @@ import math
 import dagster as dg
 import pytest
 
-from lambda_hat_assets.compute.resource import Result
+from lambda_hat_assets.compute.orders import Result
 from lambda_hat_assets.recording.events import events
 from lambda_hat_assets.recording.fields import ANALYSIS, RUN, STUDY, TARGET, pick
 from lambda_hat_core.store import files

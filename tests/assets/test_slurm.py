@@ -46,7 +46,7 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
 def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only(
     site, slurm, impatient
 ):
-    from lambda_hat_assets.compute.resource import Order
+    from lambda_hat_assets.compute.orders import Order
     from lambda_hat_assets.slurm import batch as batches
 
     site.experiment(seeds=(1, 2))
@@ -59,7 +59,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
         f"until [ -e {go} ]; do sleep 0.1; done",
         f"exec '{project.card.tag('float64').python}' -m lambda_hat_assets.slurm.payload \"$PWD\"",
     ]
-    requests = [order.request(kind) for kind in order.kinds]
+    requests = order.requests()
     left = batches.write(project.store, requests, script, "earlier")
     options = [f"--job-name={left.name}", f"--chdir={left.folder}", "--time=00:01:00"]
     options += ["--output=o", "--error=e", left.folder / batches.SCRIPT]

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
-from lambda_hat_assets.compute.resource import Order
+from lambda_hat_assets.compute.orders import Order
 from lambda_hat_assets.slurm import backend, fate, queue, watch
 from lambda_hat_assets.slurm import batch as batches
 from lambda_hat_core.store import files
