@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -15,11 +15,13 @@ from lambda_hat_core.plan.overrides import split
 from lambda_hat_core.plan.read import read_mapping
 
 _EXECUTORS: dict[str, type[LocalTag] | type[SlurmTag]] = {"local": LocalTag, "slurm": SlurmTag}
+_CLUSTER = ("cluster", "cluster.ssh", "cluster.ssh.jump")
 _PARTS: dict[str, type[BaseModel]] = {
-    "cluster.ssh.jump": Ssh,
-    "cluster.ssh": Ssh,
-    "cluster": Cluster,
+    "": Card,
+    "tags": Tags,
+    **dict(zip(_CLUSTER, (Cluster, Ssh, Ssh), strict=True)),
 }
+"""The model of each part of a card by its path, those of the dtypes left out."""
 
 
 def load_card(card: str, config: Path) -> Card:
@@ -89,11 +91,12 @@ def _is_text(model: type[BaseModel], name: str) -> bool:
 
 
 def _models(content: dict[str, Any]) -> dict[str, type[BaseModel]]:
-    """Return the model of every mapping of a card that is there."""
-    tags = {f"tags.{dtype}": entry for dtype, entry in content.get("tags", {}).items()}
-    tags = tags or {f"tags.{dtype}": {} for dtype in DTYPES}
-    found = {at: _EXECUTORS[entry.get("executor", "local")] for at, entry in tags.items()}
-    return found | (_PARTS if "cluster" in content else {})
+    """Return the model of every part of a card that `--set` can change."""
+    tags = content.get("tags", {}) or {dtype: {} for dtype in DTYPES}
+    found = {
+        f"tags.{dtype}": _EXECUTORS[tag.get("executor", "local")] for dtype, tag in tags.items()
+    }
+    return found | ({at: _PARTS[at] for at in _CLUSTER} if "cluster" in content else {})
 
 
 def _at(content: dict[str, Any], path: str) -> dict[str, Any]:
@@ -103,52 +106,44 @@ def _at(content: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def _validated(content: dict[str, Any], place: Place) -> Card:
-    """Validate part by part, so that a mistake is named by its full path."""
-    tags = content.get("tags", {})
-    if not isinstance(tags, dict):
-        raise place.key("tags").error("a mapping from dtype to entry", "write float32: {...}", tags)
-    problems = Problems()
-    whole = dict(content)
+    card = _part(content, "", place)
+    assert isinstance(card, Card)
+    return card
+
+
+def _part(content: Any, at: str, place: Place) -> BaseModel:
+    """Validate a part of a card, first the parts in it, so that a mistake has its full path.
+
+    Args:
+        content: what was written.
+        at: the path of the part.
+        place: where it was written.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    if not isinstance(content, dict):
+        raise place.error("a mapping", "write key: value lines", content)
+    is_tag = at.startswith("tags.")
+    if is_tag:
+        content = {"executor": "local", **content}
+        if content["executor"] not in _EXECUTORS:
+            way_out = suggest(content["executor"], _EXECUTORS)
+            raise place.key("executor").error("no such executor", way_out, content["executor"])
+    problems, values = Problems(), dict(content)
+    for key, value in content.items():
+        path = f"{at}.{key}".removeprefix(".")
+        if value is not None and (path in _PARTS or (at == "tags" and key in DTYPES)):
+            with problems:
+                values[key] = _part(value, path, place.key(key))
+    if problems.lines:
+        values = {key: value for key, value in values.items() if not _is_part(value)}
+    model = _EXECUTORS[content["executor"]] if is_tag else _PARTS[at]
     with problems:
-        whole["tags"] = _tags(tags, place.key("tags"))
-    for at, model in _PARTS.items():
-        with problems:
-            _check_part(content, at, model, place)
-    with problems:
-        known = {key: value for key, value in content.items() if key not in ("tags", "cluster")}
-        validate(inline("card", known, place), Card)
+        made = validate(inline("card", values, place), model)
     problems.raise_any()
-    return validate(inline("card", whole, place), Card)
+    return made
 
 
-def _tags(tags: dict[str, Any], place: Place) -> Tags:
-    problems = Problems()
-    entries: dict[str, Any] = {}
-    for dtype, entry in tags.items():
-        with problems:
-            at = place.key(dtype)
-            if dtype not in DTYPES:
-                raise at.error("no such dtype", suggest(dtype, DTYPES), entry)
-            if entry is None:
-                continue
-            if not isinstance(entry, dict):
-                raise at.error("a mapping", "write {executor: local}", entry)
-            executor = entry.get("executor", "local")
-            if executor not in _EXECUTORS:
-                way_out = suggest(executor, _EXECUTORS)
-                raise at.key("executor").error("no such executor", way_out, executor)
-            part = inline("card entry", {"executor": executor, **entry}, at)
-            entries[dtype] = validate(part, cast(type[LocalTag], _EXECUTORS[executor]))
-    problems.raise_any()
-    return Tags(**entries)
-
-
-def _check_part(content: dict[str, Any], at: str, model: type[BaseModel], place: Place) -> None:
-    part: Any = content
-    for name in at.split("."):
-        part, place = part.get(name) or {}, place.key(name)
-        if not isinstance(part, dict):
-            raise place.error("a mapping", "write key: value lines", part)
-    inner = {key for key in part if f"{at}.{key}" in _PARTS and isinstance(part[key], dict)}
-    plain = {key: value for key, value in part.items() if key not in inner}
-    validate(inline("card", plain, place), model)
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict | BaseModel)

@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     total = len(plan.targets) + len(plan.runs)
     print(
         f"{plan.experiment}: {len(plan.targets)} targets and {len(plan.runs)} runs, "
-        f"{total - len(left)} exist"
+        f"{total - left} exist"
     )
     gallery = _gallery(plan, args.changes)
     end_by_signals(silent)
-    with _listener(len(left)) as listener:
+    with _listener(left) as listener:
         failures, not_drawn = make(store, card, plan, gallery, listener)
     for id, reason in failures.items():
         print(f"{id} failed: {reason}")

@@ -1,8 +1,8 @@
 """What a step prints reaches the terminal to the last line.
 
-The fault: `dagster._core.execution.compute_logs.execute_posix_tail` shows the file into which a step
-prints by `tail -F` and kills that at the end of the step, so that the terminal loses the lines that
-`tail` has not read yet: a step's last error, or the table of results.
+The fault: `dagster._core.execution.compute_logs.execute_posix_tail` lets `tail -F` show the file
+into which a step prints and kills it when the step ends, so that the terminal loses the lines that
+`tail` has not read yet, such as a step's last error.
 """
 
 import os

@@ -144,7 +144,7 @@ def test_keys_follow_the_files_whatever_is_selected(site):
     [
         ("max_concurent: 3", "max_concurent is 3: no such key; did you mean max_concurrent"),
         ("tags: {float32: {threads: 0}}", "tags.float32.threads is 0: must be > 0"),
-        ("tags: {float16: {}}", "tags.float16 is {}: no such dtype"),
+        ("tags: {float16: {}}", "tags.float16 is {}: no such key"),
         ("tags: {float32: {executor: slrm}}", 'tags.float32.executor is "slrm"'),
         ("tags: 3", "tags is 3: "),
     ],

@@ -66,7 +66,7 @@ def test_nothing_is_lost_and_a_child_that_stays_is_not_waited_for(tmp_path, size
 def test_a_terminal_that_is_gone_stops_neither_the_step_nor_its_file(tmp_path):
     read, write = os.pipe()
     os.close(read)
-    done, _, err = printed(tmp_path, 1_000_000, stdout=subprocess.DEVNULL, stderr=write)
+    _, _, err = printed(tmp_path, 1_000_000, stdout=subprocess.DEVNULL, stderr=write)
     os.close(write)
     assert err.endswith("the last line\n")
 
