@@ -1,4 +1,4 @@
-"""`lambda-hat`: the store, an experiment without Dagster, and SQL, from the command line."""
+"""`lambda-hat`: experiments without Dagster, the store, and SQL, from the command line."""
 
 import argparse
 import importlib
@@ -10,7 +10,7 @@ COMMANDS = ("run", "plan", "card", "sql", "verify", "artifacts", "promote")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; a mistake of the user's is one line on stderr and exit code 2."""
+    """Run one command; a user's mistake becomes one line on stderr and exit code 2."""
     args = _parser().parse_args(argv)
     try:
         return args.run(args)

@@ -1,4 +1,4 @@
-"""The code location: `defs`, made of config/ and the environment. Imports no JAX."""
+"""The code location: `defs`, made from config/ and the environment. Imports no JAX."""
 
 import os
 import sys
@@ -34,17 +34,17 @@ _HANGS = (
     "DAGSTER_MODULE_NAME is set, with which dagster dev never opens: unset it, or copy the "
     "project's .env, which sees to that, into this folder"
 )
-"""Said under `dagster dev`: its server and daemon are given a workspace and refuse a module beside
-it, but would say so only when they are told to shut down."""
+"""Printed under `dagster dev`, whose server and daemon are given a workspace: they refuse a module
+in addition to it, but say so only when they are told to shut down."""
 
 
 def compute(project: Project) -> Compute:
-    """Return the compute resource that the card asks for."""
+    """Return the compute resource of a project, with the backends that its card asks for."""
     return Compute(project, partial(backend, project.store))
 
 
 def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
-    """Return where payloads of a dtype run, as the card says."""
+    """Return the backend that runs payloads of a dtype, as the card says."""
     tag = card.tag(dtype)
     if isinstance(tag, LocalTag):
         return LocalBackend(store, card)
@@ -56,7 +56,7 @@ def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
 
 
 def build(project: Project, resource: Compute) -> dg.Definitions:
-    """Return everything that Dagster is told."""
+    """Return all assets, jobs, sensors and resources."""
     members = families(project.runs.values(), project.targets)
     with _unfinished_features():
         assets = [
@@ -89,7 +89,7 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
 
 @contextmanager
 def _unfinished_features() -> Iterator[None]:
-    """Silence Dagster's warnings on partitioned checks (preview) and batched backfills (beta)."""
+    """Silence Dagster's warnings about partitioned checks and batched backfills."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -97,7 +97,7 @@ def _unfinished_features() -> Iterator[None]:
 
 
 def _tell(project: Project) -> None:
-    """Print once what could not be read, but not what the job of this command will say itself."""
+    """Print once what could not be read, except what the command's own job will print."""
     if "lambda_hat_assets._preload" in sys.modules:
         return
     if os.environ.get("DAGSTER_IS_DEV_CLI") and os.environ.get("DAGSTER_MODULE_NAME"):

@@ -1,4 +1,4 @@
-"""Galleries: an experiment's runs side by side, one page an experiment."""
+"""Galleries: one page for each experiment, which shows its runs side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ from lambda_hat_assets.running.pools import Routing
 GALLERIES_KEY = dg.AssetKey("galleries")
 
 _SHOWN = 4
-"""Targets whose comparison is shown inline, and profiles; the page has all."""
+"""Comparisons, and profiles, that are shown inline; the page has all of them."""
 
 
 def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.AssetsDefinition:
-    """Return the asset of all galleries; an experiment's waits for its own runs alone."""
+    """Return the asset of all galleries, each of which depends on the runs of its experiment."""
     routing = Routing("float64")
 
     @dg.asset(
@@ -39,7 +39,7 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
     def galleries(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """All runs of an experiment side by side, as a page that opens from disk."""
+        """All runs of an experiment side by side, on a page that opens from disk."""
         own(context)
         (result,) = compute.run(context, ["galleries"], [context.partition_key])
         if result.failure is not None:

@@ -1,4 +1,4 @@
-"""The table of all results, as SQL sees it."""
+"""The table of all results, which SQL reads."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _TYPES = {"text": "string", "int": "int", "real": "float", "texts": "list", "tim
 
 
 def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:
-    """Return the asset that writes llc.duckdb anew."""
+    """Return the asset that renews llc.duckdb."""
     columns = [
         dg.TableColumn(
             name, type=_TYPES[kind], description=ANALYSIS[name][1] if name in ANALYSIS else None
@@ -48,7 +48,7 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
 
 
 def _read(project: Project) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return the newest rows of `llc` and how many there are of each verdict."""
+    """Return the newest rows of `llc`, and the number of rows with each verdict."""
     with sql.connect(project.store) as connection:
         newest = connection.execute(
             f"SELECT {', '.join(_COLUMNS)} FROM llc ORDER BY created_at DESC LIMIT {_SHOWN}"

@@ -1,4 +1,4 @@
-"""One pair of assets a sampler: its runs, and what they say of the LLC."""
+"""One pair of assets for each sampler: its runs, and what they say about the LLC."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from lambda_hat_assets.running.pools import Routing
 
 
 def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefinition:
-    """Return `runs/<family>` and `analyses/<family>`, which one step makes."""
+    """Return `runs/<family>` and `analyses/<family>`, which the same step makes."""
     routing = Routing(family.dtype)
     of_target = to_many((project.runs[run].target, run) for run in family.runs)
     of_kind: dict[Kind, dg.AssetKey] = {"runs": family.runs_key, "analyses": family.analyses_key}

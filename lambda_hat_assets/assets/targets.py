@@ -1,4 +1,4 @@
-"""Targets: trained minima, one a partition."""
+"""Targets: each partition is a trained minimum."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""References, studies and trials: one partition a problem, and one a problem and method."""
+"""References, one for each problem; studies, one for each problem and method; and their trials."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ _COLUMNS = "problem method number state objective llc llc_ref v_m work_fge param
 
 
 def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
-    """Return the three assets; none where config/tune has nothing."""
+    """Return the three assets, or none if config/tune has no studies."""
     problems, studies = project.studies.problems(), project.studies.studies()
     if not studies:
         return []
@@ -43,7 +43,8 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
             dg.AssetCheckSpec(
                 CERTIFIED,
                 asset=REFERENCE_KEY,
-                description="R-hat, effective draws, V_M and a second gamma say it has mixed.",
+                description="R-hat, effective draws, V_M and a run at a second gamma agree that "
+                "the chains have mixed.",
                 partitions_def=references,
             )
         ],
@@ -51,7 +52,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
     def reference(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """What a problem's samplers are compared with: an exact one, run until it is certified."""
+        """What samplers are compared with: an exact sampler, run until it is certified."""
         from lambda_hat_core.tuning.reference import certify
 
         own(context)
@@ -84,7 +85,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
     def study(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """One method tuned on one problem: trials until there are enough, and the best settings."""
+        """One method tuned on one problem: all its trials, and the best settings among them."""
         from lambda_hat_core.tuning.conduct import conduct
 
         own(context)
@@ -110,7 +111,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         kinds={"duckdb", "parquet"},
     )
     def trials() -> dg.MaterializeResult:
-        """Every trial of every study as the SQL view `trials`."""
+        """Every trial of every study, as the SQL view `trials`."""
         return dg.MaterializeResult(metadata=trials_metadata(project))
 
     return [reference, study, trials]
@@ -119,7 +120,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
 def reference_told(
     project: Project, plan: TunePlan, id: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the metadata of a reference that exists, and what its check says."""
+    """Return the metadata of a reference that exists, and the fields of its check."""
     from lambda_hat_core.tuning.reference import read
 
     found = read(project.store, id)
@@ -135,7 +136,7 @@ def reference_told(
 
 
 def study_metadata(project: Project, plan: TunePlan, id: str) -> dict[str, Any]:
-    """Return what the UI shows of a study that has been conducted."""
+    """Return the metadata of a study that has been conducted."""
     from lambda_hat_core.tuning.results import summary
 
     study = plan.studies[id]

@@ -10,16 +10,17 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def one_process(dtype: Dtype, threads: int, flags: str = "") -> dict[str, str]:
-    """Return what a payload finds in its environment.
+    """Return the variables that keep a payload process to its own cores.
 
-    `threads` becomes that many XLA host devices, over which chains are sharded, each of which
-    computes on one thread: XLA takes the size of its thread pool from NPROC, and would else
-    divide every loop among all cores. Machines without 512-bit vectors ignore that flag. A
-    program is compiled in as many parts as threads can work on: more parts cost a tenth more.
+    XLA gets as many host devices as there are `threads`; chains are sharded over the devices, and
+    each device computes on one thread. XLA takes the size of its thread pool from NPROC; without
+    that it would divide every loop among all cores of the machine. Machines without 512-bit
+    vectors ignore the flag about them. A program is compiled in as many parts as threads can work
+    on, because more parts make the compilation a tenth slower.
 
     Args:
-        dtype: of the process.
-        threads: cores that are its own.
+        dtype: the precision of the process.
+        threads: the number of cores that the process may use.
         flags: further XLA flags, which come first.
     """
     ours = [
@@ -39,7 +40,7 @@ def one_process(dtype: Dtype, threads: int, flags: str = "") -> dict[str, str]:
 
 
 def check(model: BaseModel) -> None:
-    """Look at all text of a part of a card; its `env`, where it has one, becomes an environment.
+    """Check that the text in a part of a card can stand in commands and environments.
 
     Raises:
         ValueError: naming key, value, rule and way out.
@@ -49,23 +50,23 @@ def check(model: BaseModel) -> None:
         for name in env:
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"{key} has {name!r}, which is no name of a variable; write letters, digits "
-                    "and _ only, no digit first"
+                    f"{key} has {name!r}, which cannot be the name of a variable; write only "
+                    "letters, digits and _, and begin with no digit"
                 )
         texts = [value, *env.values(), *(value if isinstance(value, tuple) else ())]
         for text in texts:
             if isinstance(text, str) and "\0" in text:
-                raise ValueError(f"{key} has {text!r}, and no command can hold NUL; remove it")
+                raise ValueError(f"{key} has {text!r}, but no command can hold NUL; remove it")
 
 
 def check_host(key: str, value: str | None) -> None:
-    """Look at a name that becomes an argument of ssh.
+    """Check a name that becomes an argument of ssh.
 
     Raises:
         ValueError: naming key, value, rule and way out.
     """
     if value is not None and (value.startswith("-") or re.search(r"[\s\0]", value)):
         raise ValueError(
-            f"{key} is {value!r}, which ssh would not read as a name; write one that holds no "
-            "blank and does not begin with -"
+            f"{key} is {value!r}, which ssh would not read as a name; write one that has no "
+            "blanks and does not begin with -"
         )

@@ -1,4 +1,4 @@
-"""Cards on disk and on the command line: every mistake is one line with the way out."""
+"""Reads cards from disk and changes to them from the command line, and names every mistake."""
 
 import os
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def load_card(card: str, config: Path) -> Card:
     """Return a card, given by its name under `config`/card or by a path.
 
     Raises:
-        ConfigError: if there is none, or naming every mistake in it.
+        ConfigError: if there is no such card, or with a line for every mistake in it.
     """
     folder = config / "card"
     is_path = card.endswith((".yaml", ".yml")) or os.sep in card
@@ -43,11 +43,12 @@ def load_card(card: str, config: Path) -> Card:
 def changed(card: Card, words: Sequence[str]) -> Card:
     """Return a card with `key=value` words applied.
 
-    `walltime=04:00:00` goes to every tag that has such a key, `float64.walltime=04:00:00` to one,
-    `cluster.poll_interval=5` to the cluster, `max_concurrent=1` to the tags.
+    `walltime=04:00:00` changes every tag that has such a key, `float64.walltime=04:00:00` changes
+    one tag, and `cluster.poll_interval=5` changes the cluster.
 
     Raises:
-        ConfigError: naming every word that names nothing, or whose value is impossible.
+        ConfigError: with a line for every key that the card does not have and every impossible
+            value.
     """
     if not words:
         return card
@@ -62,7 +63,7 @@ def changed(card: Card, words: Sequence[str]) -> Card:
 
 
 def _set(content: dict[str, Any], key: str, value: Any, text: str, place: Place) -> None:
-    """Set a key in every mapping that has it; what is text in the model stays as it was written."""
+    """Set a key in every part that has it; text stays as it was written, even if it is a number."""
     models = _models(content)
     path = key.split(".")
     variable = path.pop() if "env" in path[:-1] else None
@@ -74,7 +75,7 @@ def _set(content: dict[str, Any], key: str, value: Any, text: str, place: Place)
     found = [part for part in chosen if name in models[part].model_fields]
     if not found:
         known = {field for part in chosen for field in models[part].model_fields}
-        raise place.error("names nothing of this card", suggest(name, known), text)
+        raise place.error("no part of this card has such a key", suggest(name, known), text)
     for part in found:
         mapping = _at(content, part)
         if variable:

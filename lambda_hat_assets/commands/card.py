@@ -1,4 +1,4 @@
-"""The compute card: where payloads of each dtype would run. Nothing is started or asked."""
+"""Show the compute card: where payloads of each dtype would run. Nothing is started."""
 
 import argparse
 import os
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the whole card as YAML, then a line a dtype."""
+    """Print the whole card as YAML, then a line for each dtype."""
     import yaml
 
     from lambda_hat_assets.cards.file import changed, load_card

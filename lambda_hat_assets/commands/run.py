@@ -1,4 +1,4 @@
-"""Run an experiment without Dagster: the same store, the same ids, the same results."""
+"""Run an experiment without Dagster, with the same store, ids and results."""
 
 import argparse
 import os
@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make what is missing, draw the gallery, print the table; exit code 1 if anything failed."""
+    """Make what is missing, draw the gallery and print the table.
+
+    Returns:
+        Exit code 1 if anything failed, otherwise 0.
+    """
     from lambda_hat_core.store import records, sql
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
@@ -85,7 +89,7 @@ def _local_card() -> Card:
 
 
 def _summary(store: Store, plan: Plan) -> bool:
-    """Print the table; return whether any run has no number."""
+    """Print the table, and return whether any run has no estimate."""
     from lambda_hat_core.store import sql
 
     ids = ", ".join(f"'{id}'" for id in plan.runs)
@@ -96,7 +100,7 @@ def _summary(store: Store, plan: Plan) -> bool:
 
 
 def _gallery(plan: Plan, changes: list[str]) -> Gallery:
-    """Return what to draw; a changed experiment has a page of its own, beside the file's."""
+    """Return what to draw; an experiment with changes has a page of its own."""
     gallery = gallery_of(plan)
     if not changes:
         return gallery
@@ -105,7 +109,7 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
 
 
 def _listener(total: int) -> "Bars | LineListener":
-    """Return who shows the progress of `total` keys."""
+    """Return what shows the progress of `total` keys: bars on a terminal, otherwise lines."""
     from rich.console import Console
 
     console = Console()
@@ -144,7 +148,7 @@ class LineListener(Listener):
 
 
 class Bars(Listener):
-    """Shows a bar for everything and one for each key that is being worked on."""
+    """Shows a bar for the whole experiment and one for each key that is being made."""
 
     def __init__(self, total: int, console: Any):
         from rich.progress import (

@@ -1,4 +1,4 @@
-"""Ask the views llc, targets, draws, experiments and trials, also while runs are in progress."""
+"""Query the views of all results, such as llc, targets and draws, also during runs."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Payloads on this machine: one warm worker process, which takes one key after the other."""
+"""Payloads on this machine: one worker process, which makes one key after the other."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -17,7 +17,7 @@ from lambda_hat_core.work.pool import Pool, Task
 
 
 class LocalBackend:
-    """One worker, started when the first order comes and kept until `close`.
+    """One worker, which is started for the first order and kept until `close`.
 
     Args:
         store: where results go.
@@ -29,10 +29,10 @@ class LocalBackend:
         self._pool: Pool | None = None
 
     def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
-        """Yield results as they come; after the failure of a key, go on with the next key.
+        """Yield results as they come; the failure of a key does not stop the keys after it.
 
-        The worker computes the next key while Dagster records a result. A caller that stops
-        listening ends the worker.
+        The worker computes the next key while Dagster records a result. The worker ends if the
+        caller takes no more results.
         """
         self._pool = self._pool or open_pool(self._store, self._card, 1)
         news: SimpleQueue[tuple[Order, Event] | Future[Event]] = SimpleQueue()

@@ -1,4 +1,7 @@
-"""Orders: what is wanted of one id, and what the store lacks of a plan. Knows no Dagster."""
+"""What is to be made of one id, what came of it, and what the store lacks of a plan.
+
+Knows no Dagster.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -22,7 +25,7 @@ _STAGE: dict[Kind, str] = {
 
 
 class Order(NamedTuple):
-    """What is wanted of one key.
+    """What is to be made of one key.
 
     Attributes:
         key: a target id, a run id, or an experiment's name.
@@ -43,29 +46,29 @@ class Order(NamedTuple):
 
     @property
     def dtype(self) -> Dtype:
-        """The precision of the process that makes it; a gallery may be drawn in either."""
+        """The precision of the process that makes it; galleries are drawn in float64."""
         return self.run.dtype if self.run else "float64"
 
     @property
     def likeness(self) -> tuple[str, ...]:
-        """What decides whether two orders share compiled programs, the most telling first."""
+        """What two orders that share compiled programs have in common, most important first."""
         return (self.dtype, self.target.id, self.run.sampler.kind if self.run else "")
 
     def requests(self) -> tuple[Event, ...]:
-        """Return what a worker is asked for, one request for each kind."""
+        """Return the requests to a worker, one for each kind."""
         target = self.target if self.run else None
         return tuple(request(_STAGE[kind], self.spec, target) for kind in self.kinds)
 
 
 class Result(NamedTuple):
-    """One artifact, or why there is none.
+    """One artifact, or the reason why it could not be made.
 
     Attributes:
         key: its id.
-        kind: what it is.
-        record: the small facts that a person is shown.
-        reused: whether it existed before.
-        failure: why it could not be made.
+        kind: of the artifact.
+        record: the facts that Dagster shows.
+        reused: whether the artifact existed before.
+        failure: the reason, None where there is an artifact.
     """
 
     key: str

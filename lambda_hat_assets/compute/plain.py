@@ -1,4 +1,4 @@
-"""An experiment without Dagster: targets, then runs, in a pool of warm workers."""
+"""Makes an experiment without Dagster: targets, then runs, with a pool of workers."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
@@ -18,14 +18,14 @@ from lambda_hat_core.work.pool import Pool, Task
 
 
 class Listener(Protocol):
-    """Is told what happens to each key, from several threads."""
+    """Follows what happens to each key; it is called from several threads."""
 
     def heard(self, key: str, event: Event) -> None:
         """Take an event of a worker."""
         ...
 
     def ended(self, key: str, failure: str | None) -> None:
-        """Take the end of a key."""
+        """Take the end of a key, and the reason if it failed."""
         ...
 
 
@@ -39,12 +39,13 @@ def make(
     Args:
         store: where results go.
         card: environment and number of workers of each dtype, all local.
-        plan: what is wanted.
-        gallery: drawn at the end, by a worker that is there already.
-        listener: told what happens.
+        plan: the experiment.
+        gallery: drawn at the end, by a worker that runs already.
+        listener: follows what happens.
 
     Returns:
-        Why keys failed, by id; and why the gallery could not be drawn, None where it is there.
+        The reasons why keys failed, by id; and the reason why the gallery could not be drawn, None
+        if it was drawn.
     """
     targets = missing_targets(store, plan)
     with open_pool(store, card, min(card.at_once("float64"), max(1, len(targets)))) as pool:
@@ -64,7 +65,7 @@ def make(
 
 
 def _made(store: Store, pool: Pool, wanted: Sequence[Order], listener: Listener) -> dict[str, str]:
-    """Make what is wanted, in any order; return why some of it failed, by key."""
+    """Make all orders, which do not depend on one another, and return the reasons of failures."""
     futures: dict[Future[Event], Order] = {}
     for order in wanted:
         hear = partial(listener.heard, order.key)
@@ -80,7 +81,7 @@ def _made(store: Store, pool: Pool, wanted: Sequence[Order], listener: Listener)
 
 
 def _worker_count(store: Store, card: Card, plan: Plan, runs: Sequence[Order]) -> int:
-    """Return how many workers are worth their start, at most as many as the card allows."""
+    """Return how many workers save more time than they take to start, within the card's limit."""
     count = 0
     for dtype in DTYPES:
         specs = [order.run for order in runs if order.run and order.dtype == dtype]
@@ -91,7 +92,7 @@ def _worker_count(store: Store, card: Card, plan: Plan, runs: Sequence[Order]) -
 
 
 def _draw(store: Store, pool: Pool, gallery: Gallery, made: Sequence[Order]) -> str | None:
-    """Draw the gallery unless it is there; return why it could not be drawn."""
+    """Draw the gallery unless it is current, and return the reason if that failed."""
     if is_current(store, gallery):
         return None
     dtype = made[-1].dtype if made else "float64"

@@ -1,6 +1,6 @@
-"""The `compute` resource: what an asset asks for is looked up in the store, or made by a backend.
+"""The `compute` resource: finds in the store what an asset asks for, or lets a backend make it.
 
-An asset body computes nothing. A backend is where payloads run; the card says which one.
+The body of an asset computes nothing. A backend runs payloads; the card says which one.
 """
 
 import shlex
@@ -18,33 +18,33 @@ from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.work import stages
 
 CARD_TAG = "lambda_hat/card"
-"""On a run: changes to the card as `--set` takes them, such as walltime=04:00:00."""
+"""Tag of a Dagster run: changes to the card as `--set` takes them, such as walltime=04:00:00."""
 
 
 class Backend(Protocol):
-    """Where payloads of one dtype run."""
+    """Runs payloads of one dtype."""
 
     def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
-        """Yield results as they come; after the failure of a key, go on with the next key.
+        """Yield results as they come; the failure of a key does not stop the keys after it.
 
         Args:
-            context: of the step that wants them; its log is told what happens, a line at a time.
-            orders: keys of one dtype.
+            context: of the step that wants them; what happens is written to its log.
+            orders: all of one dtype.
         """
         ...
 
     def close(self) -> None:
-        """Give up what is held between calls."""
+        """End the processes that are kept between calls."""
         ...
 
 
 class Compute:
-    """Looks in the store first, and sends what is missing to the backend of its dtype.
+    """Looks in the store, and sends what is missing to the backend of its dtype.
 
     Args:
         project: the store and the specs.
-        backend: makes that of a dtype, as a card says, when it is first needed; it is kept for the
-            process.
+        backend: makes the backend of a dtype as a card says. It is called when the backend is
+            first needed.
     """
 
     def __init__(self, project: Project, backend: Callable[[Dtype, Card], Backend]):
@@ -58,8 +58,8 @@ class Compute:
         """Yield the artifacts of every key, those that exist first.
 
         Args:
-            context: of the step that wants them; its log is told what happens, a line at a time.
-            kinds: what is wanted of each key, in the order in which it is made.
+            context: of the step that wants them; what happens is written to its log.
+            kinds: what is to be made of each key, in this order.
             keys: target ids, run ids or experiments, all of one dtype.
         """
         orders: list[Order] = []
@@ -98,7 +98,7 @@ class Compute:
         return Order(key, kinds, target, run)
 
     def backend(self, context: dg.AssetExecutionContext, dtype: Dtype) -> Backend:
-        """Return the backend of a dtype, on the card with the changes of this run."""
+        """Return the backend of a dtype, on the card with the changes that a run's tag asks for."""
         words = context.run.tags.get(CARD_TAG, "")
         if (dtype, words) not in self._open:
             card = changed(self._project.card, shlex.split(words))

@@ -1,7 +1,7 @@
-"""Where the runs of trials go: warm workers of this machine that can be steered, or jobs.
+"""Makes the runs of trials: with workers on this machine, which can be stopped early, or as jobs.
 
-A job is not steered while it runs: its own time limit ends it, and the pruner sees what it reported
-when it is over, so that it can save the trial's other runs.
+A SLURM job cannot be stopped early. Its time limit ends it, and the pruner sees what it reported
+when it is over, so that the other runs of the trial can be saved.
 """
 
 import threading
@@ -29,7 +29,7 @@ Context = dg.OpExecutionContext | dg.AssetExecutionContext
 
 @contextmanager
 def runners(context: Context, project: Project, compute: Compute) -> Iterator[Runner]:
-    """Give who runs trials, each dtype where the card sends it, and end its workers."""
+    """Yield a runner that sends each dtype where the card says, and end its workers afterwards."""
     step: Any = context
     here = {dtype: isinstance(project.card.tag(dtype), LocalTag) for dtype in DTYPES}
     at_once = sum(project.card.at_once(dtype) for dtype in DTYPES if here[dtype])
@@ -40,27 +40,27 @@ def runners(context: Context, project: Project, compute: Compute) -> Iterator[Ru
 
 
 class _Routed(Runner):
-    """One runner for both dtypes."""
+    """Passes runs on to the runner of their dtype."""
 
     def __init__(self, of: Callable[[Dtype], Runner]):
         self._of = of
 
     def build(self, target: TargetSpec) -> None:
-        """Make a target, in float64."""
+        """Make a target."""
         self._of("float64").build(target)
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse, within some seconds."""
+        """Sample and analyse within a number of seconds."""
         return self._of(spec.dtype).run(spec, target, steer, seconds)
 
 
 class Jobs(Runner):
-    """Runs as orders to a backend, one at a time from each thread.
+    """Sends runs to the backend of their dtype; threads may do so at once.
 
     Args:
         context: of the step that wants them.
         store: where results go.
-        backend: of a dtype.
+        backend: returns the backend of a dtype.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Jobs(Runner):
                 raise ValueError(f"{target.id} could not be made: {failure}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse; `steer` is asked afterwards, and a job has its own time limit."""
+        """Sample and analyse; `steer` is asked afterwards, and only the walltime limits the job."""
         del seconds
         began = time.perf_counter()
         missing = missing_kinds(self._store, spec.id, ("runs", "analyses"))

@@ -8,12 +8,12 @@ from lambda_hat_core.work.pool import Pool
 
 
 def open_pool(store: Store, card: Card, at_once: int) -> Pool:
-    """Return a pool of the workers that a card describes, which must all be local.
+    """Return a pool of workers on this machine.
 
     Args:
         store: where results go.
         card: command, environment and number of workers of each dtype.
-        at_once: workers at once over both dtypes.
+        at_once: most workers at once over both dtypes.
     """
 
     def start(dtype: Dtype) -> WorkerClient:

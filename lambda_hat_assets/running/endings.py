@@ -1,9 +1,9 @@
-"""How Dagster runs end: with the process they live and die with; interrupted ones are not failures.
+"""How Dagster runs end: with the process that executes them, and as canceled if interrupted.
 
-The process that executes a run, of `dagster job execute` or of `dagster dev`, ends at the first
+The process that executes a run, for `dagster job execute` or `dagster dev`, ends at the first
 signal, after it has marked its run and the runs inside its steps as canceled. Steps that have a
-process of their own take no notice of signals and end with that process; workers end with the
-process that started them. A process that was killed cannot mark its runs: whoever comes next does.
+process of their own ignore signals and end with that process; workers end with the process that
+started them. A process that was killed cannot mark its runs; the next command marks them as failed.
 """
 
 import multiprocessing
@@ -25,7 +25,7 @@ from lambda_hat_core.work.endings import (
 )
 
 OWNER_TAG = "lambda_hat/process"
-"""On runs: the process that they live and die with."""
+"""Tag of Dagster runs: the process that executes them, without which they cannot go on."""
 
 LOOK = 30.0
 """Seconds between two looks for runs whose process is gone."""
@@ -38,15 +38,15 @@ _UNFINISHED = [
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 Cancel = Callable[[str], None]
-"""Given the id of a Dagster run, ends what it has at work on other machines."""
+"""Given the id of a Dagster run, ends its work on other machines."""
 
 
 def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefinition:
-    """Return an executor whose process ends as this module says.
+    """Return an executor whose process ends as this module describes.
 
     Args:
         definition: the executor.
-        cancel: is called when a person has pressed Terminate.
+        cancel: is called when a person terminates a run in the UI.
     """
     create = definition.executor_creation_fn
     assert create is not None
@@ -60,7 +60,7 @@ def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefi
 
 
 class _Ending(dg.Executor):
-    """Passes everything on to another executor, once it is settled how its process ends."""
+    """Prepares the end of the process, then leaves everything to another executor."""
 
     def __init__(self, inner: dg.Executor, cancel: Cancel):
         self._inner, self._cancel = inner, cancel
@@ -85,26 +85,26 @@ class _Ending(dg.Executor):
 
 
 def begin_step(context: Context) -> None:
-    """Let this process end with the one whose step it executes, and note which one that is."""
+    """Let this process end with the one that started it for a step, and note that one as owner."""
     end_with_parent()
     parent = multiprocessing.parent_process()
     own(context, os.getpid() if parent is None or parent.pid is None else parent.pid)
 
 
 def owner(pid: int) -> str:
-    """Return an id of a process that stays unique across reboots and when pids are used again."""
+    """Return an id of a process that stays unique when the machine restarts or a pid is reused."""
     return f"{process.host()}-{pid}-{process.start_time(pid)}"
 
 
 def own(context: Context, pid: int | None = None) -> None:
-    """Note which process a run lives and dies with, by default this one."""
+    """Note the process that executes a run, by default this one."""
     if OWNER_TAG not in context.run.tags:
         mine = owner(os.getpid() if pid is None else pid)
         context.instance.add_run_tags(context.run.run_id, {OWNER_TAG: mine})
 
 
 def reap(instance: dg.DagsterInstance) -> int:
-    """Mark runs as failed whose process was killed, so that they neither count nor hold a slot."""
+    """Mark the runs whose process was killed as failed, free their slots, and count them."""
     ghosts = [
         record.dagster_run
         for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
@@ -118,7 +118,7 @@ def reap(instance: dg.DagsterInstance) -> int:
 
 @contextmanager
 def reaping(instance: dg.DagsterInstance, every: float = LOOK) -> Iterator[None]:
-    """Reap now and then, so that no step waits forever for a slot that a dead process holds."""
+    """Reap now and then, so that no step waits for ever for a slot that a dead process holds."""
     stop = threading.Event()
 
     def look() -> None:

@@ -1,6 +1,6 @@
-"""Pools: as many payloads of a dtype at once as the card says, over everything that runs.
+"""Pools: they keep the payloads of a dtype that run at once to the number that the card allows.
 
-The job, runs of the UI and backfills share Dagster's history, and with it the slots of its pools.
+The `llc` job, runs from the UI and backfills share the slots of the pools in Dagster's history.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Routing(NamedTuple):
 
     @property
     def pool(self) -> str:
-        """The pool of steps that hold a payload process."""
+        """The pool of the steps that use a payload process."""
         return f"lambda_hat_{self.dtype}"
 
 
@@ -40,5 +40,5 @@ def set_limits(instance: dg.DagsterInstance, card: Card) -> None:
             try:
                 storage.set_concurrency_slots(pool, slots)
             except IntegrityError:
-                # Another job has made the row since it was looked for; now it can be changed.
+                # Another job has made the row meanwhile; now it can be changed.
                 storage.set_concurrency_slots(pool, slots)

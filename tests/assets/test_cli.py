@@ -232,7 +232,7 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     before = command("plan", file)
     assert before.returncode == 0
     assert "small: 2 targets, 0 exist; 4 runs, 0 exist" in before.stdout
-    assert "left: about" in before.stdout and "no like run" in before.stdout
+    assert "left: about" in before.stdout and "no similar run" in before.stdout
     assert all(id in before.stdout for id in (*small(home).targets, *small(home).runs))
     fill(home)
     assert "nothing is left" in command("plan", file).stdout
@@ -240,7 +240,7 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert "nothing is left" in command("plan", file, *so).stdout
     assert "2 targets and 4 runs, 6 exist" in command("run", file, *so).stdout
     changed = command("plan", file, "samplers.seed=5").stdout
-    assert "4 runs, 0 exist" in changed and "as like runs took it" in changed
+    assert "4 runs, 0 exist" in changed and "judged by similar runs" in changed
 
 
 def test_gc_removes_what_nothing_names_and_is_old(command, home, monkeypatch):
@@ -252,7 +252,7 @@ def test_gc_removes_what_nothing_names_and_is_old(command, home, monkeypatch):
     assert "0 folders" in command("artifacts", "gc", "--ttl-days", 0).stdout
     monkeypatch.delenv("LAMBDA_HAT_EXPERIMENT")
     dry = command("artifacts", "gc", "--ttl-days", 0, "--dry-run")
-    assert "10 folders" in dry.stdout and "would go" in dry.stdout
+    assert "10 folders" in dry.stdout and "would be removed" in dry.stdout
     assert len(Store(home).list("runs")) == 4
     with Store(home).lease("runs", next(iter(small(home).runs))):
         gone = command("artifacts", "gc", "--ttl-days", 0)

@@ -70,6 +70,6 @@ def test_who_stops_listening_ends_the_worker_and_notes_no_failure(site, backend)
 
 def test_what_the_thread_raises_is_raised_here(backend, monkeypatch):
     local, orders, _ = backend(1)
-    monkeypatch.setattr(Order, "request", lambda order, kind: 1 / 0)
+    monkeypatch.setattr(Order, "requests", lambda order, kind: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(local.run(context()[0], orders))
