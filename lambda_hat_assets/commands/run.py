@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
     sql.refresh(store)
-    left = [order.key for order in (*missing_targets(store, plan), *missing_runs(store, plan))]
+    left = len(missing_targets(store, plan)) + len(missing_runs(store, plan))
     total = len(plan.targets) + len(plan.runs)
     print(
         f"{plan.experiment}: {len(plan.targets)} targets and {len(plan.runs)} runs, "

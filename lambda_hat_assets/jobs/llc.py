@@ -1,8 +1,8 @@
 """`llc`: a whole experiment in one command: plan, targets, runs, report.
 
-What is missing is shared out to a few steps per dtype, each with a warm worker: targets first, then
-runs, when the sizes of their targets are known. A step makes its share in batches; a batch is a
-Dagster run of its own, so what it does looks as if it had been clicked.
+What is missing is divided among a few steps per dtype, each of which has one worker: targets first,
+then runs, when the sizes of their targets are known. A step makes its share in batches; each batch
+is a Dagster run of its own, which shows in the UI as if it had been started there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,10 +31,10 @@ from lambda_hat_core.work import stages
 from lambda_hat_core.work.forecast import times
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
-"""A step whose process dies is started again and makes what is left of its share."""
+"""A step whose process dies is started again, and makes what is left of its share."""
 
 _PRIORITY: dict[Dtype, str] = {"float64": "1", "float32": "0"}
-"""Long runs first: the samplers of float64 follow full-data gradients."""
+"""Long runs first: the samplers of float64 use gradients over all data."""
 
 
 class PlanConfig(dg.Config):
@@ -57,9 +57,9 @@ def llc_job(
     """Return the job that makes everything an experiment names.
 
     Args:
-        project: what there is.
-        families: the assets of its runs.
-        job: finds a partition job by name, once the definitions are complete.
+        project: experiments, store and card.
+        families: the assets of all runs.
+        job: returns a partition job by name; it is called when the definitions are complete.
         executor: gives each step a process of its own.
     """
     store = project.store
@@ -68,7 +68,7 @@ def llc_job(
 
     @dg.op(out={"experiment": dg.Out(str), "share": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
-        """Compare the experiment with the store and share out the targets that are missing."""
+        """Compare the experiment with the store, and divide the missing targets among steps."""
         begin_step(context)
         set_limits(context.instance, project.card)
         chosen = project.plan(config.experiment)
@@ -78,7 +78,7 @@ def llc_job(
             sql.refresh(store)
         ghosts = reap(context.instance)
         if ghosts:
-            context.log.info(f"marked {ghosts} runs as failed: their process is gone")
+            context.log.info(f"marked {ghosts} Dagster runs as failed: their process is gone")
         card = prepare(context, project, chosen)
         _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
         missing = [key for key in chosen.targets if not store.is_complete("targets", key)]
@@ -99,7 +99,7 @@ def llc_job(
     def share_runs(
         context: dg.OpExecutionContext, experiment: str, targets: list[int]
     ) -> Iterator[dg.DynamicOutput]:
-        """Share out the runs that are missing and whose target is there, by their forecast."""
+        """Divide the missing runs whose target exists among steps, by their forecasts."""
         del targets
         begin_step(context)
         chosen, card = project.plan(experiment), card_of(context, project)
@@ -125,13 +125,13 @@ def llc_job(
     def make_runs(dtype: Dtype) -> dg.OpDefinition:
         @_op(f"runs_{dtype}", dtype)
         def make(context: dg.OpExecutionContext, share: Keys) -> int:
-            """Sample and analyse runs; one that fails does so alone."""
+            """Sample and analyse runs; the failure of one does not stop the others."""
             return _make(context, "analyses", batches(share, run_order))
 
         return make
 
     def _make(context: dg.OpExecutionContext, kind: Kind, found: Iterable[tuple[str, Keys]]) -> int:
-        """Make what the store lacks of some batches; return how many keys that were."""
+        """Make what the store lacks of some batches, and return the number of keys made."""
         begin_step(context)
         made = 0
         with reaping(context.instance):
@@ -150,7 +150,7 @@ def llc_job(
         float64: list[int],
         float32: list[int],
     ) -> None:
-        """Draw the gallery, refresh the table, and fail if any run has no usable number."""
+        """Draw the gallery, renew the table, and fail if any run has no usable estimate."""
         del targets
         begin_step(context)
         chosen = project.plan(experiment)
@@ -179,8 +179,8 @@ def llc_job(
         executor_def=executor,
         logger_defs={"console": console},
         config=QUIET,
-        description="Make everything an experiment names and does not have: targets, runs, "
-        "analyses, its gallery and the table.",
+        description="Make what an experiment names and the store lacks: targets, runs, analyses, "
+        "its gallery and the table.",
     )
     def llc():
         experiment, share = plan()
@@ -207,7 +207,7 @@ def _outputs(found: Iterable[Keys], name: str) -> Iterator[dg.DynamicOutput]:
 
 
 def _is_drawn(context: dg.OpExecutionContext, project: Project, experiment: str) -> bool:
-    """Whether a gallery shows its runs as they are, and Dagster knows it."""
+    """Return whether a gallery is current and Dagster knows of it."""
     known = context.instance.get_materialized_partitions(GALLERIES_KEY)
     return experiment in known and is_current(project.store, gallery_of(project.plan(experiment)))
 
@@ -219,7 +219,7 @@ def _tell_of(
     asset: dg.AssetKey,
     keys: Iterable[str],
 ) -> None:
-    """Tell Dagster of what the store has and it does not know; nothing is computed."""
+    """Report to Dagster what the store has and Dagster does not know; nothing is computed."""
     known = context.instance.get_materialized_partitions(asset)
     for key in keys:
         if key in known or not project.store.is_complete(kind, key):

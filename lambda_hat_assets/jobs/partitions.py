@@ -1,4 +1,4 @@
-"""Jobs of some partitions of one family, and how `llc` runs them inside its own steps."""
+"""Jobs that make partitions of one asset, and how `llc` runs them inside its own steps."""
 
 import os
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ TARGETS_JOB = "targets"
 
 
 def partition_jobs(families: Sequence[SamplerFamily]) -> list[Any]:
-    """Return a job for the targets, one for each family of runs, galleries and the table."""
+    """Return the jobs of targets, of each family of runs, of galleries and of the table."""
 
     def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str]):
         return dg.define_asset_job(name, keys, tags=tags, config=QUIET)
@@ -46,10 +46,10 @@ def materialise(
     Args:
         context: of the step whose process this is.
         job: what to run.
-        keys: a contiguous range of its partitions; none for what has no partitions.
+        keys: a contiguous range of its partitions; empty for an asset without partitions.
 
     Returns:
-        Whether all went well; the log has told what did not.
+        Whether everything was made; the log says what was not.
     """
     tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid()), **cards.tags(context)}
     if len(keys) > 1:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lambda_hat_assets.compute import local as local_module
 from lambda_hat_assets.compute.local import LocalBackend
 from lambda_hat_assets.compute.orders import Order
 
@@ -70,6 +71,6 @@ def test_who_stops_listening_ends_the_worker_and_notes_no_failure(site, backend)
 
 def test_what_the_thread_raises_is_raised_here(backend, monkeypatch):
     local, orders, _ = backend(1)
-    monkeypatch.setattr(Order, "requests", lambda order, kind: 1 / 0)
+    monkeypatch.setattr(local_module, "_put", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(local.run(context()[0], orders))

@@ -118,7 +118,7 @@ def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(
     [
         ("", "card: cluster: sacct does not work (Slurm accounting storage is disabled)"),
         ("cluster.home=/nowhere", 'card: cluster.home is "/nowhere": the cluster does not see'),
-        ("max_concurrent=9", "--set: float64.max_concurrent is 9: a job can lower what the card"),
+        ("max_concurrent=9", "--set: float64.max_concurrent is 9: a job can lower the number that"),
         ("python=/no/python", 'card: tags.*.python is "/no/python": cannot run a payload'),
     ],
 )
@@ -143,7 +143,7 @@ def test_runs_that_took_longer_than_the_walltime_are_refused(site, slurm):
     project = site.project()
     (run,) = project.runs.values()
     require_fit(project.card, [(run, 29.0)])
-    with pytest.raises(ConfigError, match=r"00:00:30.*cut off; raise it: --set float64.walltime="):
+    with pytest.raises(ConfigError, match=r"00:00:30.*cut off; raise it: float64.walltime="):
         require_fit(project.card, [(run, 31.0)])
 
 

@@ -203,7 +203,7 @@ def test_a_job_of_which_nobody_knows_how_it_ended_is_made_again_by_the_next_comm
     """As after a crash of slurmctld: gone from the queue, and running for ever in accounting."""
     clock, store, cluster = patched(0, {"a": "slow"}, calm=True)
     clock.at(clock.now + 200, lambda: vars(cluster.jobs[100]).update(state="gone", turn=-1))
-    with pytest.raises(OSError, match="do not say how the job stands: asked for an hour"):
+    with pytest.raises(OSError, match="knows the state of the job: asked for an hour"):
         list(made(store).run(Context(clock), orders(store, ["a"])))
     cluster.habits.clear()
     results = list(made(store).run(Context(clock), orders(store, ["a"])))
