@@ -6,7 +6,7 @@ import os
 import sys
 
 COMMANDS = ("run", "plan", "card", "sql", "verify", "artifacts", "promote")
-"""Modules of `lambda_hat_assets.commands`; each has HELP, `add_arguments` and `run`."""
+"""Modules of `lambda_hat_assets.commands`; each has `add_arguments` and `run`."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="command", required=True)
     for name in COMMANDS:
         module = importlib.import_module(f"lambda_hat_assets.commands.{name}")
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

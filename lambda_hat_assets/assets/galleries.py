@@ -8,10 +8,9 @@ import dagster as dg
 
 from lambda_hat_assets.compute.resource import Compute
 from lambda_hat_assets.project.partitions import SamplerFamily, to_many
-from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.events import picture
 from lambda_hat_assets.recording.fields import GALLERY, pick, schema
-from lambda_hat_assets.running.endings import own
 from lambda_hat_assets.running.pools import Routing
 
 GALLERIES_KEY = dg.AssetKey("galleries")
@@ -30,7 +29,7 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
         deps=[_dependence(project, family) for family in families],
         group_name="results",
         kinds={"html", "matplotlib"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         tags=routing.tags,
         op_tags=routing.tags,
         pool=routing.pool,
@@ -40,7 +39,6 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
         """All runs of an experiment side by side, on a page that opens from disk."""
-        own(context)
         (result,) = compute.run(context, ["galleries"], [context.partition_key])
         if result.failure is not None:
             raise dg.Failure(result.failure, allow_retries=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.fields import ANALYSIS
 from lambda_hat_core.store import records, sql
 
@@ -29,7 +29,7 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
         deps=upstream,
         group_name="results",
         kinds={"duckdb", "parquet"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         metadata={"dagster/column_schema": dg.TableSchema(columns)},
     )
     def llc_results(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

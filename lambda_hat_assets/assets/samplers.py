@@ -7,11 +7,10 @@ import dagster as dg
 from lambda_hat_assets.compute.orders import Kind
 from lambda_hat_assets.compute.resource import Compute
 from lambda_hat_assets.project.partitions import BATCHES, TARGETS_KEY, SamplerFamily, to_many
-from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording import checks
 from lambda_hat_assets.recording.events import Event, recorded
 from lambda_hat_assets.recording.fields import ANALYSIS, RUN, schema
-from lambda_hat_assets.running.endings import own
 from lambda_hat_assets.running.pools import Routing
 
 
@@ -23,7 +22,7 @@ def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefiniti
     common = {
         "partitions_def": family.partitions,
         "group_name": family.sampler,
-        "code_version": code_version(),
+        "code_version": CODE_VERSION,
         "tags": routing.tags,
         "skippable": True,
     }
@@ -56,7 +55,6 @@ def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefiniti
     def sampler(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Event | dg.Output[None]]:
-        own(context)
         kinds: list[Kind] = [
             kind for kind, key in of_kind.items() if key in context.selected_asset_keys
         ]

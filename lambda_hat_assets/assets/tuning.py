@@ -7,11 +7,10 @@ import dagster as dg
 from lambda_hat_assets.compute.resource import Compute
 from lambda_hat_assets.compute.trials import runners
 from lambda_hat_assets.project.partitions import to_many
-from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.project.studies import check_budgets, slots
 from lambda_hat_assets.recording.events import picture
 from lambda_hat_assets.recording.fields import REFERENCE, STUDY, pick, schema
-from lambda_hat_assets.running.endings import own
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store import sql
 
@@ -37,7 +36,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         partitions_def=references,
         group_name="tuning",
         kinds={"jax", "blackjax"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         metadata=schema(REFERENCE),
         check_specs=[
             dg.AssetCheckSpec(
@@ -55,7 +54,6 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         """What samplers are compared with: an exact sampler, run until it is certified."""
         from lambda_hat_core.tuning.reference import certify
 
-        own(context)
         plan = problems[context.partition_key]
         check_budgets(plan, project.card)
         with runners(context, project, compute) as runner:
@@ -79,7 +77,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         deps=[dg.AssetDep(REFERENCE_KEY, partition_mapping=to_many(pairs))],
         group_name="tuning",
         kinds={"optuna", "jax"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         metadata=schema(STUDY),
     )
     def study(
@@ -88,7 +86,6 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         """One method tuned on one problem: all its trials, and the best settings among them."""
         from lambda_hat_core.tuning.conduct import conduct
 
-        own(context)
         id = context.partition_key
         plan = studies[id]
         check_budgets(plan, project.card)

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_core.store.store import KINDS
 
-HELP = "list the store, remove what nothing uses, or start TensorBoard on it"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `ls`, `gc` and `tb`."""

@@ -5,8 +5,6 @@ import os
 
 from lambda_hat_assets.commands import CONFIG
 
-HELP = "print the compute card and where each dtype goes"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what may follow `card`."""

@@ -8,8 +8,6 @@ from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_core.analysis.words import short
 from lambda_hat_core.store.store import Store
 
-HELP = "print what would run, what exists, and the work that is left"
-
 _MOST_ROWS = 60
 
 

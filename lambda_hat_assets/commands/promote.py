@@ -5,8 +5,6 @@ from pathlib import Path
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 
-HELP = "copy plots of the newest run of every sampler into docs/assets"
-
 OUTDIR = Path("docs/assets")
 
 

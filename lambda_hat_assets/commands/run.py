@@ -20,8 +20,6 @@ from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import Event
 from lambda_hat_core.work.endings import end_by_signals
 
-HELP = "run an experiment without Dagster"
-
 _SECONDS_BETWEEN_LINES = 5.0
 _LONGEST = 120
 """Letters of a gallery's name."""

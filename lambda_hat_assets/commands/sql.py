@@ -4,8 +4,6 @@ import argparse
 
 from lambda_hat_assets.commands import open_store
 
-HELP = "print the result of a SQL query"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what may follow `sql`."""

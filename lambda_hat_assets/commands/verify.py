@@ -5,8 +5,6 @@ import argparse
 from lambda_hat_assets.commands import open_store
 from lambda_hat_core.store.store import KINDS
 
-HELP = "hash the store again and list what is corrupt"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what may follow `verify`."""

@@ -1,5 +1,6 @@
 """The card of an `llc` job, with the changes in its run config, is checked before anything runs."""
 
+import math
 import shlex
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +13,6 @@ from lambda_hat_assets.cards.slurm import SlurmTag
 from lambda_hat_assets.compute.resource import CARD_TAG
 from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.errors import Place
-from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store.store import Store
@@ -98,19 +98,14 @@ def require_fit(card: Card, times: Iterable[tuple[RunSpec, float]]) -> None:
     Raises:
         ConfigError: naming the longest of those runs.
     """
-    longest = sorted(times, key=lambda pair: pair[1], reverse=True)
-    for spec, seconds in longest:
+    for spec, seconds in sorted(times, key=lambda pair: pair[1], reverse=True):
         tag = card.tag(spec.dtype)
         if isinstance(tag, SlurmTag) and seconds > tag.seconds:
-            raise _too_short(spec.dtype, tag, spec.id, seconds)
-
-
-def _too_short(dtype: Dtype, tag: SlurmTag, id: str, seconds: float) -> Exception:
-    hours, rest = divmod(int(seconds * 1.5), 3600)
-    enough = f"{hours + 1:02d}:00:00" if hours or rest > 1800 else f"00:{rest // 60 + 1:02d}:00"
-    return Place("card", f"tags.{dtype}.walltime").error(
-        f"{id} takes about {seconds:.0f} s, judged by similar runs in the store, and would be cut "
-        "off",
-        f"raise it: {dtype}.walltime={enough}, under ops.plan.config.set of the job's run config",
-        tag.walltime,
-    )
+            hours, minutes = divmod(math.ceil(1.5 * seconds / 60), 60)
+            enough = f"{spec.dtype}.walltime={hours:02d}:{minutes:02d}:00"
+            raise Place("card", f"tags.{spec.dtype}.walltime").error(
+                f"{spec.id} takes about {seconds:.0f} s, judged by similar runs in the store, and "
+                "would be cut off",
+                f"raise it: {enough}, under ops.plan.config.set of the job's run config",
+                tag.walltime,
+            )

@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from lambda_hat_assets.assets.galleries import GALLERIES_KEY
 from lambda_hat_assets.cards.card import DTYPES
 from lambda_hat_assets.compute.orders import Kind, Result
 from lambda_hat_assets.jobs import report as reporting
@@ -22,12 +21,12 @@ from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily
 from lambda_hat_assets.project.project import Project
 from lambda_hat_assets.recording.events import events
 from lambda_hat_assets.running.console import QUIET, console
-from lambda_hat_assets.running.endings import begin_step, reap, reaping
+from lambda_hat_assets.running.endings import reap, reaping
 from lambda_hat_assets.running.pools import DTYPE_TAG, set_limits
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.store import records, sql
 from lambda_hat_core.work import stages
+from lambda_hat_core.work.endings import end_with_parent
 from lambda_hat_core.work.forecast import times
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
@@ -69,7 +68,7 @@ def llc_job(
     @dg.op(out={"experiment": dg.Out(str), "share": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
         """Compare the experiment with the store, and divide the missing targets among steps."""
-        begin_step(context)
+        end_with_parent()
         set_limits(context.instance, project.card)
         chosen = project.plan(config.experiment)
         members = [(chosen.runs[run].target, run) for run in chosen.membership[chosen.experiment]]
@@ -101,7 +100,7 @@ def llc_job(
     ) -> Iterator[dg.DynamicOutput]:
         """Divide the missing runs whose target exists among steps, by their forecasts."""
         del targets
-        begin_step(context)
+        end_with_parent()
         chosen, card = project.plan(experiment), card_of(context, project)
         missing = [
             spec
@@ -132,7 +131,7 @@ def llc_job(
 
     def _make(context: dg.OpExecutionContext, kind: Kind, found: Iterable[tuple[str, Keys]]) -> int:
         """Make what the store lacks of some batches, and return the number of keys made."""
-        begin_step(context)
+        end_with_parent()
         made = 0
         with reaping(context.instance):
             for name, batch in found:
@@ -152,11 +151,10 @@ def llc_job(
     ) -> None:
         """Draw the gallery, renew the table, and fail if any run has no usable estimate."""
         del targets
-        begin_step(context)
+        end_with_parent()
         chosen = project.plan(experiment)
         reporting.note_blocked(store, chosen)
-        drawn = _is_drawn(context, project, experiment)
-        drawn = drawn or materialise(context, job(GALLERIES_JOB), [experiment])
+        drawn = materialise(context, job(GALLERIES_JOB), [experiment])
         materialise(context, job(RESULTS_JOB))
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):
@@ -204,12 +202,6 @@ def _op(name: str, dtype: Dtype) -> Callable[[Callable[..., int]], dg.OpDefiniti
 def _outputs(found: Iterable[Keys], name: str) -> Iterator[dg.DynamicOutput]:
     for number, share in enumerate(found, 1):
         yield dg.DynamicOutput(share, mapping_key=str(number), output_name=name)
-
-
-def _is_drawn(context: dg.OpExecutionContext, project: Project, experiment: str) -> bool:
-    """Return whether a gallery is current and Dagster knows of it."""
-    known = context.instance.get_materialized_partitions(GALLERIES_KEY)
-    return experiment in known and is_current(project.store, gallery_of(project.plan(experiment)))
 
 
 def _tell_of(

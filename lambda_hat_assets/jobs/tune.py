@@ -22,7 +22,7 @@ from lambda_hat_assets.project.project import Project
 from lambda_hat_assets.project.studies import check_budgets, routing, slots
 from lambda_hat_assets.recording.events import versions
 from lambda_hat_assets.running.console import QUIET, console
-from lambda_hat_assets.running.endings import own, reap
+from lambda_hat_assets.running.endings import reap
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.tuning.payloads import Runner
@@ -56,7 +56,6 @@ def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinit
             context.log.info(line)
         failed: dict[str, str] = {}
         if not config.dry_run:
-            own(context)
             reap(context.instance)
             with runners(context, project, compute) as runner:
                 yield from _conduct(context, project, plan, runner, failed)

@@ -21,6 +21,9 @@ from lambda_hat_core.store.store import Store
 
 CONFIG = Path("config")
 
+CODE_VERSION = str(NUMERICS_VERSION)
+"""Version of the code that decides results."""
+
 
 class Project(NamedTuple):
     """What config/ and the environment say.
@@ -67,11 +70,6 @@ class Project(NamedTuple):
                 name,
             )
         return self.plans[name]
-
-
-def code_version() -> str:
-    """Return the version of the code that decides results."""
-    return str(NUMERICS_VERSION)
 
 
 def load_project(environment: Mapping[str, str] = os.environ, config: Path = CONFIG) -> Project:

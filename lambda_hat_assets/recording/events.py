@@ -10,7 +10,7 @@ import dagster as dg
 
 from lambda_hat_assets.compute.orders import Kind, Result
 from lambda_hat_assets.project.partitions import TARGETS_KEY
-from lambda_hat_assets.project.project import Project, code_version
+from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording import checks
 from lambda_hat_assets.recording.fields import ANALYSIS, RUN, TARGET, Fields, pick
 
@@ -82,7 +82,7 @@ def versions(id: str, sources: Mapping[dg.AssetKey, str]) -> dict[str, str]:
         id: of the partition.
         sources: for each asset that it depends on, the partition that it was made from.
     """
-    tags = {"dagster/data_version": id, "dagster/code_version": code_version()}
+    tags = {"dagster/data_version": id, "dagster/code_version": CODE_VERSION}
     for asset, source in sources.items():
         name = asset.to_user_string()
         tags[f"dagster/input_data_version/{name}"] = source

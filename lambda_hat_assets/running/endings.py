@@ -6,7 +6,6 @@ process of their own ignore signals and end with that process; workers end with 
 started them. A process that was killed cannot mark its runs; the next command marks them as failed.
 """
 
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from lambda_hat_core.work.endings import (
     INTERRUPTED,
     end_by_signals,
     end_with_ancestors,
-    end_with_parent,
 )
 
 OWNER_TAG = "lambda_hat/process"
@@ -36,7 +34,6 @@ _UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
-Context = dg.OpExecutionContext | dg.AssetExecutionContext
 Cancel = Callable[[str], None]
 """Given the id of a Dagster run, ends its work on other machines."""
 
@@ -60,7 +57,7 @@ def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefi
 
 
 class _Ending(dg.Executor):
-    """Prepares the end of the process, then leaves everything to another executor."""
+    """Notes this process as the owner of the run, prepares its end, and executes the run."""
 
     def __init__(self, inner: dg.Executor, cancel: Cancel):
         self._inner, self._cancel = inner, cancel
@@ -68,6 +65,7 @@ class _Ending(dg.Executor):
     def execute(self, plan_context, execution_plan) -> Iterator[dg.DagsterEvent]:
         """Execute a plan."""
         instance, run_id = plan_context.instance, plan_context.run_id
+        instance.add_run_tags(run_id, {OWNER_TAG: owner(os.getpid())})
         say_so = partial(_mark_canceled, instance, run_id, self._cancel)
         end_by_signals(say_so)
         end_with_ancestors(say_so)
@@ -84,23 +82,9 @@ class _Ending(dg.Executor):
         return self._inner.step_dependency_config
 
 
-def begin_step(context: Context) -> None:
-    """Let this process end with the one that started it for a step, and note that one as owner."""
-    end_with_parent()
-    parent = multiprocessing.parent_process()
-    own(context, os.getpid() if parent is None or parent.pid is None else parent.pid)
-
-
 def owner(pid: int) -> str:
     """Return an id of a process that stays unique when the machine restarts or a pid is reused."""
     return f"{process.host()}-{pid}-{process.start_time(pid)}"
-
-
-def own(context: Context, pid: int | None = None) -> None:
-    """Note the process that executes a run, by default this one."""
-    if OWNER_TAG not in context.run.tags:
-        mine = owner(os.getpid() if pid is None else pid)
-        context.instance.add_run_tags(context.run.run_id, {OWNER_TAG: mine})
 
 
 def reap(instance: dg.DagsterInstance) -> int:

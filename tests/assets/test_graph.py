@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from lambda_hat_assets.project.project import code_version
+from lambda_hat_assets.project.project import CODE_VERSION
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_every_asset_says_what_it_is(repository):
         assert ". " not in asset.description, key
         assert asset.group_name in ("targets", "nuts", "sgld", "results")
         assert asset.kinds
-        assert asset.code_version == code_version(), key
+        assert asset.code_version == CODE_VERSION, key
         assert {"fields", "dagster/column_schema"} & asset.metadata.keys(), key
     for kind in ("runs", "analyses"):
         asset = node(repository, kind, "sgld")
