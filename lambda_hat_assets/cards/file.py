@@ -137,13 +137,13 @@ def _part(content: Any, at: str, place: Place) -> BaseModel:
         if value is not None and (path in _PARTS or (at == "tags" and key in DTYPES)):
             with problems:
                 values[key] = _part(value, path, place.key(key))
-    if problems.lines:
-        values = {key: value for key, value in values.items() if not _is_part(value)}
     model = _EXECUTORS[content["executor"]] if is_tag else _PARTS[at]
-    with problems:
-        made = validate(inline("card", values, place), model)
+    if problems.lines:
+        plain = {key: value for key, value in values.items() if not _is_part(value)}
+        with problems:
+            validate(inline("card", plain, place), model)
     problems.raise_any()
-    return made
+    return validate(inline("card", values, place), model)
 
 
 def _is_part(value: Any) -> bool:

@@ -1,6 +1,5 @@
 """Jobs that make partitions of one asset, and how `llc` runs them inside its own steps."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +50,7 @@ def materialise(
     Returns:
         Whether everything was made; the log says what was not.
     """
-    tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid()), **cards.tags(context)}
+    tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(), **cards.tags(context)}
     if len(keys) > 1:
         tags |= {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
     return job.execute_in_process(

@@ -65,7 +65,7 @@ class _Ending(dg.Executor):
     def execute(self, plan_context, execution_plan) -> Iterator[dg.DagsterEvent]:
         """Execute a plan."""
         instance, run_id = plan_context.instance, plan_context.run_id
-        instance.add_run_tags(run_id, {OWNER_TAG: owner(os.getpid())})
+        instance.add_run_tags(run_id, {OWNER_TAG: owner()})
         say_so = partial(_mark_canceled, instance, run_id, self._cancel)
         end_by_signals(say_so)
         end_with_ancestors(say_so)
@@ -82,8 +82,9 @@ class _Ending(dg.Executor):
         return self._inner.step_dependency_config
 
 
-def owner(pid: int) -> str:
-    """Return an id of a process that stays unique when the machine restarts or a pid is reused."""
+def owner() -> str:
+    """Return an id of this process that stays unique after a restart or if its pid is reused."""
+    pid = os.getpid()
     return f"{process.host()}-{pid}-{process.start_time(pid)}"
 
 

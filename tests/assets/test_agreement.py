@@ -15,11 +15,11 @@ COLUMNS = "llc llc_se llc_lo llc_hi llc_known llc_oracle v_m r_hat work_fge wall
 @pytest.fixture
 def numerics(monkeypatch):
     """Targets and samplers that cost nothing, in this process; everything else is real."""
-    from lambda_hat_core import precision, samplers, targets
+    from lambda_hat_core import precision, sample, targets
 
     for name in ("build", "save", "load", "oracle"):
         monkeypatch.setattr(targets, name, getattr(FakeTargets, name))
-    monkeypatch.setattr(samplers, "sample", fake_sample)
+    monkeypatch.setattr(sample, "sample", fake_sample)
     monkeypatch.setattr(precision, "require", lambda dtype: None)
 
 

@@ -38,7 +38,7 @@ def test_batches_are_contiguous_of_one_job_and_not_too_long():
     assert list(batches([], order)) == []
 
 
-def test_steps_are_as_many_as_are_worth_their_start():
+def test_a_step_is_added_only_where_it_saves_more_than_its_start_costs():
     card = Card(max_concurrent=4, tags=Tags(float64=LocalTag(max_concurrent=4)))
 
     def count(seconds):

@@ -38,7 +38,7 @@ def leaves(content, path=()):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_card_may_say_what_is_so(name, tmp_path):
+def test_a_card_may_spell_out_its_defaults(name, tmp_path):
     card = load_card(name, ROOT / "config")
     whole = card.model_dump(mode="json")
     file = tmp_path / "whole.yaml"
@@ -154,7 +154,7 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
         ("cluster.ssh.jump.host=-J", "cluster.ssh.jump: host is '-J', which ssh would not read"),
     ],
 )
-def test_a_change_that_cannot_be_is_one_line_with_the_way_out(words, line):
+def test_an_impossible_change_is_one_line_with_the_way_out(words, line):
     with pytest.raises(ConfigError) as error:
         changed(CARD, [words])
     assert line in error.value.lines[0]
@@ -211,7 +211,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
         ),
     ],
 )
-def test_a_file_that_cannot_be_names_its_mistake(tmp_path, content, line):
+def test_an_impossible_card_names_its_mistake(tmp_path, content, line):
     file = tmp_path / "card.yaml"
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError) as error:

@@ -160,7 +160,7 @@ def test_changes_on_the_command_line_add_runs_to_the_experiment(command, home):
     assert Store(home).list("galleries") == ("small", "small_samplers.seed=2")
 
 
-def test_a_gallery_that_cannot_be_made_is_said(command, home):
+def test_a_gallery_that_cannot_be_made_is_reported(command, home):
     fill(home)
     (home.parent / "card.yaml").write_text(CARD.format(json.dumps(["/does/not/exist"])))
     done = command("run", home.parent / "small.yaml")
@@ -210,7 +210,7 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     ]
 
 
-def test_killed_run_is_taken_up_again(command, home):
+def test_a_killed_run_is_resumed(command, home):
     child = started(home, "cat > /dev/null")
     child.kill()
     child.communicate()
@@ -243,7 +243,7 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert "4 runs, 0 exist" in changed and "judged by similar runs" in changed
 
 
-def test_gc_removes_what_nothing_names_and_is_old(command, home, monkeypatch):
+def test_gc_removes_what_is_old_and_not_named_anywhere(command, home, monkeypatch):
     file = home.parent / "small.yaml"
     fill(home)
     young = command("artifacts", "gc", "--ttl-days", 1)
@@ -277,7 +277,7 @@ def test_gc_keeps_the_runs_of_studies(command, home):
     assert "tuning/study" in command("artifacts", "ls").stdout
 
 
-def test_empty_store_is_no_error(command):
+def test_an_empty_store_is_not_an_error(command):
     assert command("verify").stdout.startswith("0 folders")
     assert command("sql", "SELECT count(*) FROM draws").stdout.split() == [
         "count_star()",

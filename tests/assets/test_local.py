@@ -55,7 +55,7 @@ def test_the_worker_goes_on_while_a_result_is_recorded(site, backend):
     assert "at work" in " ".join(said)
 
 
-def test_who_stops_listening_ends_the_worker_and_notes_no_failure(site, backend):
+def test_a_caller_that_stops_listening_ends_the_worker_without_a_failure(site, backend):
     local, orders, store = backend(15, 1)
     results = local.run(context()[0], orders)
     next(results)
@@ -69,7 +69,7 @@ def test_who_stops_listening_ends_the_worker_and_notes_no_failure(site, backend)
     assert again == [None] * 5, "the next step is served"
 
 
-def test_what_the_thread_raises_is_raised_here(backend, monkeypatch):
+def test_an_exception_in_a_thread_of_the_pool_is_raised(backend, monkeypatch):
     local, orders, _ = backend(1)
     monkeypatch.setattr(local_module, "_put", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):

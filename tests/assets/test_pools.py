@@ -113,7 +113,7 @@ def an_op_job():
     return job
 
 
-def test_the_slot_of_a_killed_process_is_given_to_who_waits(instance):
+def test_the_slot_of_a_killed_process_is_given_to_a_waiting_step(instance):
     instance.event_log_storage.set_concurrency_slots(POOL, 1)
     dead = f"{process.host()}-{2**22 + 1}-1"
     ghost = instance.create_run_for_job(
@@ -122,7 +122,7 @@ def test_the_slot_of_a_killed_process_is_given_to_who_waits(instance):
     alive = instance.create_run_for_job(
         an_op_job(),
         status=dg.DagsterRunStatus.STARTED,
-        tags={endings.OWNER_TAG: endings.owner(os.getpid())},
+        tags={endings.OWNER_TAG: endings.owner()},
     )
     with InstanceConcurrencyContext(instance, ghost) as holds:
         assert holds.claim(POOL, "step")
@@ -135,7 +135,7 @@ def test_the_slot_of_a_killed_process_is_given_to_who_waits(instance):
     assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
 
 
-def test_pools_follow_the_card_and_the_sensor_sees_to_them(site, built, instance):
+def test_the_sensor_sets_the_pools_to_the_card(site, built, instance):
     site.experiment()
     site.card(max_concurrent=3)
     sensor = built(site.project()).get_sensor_def("pools")

@@ -41,6 +41,6 @@ def test_what_is_not_finite_is_left_out_of_the_metadata(site, kind, fields, path
             assert not isinstance(value, dg.FloatMetadataValue) or math.isfinite(value.value)
 
 
-def test_the_best_of_a_study_is_told_without_what_is_not_finite():
+def test_metadata_of_a_study_leaves_out_what_is_not_finite():
     facts = {"trials": 2, "objective": math.inf, "v_m": math.nan, "llc": 1.5, "preset": None}
     assert pick(STUDY, facts) == {"trials": 2, "llc": 1.5}

@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import os
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from tests.assets.slurm_runs import jobs, llc, made, nuts, reason, repository
 RUNS = dg.AssetKey(["runs", "nuts"])
 
 
-def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, slurm):
+def test_dtypes_go_to_their_partitions_and_a_failing_key_stops_no_other(site, slurm):
     site.experiment(samplers=("nuts", "sgld"), seeds=(1, 13))
     project = site.project()
     changes = ["max_concurrent=1", "walltime=00:00:40"]
@@ -90,7 +89,7 @@ def test_runs_are_ended_by_their_process_not_by_their_job(site, slurm):
     site.experiment()
     names = {sensor.name for sensor in repository(site.project()).sensor_defs}
     assert not {name for name in names if "orphan" in name or "slurm" in name}
-    tags = {OWNER_TAG: owner(os.getpid()), "dagster_slurm_job_id": "1"}
+    tags = {OWNER_TAG: owner(), "dagster_slurm_job_id": "1"}
     run = site.instance.create_run_for_job(
         repository(site.project()).get_job("nuts"), tags=tags, status=dg.DagsterRunStatus.STARTED
     )
@@ -122,7 +121,7 @@ def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(
         ("python=/no/python", 'card: tags.*.python is "/no/python": cannot run a payload'),
     ],
 )
-def test_a_cluster_that_is_not_fit_is_refused_before_anything_is_submitted(
+def test_a_cluster_that_cannot_run_payloads_is_refused_before_anything_is_submitted(
     site, slurm, change, line
 ):
     site.experiment()
