@@ -102,19 +102,18 @@ def llc_job(
         del targets
         end_with_parent()
         chosen, card = project.plan(experiment), card_of(context, project)
-        missing = [
-            spec
+        missing = {
+            run: spec
             for run, spec in chosen.runs.items()
             if not store.is_complete("analyses", run) and store.is_complete("targets", spec.target)
-        ]
-        forecast = zip(missing, times(store, missing, project.targets), strict=True)
-        seconds = {spec.id: time for spec, time in forecast}
+        }
+        forecast = times(store, list(missing.values()), project.targets)
+        seconds = dict(zip(missing, forecast, strict=True))
         context.log.info(f"{experiment}: {len(missing)} of {len(chosen.runs)} runs to make")
         for dtype in DTYPES:
-            mine = [spec for spec in missing if spec.dtype == dtype]
-            ordered = [run for order in run_order.values() for run in order]
-            keys = [run for run in ordered if run in {spec.id for spec in mine}]
-            count = step_count(card, dtype, mine, seconds)
+            mine = [family for family in families if family.dtype == dtype]
+            keys = [run for family in mine for run in family.runs if run in missing]
+            count = step_count(card, dtype, [missing[run] for run in keys], seconds)
             yield from _outputs(shares(keys, seconds, count), dtype)
         for family in families:
             runs = [run for run in family.runs if run in chosen.runs]
