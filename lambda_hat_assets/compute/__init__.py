@@ -1,1 +1,1 @@
-"""From what an asset asks for to a payload that makes it, on this machine."""
+"""Makes what assets ask for, with worker processes on this machine."""

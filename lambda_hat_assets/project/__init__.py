@@ -1,1 +1,1 @@
-"""What definitions are made of: experiments, studies, targets and runs as partitions."""
+"""What definitions are made from: experiments, studies, targets and runs as partitions."""

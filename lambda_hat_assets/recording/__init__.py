@@ -1,1 +1,1 @@
-"""From what was computed to what Dagster keeps of it."""
+"""Turns what was computed into what Dagster keeps of it."""

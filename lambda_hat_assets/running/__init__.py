@@ -1,1 +1,1 @@
-"""How Dagster runs execute: their processes, their slots, what they print, how they end."""
+"""How Dagster runs execute: in which processes, within which limits, and how they end."""
