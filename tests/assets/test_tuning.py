@@ -172,7 +172,7 @@ def test_a_trial_as_a_job_is_made_or_gives_the_reason(site, tmp_path, monkeypatc
     from lambda_hat_core.tuning.search import runs_of
     from tests.assets.conftest import FakeBackend
 
-    monkeypatch.setattr("lambda_hat_assets.trials.replay", lambda store, spec, steer: None)
+    monkeypatch.setattr("lambda_hat_assets.compute.trials.replay", lambda store, spec, steer: None)
     site.experiment()
     (site.config / "tune").mkdir()
     (site.config / "tune" / "demo.yaml").write_text(yaml.safe_dump(FILE))
