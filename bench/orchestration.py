@@ -27,7 +27,7 @@ from typing import NamedTuple
 import pandas as pd
 import yaml
 
-from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.cards.card import LocalTag
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.cards.card import LocalTag
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store.store import Kind

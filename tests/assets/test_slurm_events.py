@@ -21,7 +21,7 @@ def line(**event):
     return json.dumps(event).encode() + b"\n"
 
 
-def test_lines_are_read_as_they_come_and_never_by_halves(batch):
+def test_lines_are_read_when_they_are_whole(batch):
     file = batch.folder / batches.EVENTS
     log, begun = line(event="log", message="a 10%"), line(id="a", event="begun")
     with file.open("ab", buffering=0) as stream:
@@ -48,7 +48,7 @@ def test_bytes_that_a_file_server_still_owes_are_waited_for(batch):
     assert list(batch.news()) == []
 
 
-def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypatch):
+def test_a_payload_that_is_run_again_leaves_out_final_failures(batch, monkeypatch):
     served = []
 
     def serve(store, request, answer):
@@ -82,7 +82,7 @@ def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypa
     ]
 
 
-def test_a_folder_knows_who_waits_until_its_job_is_over(batch):
+def test_a_folder_names_the_runs_that_wait_for_its_job(batch):
     store = Store(batch.folder.parents[1])
     batch.begin("another-run")
     (found,) = batches.unfinished(store)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import one_process
 
 ROOT = Path(__file__).parents[2]
 BIAS = {

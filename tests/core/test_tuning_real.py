@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import one_process
 
 CONFIG = Path(__file__).parents[2] / "config"
 FILE = {

@@ -1,12 +1,11 @@
-"""How Dagster runs end: with the process they live and die with; interrupted ones are not failures.
+"""How Dagster runs end: with the process that executes them, and as canceled if interrupted.
 
-The process that executes a run, of `dagster job execute` or of `dagster dev`, ends at the first
+The process that executes a run, for `dagster job execute` or `dagster dev`, ends at the first
 signal, after it has marked its run and the runs inside its steps as canceled. Steps that have a
-process of their own take no notice of signals and end with that process; workers end with the
-process that started them. A process that was killed cannot mark its runs: whoever comes next does.
+process of their own ignore signals and end with that process; workers end with the process that
+started them. A process that was killed cannot mark its runs; the next command marks them as failed.
 """
 
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -15,17 +14,16 @@ from functools import partial
 
 import dagster as dg
 
-from lambda_hat_assets.console import PARENT_TAG
+from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_core.store import process
 from lambda_hat_core.work.endings import (
     INTERRUPTED,
     end_by_signals,
     end_with_ancestors,
-    end_with_parent,
 )
 
 OWNER_TAG = "lambda_hat/process"
-"""On runs: the process that they live and die with."""
+"""Tag of Dagster runs: the process that executes them, without which they cannot go on."""
 
 LOOK = 30.0
 """Seconds between two looks for runs whose process is gone."""
@@ -36,17 +34,16 @@ _UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
-Context = dg.OpExecutionContext | dg.AssetExecutionContext
 Cancel = Callable[[str], None]
-"""Given the id of a Dagster run, ends what it has at work on other machines."""
+"""Given the id of a Dagster run, ends its work on other machines."""
 
 
 def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefinition:
-    """Return an executor whose process ends as this module says.
+    """Return an executor whose process ends as this module describes.
 
     Args:
         definition: the executor.
-        cancel: is called when a person has pressed Terminate.
+        cancel: is called when a person terminates a run in the UI.
     """
     create = definition.executor_creation_fn
     assert create is not None
@@ -60,7 +57,7 @@ def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefi
 
 
 class _Ending(dg.Executor):
-    """Passes everything on to another executor, once it is settled how its process ends."""
+    """Notes this process as the owner of the run, prepares its end, and executes the run."""
 
     def __init__(self, inner: dg.Executor, cancel: Cancel):
         self._inner, self._cancel = inner, cancel
@@ -68,6 +65,7 @@ class _Ending(dg.Executor):
     def execute(self, plan_context, execution_plan) -> Iterator[dg.DagsterEvent]:
         """Execute a plan."""
         instance, run_id = plan_context.instance, plan_context.run_id
+        instance.add_run_tags(run_id, {OWNER_TAG: owner()})
         say_so = partial(_mark_canceled, instance, run_id, self._cancel)
         end_by_signals(say_so)
         end_with_ancestors(say_so)
@@ -84,27 +82,14 @@ class _Ending(dg.Executor):
         return self._inner.step_dependency_config
 
 
-def begin_step(context: Context) -> None:
-    """Let this process end with the one whose step it executes, and note which one that is."""
-    end_with_parent()
-    parent = multiprocessing.parent_process()
-    own(context, os.getpid() if parent is None or parent.pid is None else parent.pid)
-
-
-def owner(pid: int) -> str:
-    """Return an id of a process that stays unique across reboots and when pids are used again."""
+def owner() -> str:
+    """Return an id of this process that stays unique after a restart or if its pid is reused."""
+    pid = os.getpid()
     return f"{process.host()}-{pid}-{process.start_time(pid)}"
 
 
-def own(context: Context, pid: int | None = None) -> None:
-    """Note which process a run lives and dies with, by default this one."""
-    if OWNER_TAG not in context.run.tags:
-        mine = owner(os.getpid() if pid is None else pid)
-        context.instance.add_run_tags(context.run.run_id, {OWNER_TAG: mine})
-
-
 def reap(instance: dg.DagsterInstance) -> int:
-    """Mark runs as failed whose process was killed, so that they neither count nor hold a slot."""
+    """Mark the runs whose process was killed as failed, free their slots, and count them."""
     ghosts = [
         record.dagster_run
         for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
@@ -118,7 +103,7 @@ def reap(instance: dg.DagsterInstance) -> int:
 
 @contextmanager
 def reaping(instance: dg.DagsterInstance, every: float = LOOK) -> Iterator[None]:
-    """Reap now and then, so that no step waits forever for a slot that a dead process holds."""
+    """Reap now and then, so that no step waits for ever for a slot that a dead process holds."""
     stop = threading.Event()
 
     def look() -> None:

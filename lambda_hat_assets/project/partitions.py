@@ -1,4 +1,4 @@
-"""Partitions are ids; static mappings join the families, so that UI and daemon understand them."""
+"""Partitions are ids; static mappings, which the UI and the daemon understand, join the assets."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -8,16 +8,23 @@ import dagster as dg
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
+TARGETS_KEY = dg.AssetKey("targets")
+
+MOST = 20
+"""Partitions of one Dagster run: they share what it costs to start it and to compile programs."""
+
+BATCHES = dg.BackfillPolicy.multi_run(max_partitions_per_run=MOST)
+
 
 class SamplerFamily(NamedTuple):
-    """The runs of one sampler in one dtype: a pair of assets over the same partitions.
+    """The runs of one sampler in one dtype, of which there are two assets: traces and estimates.
 
     Attributes:
-        name: the sampler's, with the dtype added where it is not the sampler's default.
+        name: the sampler's name, with the dtype added where it is not the sampler's default.
         sampler: the sampler's name.
-        dtype: of every run here.
-        runs: run ids in the order of the partitions; neighbours share a compilation.
-        partitions: the same as a definition.
+        dtype: the precision of every run.
+        runs: run ids in the order of the partitions; neighbours share compiled programs.
+        partitions: the partitions of both assets.
     """
 
     name: str
@@ -28,12 +35,12 @@ class SamplerFamily(NamedTuple):
 
     @property
     def runs_key(self) -> dg.AssetKey:
-        """Key of the asset of traces."""
+        """The key of the asset of traces."""
         return dg.AssetKey(["runs", self.name])
 
     @property
     def analyses_key(self) -> dg.AssetKey:
-        """Key of the asset of estimates."""
+        """The key of the asset of estimates."""
         return dg.AssetKey(["analyses", self.name])
 
 
@@ -61,7 +68,7 @@ def families(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list
 
 
 def _by_shape(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[RunSpec]:
-    """Return the runs with those together that differ in seeds, data and posterior only."""
+    """Return the runs in an order that puts runs of the same sampler and model side by side."""
     groups: dict[tuple[str, str], list[RunSpec]] = {}
     for spec in runs:
         model = targets[spec.target].model
@@ -71,7 +78,7 @@ def _by_shape(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> lis
 
 
 def to_many(pairs: Iterable[tuple[str, str]]) -> dg.StaticPartitionMapping:
-    """Return the mapping from upstream to downstream keys given as pairs."""
+    """Return the mapping that pairs of an upstream and a downstream key describe."""
     downstream: dict[str, set[str]] = {}
     for above, below in pairs:
         downstream.setdefault(above, set()).add(below)

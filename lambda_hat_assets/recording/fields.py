@@ -1,4 +1,4 @@
-"""What each asset's materialisations tell, by name and in words: their metadata schema."""
+"""The fields of each asset's materialisations, with their types and meanings."""
 
 import math
 from typing import Any
@@ -40,7 +40,7 @@ ANALYSIS: Fields = _COMMON | {
     "llc_se": (float, "its standard error"),
     "interval": (str, "central 90 % interval"),
     "verdict": (str, "ok, suspect or failed"),
-    "reasons": (str, "what the verdict rests on"),
+    "reasons": (str, "why the verdict is not ok"),
     "llc_known": (float, "the exact LLC at this w*, where it is certain"),
     "llc_oracle": (float, "the exact value at this nbeta and gamma, where it is computable"),
     "r_hat": (float, "largest R-hat over the loss, |w - w*|^2 and projections"),
@@ -78,8 +78,8 @@ REFERENCE: Fields = {
 STUDY: Fields = {
     "id": (str, "method and problem in words"),
     "trials": (int, "trials in the study"),
-    "pruned": (int, "of which were stopped early"),
-    "failed": (int, "of which have no number"),
+    "pruned": (int, "trials that were stopped early"),
+    "failed": (int, "trials without an objective"),
     "objective": (float, "of the best trial, lower is better"),
     "best_trial": (int, "its number"),
     "parameters": (str, "its parameters"),
@@ -87,7 +87,7 @@ STUDY: Fields = {
     "llc_ref": (float, "the reference, where the objective needs one"),
     "v_m": (float, "virial certificate, mean over its runs"),
     "work_fge": (float, "full-gradient evaluations of all trials"),
-    "preset": (str, "path of its settings, to be named in an experiment"),
+    "preset": (str, "path of its settings, which an experiment can name"),
 }
 
 

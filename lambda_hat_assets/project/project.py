@@ -1,7 +1,7 @@
-"""What the definitions are made of: the store, the card, and every target and run by its id.
+"""What the definitions are made from: the store, the card, and every target and run by its id.
 
-Nothing here raises for a file that cannot be read: the rest is still worth showing. What is wrong
-is kept as `problems`, and the `llc` job refuses to start on it.
+A file that cannot be read does not stop the others from being shown. What is wrong with it is kept
+in `problems`, and the `llc` job refuses to start with it.
 """
 
 import os
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_hat_assets.card import Card
-from lambda_hat_assets.card_file import load_card
-from lambda_hat_assets.studies import Studies, read_studies
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.file import load_card
+from lambda_hat_assets.project.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.errors import ConfigError, Place, display
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
@@ -21,19 +21,22 @@ from lambda_hat_core.store.store import Store
 
 CONFIG = Path("config")
 
+CODE_VERSION = str(NUMERICS_VERSION)
+"""Version of the code that decides results."""
+
 
 class Project(NamedTuple):
-    """One reading of config/ and the environment.
+    """What config/ and the environment say.
 
     Attributes:
-        store: LAMBDA_HAT_HOME.
-        card: LAMBDA_HAT_CARD.
+        store: the store at LAMBDA_HAT_HOME.
+        card: the card that LAMBDA_HAT_CARD names.
         plans: every experiment that can be read, by name.
-        selected: name of the experiment of LAMBDA_HAT_EXPERIMENT.
-        problems: what is wrong, one line a mistake, by file stem, or `card`.
+        selected: the name of the experiment that LAMBDA_HAT_EXPERIMENT names.
+        problems: a line for each mistake, by the stem of its file, or by `card`.
         targets: every target of every experiment, by id.
-        runs: every run likewise.
-        labels: what each is called in words.
+        runs: every run of every experiment, by id.
+        labels: descriptions of targets and runs in words, by id.
         studies: the tuning files.
     """
 
@@ -51,7 +54,7 @@ class Project(NamedTuple):
         """Return the plan of an experiment, by default the selected one.
 
         Raises:
-            ConfigError: naming what is wrong with it or with the card.
+            ConfigError: if the plan or the card cannot be read.
         """
         name = experiment or self.selected
         wrong = [self.problems["card"]] if "card" in self.problems else []
@@ -67,11 +70,6 @@ class Project(NamedTuple):
                 name,
             )
         return self.plans[name]
-
-
-def code_version() -> str:
-    """Return the version of the code that decides results."""
-    return str(NUMERICS_VERSION)
 
 
 def load_project(environment: Mapping[str, str] = os.environ, config: Path = CONFIG) -> Project:
@@ -99,7 +97,7 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
 
 
 def _load_plans(wanted: str, config: Path, problems: dict[str, str]) -> tuple[dict[str, Plan], str]:
-    """Return the plans that can be read, and the name of the wanted one; note what is wrong."""
+    """Return the plans that can be read and the name of the wanted one, and note mistakes."""
     files = {file.resolve(): file for file in sorted((config / "experiment").glob("*.yaml"))}
     chosen, selected = Path(), wanted
     try:

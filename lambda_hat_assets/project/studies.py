@@ -1,10 +1,10 @@
-"""The tuning files under config/tune, and what the card makes of them."""
+"""The tuning files under config/tune, and how the card limits them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_hat_assets.card import Card
+from lambda_hat_assets.cards.card import Card
 from lambda_hat_core.config.errors import ConfigError, Place, Problems
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.plan.read import resolve
@@ -18,9 +18,9 @@ class Studies(NamedTuple):
 
     Attributes:
         plans: every file that can be read, by name.
-        selected: the name, or path, that LAMBDA_HAT_TUNE chose.
-        mistakes: what is wrong, one line a mistake, by file.
-        config: where files and presets are.
+        selected: the name or path in LAMBDA_HAT_TUNE.
+        mistakes: a line for each mistake, by file.
+        config: the folder of files and presets.
     """
 
     plans: dict[str, TunePlan]
@@ -32,21 +32,21 @@ class Studies(NamedTuple):
         """Return a plan, by default the selected one, with `key=value` words applied.
 
         Raises:
-            ConfigError: naming every mistake.
+            ConfigError: with a line for every mistake.
         """
         return load_tuning(file or self.selected, self.config, words)
 
     def problems(self) -> dict[str, TunePlan]:
-        """Return the plan that knows each problem, by the problem's id."""
+        """Return the plan of each problem, by the problem's id."""
         return {id: plan for plan in reversed(self.plans.values()) for id in plan.problems}
 
     def studies(self) -> dict[str, TunePlan]:
-        """Return the plan that knows each study, by the study's id."""
+        """Return the plan of each study, by the study's id."""
         return {id: plan for plan in reversed(self.plans.values()) for id in plan.studies}
 
 
 def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
-    """Read every tuning file; without LAMBDA_HAT_TUNE a missing default is no mistake."""
+    """Read every tuning file. Without LAMBDA_HAT_TUNE the default file may be missing."""
     wanted = environment.get(VARIABLE, DEFAULT)
     folder = config / "tune"
     files = sorted(folder.glob("*.yaml"))
@@ -68,7 +68,7 @@ def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
 
 
 def slots(card: Card, plan: TunePlan, dtype: Dtype) -> int:
-    """Return how many trials of a dtype run at once: what the file and the card both allow."""
+    """Return how many trials of a dtype both the file and the card allow at once."""
     allowed = card.at_once(dtype)
     cap = getattr(plan.settings.concurrency.per_executor, dtype)
     return min(allowed, cap or allowed)
@@ -78,7 +78,7 @@ def check_budgets(plan: TunePlan, card: Card) -> None:
     """Refuse budgets that the card's time limits would cut short.
 
     Raises:
-        ConfigError: one line a budget.
+        ConfigError: with a line for each such budget.
     """
     problems = Problems()
     needs: set[tuple[str, Dtype]] = set()
@@ -100,7 +100,7 @@ def _needs_reference(plan: TunePlan) -> bool:
 
 
 def routing(plan: TunePlan, card: Card) -> list[str]:
-    """Return in lines where every study's runs go, and how many they are."""
+    """Return lines that say where the runs of every study go, and how many there are."""
     lines = [*card.routing()]
     settings = plan.settings
     trials, seeds = settings.max_trials_per_method, settings.seeds_per_trial

@@ -1,6 +1,6 @@
 """The pool of workers that a card describes."""
 
-from lambda_hat_assets.card import DTYPES, Card, LocalTag
+from lambda_hat_assets.cards.card import DTYPES, Card, LocalTag
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import WorkerClient
@@ -8,12 +8,12 @@ from lambda_hat_core.work.pool import Pool
 
 
 def open_pool(store: Store, card: Card, at_once: int) -> Pool:
-    """Return a pool of the workers that a card describes, which must all be local.
+    """Return a pool of workers on this machine.
 
     Args:
         store: where results go.
         card: command, environment and number of workers of each dtype.
-        at_once: workers at once over both dtypes.
+        at_once: most workers at once over both dtypes.
     """
 
     def start(dtype: Dtype) -> WorkerClient:

@@ -1,4 +1,4 @@
-"""From what was computed to what Dagster keeps of it: events, one set a partition."""
+"""Turns results into what Dagster keeps of each partition: a materialisation and its checks."""
 
 import base64
 import io
@@ -8,15 +8,16 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets import checks
-from lambda_hat_assets.assets.common import TARGETS_KEY
-from lambda_hat_assets.compute import Kind, Result
-from lambda_hat_assets.fields import ANALYSIS, RUN, TARGET, Fields, pick
-from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.compute.orders import Result
+from lambda_hat_assets.project.partitions import TARGETS_KEY
+from lambda_hat_assets.project.project import CODE_VERSION, Project
+from lambda_hat_assets.recording import checks
+from lambda_hat_assets.recording.fields import ANALYSIS, RUN, TARGET, Fields, pick
+from lambda_hat_core.store.store import Kind
 
 _INLINE_WIDTH = 640
 _INLINE_QUALITY = 40
-"""Inline figures live in Dagster's event log, twice; these cost it 0.04 MB each, not 0.08 MB."""
+"""Dagster's event log holds inline figures twice; at this quality each takes 0.04 MB."""
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -29,16 +30,16 @@ def recorded(
     assets: Mapping[Kind, dg.AssetKey],
     results: Iterator[Result],
 ) -> Iterator[Event | dg.Output[None]]:
-    """Yield the events of results as they come, and say in a line what came out.
+    """Yield the events of results as they come, and log a line for each result.
 
     Args:
         context: of the step.
-        project: for what the ids mean.
+        project: the specs and labels of the ids.
         assets: the asset of each kind of artifact.
         results: of `Compute.run`.
 
     Raises:
-        dg.Failure: at the end, if anything failed. Never retried by Dagster.
+        dg.Failure: after the last result, if anything failed. Dagster does not retry it.
     """
     failed: dict[str, str] = {}
     for result in results:
@@ -72,16 +73,17 @@ def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Eve
 
 
 def versions(id: str, sources: Mapping[dg.AssetKey, str]) -> dict[str, str]:
-    """Return what tells Dagster that a partition is what its id says, whenever its source was made.
+    """Return the tags with which Dagster takes a partition as up to date.
 
-    An id is the version of its content, and the source's id is hashed in it. Without the pointer to
-    an event of the source, which may not exist, Dagster would not read the source's version.
+    The id is the version of the data, because the ids of its sources are hashed in it. Dagster
+    reads the version of a source only beside a pointer to an event of the source, which may not
+    exist; the pointer is therefore NULL.
 
     Args:
         id: of the partition.
-        sources: the partition that it was made from, of each asset it depends on.
+        sources: for each asset that it depends on, the partition that it was made from.
     """
-    tags = {"dagster/data_version": id, "dagster/code_version": code_version()}
+    tags = {"dagster/data_version": id, "dagster/code_version": CODE_VERSION}
     for asset, source in sources.items():
         name = asset.to_user_string()
         tags[f"dagster/input_data_version/{name}"] = source
@@ -136,7 +138,7 @@ def _interval(record: Mapping[str, Any]) -> str | None:
 
 
 def picture(path: Path) -> dg.MetadataValue:
-    """Return a figure to be shown inline, smaller than in the store, which keeps it in full."""
+    """Return a figure to be shown inline, smaller than the one in the store."""
     from PIL import Image
 
     with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""What a job prints: one short line a message, and one line a failure. Traces are in the UI."""
+"""What a job prints: a short line for each message and each failure. Stack traces are in the UI."""
 
 import logging
 from typing import Any
@@ -9,10 +9,10 @@ from dagster._core.events import RunFailureReason
 _WRITTEN_TO_BE_READ = ("ConfigError", "Failure", "OSError", "PermissionError")
 
 PARENT_TAG = "lambda_hat/llc"
-"""On runs that a job made inside its own steps: the id of that job's run."""
+"""Tag of the runs that a job makes inside its own steps: the id of that job's run."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
-"""Run config that chooses this logger; without it Dagster takes its own."""
+"""Run config that selects this logger instead of Dagster's own."""
 
 
 @dg.logger(
@@ -31,7 +31,7 @@ def console(init: dg.InitLoggerContext) -> logging.Logger:
 
 
 class LineFormatter(logging.Formatter):
-    """`12:34:56 message`, with the level where it is not INFO."""
+    """Formats a record as `12:34:56 message`, with the level where it is not INFO."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
@@ -40,7 +40,10 @@ class LineFormatter(logging.Formatter):
 
 
 def reason(error: Any) -> str:
-    """Return the words of the exception behind a Dagster error; ours need no class name."""
+    """Return the message of the exception that caused a Dagster error.
+
+    The class of the exception is named unless its message was written to be read alone.
+    """
     while error.cause is not None and error.cls_name.startswith("Dagster"):
         error = error.cause
     text = error.message.strip()
@@ -49,10 +52,10 @@ def reason(error: Any) -> str:
 
 
 def _wanted(record: logging.LogRecord) -> bool:
-    """Keep messages, step failures and engine trouble; drop Dagster's own bookkeeping.
+    """Keep messages, failures of steps and warnings; drop Dagster's own bookkeeping.
 
-    What failed in a batch that a job runs inside its own step has been said key by key. A run that
-    failed for its steps repeats what they said.
+    Failures in a run inside a job's step have been logged key by key. A run that failed because
+    its steps failed would repeat their failures.
     """
     event = _event(record)
     if event is None:
@@ -63,7 +66,7 @@ def _wanted(record: logging.LogRecord) -> bool:
 
 
 def _repeats_steps(event: dg.DagsterEvent) -> bool:
-    """Return whether an event is the end of a run whose steps failed."""
+    """Return whether an event is the failure of a run because its steps failed."""
     if not event.is_failure or event.step_key is not None:
         return False
     reason = getattr(event.event_specific_data, "failure_reason", None)

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from lambda_hat_assets import words
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import check, one_process
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers.base import Dtype
 
@@ -31,25 +30,25 @@ class LocalTag(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> "LocalTag":
-        words.check(self)
+        check(self)
         return self
 
     @property
     def slots(self) -> int:
-        """Payload processes of this dtype that may run at once."""
+        """How many payload processes of this dtype may run at once."""
         return self.max_concurrent or max(1, cores() // self.threads)
 
     def argv(self) -> list[str]:
-        """Return the command that starts a worker."""
+        """Return the words of the command that starts a worker."""
         return list(self.command or (sys.executable, *WORKER))
 
     def environment(self, dtype: Dtype) -> dict[str, str]:
-        """Return what a payload finds in its environment beside what this process has."""
+        """Return the variables that a payload's environment has in addition to this process's."""
         ours = one_process(dtype, self.threads, os.environ.get("XLA_FLAGS", ""))
         return {**ours, **self.env, "JAX_ENABLE_X64": ours["JAX_ENABLE_X64"]}
 
     def route(self) -> str:
-        """Return in words where payloads go."""
+        """Return one line that says where payloads go."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"local, {self.slots} at once, {threads} each"
 
@@ -58,7 +57,7 @@ Tag = LocalTag | SlurmTag
 
 
 class Tags(Frozen):
-    """One entry a dtype. Where only one is given, it serves both."""
+    """An entry for each dtype. If only one is given, it serves both."""
 
     float32: Annotated[Tag, Field(discriminator="executor")] | None = None
     float64: Annotated[Tag, Field(discriminator="executor")] | None = None
@@ -73,7 +72,8 @@ class Card(Frozen):
     )
     shared_filesystem: bool = Field(
         default=False,
-        description="several machines write the store: studies are a journal, not SQLite",
+        description="whether several machines write the store; studies are then kept in a journal, "
+        "not in SQLite",
     )
     cluster: Cluster | None = Field(default=None, description="how SLURM is reached")
     tags: Tags = Tags()
@@ -93,7 +93,7 @@ class Card(Frozen):
 
     @property
     def local(self) -> list[LocalTag]:
-        """The entries whose payloads are processes here."""
+        """The entries whose payloads are processes on this machine."""
         return [tag for tag in self._entries() if isinstance(tag, LocalTag)]
 
     @property
@@ -103,26 +103,26 @@ class Card(Frozen):
 
     @property
     def slots(self) -> int:
-        """Steps that may be at work at once: payload processes here, and jobs waited for."""
+        """How many steps may work at once: with processes on this machine, and with SLURM jobs."""
         return self._here() + sum(tag.slots for tag in self.slurm)
 
     def at_once(self, dtype: Dtype) -> int:
-        """Return how many payload processes, or jobs, of a dtype there may be at once."""
+        """Return how many payload processes, or SLURM jobs, of a dtype may exist at once."""
         tag = self.tag(dtype)
         return tag.slots if isinstance(tag, SlurmTag) else min(tag.slots, self._here())
 
     def routing(self) -> list[str]:
-        """Return one line a dtype: where it goes; and one for the cluster."""
+        """Return a line for each dtype that says where it goes, and one for the cluster."""
         lines = [f"{dtype} -> {self.tag(dtype).route()}" for dtype in DTYPES]
         return [*lines, self.cluster.route()] if self.cluster and self.slurm else lines
 
     def warnings(self) -> list[str]:
-        """Return what may surprise, a line each."""
+        """Return a line for each setting that may surprise its author."""
         given = [dtype for dtype in DTYPES if getattr(self.tags, dtype) is not None]
         if len(given) != 1:
             return []
         (missing,) = set(DTYPES) - set(given)
-        return [f"the card has one pool, {given[0]}: payloads of {missing} go there too"]
+        return [f"the card has one entry, {given[0]}; payloads of {missing} go there too"]
 
     def _entries(self) -> list[Tag]:
         entries = [self.tag(dtype) for dtype in DTYPES]

@@ -1,13 +1,13 @@
-"""Sensors: `llc` after a change under config/, off until switched on; pools kept in order."""
+"""Sensors: one runs `llc` after a change under config/, one keeps the pools in order."""
 
 import hashlib
 from pathlib import Path
 
 import dagster as dg
 
-from lambda_hat_assets.endings import LOOK, reap
-from lambda_hat_assets.pools import set_limits
-from lambda_hat_assets.project import CONFIG, Project
+from lambda_hat_assets.project.project import CONFIG, Project
+from lambda_hat_assets.running.endings import LOOK, reap
+from lambda_hat_assets.running.pools import set_limits
 
 
 def fingerprint(folder: Path) -> str:
@@ -19,14 +19,14 @@ def fingerprint(folder: Path) -> str:
 
 
 def config_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
-    """Return the sensor; the state at its first look is what changes are compared with."""
+    """Return the sensor that runs `llc` when config/ differs from what it saw the last time."""
 
     @dg.sensor(
         name="config_changed",
         job=job,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Launches llc, which makes what is missing, when a file under config/ changes.",
+        description="Runs llc, which makes what is missing, when a file under config/ changes.",
     )
     def config_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = fingerprint(CONFIG)
@@ -38,17 +38,17 @@ def config_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
 
 
 def pools_sensor(project: Project) -> dg.SensorDefinition:
-    """Return the sensor that sees to the slots of runs which `dagster dev` starts."""
+    """Return the sensor that keeps the pools in order under `dagster dev`."""
 
     @dg.sensor(
         name="pools",
         minimum_interval_seconds=int(LOOK),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Gives each dtype's pool the card's number of slots, and ends runs whose "
-        "process was killed.",
+        description="Gives each dtype's pool the card's number of slots, and marks runs whose "
+        "process was killed as failed.",
     )
     def pools(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         set_limits(context.instance, project.card)
-        return dg.SkipReason(f"{reap(context.instance)} runs ended with their process")
+        return dg.SkipReason(f"marked {reap(context.instance)} runs of dead processes as failed")
 
     return pools

@@ -1,7 +1,7 @@
-"""Where the runs of trials go: warm workers of this machine that can be steered, or jobs.
+"""Makes the runs of trials: with workers on this machine, which can be stopped early, or as jobs.
 
-A job is not steered while it runs: its own time limit ends it, and the pruner sees what it reported
-when it is over, so that it can save the trial's other runs.
+A SLURM job cannot be stopped early. Its time limit ends it, and the pruner sees what it reported
+when it is over, so that the other runs of the trial can be saved.
 """
 
 import threading
@@ -12,10 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.card import DTYPES, LocalTag
-from lambda_hat_assets.compute import Backend, Compute, Kind, Order
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.workers import open_pool
+from lambda_hat_assets.cards.card import DTYPES, LocalTag
+from lambda_hat_assets.compute.orders import Order, missing_kinds
+from lambda_hat_assets.compute.resource import Backend, Compute
+from lambda_hat_assets.compute.workers import open_pool
+from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store.store import Store
@@ -28,7 +29,7 @@ Context = dg.OpExecutionContext | dg.AssetExecutionContext
 
 @contextmanager
 def runners(context: Context, project: Project, compute: Compute) -> Iterator[Runner]:
-    """Give who runs trials, each dtype where the card sends it, and end its workers."""
+    """Yield a runner that sends each dtype where the card says, and end its workers afterwards."""
     step: Any = context
     here = {dtype: isinstance(project.card.tag(dtype), LocalTag) for dtype in DTYPES}
     at_once = sum(project.card.at_once(dtype) for dtype in DTYPES if here[dtype])
@@ -39,27 +40,27 @@ def runners(context: Context, project: Project, compute: Compute) -> Iterator[Ru
 
 
 class _Routed(Runner):
-    """One runner for both dtypes."""
+    """Passes runs on to the runner of their dtype."""
 
     def __init__(self, of: Callable[[Dtype], Runner]):
         self._of = of
 
     def build(self, target: TargetSpec) -> None:
-        """Make a target, in float64."""
+        """Make a target."""
         self._of("float64").build(target)
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse, within some seconds."""
+        """Sample and analyse within a number of seconds."""
         return self._of(spec.dtype).run(spec, target, steer, seconds)
 
 
 class Jobs(Runner):
-    """Runs as orders to a backend, one at a time from each thread.
+    """Sends runs to the backend of their dtype; threads may do so at once.
 
     Args:
         context: of the step that wants them.
         store: where results go.
-        backend: of a dtype.
+        backend: returns the backend of a dtype.
     """
 
     def __init__(
@@ -78,18 +79,15 @@ class Jobs(Runner):
             ValueError: saying why it cannot be made.
         """
         if not self._store.is_complete("targets", target.id):
-            failure = self._ordered("float64", Order(target.id, ("targets",), target, None))
+            failure = self._ordered("float64", Order(target.id, ("targets",), target))
             if failure is not None:
                 raise ValueError(f"{target.id} could not be made: {failure}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse; `steer` is asked afterwards, and a job has its own time limit."""
+        """Sample and analyse; `steer` is asked afterwards, and only the walltime limits the job."""
         del seconds
         began = time.perf_counter()
-        kinds: list[Kind] = ["runs", "analyses"]
-        missing: tuple[Kind, ...] = tuple(
-            kind for kind in kinds if not self._store.is_complete(kind, spec.id)
-        )
+        missing = missing_kinds(self._store, spec.id, ("runs", "analyses"))
         failure = None
         if missing:
             failure = self._ordered(spec.dtype, Order(spec.id, missing, target, spec))

@@ -1,12 +1,11 @@
-"""What a card says of SLURM: the jobs of each dtype, and how the cluster is reached."""
+"""What a card says about SLURM: the jobs of each dtype, and how the cluster is reached."""
 
 import re
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from lambda_hat_assets import words
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import check, check_host, one_process
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers.base import Dtype
 
@@ -22,13 +21,13 @@ _FIELDS = {
     "qos": "qos",
     "constraint": "constraint",
 }
-"""Options of sbatch that have a key of their own, and the key."""
+"""For each option of sbatch that has a key of its own, the key."""
 
 _OURS = (
     *("array", "chdir", "error", "export", "hold", "job-name", "nodes", "ntasks", "output"),
     *("parsable", "requeue", "test-only", "wait", "wrap"),
 )
-"""Options that would take a job away from who waits for it."""
+"""Options with which the process that waits for a job would lose it."""
 
 
 class SlurmTag(Frozen):
@@ -36,17 +35,19 @@ class SlurmTag(Frozen):
 
     executor: Literal["slurm"]
     max_concurrent: PositiveInt = Field(default=4, description="jobs queued or running at once")
-    batch: PositiveInt = Field(default=20, description="keys of one job at most")
+    batch: PositiveInt = Field(default=20, description="most keys of one job")
     partition: str | None = Field(default=None, min_length=1, description="where jobs queue")
     walltime: str = Field(
         pattern=_WALLTIME, description="time limit of a job, in quotes, such as '04:00:00'"
     )
     cpus: PositiveInt = Field(default=1, description="cores of a job")
     memory: str | None = Field(
-        default=None, pattern=r"^[1-9]\d*[KMGT]$", description="of a job, such as 16G"
+        default=None, pattern=r"^[1-9]\d*[KMGT]$", description="memory of a job, such as 16G"
     )
     gpus: NonNegativeInt = Field(default=0, description="GPUs of a job")
-    gpu_type: str | None = Field(default=None, min_length=1, description="such as a100")
+    gpu_type: str | None = Field(
+        default=None, min_length=1, description="type of the GPUs, such as a100"
+    )
     account: str | None = Field(default=None, min_length=1, description="who is charged")
     qos: str | None = Field(default=None, min_length=1, description="quality of service")
     constraint: str | None = Field(
@@ -56,7 +57,7 @@ class SlurmTag(Frozen):
         default=(), description="further options of sbatch, such as --exclude=node7"
     )
     python: str | None = Field(
-        default=None, description="Python on the nodes that has this project; null: this one's"
+        default=None, description="Python on the nodes that has this project; null: this Python"
     )
     setup: tuple[str, ...] = Field(
         default=(), description="shell lines before the payload, such as module load cuda"
@@ -72,12 +73,12 @@ class SlurmTag(Frozen):
             raise ValueError(f"threads is {self.threads}, but cpus is {self.cpus}; raise cpus")
         for option in self.options:
             _check_option(option)
-        words.check(self)
+        check(self)
         return self
 
     @property
     def slots(self) -> int:
-        """Jobs of this dtype that may be queued or running at once."""
+        """How many jobs of this dtype may be queued or running at once."""
         return self.max_concurrent
 
     @property
@@ -94,7 +95,7 @@ class SlurmTag(Frozen):
         return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
     def sbatch(self) -> list[str]:
-        """Return the options that a job is submitted with: all that the card asks for."""
+        """Return the options of sbatch: everything that the card asks for."""
         kind = f":{self.gpu_type}" if self.gpu_type else ""
         asked = {
             "partition": self.partition,
@@ -112,41 +113,41 @@ class SlurmTag(Frozen):
         return [*given, "--no-requeue", *self.options]
 
     def environment(self, dtype: Dtype) -> dict[str, str]:
-        """Return what the job's script exports. A job with GPUs never falls back to the CPU."""
+        """Return the variables that a job exports. A job with GPUs never falls back to the CPU."""
         threads = self.threads or self.cpus
         ours = one_process(dtype, threads) if not self.gpus else {"JAX_PLATFORMS": "cuda"}
         return {**ours, **self.env, "JAX_ENABLE_X64": str(int(dtype == "float64"))}
 
     def route(self) -> str:
-        """Return in words where payloads go."""
+        """Return one line that says where payloads go."""
         keys = f"{self.batch} keys each" if self.batch > 1 else "1 key each"
         return f"slurm, {self.max_concurrent} jobs at once, {keys}: {' '.join(self.sbatch())}"
 
 
 class Ssh(Frozen):
-    """How the login node is reached: never by a password."""
+    """How the login node is reached by ssh, without a password."""
 
     host: str = Field(default="localhost", min_length=1, description="the login node")
     port: PositiveInt = Field(default=22, description="its ssh port")
-    user: str | None = Field(default=None, description="who logs in; null: who runs this")
+    user: str | None = Field(default=None, description="name of the user there; null: as here")
     key: str | None = Field(
         default=None, description="file of a private key; null: as ~/.ssh/config and the agent say"
     )
     known_hosts: str | None = Field(
         default=None, description="file of known hosts; null: ~/.ssh/known_hosts"
     )
-    jump: "Ssh | None" = Field(default=None, description="a host on the way, likewise")
+    jump: "Ssh | None" = Field(default=None, description="a host on the way to it")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Ssh":
-        words.check_host("host", self.host)
-        words.check_host("user", self.user)
-        words.check(self)
+        check_host("host", self.host)
+        check_host("user", self.user)
+        check(self)
         return self
 
 
 class Cluster(Frozen):
-    """A cluster, for all tags that say slurm."""
+    """The cluster of all tags that say slurm."""
 
     ssh: Ssh = Ssh()
     home: str | None = Field(
@@ -168,11 +169,11 @@ class Cluster(Frozen):
                 f"poll_interval_max is {self.poll_interval_max:g}, below poll_interval "
                 f"{self.poll_interval:g}; raise it"
             )
-        words.check(self)
+        check(self)
         return self
 
     def route(self) -> str:
-        """Return in words which login node is asked, and how often."""
+        """Return one line that says which login node is asked, and how often."""
         ssh = self.ssh
         user = f"{ssh.user}@" if ssh.user else ""
         every = f"{self.poll_interval:g} to {self.poll_interval_max:g} s"
@@ -186,4 +187,4 @@ def _check_option(option: str) -> None:
     if key := _FIELDS.get(found[1]):
         raise ValueError(f"options has {option!r}; write {key} instead")
     if found[1] in _OURS:
-        raise ValueError(f"options has {option!r}, which jobs here cannot have; remove it")
+        raise ValueError(f"options has {option!r}, which these jobs cannot have; remove it")

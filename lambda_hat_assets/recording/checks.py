@@ -1,4 +1,4 @@
-"""Asset checks: declared here, decided in the core, stored in the record, one a partition."""
+"""Asset checks, one for each partition: declared here, decided in the core, kept in the record."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ ANALYSIS_CHECKS = {
     "certificate": "The virial certificate V_M is 1 within its error, where it is computed.",
     "minimum": "Nothing in the draws or in the audit says that w* is not a minimum.",
     "interval_covers_known": "The 90 % interval holds the exact value, where one is known.",
-    "work_within_budget": f"The run cost at most {BUDGET} times the gradients that were forecast.",
+    "work_within_budget": f"The run took at most {BUDGET} times the gradients that were forecast.",
 }
 TARGET_CHECKS = {"minimum": "w* passed its audit: gradient, lowest eigenvalue, predicted bias."}
 
@@ -22,7 +22,7 @@ _NEEDED = {
     "interval_covers_known": "threshold",
     "work_within_budget": "threshold",
 }
-"""What a record must have for the check to have been made at all."""
+"""For some checks, the field without which a record says that the check was not made."""
 
 _SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
@@ -40,12 +40,12 @@ def specs(
 def evaluations(
     asset: dg.AssetKey, key: str, checks: Sequence[Mapping[str, Any]]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Yield what the record of a partition says of its checks, where it says anything.
+    """Yield the evaluations of the checks that were made of a partition.
 
     Args:
-        asset: whose checks.
+        asset: that the checks belong to.
         key: the partition.
-        checks: mappings with name, passed, severity, value, threshold, text.
+        checks: of the partition's record, with name, passed, severity, value, threshold and text.
     """
     for found in checks:
         needed = _NEEDED.get(found["name"])
@@ -64,7 +64,7 @@ def evaluations(
 
 
 def audit(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the check that a target's meta.json stands for."""
+    """Return the audit of a target, which its meta.json holds, as a check."""
     said = [*meta["audit_reasons"], *meta.get("audit_notes", [])]
     return {
         "name": "minimum",

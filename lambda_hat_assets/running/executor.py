@@ -1,23 +1,23 @@
-"""How the steps of a job become processes."""
+"""The executors: which processes execute the steps of a job."""
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import DTYPE_TAG
-from lambda_hat_assets.card import DTYPES, Card
-from lambda_hat_assets.endings import Cancel, ending
+from lambda_hat_assets.cards.card import DTYPES, Card
+from lambda_hat_assets.running.endings import Cancel, ending
+from lambda_hat_assets.running.pools import DTYPE_TAG
 
 PRELOAD = "lambda_hat_assets._preload"
 
 
 def in_one_process(cancel: Cancel) -> dg.ExecutorDefinition:
-    """Return the executor of everything that a person clicks: all steps in the run's process."""
+    """Return the executor of runs from the UI: all steps in the process of the run."""
     return ending(dg.in_process_executor, cancel)
 
 
 def in_processes(card: Card, cancel: Cancel) -> dg.ExecutorDefinition:
-    """Return an executor that forks steps from a process which has imported everything already.
+    """Return an executor that forks each step from a process which has imported everything.
 
-    At most as many steps at once as the card allows, in all and of each dtype.
+    The card limits how many steps run at once, in all and of each dtype.
     """
     limits = [{"key": DTYPE_TAG, "value": dtype, "limit": card.at_once(dtype)} for dtype in DTYPES]
     return ending(dg.multiprocess_executor, cancel).configured(
