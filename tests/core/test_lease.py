@@ -104,7 +104,7 @@ def test_living_owner_is_waited_for_and_named(store, holder):
     waiter.start()
     until(lambda: said)
     assert not held.wait(0.7)
-    assert said == [f"waiting for process {holder.pid}, which is at work on run_x"]
+    assert said == [f"waiting for process {holder.pid}, which is making run_x"]
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert held.wait(120)
