@@ -1,4 +1,4 @@
-"""From a target's spec to the problem that is minimised."""
+"""Turn the spec of a target into the problem that is minimised."""
 
 from typing import Literal
 
@@ -30,7 +30,7 @@ def assemble(spec: TargetSpec) -> Problem:
     """Return the problem of a target.
 
     Raises:
-        ValueError: if the model, its data and its training do not go together.
+        ValueError: if the model, its data and its training are incompatible.
     """
     match spec.model:
         case model.Quadratic() | model.NormalCrossing():
@@ -42,10 +42,10 @@ def assemble(spec: TargetSpec) -> Problem:
 
 
 def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
-    """Return the network of a target, its open dimensions taken from the data.
+    """Return the network of a target, with unset dimensions taken from the data.
 
     Raises:
-        ValueError: if its dimensions are not the data's.
+        ValueError: if its dimensions differ from those of the data.
     """
     dims = {"digits": (64, 10), "diabetes": (10, 1)}.get(spec.data.kind, _SYNTHETIC_DIMS)
     network = make_network(kind, *dims)
@@ -58,7 +58,7 @@ def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
 
 
 def loss_of(spec: TargetSpec, name: LossName | Literal["own"] | None, sigma: float | None) -> Loss:
-    """Return the loss called `name` on a target that is a potential or a network.
+    """Return the loss `name` of a target that is a potential or a network.
 
     Raises:
         ValueError: if the target has no such loss.
@@ -159,7 +159,7 @@ def _synthesise(
     kind: NetworkSpec,
     teacher: Teacher | None,
 ) -> tuple[tuple[Array, Array, Array], Weights | None]:
-    """Return inputs, labels and labels without noise of training then test, and the truth."""
+    """Return inputs, labels and noiseless labels (training, then test rows), and the truth."""
     truth = make_truth(keys["teacher"], kind, network, teacher)
     rate = teacher.dropout_rate if teacher is not None else 0.0
     x = inputs(data, keys["input law"], keys["inputs"], network.in_dim)

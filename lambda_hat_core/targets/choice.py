@@ -1,4 +1,4 @@
-"""Which loss a spec means on a target's data."""
+"""The loss that a spec refers to, given the data of a target."""
 
 from lambda_hat_core.config.data import DataSpec, Synthetic
 from lambda_hat_core.config.training import LossName
@@ -6,7 +6,7 @@ from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.networks import Network
 
 _STUDENT_DF = 4.0
-"""Degrees of freedom for data that name none: the default of synthetic noise."""
+"""Degrees of freedom for data without such a setting: the default of synthetic noise."""
 
 
 def default_loss(data: DataSpec) -> LossName:
@@ -15,10 +15,10 @@ def default_loss(data: DataSpec) -> LossName:
 
 
 def supervised(network: Network, data: DataSpec, name: LossName, sigma: float | None) -> Supervised:
-    """Return the loss `name` of a network on `data`; `sigma` null is the data's noise scale.
+    """Return the loss `name` of a network on `data`; if `sigma` is None, the data's noise scale.
 
     Raises:
-        ValueError: if the labels are not of the loss's kind, or it lacks a noise scale.
+        ValueError: if the loss does not fit the labels, or there is no noise scale.
     """
     if (name == "cross_entropy") != (data.kind == "digits"):
         labels = "class labels" if data.kind == "digits" else "real labels"

@@ -202,7 +202,7 @@ REFUSED = {
     "nowhere:make": ("cannot be imported (there is no module nowhere)", "PYTHONPATH"),
     "broken:make": ("broken:make cannot be imported", "PYTHONPATH"),
     "missing": ("is not a function of that module", "check its name"),
-    "a_bug": ("raised KeyError: 'w'", "mend it"),
+    "a_bug": ("raised KeyError: 'w'", "correct it"),
     "a_dict": ("returned a dict", "CustomTarget(params, loss, data, n)"),
     "integers": ("whose leaf ['a'] is", "params hold float arrays"),
     "numbers": ("whose leaf ['a'] is float 1.0", "params hold float arrays"),

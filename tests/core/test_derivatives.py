@@ -106,8 +106,8 @@ def test_a_factory_s_loss_is_refused_in_one_sentence(x64, user, name):
     message = str(caught.value)
     what, count = REFUSED[name]
     assert message.startswith(
-        f"model.factory odd_targets:make has a loss whose {what} is not finite at w*, by layer.w "
-        f"({count} of 2 entries); every sampler sets itself up by it, so none can run: write it"
+        f"model.factory odd_targets:make has a loss whose {what} is not finite at w*, with respect "
+        f"to layer.w ({count} of 2 entries); every sampler needs it, so none can run: write it"
     )
     assert "\n" not in message and "free" not in message
     assert "JSON" not in message
@@ -128,7 +128,9 @@ def test_one_call_in_float32_says_it_too(user):
     from lambda_hat_core import estimate_llc
 
     loss, params = losses("root")
-    with pytest.raises(ValueError, match=r"gradient is not finite at w\*, by layer\.w"):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite at w\*, with respect to layer\.w"
+    ):
         estimate_llc(loss, params, None, n=100, sampler="sgld")
 
 
@@ -151,13 +153,19 @@ def test_the_store_has_the_sentence_and_no_folder(x64, user):
         stages.build_target(store, target, lambda line: None)
     assert store.list("targets") == ()
     ((kind, failure),) = sql.query(store, "SELECT kind, failure FROM targets").rows
-    assert kind == "custom" and "whose Hessian is not finite at w*, by layer.w" in failure
+    assert (
+        kind == "custom" and "whose Hessian is not finite at w*, with respect to layer.w" in failure
+    )
 
 
 def test_training_says_where_it_has_no_gradient(x64, user):
-    with pytest.raises(ValueError, match=r"gradient is not finite where training starts, by lay"):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite where training starts, with respect to lay"
+    ):
         build(loss="root", train=True, training=Training(steps=20))
-    with pytest.raises(ValueError, match=r"gradient is not finite where the polish starts, by l"):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite where the polish starts, with respect to l"
+    ):
         build(loss="root", train=True, training=Training(steps=0))
 
 
@@ -199,7 +207,9 @@ def test_of_many_parameters_the_first_are_named(x64):
 
 def test_a_single_entry_is_counted(x64):
     at = problem(lambda p: jnp.sum(jnp.sqrt(p["b"])), {"b": jnp.asarray([1.0, 0.0, 4.0])})
-    with pytest.raises(ValueError, match=r"gradient is not finite at w\*, by b \(1 of 3 entries\)"):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite at w\*, with respect to b \(1 of 3 entries\)"
+    ):
         audited(at)
 
 

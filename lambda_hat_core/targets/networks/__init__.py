@@ -1,4 +1,4 @@
-"""Networks: frozen, array-free descriptions that act on flat weight vectors."""
+"""Networks: immutable descriptions without arrays, applied to flat weight vectors."""
 
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
@@ -22,7 +22,7 @@ NetworkSpec = model.Mlp | model.DeepLinear | model.QuadraticActivation | model.D
 
 
 def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
-    """Return the network of `spec`; an MLP takes dimensions it leaves null from here."""
+    """Return the network of `spec`; `in_dim` and `out_dim` replace null dimensions of an MLP."""
     match spec:
         case model.Mlp():
             return make_mlp(spec, in_dim, out_dim)
@@ -35,7 +35,7 @@ def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
 
 
 def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> MlpNetwork:
-    """Return the MLP of `spec`, its hidden width inferred where `target_params` says so."""
+    """Return the MLP of `spec`, with the hidden width inferred if `target_params` is set."""
     p, q = spec.in_dim or in_dim, spec.out_dim or out_dim
     hidden = spec.widths
     if hidden is None:
@@ -50,7 +50,7 @@ def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> MlpNetwork:
 
 
 def make_teacher(spec: model.Mlp, teacher: Teacher | None, student: MlpNetwork) -> MlpNetwork:
-    """Return the labelling network: the student's own architecture wherever a field is null."""
+    """Return the teacher network; fields that are null are taken from the student."""
     fields = {} if teacher is None else teacher.model_dump(exclude={"dropout_rate"})
     given = {name: value for name, value in fields.items() if value is not None}
     sizes = {"widths", "target_params", "hidden"}
