@@ -59,7 +59,7 @@ def _png(found: Llc) -> bytes:
     axes = figure.subplots()
     count = finite_prefix(found.trace)
     if count == 0:
-        style.message(axes, "no finite draw was kept")
+        style.message(axes, "there is no finite draw")
     else:
         style.dress(axes, "draw", "LLC")
         every = max(1, -(-count // _MOST_SHOWN))

@@ -32,7 +32,7 @@ REASONS = {
         "R-hat of projection 2",
     ),
     "r_hat at the limit": ({"r_hat": 1.01}, {}, "ok", ""),
-    "no r_hat": ({"r_hat": None, "n_draws": 3}, {}, "suspect", "at least 4 draws a chain"),
+    "no r_hat": ({"r_hat": None, "n_draws": 3}, {}, "suspect", "at least 4 draws per chain"),
     "one chain": ({"n_chains": 1, "r_hat": None}, {}, "suspect", "at least 2"),
     "ess": ({"ess_min": 99.0, "ess_min_of": "|w - w*|^2"}, {}, "suspect", "99 of |w - w*|^2"),
     "ess at the limit": ({"ess_min": 100.0}, {}, "ok", ""),
@@ -70,7 +70,7 @@ REASONS = {
         {"llc": 0.2, "llc_se": 0.01},
         {"off_centre_bias": 0.11},
         "failed",
-        "far off",
+        "far from",
     ),
     "off centre, hotter": (
         {"nbeta": 2 * DEFAULT_NBETA},
