@@ -221,7 +221,7 @@ def test_failures_are_told_with_their_reason(tmp_path):
 
 def test_the_time_budget_is_a_failure(tmp_path):
     _, told = conducted(tmp_path, FakeRunner(), study_spec(trial_sec=1e-9), n_trials=2)
-    assert {outcome.reason for _, outcome in told} == {"the trial's 1e-09 s were over"}
+    assert {outcome.reason for _, outcome in told} == {"the trial exceeded its 1e-09 s"}
 
 
 def test_settings_asked_for_twice_are_the_same_runs(tmp_path):
