@@ -83,7 +83,7 @@ def _named(problem: Problem, values: Array) -> str:
         if (count := int(jnp.sum(~jnp.isfinite(part))))
     }
     if not bad:
-        return "the sum over its entries, which are too large"
+        return "all parameters together (its norm overflows)"
     shown = list(bad.values())[:_MOST_NAMES]
     more = [f"{len(bad) - len(shown)} more"] if len(bad) > len(shown) else []
     return ", ".join([*shown, *more])

@@ -45,7 +45,7 @@ def found():
 
 
 @pytest.mark.parametrize("dtype", SAMPLERS)
-def test_the_processes_optimise_as_those_of_a_user(found, dtype):
+def test_processes_use_the_same_compiler_options_as_a_user(found, dtype):
     told = found[dtype]["told"]
     assert told["x64"] == (dtype == "float64")
     assert told["unoptimised"] is False

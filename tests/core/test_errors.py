@@ -13,7 +13,7 @@ T_95 = {1: 6.313752, 3: 2.353363, 7: 1.894579}
 
 
 @pytest.mark.parametrize("dof", T_95)
-def test_an_interval_takes_the_quantile_of_its_degrees_of_freedom(dof):
+def test_an_interval_uses_the_quantile_of_its_degrees_of_freedom(dof):
     """Three draws a chain have no ESS: what is left is the scatter of C means."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
@@ -36,7 +36,7 @@ def test_few_effective_draws_widen_the_interval_of_one_chain():
     assert special.stdtr(ess - 1, found.half_width / found.se) == pytest.approx(0.95, abs=1e-9)
 
 
-def test_the_standard_error_is_that_of_rare_and_lasting_excursions():
+def test_the_standard_error_accounts_for_rare_long_excursions():
     """Ranks hide them: of excursions of two states the mean has a known variance.
 
     x_t = noise + 20 b_t, with b_t in (0, 1), mean p and correlation a^k: the mean of n draws has
@@ -61,7 +61,7 @@ def test_the_standard_error_is_that_of_rare_and_lasting_excursions():
     assert by_ranks < 0.6 * exact
 
 
-def test_the_error_is_the_larger_of_both_and_so_is_the_interval():
+def test_error_and_interval_are_the_larger_of_both():
     """Chains that stay apart: within each the draws know nothing of it."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
@@ -80,7 +80,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_the_fewest_effective_draws_gate_whatever_they_are_of(name):
+def test_the_verdict_uses_the_smallest_ess_of_all_quantities(name):
     """|w - w*|^2 may wander where the loss is flat, while the loss has long mixed."""
     from lambda_hat_core.analysis.diagnostics import ess_bulk, ess_tail
     from lambda_hat_core.analysis.measure import measure
@@ -101,7 +101,7 @@ def test_the_fewest_effective_draws_gate_whatever_they_are_of(name):
         assert found.ess_min_of == name and found.ess_bulk > 400
 
 
-def test_r_hat_sees_distances_that_differ_while_losses_agree():
+def test_r_hat_detects_chains_with_equal_losses_but_different_distances():
     from lambda_hat_core.analysis.measure import measure
 
     trace = traces.trace()
@@ -111,7 +111,7 @@ def test_r_hat_sees_distances_that_differ_while_losses_agree():
     assert found.r_hat_of == "|w - w*|^2"
 
 
-def test_the_worst_restart_gives_k_hat():
+def test_k_hat_is_that_of_the_worst_restart():
     from lambda_hat_core.analysis.measure import measure
 
     trace = traces.trace(iid=True, extras={"khat": np.array([0.1, 0.9, 0.2, 0.3])})

@@ -116,7 +116,7 @@ def made(store, gallery):
     return outcome, Page(text), text
 
 
-def test_every_run_is_a_row_with_its_verdict_and_reasons(store, gallery):
+def test_every_run_has_a_row_with_its_verdict_and_reasons(store, gallery):
     outcome, page, _ = made(store, gallery)
     assert outcome.status == "made" and outcome.record["n_runs"] == 4
     assert list(page.rows) == list(gallery.runs)
@@ -140,7 +140,7 @@ def test_text_cannot_become_markup_and_nothing_is_fetched(store, gallery):
     assert "\\<script>" in snippet and snippet.count("![") == 2
 
 
-def test_every_picture_is_in_the_folder_and_the_folder_holds_no_other(store, gallery):
+def test_the_folder_has_exactly_the_pictures_of_the_page(store, gallery):
     _, page, text = made(store, gallery)
     folder = store.path("galleries", "exp")
     there = {path.relative_to(folder).as_posix() for path in folder.glob("assets/*.png")}
@@ -149,7 +149,7 @@ def test_every_picture_is_in_the_folder_and_the_folder_holds_no_other(store, gal
     assert 'alt="llc convergence combined of sgld seed 1"' in text
 
 
-def test_made_again_only_when_something_changed(store, gallery):
+def test_a_gallery_is_made_again_only_if_something_changed(store, gallery):
     from lambda_hat_core.store import records
 
     assert made(store, gallery)[0].status == "made"
@@ -193,7 +193,7 @@ def older(manifest):
     return json.dumps({**body, "sha256": _digest(body)}).encode()
 
 
-def test_nothing_to_promote_is_said(store, gallery, tmp_path):
+def test_promoting_without_a_complete_run_is_an_error(store, gallery, tmp_path):
     from lambda_hat_core.gallery.promote import promote
 
     untried = dict(list(gallery.runs.items())[3:])
@@ -202,7 +202,7 @@ def test_nothing_to_promote_is_said(store, gallery, tmp_path):
     assert not (tmp_path / "exp").exists()
 
 
-def test_runs_of_a_target_are_told_apart(gallery):
+def test_runs_of_a_target_have_different_names(gallery):
     from lambda_hat_core.gallery.members import Gallery
     from lambda_hat_core.gallery.rows import short_names
 

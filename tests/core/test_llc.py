@@ -31,7 +31,7 @@ def exact(columns, nbeta, gamma):
 
 
 @pytest.mark.parametrize("sampler", ["nuts", "sgld"])
-def test_regression_hits_its_exact_value(sampler):
+def test_linear_regression_gives_its_exact_value(sampler):
     from lambda_hat_core import Nuts, Posterior, Sgld, estimate_llc
 
     data, best, columns = regression()
@@ -47,7 +47,7 @@ def test_regression_hits_its_exact_value(sampler):
     assert found.settings["dtype"] == ("float64" if sampler == "nuts" else "float32")
 
 
-def test_what_a_loss_reads_is_part_of_what_it_is():
+def test_arrays_that_a_loss_reads_are_part_of_its_identity():
     """`jax.jit` would go on with the old value of a variable that the loss reads."""
     from lambda_hat_core import Mala, estimate_llc
 
@@ -72,7 +72,7 @@ def programs(*losses):
     return [program_of(loss, jnp.ones(2), None) for loss in losses]
 
 
-def test_losses_are_one_if_they_compute_the_same():
+def test_losses_that_compute_the_same_are_equal():
     def times(factor, table=None):
         return lambda w, batch: jnp.sum(w**2) * factor + (0.0 if table is None else table @ w)
 
@@ -87,7 +87,7 @@ def test_losses_are_one_if_they_compute_the_same():
         assert len(set(programs(*map(times, scalars)))) == 2
 
 
-def test_gradients_tell_apart_what_values_do_not():
+def test_losses_with_equal_values_but_different_gradients_differ():
     @jax.custom_vjp
     def square(w):
         return w**2
@@ -110,7 +110,7 @@ def test_modules_that_differ_in_a_static_field_do_not_share_code():
     assert tanh != relu
 
 
-def test_a_point_that_is_no_minimum_is_not_ok():
+def test_a_point_that_is_not_a_minimum_is_not_ok():
     from lambda_hat_core import Nuts, estimate_llc
 
     data, best, _ = regression()

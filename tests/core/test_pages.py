@@ -53,13 +53,13 @@ def blocks(page):
             yield code, shown if after == "" and "print(" in code else None
 
 
-def test_pages_are_found():
+def test_the_pages_with_python_are_found():
     assert {str(page) for page in pages()} == {"README.md", "docs/recipes.md"}
     assert [shown is not None for _, shown in blocks("docs/recipes.md")] == [True, True, False]
 
 
 @pytest.mark.parametrize("page", [*pages()], ids=str)
-def test_a_page_prints_what_it_shows(page, tmp_path):
+def test_the_python_of_a_page_prints_what_the_page_shows(page, tmp_path):
     """In one plain process, as a reader would: no JAX setting, no flag of the tests."""
     from lambda_hat_core.store.process import processor
 

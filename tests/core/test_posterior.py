@@ -42,7 +42,7 @@ def made(x64):
     return posterior, x, y, w0, w0 + np.array([0.3, 0.1, -0.2])
 
 
-def test_the_density_and_its_gradient_are_their_formulas(made):
+def test_the_density_and_its_gradient_equal_their_formulas(made):
     posterior, x, y, w0, w = made
 
     @jax.jit

@@ -18,7 +18,7 @@ def two_levels(x):
     return (7 + 1 / (1 + (80 / x) ** 3)) / (1 + (x / 3e4) ** 1.5)
 
 
-def test_two_plateaus_are_two_coefficients():
+def test_two_plateaus_are_found_and_noted():
     from lambda_hat_core.analysis.profiles import gamma_profile
 
     gammas = np.geomspace(0.1, 1e5, 19)
@@ -35,16 +35,16 @@ def test_two_plateaus_are_two_coefficients():
         ([5.0, 5.05, 4.96], 0.02, "one plateau: 5.0"),
         ([5.0, 6.0, 7.0], 0.02, "depends on gamma throughout"),
         ([5.0, 5.05, 4.95], 0.3, "use more draws"),
-        ([5.0, 5.0], 0.02, "takes 3 runs"),
+        ([5.0, 5.0], 0.02, "needs 3 runs"),
     ],
 )
-def test_what_three_gammas_say(llc, se, note):
+def test_the_note_on_three_gammas(llc, se, note):
     from lambda_hat_core.analysis.profiles import gamma_profile
 
     assert note in gamma_profile(points([1, 10, 100][: len(llc)], llc, se)).note
 
 
-def test_a_ramp_is_no_plateau_however_densely_sampled():
+def test_a_slope_is_no_plateau_even_if_densely_sampled():
     from lambda_hat_core.analysis.profiles import gamma_profile
 
     gammas = np.geomspace(1, 1e3, 60)
@@ -52,7 +52,7 @@ def test_a_ramp_is_no_plateau_however_densely_sampled():
     assert not gamma_profile(points(gammas, ramp, 0.01)).plateaus
 
 
-def test_failed_runs_are_left_out():
+def test_failed_runs_are_ignored():
     from lambda_hat_core.analysis.profiles import Point, gamma_profile, temperature_fit
 
     good = points([10, 100, 1000], [5.0, 5.0, 5.0], 0.02)
@@ -96,7 +96,7 @@ def test_lambda_of_a_crossing_is_within_the_errors_of_the_fit(gamma):
     assert abs(fit.multiplicity - 2) < 2 * fit.multiplicity_se
 
 
-def test_a_fit_says_what_it_cannot_do():
+def test_a_fit_states_its_limitations():
     from lambda_hat_core.analysis.profiles import temperature_fit
 
     one = temperature_fit(points([1e3, 1e3], [5.0, 5.1], 0.1))
@@ -140,13 +140,13 @@ def test_profile_figures_are_legible(count):
         (3e9, 1e8, "3e+09 ± 1e+08"),
     ],
 )
-def test_numbers_are_written_to_their_error(value, se, text):
+def test_numbers_are_formatted_to_the_digits_of_their_error(value, se, text):
     from lambda_hat_core.analysis.words import plus_minus
 
     assert plus_minus(value, se) == text
 
 
-def test_a_bias_that_needs_a_number_which_is_null_is_unknown():
+def test_a_bias_that_needs_a_null_number_is_unknown():
     """Null is what a number that is not finite becomes in estimate.json."""
     from lambda_hat_core.analysis.biases import step_bias
 

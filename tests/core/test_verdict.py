@@ -103,7 +103,7 @@ def good(**changes):
 
 
 @pytest.mark.parametrize("name", list(REASONS))
-def test_every_reason_and_its_neighbour(name):
+def test_every_reason_and_the_value_next_to_its_limit(name):
     from lambda_hat_core.analysis.verdict import judge
 
     changes, meta, expected, text = REASONS[name]
@@ -113,7 +113,7 @@ def test_every_reason_and_its_neighbour(name):
     assert text in " ".join(reasons)
 
 
-def test_a_failure_comes_first_and_wins():
+def test_a_failure_is_listed_first_and_determines_the_verdict():
     from lambda_hat_core.analysis.verdict import judge
 
     verdict, reasons = judge(good(llc=-3.0, r_hat=1.5), META)
@@ -168,7 +168,7 @@ def test_checks_fail_one_at_a_time(name):
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
-def test_severity_says_whether_a_number_is_left():
+def test_the_severity_is_error_if_no_number_is_left():
     from lambda_hat_core.analysis.checks import checks
 
     def severity(estimate, name):

@@ -38,7 +38,7 @@ def test_k_hat_of_equal_and_of_few_ratios():
     assert np.isnan(khat).all()
 
 
-def test_draws_are_weighed_by_the_whole_posterior():
+def test_importance_weights_include_the_localiser():
     """Before any step the family is Laplace's, here exact: all weights are the evidence.
 
     log Z = -1/2 log det((nbeta H + gamma) / 2 pi), with a localiser that is half of it.

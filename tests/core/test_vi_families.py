@@ -89,7 +89,7 @@ def test_mixture_draws_have_its_moments(x64):
     np.testing.assert_allclose(draws.log_q, densities(family, draws.u), rtol=1e-10)
 
 
-def test_weights_get_the_rao_blackwell_gradient(x64):
+def test_mixture_weights_have_the_rao_blackwell_gradient(x64):
     """Gradient of log q in the logits is (responsibility - pi) / temperature, in them alone."""
     family = mixture(np.random.default_rng(2), alpha_temperature=2.0)
     u = jnp.ones(D)

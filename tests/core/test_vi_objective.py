@@ -98,7 +98,7 @@ class Linear:
 
 
 @pytest.mark.parametrize("bend", [0.0, 2.0])
-def test_a_minibatch_knows_all_but_its_rows_curvature(x64, bend):
+def test_only_the_curvature_differs_between_minibatch_and_full_loss(x64, bend):
     """Where rows differ in value and slope alone, a minibatch gives the full data's rise."""
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.vi.fit import FitOptions, _losses_above_minimum, minimum_of, step_work

@@ -87,7 +87,7 @@ def rank_figure(trace: Trace, title: str, said: str) -> Figure:
         style.dress(axes, f"rank of {name} among all draws", "")
         share = 1 - 1 / len(values)
         band = _KS_90 * math.sqrt(share * len(values) / (ess_bulk(values) or values.size))
-        axes.axhspan(-band, band, color=style.GRID, zorder=0, label="90 % band for agreement")
+        axes.axhspan(-band, band, color=style.GRID, zorder=0, label="90 % band")
         axes.axhline(0.0, color=style.FAINT, linewidth=0.8)
         order = np.sort(values, axis=None)
         for chain, own in enumerate(values):
