@@ -1,4 +1,4 @@
-"""Targets from a user's module: what they may return, and what is said of what they may not."""
+"""Targets from a user's module: valid results of a factory, and errors for invalid ones."""
 
 import sys
 
@@ -97,7 +97,7 @@ def no_examples(key):
 
 @pytest.fixture
 def user(tmp_path, monkeypatch):
-    """A working directory with the user's module in it."""
+    """Return a working directory that contains the user's module."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "users_targets.py").write_text(SOURCE)

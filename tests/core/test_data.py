@@ -1,4 +1,4 @@
-"""Synthetic laws against their moments, real data against their files."""
+"""Synthetic distributions against their moments, and real data against their files."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from lambda_hat_core.targets.synthetic import dropout, inputs, noise
 
 N = 40_000
 SE = 4 / np.sqrt(N)
-"""Four standard errors of a mean of unit variance."""
+"""Return four standard errors of a mean of values with unit variance."""
 
 
 def draw(dim=5, seed=0, **fields):

@@ -1,4 +1,4 @@
-"""A loss without a gradient or a Hessian where they are needed: one sentence, at every door."""
+"""Errors for a loss without the gradient or Hessian that is needed: one sentence, everywhere."""
 
 import json
 import sys
@@ -67,10 +67,10 @@ REFUSED = {
     "norm": ("gradient", 2),
     "outer where": ("gradient", 2),
 }
-"""Which derivative is not finite, and by how many entries of `layer.w`."""
+"""The derivative that is not finite, and the number of entries of `layer.w` concerned."""
 
 ALLOWED = ("squared powers", "whole powers", "softened root", "inner where")
-"""The ways out that the errors name."""
+"""The corrections that the errors suggest."""
 
 
 @pytest.fixture

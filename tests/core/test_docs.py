@@ -1,4 +1,4 @@
-"""The queries that the pages show are queries that the views answer."""
+"""The SQL queries in the docs are valid for the views."""
 
 import re
 from pathlib import Path

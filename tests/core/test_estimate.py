@@ -1,4 +1,4 @@
-"""Estimates and their errors, where the exact answer is known."""
+"""Estimates and their errors for traces with known answers."""
 
 import math
 
@@ -18,7 +18,7 @@ def measured(trace):
 
 
 def replicates(rho, n_chains, n_draws, count, d=1):
-    """Means of `count` runs whose LLC draws are half chi-squared(d), in one stroke."""
+    """Return the means of `count` runs whose LLC draws are half chi-squared(d)."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
     rng = np.random.default_rng(11)

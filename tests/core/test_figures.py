@@ -1,4 +1,4 @@
-"""Figures: every case is drawn, legibly, in colours that people can tell apart, from any thread."""
+"""Figures: all cases are drawn legibly, in distinguishable colours, from any thread."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +68,7 @@ def has_colours(path, *, more_than):
 
 
 def assert_legible(figure):
-    """Every letter is on the page, and no tick label covers another."""
+    """Check that all text is inside the figure, and that no tick labels overlap."""
     renderer, page = figure.canvas.get_renderer(), figure.bbox.padded(1.5)
     words = [*figure.texts]
     for axes in figure.axes:
@@ -178,7 +178,7 @@ def test_the_running_estimate_stops_before_the_first_non_finite_draw():
 
 
 def curves_outside(figure):
-    """Chains whose rank curve leaves the band, of the first panel."""
+    """Return the chains whose rank curve leaves the band in the first panel."""
     axes = figure.axes[0]
     band = axes.patches[0].get_bbox().y1
     lines = [line for line in axes.get_lines() if line.get_label().startswith("chain")]

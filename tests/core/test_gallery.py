@@ -1,4 +1,4 @@
-"""Galleries: what the page holds, when it is made again, and what cannot break out of it."""
+"""Galleries: content of the page, when it is made again, and escaping of text."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.core.fake_numerics import run, target
 
 
 def png():
-    """A picture of one pixel."""
+    """Return a PNG of one pixel."""
 
     def chunk(kind, body):
         crc = zlib.crc32(kind + body)
@@ -61,7 +61,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def gallery(store):
-    """Four runs: fine, suspect, failed, never tried."""
+    """Return a gallery of four runs: ok, suspect, failed, and not run."""
     from lambda_hat_core.gallery.members import Gallery, Member
     from lambda_hat_core.store import records
 
@@ -78,7 +78,7 @@ def gallery(store):
 
 
 class Page(HTMLParser):
-    """Table rows by run, as dictionaries of class -> (attributes, text); and all images."""
+    """Parses a page: rows by run, as dictionaries of class -> (attributes, text), and images."""
 
     def __init__(self, text):
         super().__init__()
@@ -184,7 +184,7 @@ def test_promotion_takes_the_newest_run_of_every_sampler(store, gallery, tmp_pat
 
 
 def older(manifest):
-    """Return a manifest that says its folder was made long ago."""
+    """Return a manifest according to which its folder was made long ago."""
     from lambda_hat_core.store.store import _digest
 
     body = json.loads(manifest.read_bytes())

@@ -1,4 +1,4 @@
-"""Curves over gamma and nbeta on a target's part of the page, with each bias as a number."""
+"""Profiles over gamma and nbeta on the page, with each bias as a number."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_two_plateaus_are_mentioned_on_the_page(store):
 
 
 def test_the_three_biases_are_listed_as_numbers(store):
-    """lambda = 5, m = 3; SGLD reads 0.4 more than NUTS, or 1 more by its ledger alone."""
+    """lambda = 5, m = 3; SGLD estimates 0.4 more than NUTS, and its ledger predicts 1 more."""
     nbetas = (1e3, 1e4, 1e5)
     exact = [5 - 2 / math.log(nbeta) for nbeta in nbetas]
     runs = [add(store, NUTS, a, {"nbeta": x}) for x, a in zip(nbetas, exact, strict=True)]

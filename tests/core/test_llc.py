@@ -1,4 +1,4 @@
-"""One call from a loss to a judged estimate, held against exact values."""
+"""One call from a loss to an estimate with a verdict, compared with exact values."""
 
 import equinox as eqx
 import jax
@@ -25,7 +25,7 @@ def regression():
 
 
 def exact(columns, nbeta, gamma):
-    """1/2 sum of s_i; the Hessian of a mean square is 2 X^T X / n."""
+    """Return 1/2 sum of s_i; the Hessian of a mean square is 2 X^T X / n."""
     h = 2 * np.linalg.eigvalsh(columns.T @ columns / N)
     return 0.5 * np.sum(nbeta * h / (nbeta * h + gamma))
 
@@ -48,7 +48,7 @@ def test_linear_regression_gives_its_exact_value(sampler):
 
 
 def test_arrays_that_a_loss_reads_are_part_of_its_identity():
-    """`jax.jit` would go on with the old value of a variable that the loss reads."""
+    """`jax.jit` would keep using the old value of a variable that the loss reads."""
     from lambda_hat_core import Mala, estimate_llc
 
     power = 2
@@ -61,7 +61,7 @@ def test_arrays_that_a_loss_reads_are_part_of_its_identity():
         point = {"w": np.zeros(2)}
         sampler = Mala(**SHORT)
         found[power] = estimate_llc(steep, point, None, n=1000, sampler=sampler, progress=False)
-    # 1/2 a coordinate for w^2, 1/4 for w^4 as gamma / nbeta goes to 0
+    # 1/2 per coordinate for w^2, 1/4 for w^4, as gamma / nbeta goes to 0
     assert found[2].llc == pytest.approx(1.0, abs=0.15)
     assert found[4].llc == pytest.approx(0.5, abs=0.1)
 

@@ -1,4 +1,4 @@
-"""What an estimate looks like, and what is said while one waits for it."""
+"""The display of an estimate, and the messages during a call."""
 
 import io
 import json

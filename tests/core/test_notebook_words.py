@@ -1,4 +1,4 @@
-"""Mistakes in a notebook: a sentence each, the same as in an experiment's file."""
+"""Mistakes in a notebook: one sentence each, the same as for an experiment file."""
 
 import equinox as eqx
 import jax

@@ -1,4 +1,4 @@
-"""Mistakes that leave a plausible number: starts, burn-in, digits of the loss, work not counted."""
+"""Mistakes that give plausible numbers: starts, burn-in, digits of the loss, uncounted work."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from tests.core.test_samplers import begun
 
 
 def test_chains_start_with_the_spread_of_the_posterior(x64):
-    """Not a fixed width away: the loss at the starts is the posterior's own, whatever d and H."""
+    """The loss at the starts has the posterior's distribution for any d and H."""
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers.start import laplace_start
 
@@ -38,7 +38,7 @@ def test_exactly_the_burn_in_is_discarded(x64, monkeypatch):
 
 
 def test_all_chains_contribute_to_the_adapted_step(x64):
-    """One chain that stands elsewhere changes the step size of all."""
+    """One chain at another point changes the step size of all chains."""
     from lambda_hat_core.samplers import coordinates, mala
     from lambda_hat_core.samplers.adapt import dual_averaging
 
@@ -55,7 +55,7 @@ def test_all_chains_contribute_to_the_adapted_step(x64):
 
 
 def test_the_loss_keeps_digits_that_float32_would_lose():
-    """The sum over examples is a float64 one in a float32 process, at w* and at every draw."""
+    """The sum over examples is in float64 also in a float32 process, at w* and at every draw."""
     case = mixed.quadratic(1.0, noise=0.02)
     many = case._replace(data=tuple(np.repeat(array, 400, axis=0) for array in case.data))
     posterior = mixed.posterior(many)

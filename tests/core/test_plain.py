@@ -1,4 +1,4 @@
-"""Trees of arrays come back from JSON and arrays as they were, and nothing else does."""
+"""Trees of arrays are restored exactly from JSON and arrays; other objects are rejected."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""L-BFGS, Newton steps and the audit on surfaces whose minima are known."""
+"""L-BFGS, Newton steps and the audit on losses with known minima."""
 
 from dataclasses import dataclass
 
@@ -99,7 +99,7 @@ def test_polish_ends_at_a_minimum_that_passes_the_audit(x64, how):
 
 @pytest.mark.parametrize("grad_tol", [1e-5, 1e-9])
 def test_the_polish_reaches_the_requested_gradient_norm(x64, grad_tol):
-    """L-BFGS comes down slowly enough to stop close to the tolerance, and not beyond it."""
+    """L-BFGS converges slowly enough to stop just below the tolerance."""
     loss, start = QuadraticPotential(20, condition=1e4, seed=1), np.full(20, 0.1)
     found, seen = settle(loss, start, polish="lbfgs", grad_tol=grad_tol)
     assert found.stopped == "gradient below grad_tol"

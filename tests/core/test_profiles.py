@@ -1,4 +1,4 @@
-"""Plateaus over gamma, and the extrapolation over nbeta, on curves whose answer is known."""
+"""Plateaus over gamma, and the extrapolation over nbeta, on curves with known answers."""
 
 import math
 
@@ -63,7 +63,7 @@ def test_failed_runs_are_ignored():
 
 @pytest.mark.parametrize("shift", [0.0, 2.0])
 def test_extrapolation_is_calibrated(shift):
-    """Also where the next order is not negligible, as it never is at what can be sampled."""
+    """Test also curves whose next order is not negligible, as for all nbeta that can be sampled."""
     from lambda_hat_core.analysis.profiles import temperature_fit
 
     rng, nbetas = np.random.default_rng(0), np.array([1e2, 1e3, 1e4, 1e5])
@@ -81,7 +81,7 @@ def test_extrapolation_is_calibrated(shift):
 
 @pytest.mark.parametrize("gamma", [1.0, 4.0])
 def test_lambda_of_a_crossing_is_within_the_errors_of_the_fit(gamma):
-    """w0^2 w1^2: lambda = 1/2 and m = 2, exact values at four temperatures."""
+    """w0^2 w1^2 has lambda = 1/2 and m = 2; the values at four temperatures are exact."""
     from lambda_hat_core.analysis.profiles import temperature_fit
 
     nbetas, w1 = (1e2, 1e3, 1e4, 1e5), np.linspace(-9, 9, 200_001) / math.sqrt(gamma)
@@ -147,7 +147,7 @@ def test_numbers_are_formatted_to_the_digits_of_their_error(value, se, text):
 
 
 def test_a_bias_that_needs_a_null_number_is_unknown():
-    """Null is what a number that is not finite becomes in estimate.json."""
+    """Non-finite numbers are null in estimate.json."""
     from lambda_hat_core.analysis.biases import step_bias
 
     run = {"sampler": "sgld", "llc": 2.0, "llc_se": None}

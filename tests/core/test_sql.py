@@ -260,7 +260,7 @@ def test_the_error_of_wrong_sql_is_one_line(store):
 
 
 def test_a_query_reads_the_file_of_each_run_twice(store):
-    """Where its columns are, and then what is asked for: no more, however many runs there are."""
+    """One read finds the columns, and one reads the data, for any number of runs."""
     first = store.path("analyses", "run_sgld_000000000000") / "estimate.parquet"
     records.write("llc", [{"run_id": "run_sgld", "llc": 1.0, "verdict": "ok"}], first)
     content, runs = first.read_bytes(), 1000

@@ -1,4 +1,4 @@
-"""Targets from spec to disk and back: what is built, what is known, what is refused."""
+"""Targets from spec to disk and back: builds, known coefficients, rejected specs."""
 
 import json
 

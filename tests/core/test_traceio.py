@@ -1,4 +1,4 @@
-"""Traces survive the file bit for bit, and ArviZ opens it."""
+"""Traces are stored bit for bit, and ArviZ opens the file."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ REDUCED_RANK = [((5, 3, 5), 6.5), ((5, 4, 5), 8), ((4, 3, 8), 6), ((8, 3, 4), 6)
 
 
 def by_subset(widths, rank):
-    """Aoyagi's value by a search over subsets of layers, as Lau et al. state it."""
+    """Return Aoyagi's value by a search over subsets of layers, as stated by Lau et al."""
     excess = [width - rank for width in widths]
     for size in range(2, len(excess) + 1):
         for chosen in combinations(range(len(excess)), size):
@@ -196,7 +196,7 @@ def test_quadrature_needs_a_localiser_and_few_dimensions():
 
 
 def recursion(nbeta, gamma, step_size, variance, n_burn, n_steps):
-    """Mean of nbeta L over states n_burn + 1 .. n_steps, by iterating second moments."""
+    """Return the mean of nbeta L over states n_burn + 1 .. n_steps, by iterating second moments."""
     rho = 1 - step_size * (nbeta * H + gamma) / 2
     moment, losses = np.zeros_like(H), []
     for _ in range(n_steps):

@@ -41,7 +41,7 @@ def study_spec(**changes):
 
 
 def conducted(folder, runner, spec, n_trials=14, slots=2, reference=TRUTH, **options):
-    """Return the study after `n_trials`, and what was told."""
+    """Return the study after `n_trials`, and the trials that were told."""
     from lambda_hat_core.tuning.optimiser import open_study
     from lambda_hat_core.tuning.search import Search
 
@@ -53,7 +53,7 @@ def conducted(folder, runner, spec, n_trials=14, slots=2, reference=TRUTH, **opt
 
 
 def facts(study):
-    """Return all that must not depend on timing."""
+    """Return everything that must not depend on timing."""
     from lambda_hat_core.tuning.search import outcome_of
 
     return [

@@ -1,4 +1,4 @@
-"""One small study with real workers: what is pruned really stops."""
+"""One small study with real workers, in which a pruned trial really stops."""
 
 import os
 from pathlib import Path

@@ -30,7 +30,7 @@ def problem(gamma=10.0):
 
 
 class FakeNuts:
-    """Exact draws of a Gaussian of curvature 5 in two directions and 0 in three others."""
+    """Returns exact draws of a Gaussian with curvature 5 in two directions and 0 in three."""
 
     def __init__(self, store, record=lambda spec: GOOD, shift=0.0):
         self.store, self.record, self.shift = store, record, shift

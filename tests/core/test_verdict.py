@@ -1,4 +1,4 @@
-"""Each reason against a run triggers at its threshold, and its neighbour does not."""
+"""Each finding occurs beyond its threshold, and not just before it."""
 
 import json
 
