@@ -108,7 +108,7 @@ def test_the_polish_reaches_the_requested_gradient_norm(x64, grad_tol):
 
 def test_a_polish_that_reaches_its_step_limit_says_so(x64):
     found, seen = settle(Rosenbrock(), [-1.2, 1.0, -0.5], polish_steps=0)
-    assert found.stopped == "polish_steps spent"
+    assert found.stopped == "polish_steps reached"
     assert "falls by" in seen.reasons[0]
 
 
