@@ -62,7 +62,9 @@ class ExperimentFile(Frozen):
         description="name of the experiment, made of letters, digits, '.', '_' and '-'; null: the "
         "name of the file",
     )
-    targets: list[dict[str, Any]] = Field(min_length=1, description="the networks to be measured")
+    targets: list[dict[str, Any]] = Field(
+        min_length=1, description="the networks and potentials to be measured"
+    )
     samplers: list[dict[str, Any]] = Field(
         min_length=1, description="the samplers that measure them"
     )

@@ -8,7 +8,10 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from lambda_hat_core.config.samplers.base import Chains, Metric
 from lambda_hat_core.config.samplers.hints import ADJUSTED_MCLMC, FULL_BATCH, HMC, MCLMC, NUTS
 
-_METRIC = "coordinates in which the sampler moves: the parameters, scaled or whitened"
+_METRIC = (
+    "coordinates in which the sampler moves: the parameters, each of them scaled, or whitened "
+    "by the Hessian that the pilot measures"
+)
 
 _TREE = 15
 """Leapfrog steps per NUTS draw, 2^4 - 1: the typical size of trees on whitened posteriors."""

@@ -65,7 +65,7 @@ class Sgld(Stochastic):
     beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
     eps: PositiveFloat = Field(default=1e-8, description="eps of P = 1 / (sqrt(v_hat) + eps)")
     bias_correction: bool = Field(
-        default=True, description="adam: correct the moments for their start at 0"
+        default=True, description="correct the moments for their start at 0"
     )
     freeze_preconditioner: bool = Field(
         default=True,
