@@ -190,8 +190,8 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
     reasons = []
     if bias > LIMIT:
         reasons.append(
-            f"nbeta L_n falls by {bias:.3g} from w* to the centre of its quadratic (limit {LIMIT}; "
-            f"|grad L_n| = {grad_norm:.2g})"
+            f"nbeta L_n falls by {bias:.3g} from w* to the minimum of its quadratic approximation "
+            f"(limit {LIMIT}; |grad L_n| = {grad_norm:.2g})"
         )
     if fall > LIMIT:
         reasons.append(

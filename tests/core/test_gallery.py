@@ -140,6 +140,21 @@ def test_text_cannot_become_markup_and_nothing_is_fetched(store, gallery):
     assert "\\<script>" in snippet and snippet.count("![") == 2
 
 
+def test_page_and_snippet_explain_the_words_in_a_collapsed_section(store, gallery):
+    from lambda_hat_core.gallery.glossary import RESULTS
+
+    _, page, text = made(store, gallery)
+    section = re.search(r'<details class="glossary">(.*?)</details>', text, flags=re.DOTALL)
+    assert section is not None and page.tags.count("dt") == len(RESULTS)
+    assert "<code>log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 + const</code>" in section[1]
+    snippet = (store.path("galleries", "exp") / "gallery.md").read_text()
+    assert all(f"\n| {term.name.split(',')[0]}" in unescaped(snippet) for term in RESULTS)
+
+
+def unescaped(markdown):
+    return re.sub(r"\\([*_|])", r"\1", markdown)
+
+
 def test_the_folder_has_exactly_the_pictures_of_the_page(store, gallery):
     _, page, text = made(store, gallery)
     folder = store.path("galleries", "exp")
