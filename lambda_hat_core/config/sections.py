@@ -1,4 +1,4 @@
-"""Sections: mappings on their way to a model, each key with the place where it was written."""
+"""Sections: mappings to be validated, with the place in the file where each key was written."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,11 +22,11 @@ class Section(NamedTuple):
     """A mapping to validate.
 
     Attributes:
-        group: `model`, `data`, ... or a sampler's name: what hints go by.
-        values: what was written, presets and overrides merged.
+        group: `model`, `data`, ... or a sampler's name; selects the hints for unknown keys.
+        values: the values by key, with presets and overrides merged.
         places: where each key of `values` was written.
-        place: where the section itself stands.
-        preset: the preset it started from.
+        place: where the section itself is.
+        preset: the preset that the section started from.
     """
 
     group: str
@@ -36,11 +36,11 @@ class Section(NamedTuple):
     preset: str | None = None
 
     def at(self, key: str) -> Place:
-        """Return where `key` was written, or would be."""
+        """Return where `key` was written, or where it would be written."""
         return self.places.get(key, self.place.key(key))
 
     def error(self, key: str, rule: str, way_out: str) -> ConfigError:
-        """Return the error that the value of `key` breaks `rule`."""
+        """Return the error that the value of `key` violates `rule`."""
         if key in self.values:
             return self.at(key).error(rule, way_out, self.values[key])
         return self.place.error(rule, way_out)
@@ -57,19 +57,19 @@ class Section(NamedTuple):
 def inline(
     group: str, values: Mapping[str, Any], place: Place, preset: str | None = None
 ) -> Section:
-    """Return a section whose keys all stand at `place`."""
+    """Return a section whose keys were all written at `place`."""
     return Section(group, dict(values), {key: place.key(key) for key in values}, place, preset)
 
 
 _LARGEST = 2**53 - 1
-"""The largest integer that RFC 8785 can hold."""
+"""The largest integer that RFC 8785 can represent."""
 
 
 def validate[M: BaseModel](part: Section, model: type[M], group: str | None = None) -> M:
     """Return the validated model.
 
     Raises:
-        ConfigError: one line for every key that is unknown or holds an impossible value.
+        ConfigError: one line for every key that is unknown or has an impossible value.
     """
     group = group or part.group
     fields = model.model_fields
@@ -93,10 +93,10 @@ def validate[M: BaseModel](part: Section, model: type[M], group: str | None = No
 
 
 def constructed[M: BaseModel](model: type[M], values: Mapping[str, Any]) -> M:
-    """Return the model of a call of its class.
+    """Return the model that a call of its class constructs.
 
     Raises:
-        ConfigError: as `validate` does, naming the class where a file would be named.
+        ConfigError: as `validate` does, with the name of the class instead of a file.
     """
     name, kind = model.__name__.removesuffix("Spec"), model.model_fields.get("kind")
     group = name.lower() if kind is None else kind.default
@@ -148,7 +148,7 @@ def _line(
 
 
 def _default(model: type[BaseModel], name: str) -> str:
-    """Return the way out of a bad value: the key's meaning and its default."""
+    """Return what helps to correct a bad value: the key's default and its meaning."""
     field = model.model_fields[name]
     default = "" if field.is_required() else f"the default is {show(field.default)}"
     meaning = f"{name}: {field.description}" if field.description else ""

@@ -1,4 +1,4 @@
-"""From a target's spec to the problem that is minimised."""
+"""Turn the spec of a target into the problem that is minimised."""
 
 from typing import Literal
 
@@ -37,12 +37,12 @@ def assemble(spec: TargetSpec) -> Problem:
 
 
 def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
-    """Return the network of a target, its open dimensions taken from the data."""
+    """Return the network of a target, with unset dimensions taken from the data."""
     return make_network(kind, *DIMS[spec.data.kind])
 
 
 def loss_of(spec: TargetSpec, name: LossName | Literal["own"] | None, sigma: float | None) -> Loss:
-    """Return the loss called `name` on a target that is a potential or a network.
+    """Return the loss `name` of a target that is a potential or a network.
 
     Raises:
         ValueError: if the target has no such loss, or the loss no noise scale.
@@ -130,7 +130,7 @@ def _synthesise(
     kind: NetworkSpec,
     teacher: Teacher | None,
 ) -> tuple[tuple[Array, Array, Array], Weights | None]:
-    """Return inputs, labels and labels without noise of training then test, and the truth."""
+    """Return inputs, labels and noiseless labels (training, then test rows), and the truth."""
     truth = make_truth(keys["teacher"], kind, network, teacher)
     rate = teacher.dropout_rate if teacher is not None else 0.0
     x = inputs(data, keys["input law"], keys["inputs"], network.in_dim)

@@ -1,4 +1,4 @@
-"""Which loss a spec means on a target's data."""
+"""The loss that a spec refers to, given the data of a target."""
 
 from lambda_hat_core.config.compatible import noise_scale
 from lambda_hat_core.config.data import DataSpec, Synthetic
@@ -8,14 +8,14 @@ from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.networks import Network
 
 _STUDENT_DF = 4.0
-"""Degrees of freedom for data that name none: the default of synthetic noise."""
+"""Degrees of freedom for data without such a setting: the default of synthetic noise."""
 
 
 def supervised(network: Network, data: DataSpec, name: LossName, sigma: float | None) -> Supervised:
-    """Return the loss `name` of a network on `data`; `sigma` null is the data's noise scale.
+    """Return the loss `name` of a network on `data`; if `sigma` is None, the data's noise scale.
 
     Raises:
-        Misfit: if the loss has a noise scale, and neither the data nor `sigma` say which.
+        Misfit: if the loss needs a noise scale, and neither the data nor `sigma` has one.
     """
     if name in ("mse", "cross_entropy"):
         return Supervised(network, name)

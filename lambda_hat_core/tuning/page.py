@@ -1,4 +1,4 @@
-"""A page for a tuning file: every study with its figures and its best settings, side by side."""
+"""The page of a tuning file: all studies with their figures and best settings."""
 
 from html import escape
 from importlib.resources import files
@@ -24,7 +24,7 @@ _NUMBERS = {
 
 
 def write_page(store: Store, plan: TunePlan) -> Path:
-    """Write galleries/tuning-<name>/index.html of what the store has, and return its path."""
+    """Write galleries/tuning-<name>/index.html from the store's content, and return its path."""
     id = f"tuning-{plan.name}"
     with store.publish("galleries", id) as folder:
         (folder / _ASSETS).mkdir()

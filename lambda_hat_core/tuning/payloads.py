@@ -1,4 +1,4 @@
-"""Runs of trials in warm worker processes, which can be told to stop at the end of a chunk."""
+"""Runs of trials in worker processes, which can be told to stop at the end of a chunk."""
 
 import time
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -15,12 +15,12 @@ class Ran(NamedTuple):
     """How one run ended.
 
     Attributes:
-        status: `stopped` if it was steered to its end; it then left nothing in the store.
-        record: the analysis, as `making.record` returns it, of a run that is done.
+        status: `stopped` if `steer` ended it; then nothing of it is in the store.
+        record: the analysis of a run that is done, as `making.record` returns it.
         work_fge: full-gradient evaluations spent.
-        wall_s: wall seconds of this call.
-        reason: why it is not done.
-        reused: whether the store had all of it.
+        wall_s: wall time of this call in seconds.
+        reason: why the run is not done.
+        reused: whether the store already had its results.
     """
 
     status: Literal["done", "stopped", "failed"]
@@ -33,27 +33,27 @@ class Ran(NamedTuple):
 
 @runtime_checkable
 class Runner(Protocol):
-    """Whoever runs trials; called from several threads."""
+    """An object that executes runs of trials; it is called from several threads."""
 
     def build(self, target: TargetSpec) -> None:
         """Make a target.
 
         Raises:
-            ValueError: saying why it cannot be made.
+            ValueError: if it cannot be made; the error gives the reason.
         """
         ...
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse, within some seconds."""
+        """Sample and analyse a run, in at most `seconds`."""
         ...
 
 
 class Payloads:
-    """Runs in warm workers of this machine, as many at once as the pool has.
+    """Executes runs in the worker processes of a pool on this machine.
 
     Args:
-        store: where results go.
-        pool: of workers.
+        store: the store for results.
+        pool: the pool of workers.
     """
 
     def __init__(self, store: Store, pool: Pool):
@@ -63,7 +63,7 @@ class Payloads:
         """Make a target.
 
         Raises:
-            ValueError: saying why it cannot be made.
+            ValueError: if it cannot be made; the error gives the reason.
         """
         if self._store.is_complete("targets", target.id):
             return
@@ -73,7 +73,7 @@ class Payloads:
             raise ValueError(f"{target.id} could not be made: {end['reason']}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse, within some seconds."""
+        """Sample and analyse a run, in at most `seconds`."""
         began = time.perf_counter()
         kinds: tuple[Kind, ...] = ("runs", "analyses")
         missing: list[Kind] = [k for k in kinds if not self._store.is_complete(k, spec.id)]

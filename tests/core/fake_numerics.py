@@ -78,7 +78,7 @@ class FakeLoss:
 
 
 class FakeTargets(ModuleType):
-    """Targets of three parameters that cost nothing; seed 9 cannot be built."""
+    """Fake targets with three parameters, built immediately; seed 9 cannot be built."""
 
     @staticmethod
     def build(spec, log):
@@ -108,7 +108,7 @@ class FakeTargets(ModuleType):
 
 
 def fake_sample(posterior, spec, *, progress, log, checkpoint):
-    """Return independent draws; seed 13 meets a number that is not finite, seed 14 an error."""
+    """Return independent draws; seed 13 gives a non-finite number, and seed 14 an error."""
     from lambda_hat_core.samplers.drive import Progress
     from lambda_hat_core.samplers.trace import Trace
 
@@ -147,7 +147,7 @@ def fake_sample(posterior, spec, *, progress, log, checkpoint):
 
 
 def install():
-    """Put the fakes where `making` finds them."""
+    """Replace the functions that `making` calls by the fakes."""
     import lambda_hat_core
     from lambda_hat_core import sample
     from lambda_hat_core.analysis.figures import run as figures

@@ -1,4 +1,4 @@
-"""What machines do wrong is tried again with growing pauses; what numbers do is not."""
+"""Failures of the machine are retried with growing pauses; failures of numbers are not."""
 
 import pytest
 
@@ -8,7 +8,7 @@ LINE = {"id": "run_x"}
 
 
 class Scripted:
-    """A client whose requests end as the script says."""
+    """A client whose requests end as a script prescribes."""
 
     def __init__(self, *ends):
         self.ends = list(ends)

@@ -1,4 +1,4 @@
-"""Targets from spec to disk and back: what is built, what is known, what is refused."""
+"""Targets from spec to disk and back: builds, known coefficients, rejected specs."""
 
 import json
 
@@ -94,7 +94,7 @@ def test_an_uncertain_coefficient_is_null_with_its_reason(x64, name):
     assert reason in meta["llc_known_reason"]
 
 
-def test_what_is_not_a_minimum_is_named_and_has_no_coefficient(x64):
+def test_a_point_that_is_not_a_minimum_has_reasons_and_no_coefficient(x64):
     training = Training(start="truth", polish="none")
     meta = built(TANH, synthetic(noise=0.2), training)
     assert not meta["is_minimum"] and "falls by" in meta["audit_reasons"][0]
@@ -128,7 +128,7 @@ def test_a_stored_target_is_the_same_in_both_precisions(tmp_path):
     assert loss_at_minimum(localised(single, PosteriorSpec())) == pytest.approx(loss0, rel=1e-4)
 
 
-def test_a_folder_holds_its_files_and_figures(x64, tmp_path):
+def test_a_target_folder_has_its_files_and_figures(x64, tmp_path):
     for name, kind, data in (("a", TANH, synthetic()), ("b", model.Quadratic(d=3), NoData())):
         (tmp_path / name).mkdir()
         targets.save(targets.build(spec(kind, data), silent), tmp_path / name)
@@ -181,7 +181,7 @@ def test_potentials_meet_their_oracles(dtype, tmp_path):
         assert value == pytest.approx(exact, rel=1e-6), reason
 
 
-def test_where_there_is_no_oracle_there_is_a_reason(x64):
+def test_a_missing_oracle_has_a_reason(x64):
     problem = assemble(spec(TANH, synthetic()))
     from lambda_hat_core.posterior import Target
 
@@ -196,7 +196,7 @@ def test_data_that_overflow_are_refused_in_one_line(x64):
     assert "\n" not in str(caught.value)
 
 
-def test_divergence_is_named(x64):
+def test_diverging_training_is_named(x64):
     training = Training(optimizer="sgd", lr=1e3, steps=60)
     with pytest.raises(FloatingPointError, match=r"lower training\.lr"):
         targets.build(spec(SQUARES, synthetic(noise=0.2), training), silent)

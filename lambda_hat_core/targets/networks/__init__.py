@@ -1,4 +1,4 @@
-"""Networks: frozen, array-free descriptions that act on flat weight vectors."""
+"""Networks: immutable descriptions without arrays, applied to flat weight vectors."""
 
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
@@ -22,7 +22,7 @@ NetworkSpec = model.Mlp | model.DeepLinear | model.QuadraticActivation | model.D
 
 
 def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
-    """Return the network of `spec`; an MLP takes dimensions it leaves null from here."""
+    """Return the network of `spec`; `in_dim` and `out_dim` replace null dimensions of an MLP."""
     match spec:
         case model.Mlp():
             return make_mlp(spec, in_dim, out_dim)
@@ -35,7 +35,7 @@ def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
 
 
 def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> MlpNetwork:
-    """Return the MLP of `spec`, its hidden width inferred where `target_params` says so."""
+    """Return the MLP of `spec`, with the hidden width inferred if `target_params` is set."""
     whole = spec.completed(in_dim, out_dim)
     assert whole.in_dim and whole.widths and whole.out_dim
     period = whole.residual_period if whole.skip_connections else 0
@@ -44,7 +44,7 @@ def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> MlpNetwork:
 
 
 def make_teacher(spec: model.Mlp, teacher: Teacher | None, student: MlpNetwork) -> MlpNetwork:
-    """Return the labelling network: the student's own architecture wherever a field is null."""
+    """Return the teacher network; fields that are null are taken from the student."""
     if teacher is None:
         return student
     return make_mlp(teacher.network(spec), student.in_dim, student.out_dim)
