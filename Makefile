@@ -56,6 +56,7 @@ ui-test: .venv/.synced  ## the UI and the galleries in a headless Chromium, whic
 
 docs: .venv/.synced  ## the generated pages
 	$(RUN)/python docs/reference.py > docs/config.md
+	$(RUN)/python docs/glossary.py > docs/glossary.md
 
 bench: .venv/.synced  ## accuracy, speed, costs and the leaderboard against their bars
 	$(RUN)/python bench/truth.py

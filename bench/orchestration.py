@@ -27,7 +27,7 @@ from typing import NamedTuple
 import pandas as pd
 import yaml
 
-from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.cards.card import LocalTag
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
@@ -130,9 +130,9 @@ class Site:
     def bare(self, name: str) -> tuple[float, float]:
         """Send everything to one worker that nothing surrounds; CPU and wall seconds."""
         (target,) = self.plan.targets.values()
-        lines = [request("build", target)]
+        lines = [request("targets", target)]
         for run in self.plan.runs.values():
-            lines += [request("sample", run, target), request("analyse", run, target)]
+            lines += [request("runs", run, target), request("analyses", run, target)]
         requests = self.root / "requests.jsonl"
         requests.write_text("".join(json.dumps(line) + "\n" for line in lines))
         home = ["--home", str(self.root / name), "--requests", str(requests)]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.cards.card import LocalTag
 from lambda_hat_core.config.samplers.base import Dtype
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,9 +16,10 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from lambda_hat_assets.card import LocalTag
+from lambda_hat_assets.cards.card import LocalTag
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan.plan import load_plan
+from lambda_hat_core.store.store import Kind
 from lambda_hat_core.work.client import WorkerClient, request
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,13 +62,13 @@ class Case:
         self.runs: list[RunSpec] = list(plan.runs.values())
 
 
-def asked(client: WorkerClient, stage: str, spec: TargetSpec | RunSpec, target=None) -> dict:
+def asked(client: WorkerClient, kind: Kind, spec: TargetSpec | RunSpec, target=None) -> dict:
     """Return the record of what a worker made.
 
     Raises:
         RuntimeError: if it could not.
     """
-    end = list(client.run([request(stage, spec, target)]))[-1]
+    end = list(client.run([request(kind, spec, target)]))[-1]
     if end["event"] != "done":
         raise RuntimeError(end["reason"])
     return end["record"]
@@ -78,13 +79,13 @@ def measure(root: Path, name: str, layouts: Iterable[tuple[int, int]]) -> list[d
     case = Case(root, *CASES[name], seeds=sum(payloads + 2 for payloads, _ in layouts))
     runs = iter(case.runs)
     with WorkerClient(root, env=LocalTag().environment("float64")) as client:
-        asked(client, "build", case.target)
+        asked(client, "targets", case.target)
     found = []
     for payloads, threads in layouts:
         environment = LocalTag(threads=threads).environment(case.runs[0].dtype)
         clients = [WorkerClient(root, env=environment) for _ in range(payloads)]
         for client in clients:
-            asked(client, "sample", next(runs), case.target)
+            asked(client, "runs", next(runs), case.target)
         work = [[next(runs) for _ in range(2 // payloads)] for _ in clients]
         before, began = sum(map(cpu_seconds, clients)), time.perf_counter()
         both = [
@@ -115,7 +116,7 @@ def cpu_seconds(client: WorkerClient) -> float:
 def sampled(client: WorkerClient, specs: list[RunSpec], target: TargetSpec) -> None:
     """Make runs one after the other."""
     for spec in specs:
-        asked(client, "sample", spec, target)
+        asked(client, "runs", spec, target)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pages import markdown, rewrite
 from references import verify
-from runs import Problem, answer, known, problem, run
+from runs import Case, answer, known, problem, run
 
 from lambda_hat_core.config.model import NormalCrossing, Quadratic
 
@@ -45,30 +45,30 @@ COLD = {"nbeta": 1e5, "gamma": 10.0}
 """Where the posterior's own answer is lambda within the bias."""
 
 
-def potential(model: dict[str, Any]) -> Problem:
+def potential(model: dict[str, Any]) -> Case:
     return problem({"model": model, "data": {"kind": "none", "n_data": 1000}})
 
 
-def quadratic(d: int, condition: float, **more: Any) -> Problem:
+def quadratic(d: int, condition: float, **more: Any) -> Case:
     return potential({"kind": "quadratic", "d": d, "condition": condition, **more})
 
 
-def crossing(*powers: int) -> Problem:
+def crossing(*powers: int) -> Case:
     return potential({"kind": "normal_crossing", "powers": powers})
 
 
-def network(model: dict[str, Any], n: int = 1000, **posterior: Any) -> Problem:
+def network(model: dict[str, Any], n: int = 1000, **posterior: Any) -> Case:
     """At the truth, without label noise."""
     data = {"kind": "synthetic", "noise_scale": 0.0, "n_data": n, "n_test": 10}
     training = {"start": "truth", "loss": "mse"}
     return problem({"model": model, "data": data, "training": training}, **posterior)
 
 
-def product(*widths: int, rank: int, n: int = 1000, **posterior: Any) -> Problem:
+def product(*widths: int, rank: int, n: int = 1000, **posterior: Any) -> Case:
     return network({"kind": "deep_linear", "widths": widths, "rank": rank}, n, **posterior)
 
 
-def squares(width: int, rank: int, n: int = 1000, **posterior: Any) -> Problem:
+def squares(width: int, rank: int, n: int = 1000, **posterior: Any) -> Case:
     model = {"kind": "quadratic_activation", "in_dim": 6, "width": width, "rank": rank}
     return network(model, n, **posterior)
 
@@ -101,7 +101,7 @@ COVERAGE: dict[str, dict[str, Any]] = {
 }
 
 
-def settings(case: Problem, sampler: str) -> dict[str, Any]:
+def settings(case: Case, sampler: str) -> dict[str, Any]:
     """Return a sampler with the length that a case needs for its standard error."""
     of = case.target.model
     if isinstance(of, NormalCrossing):

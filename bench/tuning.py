@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 from pages import rewrite
 
-from lambda_hat_assets.card import DTYPES, LocalTag
+from lambda_hat_assets.cards.card import DTYPES, LocalTag
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.plan.study import TunePlan, load_tuning
 from lambda_hat_core.store.store import Store

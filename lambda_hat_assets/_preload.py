@@ -1,7 +1,7 @@
-"""Imported once in the process from which steps are forked: what each would else import itself.
+"""Imports in advance, in the process from which steps are forked, what every step needs.
 
-Nothing here may start JAX, open a database, a socket or a thread: children would inherit it. The
-threads of OpenBLAS and jemalloc, which numpy and pyarrow bring, are these libraries' own care.
+Nothing here may start JAX or a thread, or open a database or a socket, because the steps would
+inherit it. numpy and pyarrow bring threads of OpenBLAS and jemalloc, which survive forks.
 """
 
 import importlib

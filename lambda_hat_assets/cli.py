@@ -1,4 +1,4 @@
-"""`lambda-hat`: the store, an experiment without Dagster, and SQL, from the command line."""
+"""`lambda-hat`: experiments without Dagster, the store, and SQL, from the command line."""
 
 import argparse
 import importlib
@@ -6,11 +6,11 @@ import os
 import sys
 
 COMMANDS = ("run", "plan", "card", "sql", "verify", "artifacts", "promote")
-"""Modules of `lambda_hat_assets.commands`; each has HELP, `add_arguments` and `run`."""
+"""Modules of `lambda_hat_assets.commands`; each has `add_arguments` and `run`."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; a mistake of the user's is one line on stderr and exit code 2."""
+    """Run one command; a user's mistake becomes one line on stderr and exit code 2."""
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="command", required=True)
     for name in COMMANDS:
         module = importlib.import_module(f"lambda_hat_assets.commands.{name}")
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

@@ -1,4 +1,4 @@
-"""The code location: `defs`, made of config/ and the environment. Imports no JAX."""
+"""The code location: `defs`, made from config/ and the environment. Imports no JAX."""
 
 import os
 import sys
@@ -9,26 +9,24 @@ from functools import partial
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import GALLERIES_KEY
-from lambda_hat_assets.assets.galleries import galleries_asset
+from lambda_hat_assets.assets.galleries import GALLERIES_KEY, galleries_asset
 from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
 from lambda_hat_assets.assets.targets import targets_asset
 from lambda_hat_assets.assets.tuning import tuning_assets
-from lambda_hat_assets.card import Card, LocalTag
-from lambda_hat_assets.compute import Backend, Compute
-from lambda_hat_assets.console import console
-from lambda_hat_assets.jobs.executor import in_one_process, in_processes
+from lambda_hat_assets.cards.card import Card, LocalTag
+from lambda_hat_assets.compute.local import LocalBackend
+from lambda_hat_assets.compute.resource import Backend, Compute
 from lambda_hat_assets.jobs.llc import llc_job
 from lambda_hat_assets.jobs.partitions import partition_jobs
 from lambda_hat_assets.jobs.promote import promote_job
+from lambda_hat_assets.jobs.sensors import config_sensor, pools_sensor
 from lambda_hat_assets.jobs.tune import tune_job
-from lambda_hat_assets.local import LocalBackend
-from lambda_hat_assets.mends import pool_wait
-from lambda_hat_assets.mends.step_logs import copy_every_line
-from lambda_hat_assets.partitions import families
-from lambda_hat_assets.project import Project, load_project
-from lambda_hat_assets.sensors import config_sensor, pools_sensor
+from lambda_hat_assets.mends import pool_wait, step_logs
+from lambda_hat_assets.project.partitions import families
+from lambda_hat_assets.project.project import Project, load_project
+from lambda_hat_assets.running.console import console
+from lambda_hat_assets.running.executor import in_one_process, in_processes
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store
 
@@ -36,29 +34,29 @@ _HANGS = (
     "DAGSTER_MODULE_NAME is set, with which dagster dev never opens: unset it, or copy the "
     "project's .env, which sees to that, into this folder"
 )
-"""Said under `dagster dev`: its server and daemon are given a workspace and refuse a module beside
-it, but would say so only when they are told to shut down."""
+"""Printed under `dagster dev`, whose server and daemon are given a workspace: they refuse a module
+in addition to it, but say so only when they are told to shut down."""
 
 
 def compute(project: Project) -> Compute:
-    """Return the compute resource that the card asks for."""
+    """Return the compute resource of a project, with the backends that its card asks for."""
     return Compute(project, partial(backend, project.store))
 
 
 def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
-    """Return where payloads of a dtype run, as the card says."""
+    """Return the backend that runs payloads of a dtype, as the card says."""
     tag = card.tag(dtype)
     if isinstance(tag, LocalTag):
-        return LocalBackend(store, dtype, tag)
+        return LocalBackend(store, card)
     from lambda_hat_assets.slurm.backend import SlurmBackend
 
     assert card.cluster is not None
-    here = LocalBackend(store, dtype, LocalTag())
+    here = LocalBackend(store, Card())
     return SlurmBackend(store, dtype, tag, card.cluster, here)
 
 
 def build(project: Project, resource: Compute) -> dg.Definitions:
-    """Return everything that Dagster is told."""
+    """Return all assets, jobs, sensors and resources."""
     members = families(project.runs.values(), project.targets)
     with _unfinished_features():
         assets = [
@@ -91,7 +89,7 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
 
 @contextmanager
 def _unfinished_features() -> Iterator[None]:
-    """Silence Dagster's warnings on partitioned checks (preview) and batched backfills (beta)."""
+    """Silence Dagster's warnings about partitioned checks and batched backfills."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -99,7 +97,7 @@ def _unfinished_features() -> Iterator[None]:
 
 
 def _tell(project: Project) -> None:
-    """Print once what could not be read, but not what the job of this command will say itself."""
+    """Print once what could not be read, except what the command's own job will print."""
     if "lambda_hat_assets._preload" in sys.modules:
         return
     if os.environ.get("DAGSTER_IS_DEV_CLI") and os.environ.get("DAGSTER_MODULE_NAME"):
@@ -111,7 +109,7 @@ def _tell(project: Project) -> None:
 
 
 pool_wait.mend()
-copy_every_line()
+step_logs.mend()
 _project = load_project()
 _tell(_project)
 defs = build(_project, compute(_project))

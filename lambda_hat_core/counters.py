@@ -1,8 +1,8 @@
 """Counter-based generators (Salmon et al. 2011, SC11, doi:10.1145/2063384.2063405).
 
-`fold_in`, `split` and `bits` return what jax.random returns for a threefry key, to the last bit.
-They are written out here because jax.random compiles the rounds into loops over arrays on CPUs,
-while straight-line rounds fuse into one pass: 2 to 3 times faster bits, and no loop around a key.
+`fold_in`, `split` and `bits` return bit for bit what jax.random returns for a threefry key. They
+are implemented here because on CPUs jax.random compiles the rounds into loops over arrays, whereas
+unrolled rounds fuse into one pass, which generates bits 2 to 3 times faster.
 """
 
 import jax
@@ -23,7 +23,7 @@ _LOW = 0xFFFFFFFF
 
 
 def threefry2x32(key: Words, counter: Words) -> Words:
-    """Threefry2x32-20: two words of output for two of counter under two of key."""
+    """Return the two output words of Threefry2x32-20 for two key and two counter words."""
     keys = (*key, key[0] ^ key[1] ^ jnp.uint32(_PARITY))
     x, y = counter[0] + keys[0], counter[1] + keys[1]
     for group in range(5):
@@ -40,9 +40,9 @@ def philox4x32(
     counter: tuple[UInt64[Array, "..."], ...],
     rounds: int = _PHILOX_ROUNDS,
 ) -> tuple[UInt64[Array, "..."], ...]:
-    """Philox4x32: four words for four of counter under two of key, each in a 64-bit lane.
+    """Return the four output words of Philox4x32 for two key and four counter words.
 
-    Call it where 64-bit types are enabled.
+    Each 32-bit word is stored in 64 bits, so 64-bit types must be enabled.
     """
     low = jnp.uint64(_LOW)
     k0, k1 = key
@@ -64,7 +64,7 @@ def _key(words: Words) -> PRNGKeyArray:
 
 
 def _below(shape: tuple[int, ...]) -> Words:
-    """Counters 0, 1, ... in the order of a flattened array of this shape."""
+    """Return counters 0, 1, ... in the order of a flattened array of this shape."""
     index, stride = jnp.zeros(shape, jnp.uint32), 1
     for axis in reversed(range(len(shape))):
         index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
@@ -73,33 +73,33 @@ def _below(shape: tuple[int, ...]) -> Words:
 
 
 def fold_in(key: PRNGKeyArray, data: Int[Array, ""] | int) -> PRNGKeyArray:
-    """Derive the key number `data`: jax.random.fold_in."""
+    """Return key number `data` derived from `key`, as jax.random.fold_in does."""
     low = jnp.asarray(data).astype(jnp.uint32)
     return _key(threefry2x32(_words(key), (jnp.zeros_like(low), low)))
 
 
 def split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """Derive two keys: jax.random.split."""
+    """Return two keys derived from `key`, as jax.random.split does."""
     return fold_in(key, 0), fold_in(key, 1)
 
 
 def bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """Return 32 random bits each: jax.random.bits."""
+    """Return an array of 32 random bits each, as jax.random.bits does."""
     high, low = threefry2x32(_words(key), _below(shape))
     return high ^ low
 
 
 def long_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt64[Array, "..."]:
-    """Return 64 random bits each, as jax.random.bits does where 64-bit types are enabled."""
+    """Return an array of 64 random bits each, as jax.random.bits does with 64-bit types on."""
     high, low = threefry2x32(_words(key), _below(shape))
     with jax.enable_x64(True):
         return high.astype(jnp.uint64) << 32 | low.astype(jnp.uint64)
 
 
 def philox_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """Return 32 random bits each, four a block of Philox4x32-10 along the last axis.
+    """Return an array of 32 random bits each, four per block of Philox4x32-10 on the last axis.
 
-    Blocks are counted by the first counter word, so a key holds 2^34 numbers. The barriers keep
+    Only the first counter word counts blocks, so one key yields 2^34 numbers. The barriers prevent
     XLA from computing a block again for each of its words.
     """
     *rows, columns = shape
@@ -115,7 +115,7 @@ def philox_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "...
 
 
 def philox_long_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt64[Array, "..."]:
-    """Return 64 random bits each, two a block of Philox4x32-10."""
+    """Return an array of 64 random bits each, two per block of Philox4x32-10."""
     *rows, columns = shape
     words = philox_bits(key, (*rows, 2 * columns)).reshape(*shape, 2)
     with jax.enable_x64(True):
@@ -123,7 +123,7 @@ def philox_long_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt64[Array,
 
 
 def indices(key: PRNGKeyArray, size: int, n: int) -> Int32[Array, " size"]:
-    """Draw `size` integers from 0 .. n - 1; each has its probability within n / 2^64 of 1 / n."""
+    """Draw `size` integers from 0 .. n - 1, each with a probability within n / 2^64 of 1 / n."""
     high, low = threefry2x32(_words(key), _below((size,)))
     with jax.enable_x64(True):
         carry = (low.astype(jnp.uint64) * jnp.uint64(n)) >> 32

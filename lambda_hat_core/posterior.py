@@ -1,4 +1,4 @@
-r"""The localised tempered posterior and what its mean loss estimates.
+r"""The localised tempered posterior, whose mean loss determines the estimate.
 
 log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 + const,
 llc = nbeta (E_p[L_n(w)] - L_n(w*)), the estimator of Lau et al. 2023 (arXiv:2308.12108).
@@ -19,23 +19,23 @@ from lambda_hat_core.types import Batch, Weights
 
 @runtime_checkable
 class Loss(Protocol):
-    """A loss surface without its data.
+    """A loss function without its data.
 
-    Implementations are frozen dataclasses, equal by value, so that one compilation serves every
-    target of one architecture.
+    Implementations are frozen dataclasses that are compared by value, so that all targets of one
+    architecture share compiled programs.
     """
 
     @property
     def has_per_example(self) -> bool:
-        """Whether `per_example` exists; if not, full-data losses are evaluated in float64."""
+        """Whether `per_example` exists; without it full-data losses are evaluated in float64."""
         ...
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """Mean loss over the rows of `batch` (over nothing for a potential, `batch` None)."""
+        """Return the mean loss over the rows of `batch`, which is None for a potential."""
         ...
 
     def per_example(self, w: Weights, batch: Batch) -> Float[Array, " n"]:
-        """Loss of every row of `batch`; their mean is `mean`."""
+        """Return the loss of every row of `batch`, whose mean is `mean`."""
         ...
 
 
@@ -43,10 +43,10 @@ class Target(eqx.Module):
     """A trained minimum w*, its data and its loss.
 
     Attributes:
-        w0: w*, flat.
+        w0: w* as a flat vector.
         data: arrays with leading axis n in any pytree, or None for a potential.
-        loss: hashable by value.
-        n: examples; for a potential, the n of n beta.
+        loss: the loss, hashable by value.
+        n: number of examples; for a potential, the n of n beta.
     """
 
     w0: Weights
@@ -56,11 +56,15 @@ class Target(eqx.Module):
 
 
 class Posterior(eqx.Module):
-    """Density around w0 in R^d. Everything numeric is data, so one compilation serves a shape.
+    """The density around w0 in R^d. All numbers are arrays, so a shape is compiled only once.
 
     Attributes:
+        w0: w* as a flat vector.
+        data: arrays with leading axis n in any pytree, or None for a potential.
         nbeta: n beta, in nats per unit of mean loss.
-        gamma: localisation strength, always in the original coordinates.
+        gamma: strength of the localiser, always in the original coordinates.
+        loss: the loss, hashable by value.
+        n: number of examples.
     """
 
     w0: Weights
@@ -71,45 +75,45 @@ class Posterior(eqx.Module):
     n: int = eqx.field(static=True)
 
     def loss_mean(self, w: Weights) -> Scalar:
-        """L_n(w) over all examples, in the process's dtype."""
+        """Return L_n(w) over all examples, in the process's dtype."""
         return self.loss.mean(w, self.data)
 
     def potential(self, w: Weights) -> Scalar:
-        """U(w) = -log p(w) up to a constant."""
+        """Return U(w) = -log p(w) up to a constant."""
         return self.nbeta * self.loss_mean(w) + 0.5 * self.gamma * jnp.sum((w - self.w0) ** 2)
 
     def log_density(self, w: Weights) -> Scalar:
-        """Log p(w) up to a constant."""
+        """Return log p(w) up to a constant."""
         return -self.potential(w)
 
     def minibatch(self, key: PRNGKeyArray, size: int | None) -> Batch:
-        """Draw `size` examples with replacement; all of them for None or for a potential."""
+        """Draw `size` examples with replacement; if `size` or the data is None, return the data."""
         if size is None or self.data is None:
             return self.data
         index = indices(key, size, self.n)
         return jax.tree.map(lambda a: a.at[index].get(mode="promise_in_bounds"), self.data)
 
     def batch_work(self, size: int | None) -> float:
-        """Cost of one gradient on `size` examples, in full-gradient evaluations."""
+        """Return the cost of one gradient on `size` examples, in full-gradient evaluations."""
         return 1.0 if size is None or self.data is None else size / self.n
 
     def loss_grad(self, w: Weights, batch: Batch) -> Weights:
-        """Gradient of the mean loss over `batch`."""
+        """Return the gradient of the mean loss over `batch`."""
         return jax.grad(self.loss.mean)(w, batch)
 
     def potential_grad(self, w: Weights, batch: Batch) -> Weights:
-        """Estimate grad U(w) from `batch`."""
+        """Return the estimate of grad U(w) from `batch`."""
         return self.nbeta * self.loss_grad(w, batch) + self.gamma * (w - self.w0)
 
     def full_loss(self, w: Weights) -> tuple[Scalar, Scalar]:
-        """L_n(w) over the full data with float64 sums, as a pair whose sum is the value.
+        """Return L_n(w) over the full data with float64 sums, as a pair whose sum is the value.
 
-        In a float32 process the pair carries the digits that float32 would round away. A loss
-        without per-example values is evaluated in float64 altogether.
+        In a float32 process the pair keeps the digits that a single float32 would lose. A loss
+        without per-example values is evaluated entirely in float64.
 
-        Call it where `precision.mixed` lowers what is traced, and map it over points by `vmap`
-        right here, not around a loop that holds it: JAX batches a loop's body after it has left
-        the context in which 64-bit types are on.
+        Call this method inside of `precision.mixed`. To map it over points, apply `vmap` to the
+        method itself and not to a loop that contains it, because JAX batches the body of a loop
+        after leaving the context in which 64-bit types are on.
         """
         if self.loss.has_per_example:
             examples = self.loss.per_example(w, self.data)
@@ -130,7 +134,7 @@ def _split(value: Float[Array, ""], like: Weights) -> tuple[Scalar, Scalar]:
 
 
 def localised(target: Target, spec: PosteriorSpec) -> Posterior:
-    """Return the posterior of `spec` around the target's w*, in the dtype of `target.w0`."""
+    """Return the posterior given by `spec` around the target's w*, in the dtype of `target.w0`."""
     dtype = target.w0.dtype
     return Posterior(
         w0=target.w0,
@@ -149,7 +153,7 @@ def _full_loss(posterior: Posterior, w: Weights) -> tuple[Scalar, Scalar]:
 
 
 def loss_at_minimum(posterior: Posterior) -> float:
-    """L_n(w*) over the full data, float64 sums."""
+    """Return L_n(w*) over the full data, with float64 sums."""
     with precision.mixed():
         high, low = _full_loss(posterior, posterior.w0)
     return float(high) + float(low)

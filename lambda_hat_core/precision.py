@@ -1,8 +1,8 @@
-"""Which dtype is computed in: a worker serves one; full-data losses are float64 everywhere.
+"""The dtype of a process: each worker computes in one, but full-data losses are always float64.
 
-A float32 program that holds a float64 loss is traced with 64-bit types off, the loss with them on,
-and all of it is lowered with them on: several of JAX's lowering rules trace JAX functions
-themselves, and would round float64 operands to float32 where 64-bit types are off.
+A float32 program that contains a float64 loss is traced with 64-bit types off, except for the loss,
+which is traced with them on. The whole program is lowered with them on, because several lowering
+rules of JAX trace JAX functions, and would round float64 operands to float32 otherwise.
 """
 
 from contextlib import AbstractContextManager
@@ -15,15 +15,15 @@ from lambda_hat_core.config.samplers.base import Dtype
 
 
 def mixed() -> AbstractContextManager[None]:
-    """Return the context in which a jitted function with float64 parts is called.
+    """Return the context in which a jitted function with float64 parts must be called.
 
-    What is not one of these parts stands inside of the function in the context `of` an array.
+    The other parts of the function must be in the context `of` an array.
     """
     return jax.enable_x64(True)
 
 
 def of(like: Array) -> AbstractContextManager[None]:
-    """Return the context in which JAX's default dtypes are those of an array's precision."""
+    """Return the context in which JAX's default dtypes have the precision of an array."""
     return jax.enable_x64(like.dtype == jnp.float64)
 
 

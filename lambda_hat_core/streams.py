@@ -1,4 +1,4 @@
-"""Named random streams, so that adding a stage or a chain changes no other number."""
+"""Named random streams: adding a stage or a chain does not change any other number."""
 
 import zlib
 

@@ -43,29 +43,37 @@ def imported_by(code, folder):
     return set(done.stdout.splitlines()[-1].split())
 
 
-def rooms():
-    """Return which rooms of core, its packages and single modules, each room imports from."""
-    core = Path(__file__).parents[1] / "lambda_hat_core"
+def rooms(package):
+    """Return which rooms of a package, its folders and single modules, each room imports from."""
+    folder = Path(__file__).parents[1] / package
     found = {}
-    for file in core.rglob("*.py"):
-        room = file.relative_to(core).with_suffix("").parts[0]
+    for file in folder.rglob("*.py"):
+        room = file.relative_to(folder).with_suffix("").parts[0]
         for node in ast.walk(ast.parse(file.read_text())):
             names = []
             if isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
-            inside = {name.split(".")[1] for name in names if name.startswith("lambda_hat_core.")}
+            inside = {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
             if room != "__init__":
                 found.setdefault(room, set()).update(inside - {room})
     return found
 
 
 def test_rooms_of_core_import_each_other_in_one_direction():
-    found = rooms()
+    found = rooms("lambda_hat_core")
     assert "config" in found["plan"] and "vi" in found["sample"]
     order = list(TopologicalSorter(found).static_order())
     assert order.index("config") < order.index("samplers") < order.index("work")
+
+
+def test_rooms_of_assets_import_each_other_in_one_direction():
+    found = rooms("lambda_hat_assets")
+    assert "project" in found["compute"] and "slurm" in found["jobs"]
+    order = list(TopologicalSorter(found).static_order())
+    assert order.index("cards") < order.index("compute") < order.index("assets")
+    assert order.index("assets") < order.index("jobs") < order.index("definitions")
 
 
 def test_core_imports_no_dagster(tmp_path):
@@ -78,7 +86,7 @@ def test_core_imports_no_dagster(tmp_path):
     "code",
     [
         DEFINITIONS,
-        f"{CONFIG}\nimport lambda_hat_core.work.stages, lambda_hat_core.work.client",
+        f"{CONFIG}\nimport lambda_hat_core.work.making, lambda_hat_core.work.client",
     ],
     ids=["definitions", "config and clients"],
 )

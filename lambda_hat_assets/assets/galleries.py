@@ -1,4 +1,4 @@
-"""Galleries: an experiment's runs side by side, one page an experiment."""
+"""Galleries: one page for each experiment, which shows its runs side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,20 +6,21 @@ from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import GALLERIES_KEY, Routing
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import GALLERY, pick, schema
-from lambda_hat_assets.partitions import SamplerFamily, to_many
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import picture
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.project.partitions import SamplerFamily, to_many
+from lambda_hat_assets.project.project import CODE_VERSION, Project
+from lambda_hat_assets.recording.events import picture
+from lambda_hat_assets.recording.fields import GALLERY, pick, schema
+from lambda_hat_assets.running.pools import Routing
+
+GALLERIES_KEY = dg.AssetKey("galleries")
 
 _SHOWN = 4
-"""Targets whose comparison is shown inline, and profiles; the page has all."""
+"""Comparisons, and profiles, that are shown inline; the page has all of them."""
 
 
 def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.AssetsDefinition:
-    """Return the asset of all galleries; an experiment's waits for its own runs alone."""
+    """Return the asset of all galleries, each of which depends on the runs of its experiment."""
     routing = Routing("float64")
 
     @dg.asset(
@@ -28,7 +29,7 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
         deps=[_dependence(project, family) for family in families],
         group_name="results",
         kinds={"html", "matplotlib"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         tags=routing.tags,
         op_tags=routing.tags,
         pool=routing.pool,
@@ -37,8 +38,7 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
     def galleries(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """All runs of an experiment side by side, as a page that opens from disk."""
-        own(context)
+        """All runs of an experiment side by side, on a page that opens from disk."""
         (result,) = compute.run(context, ["galleries"], [context.partition_key])
         if result.failure is not None:
             raise dg.Failure(result.failure, allow_retries=False)

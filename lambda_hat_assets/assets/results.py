@@ -1,13 +1,14 @@
-"""The table of all results, as SQL sees it."""
+"""The table of all results, which SQL reads."""
 
 from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import RESULTS_KEY
-from lambda_hat_assets.fields import ANALYSIS
-from lambda_hat_assets.project import Project, code_version
+from lambda_hat_assets.project.project import CODE_VERSION, Project
+from lambda_hat_assets.recording.fields import ANALYSIS
 from lambda_hat_core.store import records, sql
+
+RESULTS_KEY = dg.AssetKey("llc_results")
 
 _SHOWN = 200
 _COLUMNS = "experiment sampler llc llc_se llc_known verdict work_fge wall_s run_id".split()
@@ -15,7 +16,7 @@ _TYPES = {"text": "string", "int": "int", "real": "float", "texts": "list", "tim
 
 
 def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:
-    """Return the asset that writes llc.duckdb anew."""
+    """Return the asset that renews llc.duckdb."""
     columns = [
         dg.TableColumn(
             name, type=_TYPES[kind], description=ANALYSIS[name][1] if name in ANALYSIS else None
@@ -28,7 +29,7 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
         deps=upstream,
         group_name="results",
         kinds={"duckdb", "parquet"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         metadata={"dagster/column_schema": dg.TableSchema(columns)},
     )
     def llc_results(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -47,7 +48,7 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
 
 
 def _read(project: Project) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return the newest rows of `llc` and how many there are of each verdict."""
+    """Return the newest rows of `llc`, and the number of rows with each verdict."""
     with sql.connect(project.store) as connection:
         newest = connection.execute(
             f"SELECT {', '.join(_COLUMNS)} FROM llc ORDER BY created_at DESC LIMIT {_SHOWN}"

@@ -1,28 +1,28 @@
-"""One pair of assets a sampler: its runs, and what they say of the LLC."""
+"""One pair of assets for each sampler: its runs, and what they say about the LLC."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from lambda_hat_assets import checks
-from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
-from lambda_hat_assets.compute import Compute, Kind
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import ANALYSIS, RUN, schema
-from lambda_hat_assets.partitions import SamplerFamily, to_many
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import Event, recorded
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.project.partitions import BATCHES, TARGETS_KEY, SamplerFamily, to_many
+from lambda_hat_assets.project.project import CODE_VERSION, Project
+from lambda_hat_assets.recording import checks
+from lambda_hat_assets.recording.events import Event, recorded
+from lambda_hat_assets.recording.fields import ANALYSIS, RUN, schema
+from lambda_hat_assets.running.pools import Routing
+from lambda_hat_core.store.store import Kind
 
 
 def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefinition:
-    """Return `runs/<family>` and `analyses/<family>`, which one step makes."""
+    """Return `runs/<family>` and `analyses/<family>`, which the same step makes."""
     routing = Routing(family.dtype)
     of_target = to_many((project.runs[run].target, run) for run in family.runs)
     of_kind: dict[Kind, dg.AssetKey] = {"runs": family.runs_key, "analyses": family.analyses_key}
     common = {
         "partitions_def": family.partitions,
         "group_name": family.sampler,
-        "code_version": code_version(),
+        "code_version": CODE_VERSION,
         "tags": routing.tags,
         "skippable": True,
     }
@@ -55,7 +55,6 @@ def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefiniti
     def sampler(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Event | dg.Output[None]]:
-        own(context)
         kinds: list[Kind] = [
             kind for kind, key in of_kind.items() if key in context.selected_asset_keys
         ]

@@ -1,16 +1,16 @@
-"""Targets: trained minima, one a partition."""
+"""Targets: each partition is a trained minimum."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from lambda_hat_assets import checks
-from lambda_hat_assets.assets.common import BATCHES, TARGETS_KEY, Routing
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import TARGET, schema
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import Event, recorded
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.project.partitions import BATCHES, TARGETS_KEY
+from lambda_hat_assets.project.project import CODE_VERSION, Project
+from lambda_hat_assets.recording import checks
+from lambda_hat_assets.recording.events import Event, recorded
+from lambda_hat_assets.recording.fields import TARGET, schema
+from lambda_hat_assets.running.pools import Routing
 
 
 def targets_asset(project: Project) -> dg.AssetsDefinition:
@@ -24,7 +24,7 @@ def targets_asset(project: Project) -> dg.AssetsDefinition:
         group_name="targets",
         description="A minimum w* of the loss with its data, trained, polished and audited.",
         kinds={"jax", "optax"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         tags=routing.tags,
         metadata=schema(TARGET),
         skippable=True,
@@ -42,7 +42,6 @@ def targets_asset(project: Project) -> dg.AssetsDefinition:
     def targets(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Event | dg.Output[None]]:
-        own(context)
         results = compute.run(context, ["targets"], context.partition_keys)
         yield from recorded(context, project, {"targets": TARGETS_KEY}, results)
 

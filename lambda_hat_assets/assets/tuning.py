@@ -1,17 +1,16 @@
-"""References, studies and trials: one partition a problem, and one a problem and method."""
+"""References, one for each problem; studies, one for each problem and method; and their trials."""
 
 from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.endings import own
-from lambda_hat_assets.fields import REFERENCE, STUDY, pick, schema
-from lambda_hat_assets.partitions import to_many
-from lambda_hat_assets.project import Project, code_version
-from lambda_hat_assets.recording import picture
-from lambda_hat_assets.studies import check_budgets, slots
-from lambda_hat_assets.trials import runners
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.compute.trials import runners
+from lambda_hat_assets.project.partitions import to_many
+from lambda_hat_assets.project.project import CODE_VERSION, Project
+from lambda_hat_assets.project.studies import check_budgets, slots
+from lambda_hat_assets.recording.events import picture
+from lambda_hat_assets.recording.fields import REFERENCE, STUDY, pick, schema
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store import sql
 
@@ -25,7 +24,7 @@ _COLUMNS = "problem method number state objective llc llc_ref v_m work_fge param
 
 
 def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
-    """Return the three assets; none where config/tune has nothing."""
+    """Return the three assets, or none if config/tune has no studies."""
     problems, studies = project.studies.problems(), project.studies.studies()
     if not studies:
         return []
@@ -37,13 +36,14 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         partitions_def=references,
         group_name="tuning",
         kinds={"jax", "blackjax"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         metadata=schema(REFERENCE),
         check_specs=[
             dg.AssetCheckSpec(
                 CERTIFIED,
                 asset=REFERENCE_KEY,
-                description="R-hat, effective draws, V_M and a second gamma say it has mixed.",
+                description="R-hat, effective draws, V_M and a run at a second gamma agree that "
+                "the chains have mixed.",
                 partitions_def=references,
             )
         ],
@@ -51,10 +51,9 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
     def reference(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """What a problem's samplers are compared with: an exact one, run until it is certified."""
+        """What samplers are compared with: an exact sampler, run until it is certified."""
         from lambda_hat_core.tuning.reference import certify
 
-        own(context)
         plan = problems[context.partition_key]
         check_budgets(plan, project.card)
         with runners(context, project, compute) as runner:
@@ -78,16 +77,15 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         deps=[dg.AssetDep(REFERENCE_KEY, partition_mapping=to_many(pairs))],
         group_name="tuning",
         kinds={"optuna", "jax"},
-        code_version=code_version(),
+        code_version=CODE_VERSION,
         metadata=schema(STUDY),
     )
     def study(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """One method tuned on one problem: trials until there are enough, and the best settings."""
+        """One method tuned on one problem: all its trials, and the best settings among them."""
         from lambda_hat_core.tuning.conduct import conduct
 
-        own(context)
         id = context.partition_key
         plan = studies[id]
         check_budgets(plan, project.card)
@@ -110,7 +108,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
         kinds={"duckdb", "parquet"},
     )
     def trials() -> dg.MaterializeResult:
-        """Every trial of every study as the SQL view `trials`."""
+        """Every trial of every study, as the SQL view `trials`."""
         return dg.MaterializeResult(metadata=trials_metadata(project))
 
     return [reference, study, trials]
@@ -119,7 +117,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
 def reference_told(
     project: Project, plan: TunePlan, id: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the metadata of a reference that exists, and what its check says."""
+    """Return the metadata of a reference that exists, and the fields of its check."""
     from lambda_hat_core.tuning.reference import read
 
     found = read(project.store, id)
@@ -135,7 +133,7 @@ def reference_told(
 
 
 def study_metadata(project: Project, plan: TunePlan, id: str) -> dict[str, Any]:
-    """Return what the UI shows of a study that has been conducted."""
+    """Return the metadata of a study that has been conducted."""
     from lambda_hat_core.tuning.results import summary
 
     study = plan.studies[id]

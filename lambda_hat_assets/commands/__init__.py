@@ -1,4 +1,4 @@
-"""The commands of `lambda-hat`, one module each, importing little until they run."""
+"""The commands of `lambda-hat`. Each is a module that imports little until its command runs."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the store holds, and what of it may go."""
+"""List what the store holds, remove what nothing uses, and show logs in TensorBoard."""
 
 import argparse
 import os
@@ -6,27 +6,27 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_core.store.store import KINDS
-
-HELP = "list the store, collect what nothing names, or point TensorBoard at it"
+from lambda_hat_core.store.store import FOLDERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `ls`, `gc` and `tb`."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    ls = actions.add_parser("ls", help="list kind, id, what it is, size, age and users")
-    ls.add_argument("--kind", choices=KINDS, help="only this kind")
-    gc = actions.add_parser("gc", help="remove what no experiment file names and is old")
-    gc.add_argument(
-        "--ttl-days", type=float, required=True, metavar="N", help="keep what is younger"
+    ls = actions.add_parser(
+        "ls", help="list every artifact with its size, its age and the experiments that use it"
     )
-    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    ls.add_argument("--kind", choices=FOLDERS, help="only this kind")
+    gc = actions.add_parser("gc", help="remove old artifacts that no experiment file names")
+    gc.add_argument(
+        "--ttl-days", type=float, required=True, metavar="N", help="keep what is younger than this"
+    )
+    gc.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     tb = actions.add_parser("tb", help="start TensorBoard on the logs of variational runs")
     tb.add_argument("--port", type=int, default=6006)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one of them."""
+    """Run one of the three actions."""
     return {"ls": _ls, "gc": _gc, "tb": _tb}[args.action](args)
 
 
@@ -51,7 +51,7 @@ def _ls(args: argparse.Namespace) -> int:
 
 
 def _gc(args: argparse.Namespace) -> int:
-    """Every experiment file must be readable: what a broken one names cannot be known."""
+    """Remove; every experiment file must be readable, because each may name an artifact."""
     from lambda_hat_core.plan.plan import load_union
     from lambda_hat_core.store import files, inventory
 
@@ -69,10 +69,10 @@ def _gc(args: argparse.Namespace) -> int:
         if not args.dry_run:
             files.remove(path)
     if not args.dry_run:
-        for folder in (store.root, *(store.root / kind for kind in KINDS)):
+        for folder in (store.root, *(store.root / kind for kind in FOLDERS)):
             if folder.is_dir():
                 files.sweep(folder)
-    verb = "would go" if args.dry_run else "removed"
+    verb = "would be removed" if args.dry_run else "removed"
     print(f"{len(going)} folders, {_bytes(sum(entry.size for entry in going))} {verb}")
     return 0
 
@@ -81,7 +81,7 @@ def _tb(args: argparse.Namespace) -> int:
     store = open_store()
     logs = store.root / "runs"
     if next(logs.rglob("*tfevents*"), None) is None:
-        print(f"{logs} holds no TensorBoard logs; write overrides: {{tensorboard: true}} for vi")
+        print(f"{logs} has no TensorBoard logs; write overrides: {{tensorboard: true}} for vi")
         return 1
     program = shutil.which("tensorboard")
     if program is None:

@@ -1,11 +1,9 @@
-"""The compute card: where payloads of each dtype would run. Nothing is started or asked."""
+"""Show the compute card: where payloads of each dtype would run. Nothing is started."""
 
 import argparse
 import os
 
 from lambda_hat_assets.commands import CONFIG
-
-HELP = "print the compute card and where each dtype goes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the whole card as YAML, then a line a dtype."""
+    """Print the whole card as YAML, then a line for each dtype."""
     import yaml
 
-    from lambda_hat_assets.card_file import changed, load_card
+    from lambda_hat_assets.cards.file import changed, load_card
 
     card = changed(load_card(args.name, CONFIG), args.set)
     print(yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False).rstrip())

@@ -1,4 +1,4 @@
-"""What an experiment would run, what of it exists, and about how much work is left."""
+"""Show what an experiment would run, what exists already, and about how much work is left."""
 
 import argparse
 from collections import Counter
@@ -8,13 +8,11 @@ from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_core.analysis.words import short
 from lambda_hat_core.store.store import Store
 
-HELP = "print what would run, what exists, and the work that is left"
-
 _MOST_ROWS = 60
 
 
 class Standing(NamedTuple):
-    """Whether an id is in the store, or why not."""
+    """Whether an artifact is in the store and, if it could not be made, why."""
 
     word: str
     reason: str = ""
@@ -98,14 +96,14 @@ def _table(names: list[str], rows: list[tuple[str, ...]], everything: bool) -> N
 
 
 def _about(fge: float) -> str:
-    """Write a forecast to the two digits that it may have."""
+    """Return a forecast as text with two significant digits."""
     return short(float(f"{fge:.2g}"))
 
 
 def _time(seconds: list[float | None]) -> str:
-    """Return the time of one core in words; runs without a like one in the store count as mean."""
+    """Return the time that is left in words; runs without a forecast count as the mean."""
     known = [value for value in seconds if value is not None]
     if not known:
-        return "; no like run in the store says how long one takes"
+        return "; the store has no similar run that tells how long one takes"
     total = sum(known) * len(seconds) / len(known)
-    return f", about {total:.0f} s one run after the other, as like runs took it"
+    return f", about {total:.0f} s one run after the other, judged by similar runs"

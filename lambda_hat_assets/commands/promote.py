@@ -1,11 +1,9 @@
-"""Copy the newest run's plots of every sampler of an experiment to the documents."""
+"""Copy plots of the newest run of every sampler of an experiment into docs/assets."""
 
 import argparse
 from pathlib import Path
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-
-HELP = "copy the newest run's plots of every sampler into docs/assets"
 
 OUTDIR = Path("docs/assets")
 
@@ -15,8 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from lambda_hat_core.gallery.promote import PLOTS
 
     parser.add_argument("experiment", nargs="?", default=default_experiment())
-    parser.add_argument("--plots", default=",".join(PLOTS), help="file names with commas between")
-    parser.add_argument("--outdir", type=Path, default=OUTDIR, help="folder of all experiments")
+    parser.add_argument("--plots", default=",".join(PLOTS), help="file names, between commas")
+    parser.add_argument(
+        "--outdir", type=Path, default=OUTDIR, help="folder that has a folder per experiment"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

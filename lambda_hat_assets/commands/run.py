@@ -1,4 +1,4 @@
-"""Run an experiment without Dagster: the same store, the same ids, the same results."""
+"""Run an experiment without Dagster, with the same store, ids and results."""
 
 import argparse
 import os
@@ -7,11 +7,11 @@ import threading
 import time
 from typing import Any
 
-from lambda_hat_assets.card import Card
-from lambda_hat_assets.card_file import load_card
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.file import load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_assets.missing import missing_runs, missing_targets
-from lambda_hat_assets.runner import Listener, make
+from lambda_hat_assets.compute.orders import missing_runs, missing_targets
+from lambda_hat_assets.compute.plain import Listener, make
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.gallery.members import Gallery, gallery_of
 from lambda_hat_core.plan.plan import Plan, load_plan
@@ -19,8 +19,6 @@ from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import Event
 from lambda_hat_core.work.endings import end_by_signals
-
-HELP = "run an experiment without Dagster"
 
 _SECONDS_BETWEEN_LINES = 5.0
 _LONGEST = 120
@@ -43,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make what is missing, draw the gallery, print the table; exit code 1 if anything failed."""
+    """Make what is missing, draw the gallery and print the table.
+
+    Returns:
+        Exit code 1 if anything failed, otherwise 0.
+    """
     from lambda_hat_core.store import records, sql
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
@@ -52,15 +54,15 @@ def run(args: argparse.Namespace) -> int:
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
     sql.refresh(store)
-    left = [key.id for key in (*missing_targets(store, plan), *missing_runs(store, plan))]
+    left = len(missing_targets(store, plan)) + len(missing_runs(store, plan))
     total = len(plan.targets) + len(plan.runs)
     print(
         f"{plan.experiment}: {len(plan.targets)} targets and {len(plan.runs)} runs, "
-        f"{total - len(left)} exist"
+        f"{total - left} exist"
     )
     gallery = _gallery(plan, args.changes)
     end_by_signals(silent)
-    with _listener(len(left)) as listener:
+    with _listener(left) as listener:
         failures, not_drawn = make(store, card, plan, gallery, listener)
     for id, reason in failures.items():
         print(f"{id} failed: {reason}")
@@ -85,7 +87,7 @@ def _local_card() -> Card:
 
 
 def _summary(store: Store, plan: Plan) -> bool:
-    """Print the table; return whether any run has no number."""
+    """Print the table, and return whether any run has no estimate."""
     from lambda_hat_core.store import sql
 
     ids = ", ".join(f"'{id}'" for id in plan.runs)
@@ -96,7 +98,7 @@ def _summary(store: Store, plan: Plan) -> bool:
 
 
 def _gallery(plan: Plan, changes: list[str]) -> Gallery:
-    """Return what to draw; a changed experiment has a page of its own, beside the file's."""
+    """Return what to draw; an experiment with changes has a page of its own."""
     gallery = gallery_of(plan)
     if not changes:
         return gallery
@@ -105,7 +107,7 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
 
 
 def _listener(total: int) -> "Bars | LineListener":
-    """Return who shows the progress of `total` keys."""
+    """Return what shows the progress of `total` keys: bars on a terminal, otherwise lines."""
     from rich.console import Console
 
     console = Console()
@@ -144,7 +146,7 @@ class LineListener(Listener):
 
 
 class Bars(Listener):
-    """Shows a bar for everything and one for each key that is being worked on."""
+    """Shows a bar for the whole experiment and one for each key that is being made."""
 
     def __init__(self, total: int, console: Any):
         from rich.progress import (

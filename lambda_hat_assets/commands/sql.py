@@ -1,10 +1,8 @@
-"""Ask the views llc, targets, draws, experiments and trials, also while runs are in progress."""
+"""Query the views of all results, such as llc, targets and draws, also during runs."""
 
 import argparse
 
 from lambda_hat_assets.commands import open_store
-
-HELP = "print the result of a SQL query"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,25 +1,23 @@
-"""Hash every file of the store again and say what is corrupt. Exit code 1 if anything is."""
+"""Hash every file of the store again and list what is corrupt. Exit code 1 if anything is."""
 
 import argparse
 
 from lambda_hat_assets.commands import open_store
-from lambda_hat_core.store.store import KINDS
-
-HELP = "re-hash the store and say what is corrupt"
+from lambda_hat_core.store.store import FOLDERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what may follow `verify`."""
     parser.add_argument(
-        "--remove", action="store_true", help="delete what is corrupt, so that it is made again"
+        "--remove", action="store_true", help="remove what is corrupt, so that it is made again"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line a corrupt folder and a summary."""
+    """Print a line for each corrupt folder, then a summary."""
     store = open_store()
     checked = corrupt = 0
-    for kind in KINDS:
+    for kind in FOLDERS:
         for id in store.list(kind):
             if kind == "tuning" or store.is_leased(kind, id):
                 continue
@@ -31,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
             if args.remove:
                 store.remove(kind, id)
             print(f"{store.path(kind, id)}: {problem}{' (removed)' if args.remove else ''}")
-    print(f"{checked} folders of {store.root} re-hashed, {corrupt} corrupt")
+    print(f"{checked} folders of {store.root} hashed again, {corrupt} corrupt")
     return 1 if corrupt else 0

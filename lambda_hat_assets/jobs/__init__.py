@@ -1,1 +1,1 @@
-"""Jobs: `llc` makes a whole experiment, the others one partition of one family."""
+"""Jobs and sensors: `llc` makes a whole experiment; other jobs make partitions of one asset."""

@@ -1,19 +1,17 @@
-"""How keys are shared out to steps, and cut into the Dagster runs of a step.
+"""Divides keys among steps, and the keys of a step among Dagster runs.
 
-A batch is a contiguous range of partitions, so that it can be one Dagster run; partitions are
-ordered by shape, so that neighbours share a compilation.
+A batch is a contiguous range of partitions, so that it can be one Dagster run. Partitions are
+ordered by sampler and model, so that neighbours share compiled programs.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from lambda_hat_assets.card import Card
-from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.slurm import SlurmTag
+from lambda_hat_assets.project.partitions import MOST
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.work.forecast import workers
-
-MOST = 20
-"""Keys of one batch: a Dagster run costs about 0.3 s of CPU, which 20 keys then share."""
 
 Keys = list[str]
 
@@ -21,13 +19,15 @@ Keys = list[str]
 def step_count(
     card: Card, dtype: Dtype, runs: Sequence[RunSpec], seconds: Mapping[str, float]
 ) -> int:
-    """Return how many steps of a dtype share runs; on this machine, no more than are worth it.
+    """Return how many steps divide the runs of a dtype among them.
+
+    On this machine a further step must save more time than its worker takes to start.
 
     Args:
         card: where the runs are computed.
-        dtype: of all of them.
+        dtype: of all runs.
         runs: what is left to do.
-        seconds: that each may take, by id.
+        seconds: forecast of how long each run takes, by id.
     """
     most = min(len(runs), card.at_once(dtype))
     if isinstance(card.tag(dtype), SlurmTag):
@@ -40,8 +40,8 @@ def shares(keys: Sequence[str], seconds: Mapping[str, float], count: int) -> lis
 
     Args:
         keys: in the order of their partitions.
-        seconds: that each may take, by key.
-        count: of parts.
+        seconds: forecast of how long each key takes.
+        count: number of parts.
     """
     total = sum(seconds[key] for key in keys)
     parts: list[Keys] = [[] for _ in range(count)]
@@ -56,7 +56,7 @@ def shares(keys: Sequence[str], seconds: Mapping[str, float], count: int) -> lis
 def batches(
     keys: Collection[str], families: Mapping[str, Sequence[str]], most: int = MOST
 ) -> Iterator[tuple[str, Keys]]:
-    """Yield the job of each batch with its keys, all contiguous in the order of their partitions.
+    """Yield batches, each with the name of its job.
 
     Args:
         keys: what is wanted.

@@ -1,18 +1,18 @@
-"""The card of an `llc` job, with the changes of its run config, looked at before all else."""
+"""The card of an `llc` job, with the changes in its run config, is checked before anything runs."""
 
+import math
 import shlex
 from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.card import DTYPES, Card
-from lambda_hat_assets.card_file import changed
-from lambda_hat_assets.compute import CARD_TAG
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.cards.card import DTYPES, Card
+from lambda_hat_assets.cards.file import changed
+from lambda_hat_assets.cards.slurm import SlurmTag
+from lambda_hat_assets.compute.resource import CARD_TAG
+from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.errors import Place
-from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store.store import Store
@@ -20,7 +20,7 @@ from lambda_hat_core.work.forecast import forecast, history
 
 
 def words(context: dg.OpExecutionContext) -> list[str]:
-    """Return the changes to the card in this job's run config."""
+    """Return the changes to the card that are in this job's run config."""
     config: Any = context.run_config
     for name in ("ops", "plan", "config"):
         config = config.get(name) or {}
@@ -28,7 +28,7 @@ def words(context: dg.OpExecutionContext) -> list[str]:
 
 
 def tags(context: dg.OpExecutionContext) -> dict[str, str]:
-    """Return the tags that hand the changes on to the runs inside this job."""
+    """Return the tags that pass the changes on to the runs inside this job."""
     return {CARD_TAG: shlex.join(words(context))} if words(context) else {}
 
 
@@ -36,14 +36,14 @@ def card_of(context: dg.OpExecutionContext, project: Project) -> Card:
     """Return the card of a job.
 
     Raises:
-        ConfigError: if a change is none, or asks for more at once than the job was made for.
+        ConfigError: if a change is impossible, or asks for more at once than the job allows.
     """
     card = changed(project.card, words(context))
     for dtype in DTYPES:
         most, wanted = project.card.at_once(dtype), card.at_once(dtype)
         if wanted > most:
             raise Place("--set", f"{dtype}.max_concurrent").error(
-                f"a job can lower what the card allows at once, {most}, but not raise it",
+                f"a job can lower the number that the card allows, {most}, but not raise it",
                 "raise it in the card's file",
                 wanted,
             )
@@ -54,7 +54,7 @@ def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Car
     """Print the card of a job, and refuse what could not work before anything is submitted.
 
     Raises:
-        ConfigError: if runs would not fit their walltime, or the cluster is not fit.
+        ConfigError: if runs would not fit their walltime, or the cluster cannot run payloads.
     """
     card = card_of(context, project)
     if words(context):
@@ -75,10 +75,10 @@ def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Car
 
 
 def require_walltimes(card: Card, store: Store, plan: Plan) -> None:
-    """Refuse runs that took longer than the walltime when like ones were sampled before.
+    """Refuse a plan with runs that would be cut off, judged by similar runs in the store.
 
     Raises:
-        ConfigError: naming the longest.
+        ConfigError: naming the longest of those runs.
     """
     if not card.slurm:
         return
@@ -89,28 +89,23 @@ def require_walltimes(card: Card, store: Store, plan: Plan) -> None:
 
 
 def require_fit(card: Card, times: Iterable[tuple[RunSpec, float]]) -> None:
-    """Refuse runs whose time is longer than the walltime of their dtype.
+    """Refuse runs that take longer than the walltime of their dtype.
 
     Args:
         card: where they go.
-        times: runs, and the seconds that each is meant to take.
+        times: runs, and the forecast of each in seconds.
 
     Raises:
-        ConfigError: naming the longest.
+        ConfigError: naming the longest of those runs.
     """
-    longest = sorted(times, key=lambda pair: pair[1], reverse=True)
-    for spec, seconds in longest:
+    for spec, seconds in sorted(times, key=lambda pair: pair[1], reverse=True):
         tag = card.tag(spec.dtype)
         if isinstance(tag, SlurmTag) and seconds > tag.seconds:
-            raise _too_short(spec.dtype, tag, spec.id, seconds)
-
-
-def _too_short(dtype: Dtype, tag: SlurmTag, id: str, seconds: float) -> Exception:
-    hours, rest = divmod(int(seconds * 1.5), 3600)
-    enough = f"{hours + 1:02d}:00:00" if hours or rest > 1800 else f"00:{rest // 60 + 1:02d}:00"
-    return Place("card", f"tags.{dtype}.walltime").error(
-        f"{id} takes about {seconds:.0f} s, as like runs in the store did, and would be cut off",
-        f"raise it: --set {dtype}.walltime={enough}, or in the job's run config the same words "
-        "under ops.plan.config.set",
-        tag.walltime,
-    )
+            hours, minutes = divmod(math.ceil(1.5 * seconds / 60), 60)
+            enough = f"{spec.dtype}.walltime={hours:02d}:{minutes:02d}:00"
+            raise Place("card", f"tags.{spec.dtype}.walltime").error(
+                f"{spec.id} takes about {seconds:.0f} s, judged by similar runs in the store, and "
+                "would be cut off",
+                f"raise it: {enough}, under ops.plan.config.set of the job's run config",
+                tag.walltime,
+            )

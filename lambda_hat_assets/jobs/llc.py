@@ -1,8 +1,8 @@
 """`llc`: a whole experiment in one command: plan, targets, runs, report.
 
-What is missing is shared out to a few steps per dtype, each with a warm worker: targets first, then
-runs, when the sizes of their targets are known. A step makes its share in batches; a batch is a
-Dagster run of its own, so what it does looks as if it had been clicked.
+What is missing is divided among a few steps per dtype, each of which has one worker: targets first,
+then runs, when the sizes of their targets are known. A step makes its share in batches; each batch
+is a Dagster run of its own, which shows in the UI as if it had been started there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,30 +11,30 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from lambda_hat_assets.assets.common import DTYPE_TAG, GALLERIES_KEY, TARGETS_KEY
-from lambda_hat_assets.card import DTYPES
-from lambda_hat_assets.compute import Kind, Result
-from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.endings import begin_step, reap, reaping
+from lambda_hat_assets.cards.card import DTYPES
+from lambda_hat_assets.compute.orders import Result
 from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import Keys, batches, shares, step_count
 from lambda_hat_assets.jobs.cards import card_of, prepare
 from lambda_hat_assets.jobs.partitions import GALLERIES_JOB, RESULTS_JOB, TARGETS_JOB, materialise
-from lambda_hat_assets.partitions import SamplerFamily
-from lambda_hat_assets.pools import set_limits
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.recording import events
+from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily
+from lambda_hat_assets.project.project import Project
+from lambda_hat_assets.recording.events import events
+from lambda_hat_assets.running.console import QUIET, console
+from lambda_hat_assets.running.endings import reap, reaping
+from lambda_hat_assets.running.pools import DTYPE_TAG, set_limits
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.store import records, sql
-from lambda_hat_core.work import stages
+from lambda_hat_core.store.store import Kind
+from lambda_hat_core.work import making
+from lambda_hat_core.work.endings import end_with_parent
 from lambda_hat_core.work.forecast import times
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
-"""A step whose process dies is started again and makes what is left of its share."""
+"""A step whose process dies is started again, and makes what is left of its share."""
 
 _PRIORITY: dict[Dtype, str] = {"float64": "1", "float32": "0"}
-"""Long runs first: the samplers of float64 follow full-data gradients."""
+"""Long runs first: the samplers of float64 use gradients over all data."""
 
 
 class PlanConfig(dg.Config):
@@ -57,9 +57,9 @@ def llc_job(
     """Return the job that makes everything an experiment names.
 
     Args:
-        project: what there is.
-        families: the assets of its runs.
-        job: finds a partition job by name, once the definitions are complete.
+        project: experiments, store and card.
+        families: the assets of all runs.
+        job: returns a partition job by name; it is called when the definitions are complete.
         executor: gives each step a process of its own.
     """
     store = project.store
@@ -68,8 +68,8 @@ def llc_job(
 
     @dg.op(out={"experiment": dg.Out(str), "share": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
-        """Compare the experiment with the store and share out the targets that are missing."""
-        begin_step(context)
+        """Compare the experiment with the store, and divide the missing targets among steps."""
+        end_with_parent()
         set_limits(context.instance, project.card)
         chosen = project.plan(config.experiment)
         members = [(chosen.runs[run].target, run) for run in chosen.membership[chosen.experiment]]
@@ -78,7 +78,7 @@ def llc_job(
             sql.refresh(store)
         ghosts = reap(context.instance)
         if ghosts:
-            context.log.info(f"marked {ghosts} runs as failed: their process is gone")
+            context.log.info(f"marked {ghosts} Dagster runs as failed: their process is gone")
         card = prepare(context, project, chosen)
         _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
         missing = [key for key in chosen.targets if not store.is_complete("targets", key)]
@@ -99,23 +99,22 @@ def llc_job(
     def share_runs(
         context: dg.OpExecutionContext, experiment: str, targets: list[int]
     ) -> Iterator[dg.DynamicOutput]:
-        """Share out the runs that are missing and whose target is there, by their forecast."""
+        """Divide the missing runs whose target exists among steps, by their forecasts."""
         del targets
-        begin_step(context)
+        end_with_parent()
         chosen, card = project.plan(experiment), card_of(context, project)
-        missing = [
-            spec
+        missing = {
+            run: spec
             for run, spec in chosen.runs.items()
             if not store.is_complete("analyses", run) and store.is_complete("targets", spec.target)
-        ]
-        forecast = zip(missing, times(store, missing, project.targets), strict=True)
-        seconds = {spec.id: time for spec, time in forecast}
+        }
+        forecast = times(store, list(missing.values()), project.targets)
+        seconds = dict(zip(missing, forecast, strict=True))
         context.log.info(f"{experiment}: {len(missing)} of {len(chosen.runs)} runs to make")
         for dtype in DTYPES:
-            mine = [spec for spec in missing if spec.dtype == dtype]
-            ordered = [run for order in run_order.values() for run in order]
-            keys = [run for run in ordered if run in {spec.id for spec in mine}]
-            count = step_count(card, dtype, mine, seconds)
+            mine = [family for family in families if family.dtype == dtype]
+            keys = [run for family in mine for run in family.runs if run in missing]
+            count = step_count(card, dtype, [missing[run] for run in keys], seconds)
             yield from _outputs(shares(keys, seconds, count), dtype)
         for family in families:
             runs = [run for run in family.runs if run in chosen.runs]
@@ -125,14 +124,14 @@ def llc_job(
     def make_runs(dtype: Dtype) -> dg.OpDefinition:
         @_op(f"runs_{dtype}", dtype)
         def make(context: dg.OpExecutionContext, share: Keys) -> int:
-            """Sample and analyse runs; one that fails does so alone."""
+            """Sample and analyse runs; the failure of one does not stop the others."""
             return _make(context, "analyses", batches(share, run_order))
 
         return make
 
     def _make(context: dg.OpExecutionContext, kind: Kind, found: Iterable[tuple[str, Keys]]) -> int:
-        """Make what the store lacks of some batches; return how many keys that were."""
-        begin_step(context)
+        """Make what the store lacks of some batches, and return the number of keys made."""
+        end_with_parent()
         made = 0
         with reaping(context.instance):
             for name, batch in found:
@@ -150,13 +149,12 @@ def llc_job(
         float64: list[int],
         float32: list[int],
     ) -> None:
-        """Draw the gallery, refresh the table, and fail if any run has no usable number."""
+        """Draw the gallery, renew the table, and fail if any run has no usable estimate."""
         del targets
-        begin_step(context)
+        end_with_parent()
         chosen = project.plan(experiment)
         reporting.note_blocked(store, chosen)
-        drawn = _is_drawn(context, project, experiment)
-        drawn = drawn or materialise(context, job(GALLERIES_JOB), [experiment])
+        drawn = materialise(context, job(GALLERIES_JOB), [experiment])
         materialise(context, job(RESULTS_JOB))
         found = reporting.rows(store, experiment)
         for line in reporting.table(found, chosen.labels):
@@ -179,8 +177,8 @@ def llc_job(
         executor_def=executor,
         logger_defs={"console": console},
         config=QUIET,
-        description="Make everything an experiment names and does not have: targets, runs, "
-        "analyses, its gallery and the table.",
+        description="Make what an experiment names and the store lacks: targets, runs, analyses, "
+        "its gallery and the table.",
     )
     def llc():
         experiment, share = plan()
@@ -206,12 +204,6 @@ def _outputs(found: Iterable[Keys], name: str) -> Iterator[dg.DynamicOutput]:
         yield dg.DynamicOutput(share, mapping_key=str(number), output_name=name)
 
 
-def _is_drawn(context: dg.OpExecutionContext, project: Project, experiment: str) -> bool:
-    """Whether a gallery shows its runs as they are, and Dagster knows it."""
-    known = context.instance.get_materialized_partitions(GALLERIES_KEY)
-    return experiment in known and is_current(project.store, gallery_of(project.plan(experiment)))
-
-
 def _tell_of(
     context: dg.OpExecutionContext,
     project: Project,
@@ -219,11 +211,11 @@ def _tell_of(
     asset: dg.AssetKey,
     keys: Iterable[str],
 ) -> None:
-    """Tell Dagster of what the store has and it does not know; nothing is computed."""
+    """Report to Dagster what the store has and Dagster does not know; nothing is computed."""
     known = context.instance.get_materialized_partitions(asset)
     for key in keys:
         if key in known or not project.store.is_complete(kind, key):
             continue
-        found = Result(key, kind, stages.record(project.store, kind, key), reused=True)
+        found = Result(key, kind, making.record(project.store, kind, key), reused=True)
         for event in events(project, asset, found):
             context.instance.report_runless_asset_event(event)

@@ -1,16 +1,17 @@
-"""Jobs of some partitions of one family, and how `llc` runs them inside its own steps."""
+"""Jobs that make partitions of one asset, and how `llc` runs them inside its own steps."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from lambda_hat_assets.assets.common import GALLERIES_KEY, RESULTS_KEY, TARGETS_KEY, Routing
-from lambda_hat_assets.console import PARENT_TAG, QUIET
-from lambda_hat_assets.endings import OWNER_TAG, owner
+from lambda_hat_assets.assets.galleries import GALLERIES_KEY
+from lambda_hat_assets.assets.results import RESULTS_KEY
 from lambda_hat_assets.jobs import cards
-from lambda_hat_assets.partitions import SamplerFamily
+from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily
+from lambda_hat_assets.running.console import PARENT_TAG, QUIET
+from lambda_hat_assets.running.endings import OWNER_TAG, owner
+from lambda_hat_assets.running.pools import Routing
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -20,7 +21,7 @@ TARGETS_JOB = "targets"
 
 
 def partition_jobs(families: Sequence[SamplerFamily]) -> list[Any]:
-    """Return a job for the targets, one for each family of runs, galleries and the table."""
+    """Return the jobs of targets, of each family of runs, of galleries and of the table."""
 
     def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str]):
         return dg.define_asset_job(name, keys, tags=tags, config=QUIET)
@@ -44,12 +45,12 @@ def materialise(
     Args:
         context: of the step whose process this is.
         job: what to run.
-        keys: a contiguous range of its partitions; none for what has no partitions.
+        keys: a contiguous range of its partitions; empty for an asset without partitions.
 
     Returns:
-        Whether all went well; the log has told what did not.
+        Whether everything was made; the log says what was not.
     """
-    tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(os.getpid()), **cards.tags(context)}
+    tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(), **cards.tags(context)}
     if len(keys) > 1:
         tags |= {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
     return job.execute_in_process(

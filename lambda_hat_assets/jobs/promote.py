@@ -1,4 +1,4 @@
-"""`promote`: the newest run's plots of every sampler, copied to where documents show them."""
+"""`promote`: copies plots of the newest run of every sampler to where documents show them."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import dagster as dg
 from pydantic import Field
 
 from lambda_hat_assets.commands.promote import OUTDIR
-from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.project import Project
+from lambda_hat_assets.project.project import Project
+from lambda_hat_assets.running.console import QUIET, console
 from lambda_hat_core.gallery.members import gallery_of
 from lambda_hat_core.gallery.promote import PLOTS, promote
 
@@ -27,7 +27,7 @@ def promote_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefi
 
     @dg.op
     def copy_plots(context: dg.OpExecutionContext, config: PromoteConfig) -> None:
-        """Copy, and write the snippet beside."""
+        """Copy the plots, and write a Markdown snippet that shows them."""
         gallery = gallery_of(project.plan(config.experiment))
         written = promote(project.store, gallery, Path(config.outdir), config.plots)
         context.log.info(f"{len(written) - 1} plots and {written[-1]}")
@@ -41,7 +41,7 @@ def promote_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefi
         logger_defs={"console": console},
         executor_def=executor,
         config=QUIET,
-        description="Copy the newest run's plots of every sampler into docs/assets/<experiment>.",
+        description="Copy plots of the newest run of every sampler to docs/assets/<experiment>.",
     )
     def promoted():
         copy_plots()

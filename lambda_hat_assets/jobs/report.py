@@ -1,4 +1,4 @@
-"""The last step of `llc`: what came out, in lines, and what did not."""
+"""What the last step of `llc` prints: the estimates, and the reasons of failures."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ _MOST_LINES = 40
 
 
 class ReportRow(NamedTuple):
-    """What the terminal is told of a run."""
+    """What is printed of one run."""
 
     run: str
     target: str
@@ -24,7 +24,7 @@ class ReportRow(NamedTuple):
 
 
 def note_blocked(store: Store, plan: Plan) -> None:
-    """Note the failure of runs that were never tried because their target could not be made."""
+    """Note in the store that runs could not be tried because their target could not be made."""
     for id, spec in plan.runs.items():
         if store.is_complete("targets", spec.target) or store.is_complete("analyses", id):
             continue
@@ -33,7 +33,7 @@ def note_blocked(store: Store, plan: Plan) -> None:
 
 
 def rows(store: Store, experiment: str) -> list[ReportRow]:
-    """Return the experiment's rows, as SQL has them."""
+    """Return the experiment's rows of `llc`."""
     with sql.connect(store) as connection:
         found = connection.execute(
             "SELECT run_id, target_id, sampler, llc, llc_se, llc_oracle, llc_known, "
@@ -70,7 +70,7 @@ def _estimate(row: ReportRow) -> str:
 
 
 def failed(found: list[ReportRow], plan: Plan) -> dict[str, str]:
-    """Return why runs of the plan have no usable number."""
+    """Return the reasons why runs of the plan have no usable estimate, by id."""
     reasons = {row.run: "; ".join(row.reasons) for row in found if row.verdict == "failed"}
     there = {row.run for row in found}
     return reasons | {run: "it was not run" for run in plan.runs if run not in there}

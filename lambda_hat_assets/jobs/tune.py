@@ -1,4 +1,4 @@
-"""`tune`: references and studies of a tuning file in one command, and what came out."""
+"""`tune`: makes the references and conducts the studies of a tuning file in one command."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,13 @@ from lambda_hat_assets.assets.tuning import (
     study_metadata,
     trials_metadata,
 )
-from lambda_hat_assets.compute import Compute
-from lambda_hat_assets.console import QUIET, console
-from lambda_hat_assets.endings import own, reap
-from lambda_hat_assets.project import Project
-from lambda_hat_assets.recording import versions
-from lambda_hat_assets.studies import check_budgets, routing, slots
-from lambda_hat_assets.trials import runners
+from lambda_hat_assets.compute.resource import Compute
+from lambda_hat_assets.compute.trials import runners
+from lambda_hat_assets.project.project import Project
+from lambda_hat_assets.project.studies import check_budgets, routing, slots
+from lambda_hat_assets.recording.events import versions
+from lambda_hat_assets.running.console import QUIET, console
+from lambda_hat_assets.running.endings import reap
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.tuning.payloads import Runner
@@ -35,17 +35,17 @@ class TuneConfig(dg.Config):
         None, description="name under config/tune, or a path; null: LAMBDA_HAT_TUNE"
     )
     set: list[str] = Field([], description="changes to it, such as objective.type=huber")
-    dry_run: bool = Field(False, description="say what would be done, and do nothing")
+    dry_run: bool = Field(False, description="print what would be done, and do nothing")
 
 
 def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinition:
-    """Return the job; a study that cannot be conducted does not stop the others."""
+    """Return the job. A study that cannot be conducted does not stop the others."""
 
     @dg.op
     def studies(
         context: dg.OpExecutionContext, config: TuneConfig, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Any]:
-        """Make the references that are needed, then conduct study after study."""
+        """Make the references that are needed, and conduct one study after the other."""
         if "card" in project.problems:
             raise ConfigError(project.problems["card"])
         plan = project.studies.plan(config.file, config.set)
@@ -56,7 +56,6 @@ def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinit
             context.log.info(line)
         failed: dict[str, str] = {}
         if not config.dry_run:
-            own(context)
             reap(context.instance)
             with runners(context, project, compute) as runner:
                 yield from _conduct(context, project, plan, runner, failed)
@@ -87,7 +86,7 @@ def _conduct(
     runner: Runner,
     failed: dict[str, str],
 ) -> Iterator[Any]:
-    """Conduct every study, yield what Dagster is told, and note why some could not be."""
+    """Conduct every study and yield events for Dagster; add the reasons of failures to `failed`."""
     from lambda_hat_core.tuning.conduct import conduct
 
     told: set[str] = set()
@@ -109,7 +108,7 @@ def _conduct(
             continue
         yield _materialisation(STUDY_KEY, plan, id, study_metadata(project, plan, id))
         if done.preset is None:
-            failed[id] = "no trial came to its end"
+            failed[id] = "no trial was completed"
         else:
             context.log.info(f"{plan.label(id)}: {done.preset}")
 

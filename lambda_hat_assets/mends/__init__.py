@@ -1,1 +1,1 @@
-"""Mends of private parts of Dagster, each with the fault it mends and a test that shows it."""
+"""Mends of private parts of Dagster. Each names its fault, which a test shows in the stock part."""

@@ -1,8 +1,8 @@
-"""A step that waits for a slot of a pool sleeps meanwhile.
+"""A step sleeps while it waits for a slot of a pool.
 
 The fault: `InstanceConcurrencyContext.interval_to_next_pending_claim_check` returns the smaller of
-0 and the time that is left instead of the larger one, so that a run in one process spends a whole
-core on waiting.
+0 and the time that is left, not the larger, so that a run in one process keeps a whole core busy
+while it waits.
 """
 
 import time

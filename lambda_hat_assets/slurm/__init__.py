@@ -1,1 +1,1 @@
-"""Payloads on a SLURM cluster: one job a batch of keys, through dagster-slurm."""
+"""Payloads as jobs on a SLURM cluster, over the ssh connection of dagster-slurm."""

@@ -1,7 +1,7 @@
 """Payloads as SLURM jobs: a batch of keys is one job, and what it makes is in the store.
 
-A job outlives the process that waits for it. Whoever wants one of its keys next finds it by its
-name in the queue and waits for it too; what it has made meanwhile is found in the store.
+A job outlives the process that waits for it. The next command that wants one of its keys finds it
+by its name in the queue and waits for it; it finds what the job has made meanwhile in the store.
 """
 
 import shlex
@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from lambda_hat_assets.compute import Backend, Kind, Order, Result
-from lambda_hat_assets.console import PARENT_TAG
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
+from lambda_hat_assets.compute.orders import Order, Result
+from lambda_hat_assets.compute.resource import Backend
+from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.batch import SCRIPT, Batch, unfinished, write
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_assets.slurm.fate import fates, why
 from lambda_hat_assets.slurm.fitness import home, require
 from lambda_hat_assets.slurm.job import Job
@@ -24,18 +25,18 @@ from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.store import records
-from lambda_hat_core.store.store import Store
+from lambda_hat_core.store.store import Kind, Store
 
 
 class SlurmBackend:
     """Jobs of one dtype.
 
     Args:
-        store: where results go; the nodes see it too.
-        dtype: of the jobs' processes.
+        store: where results go, on a disk that the nodes share.
+        dtype: precision of the jobs' processes.
         tag: the card's entry for the dtype.
         cluster: how SLURM is reached.
-        here: makes galleries, which only draw.
+        here: the backend that makes galleries, which only draw.
     """
 
     def __init__(self, store: Store, dtype: Dtype, tag: SlurmTag, cluster: Cluster, here: Backend):
@@ -51,7 +52,7 @@ class SlurmBackend:
         yield from self._here.run(context, drawn)
         waiting = {order.key: order for order in orders if order not in drawn}
         watch = Watch(context)
-        # Steps of the `llc` job rely on its first step, which has looked at the cluster.
+        # The first step of the `llc` job has checked the cluster for the later ones.
         if waiting and not self._is_fit and PARENT_TAG not in context.run.tags:
             require(watch, self._login, self._cluster, [self._tag], self._store)
         self._is_fit = True
@@ -63,13 +64,13 @@ class SlurmBackend:
             reason = why(job.number, state, self._dtype, self._tag)
             found = fates(self._store, asked, job.batch.events, reason, state.name, charges)
             for order, fate in zip(asked, found, strict=True):
-                # What is tried again goes to the end of the list.
+                # An order that is tried again goes to the end.
                 del waiting[order.key]
                 if fate.again:
                     watch.say(f"{order.key} is tried again: {reason}")
                     waiting[order.key] = order._replace(kinds=fate.again)
-                if fate.died and not isinstance(order.target, Gallery):
-                    records.write_failure(self._store, order.run or order.target, reason)
+                if fate.died and not isinstance(order.spec, Gallery):
+                    records.write_failure(self._store, order.spec, reason)
                 yield from fate.results
             if state.name != "COMPLETED":
                 job.end()
@@ -79,11 +80,11 @@ class SlurmBackend:
                 job.batch.end()
 
     def close(self) -> None:
-        """End what runs here; jobs go on."""
+        """End the processes on this machine; jobs go on."""
         self._here.close()
 
     def _taken_up(self, watch: Watch, waiting: Mapping[str, Order]) -> Job | None:
-        """Return a job of an earlier command that lives and has one of the keys already."""
+        """Return a living job of an earlier command that makes one of the keys, if there is one."""
         for batch in unfinished(self._store):
             keys = batch.keys & waiting.keys()
             job = Job(batch, self._login, watch)
@@ -94,9 +95,9 @@ class SlurmBackend:
         return None
 
     def _new(self, watch: Watch, waiting: Mapping[str, Order]) -> Job:
-        """Return a job of the first keys, which is not submitted yet."""
+        """Return a job for the first keys, which is not submitted yet."""
         orders = list(waiting.values())[: self._tag.batch]
-        requests = [order.request(kind) for order in orders for kind in order.kinds]
+        requests = [request for order in orders for request in order.requests()]
         exports = self._tag.environment(self._dtype)
         exports["LAMBDA_HAT_HOME"] = str(home(self._cluster, self._store))
         script = [
@@ -111,7 +112,7 @@ class SlurmBackend:
         return Job(write(self._store, requests, script, watch.run), self._login, watch)
 
     def _options(self, batch: Batch) -> list[str]:
-        """Return what sbatch is given; in the names of outputs %% is a % of the folder's path."""
+        """Return the words after sbatch. In the names of outputs %% stands for a % of the path."""
         folder = home(self._cluster, self._store) / "slurm" / batch.folder.name
         output = f"{folder}/slurm-".replace("%", "%%") + "%j"
         own = [f"--job-name={batch.name}", f"--chdir={folder}"]
@@ -119,11 +120,11 @@ class SlurmBackend:
         return [*own, *self._tag.sbatch(), str(folder / SCRIPT)]
 
     def _ended(self, watch: Watch, job: Job, asked: Sequence[Order]) -> JobState:
-        """Submit a job unless it lives, and return how it ended once all it wrote is seen here.
+        """Submit a job unless it is submitted, wait for it, and return how it ended.
 
         Raises:
-            DagsterExecutionInterruptedError: if the step is to end. If a person says so, the job is
-                cancelled; otherwise it goes on.
+            DagsterExecutionInterruptedError: if the step is interrupted. If a person has terminated
+                the run, the job is cancelled; otherwise it goes on.
         """
         try:
             if job.number is None:
@@ -140,7 +141,7 @@ class SlurmBackend:
             raise
 
     def _is_seen(self, batch: Batch, orders: Sequence[Order]) -> bool:
-        """Whether this machine sees all that the payload says it has made."""
+        """Return whether this machine sees everything that the payload reports as made."""
         done = Counter(event["id"] for event in batch.events if event["event"] == "done")
         return all(self._is_made(order, order.kinds[: done[order.key]]) for order in orders)
 

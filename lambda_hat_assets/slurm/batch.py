@@ -1,4 +1,4 @@
-"""The folder of one job, on the disk that the nodes share: what it is asked, and what it says."""
+"""The folder of one job, on a disk that the nodes share: its requests and its events."""
 
 import json
 import secrets
@@ -15,14 +15,14 @@ REQUESTS, EVENTS, SCRIPT, _RUNS = "requests.jsonl", "events.jsonl", "job.sh", "r
 
 
 class Batch:
-    """One job's folder.
+    """The folder of one job.
 
     Args:
-        folder: `slurm/<name>` of the store.
+        folder: `slurm/<name>` in the store.
 
     Attributes:
-        events: which requests were begun, done and failed, as far as it was read.
-        is_closed: whether the payload came to its end.
+        events: which requests were begun, done and failed, as far as the file was read.
+        is_closed: whether the payload has said that it is at its end.
     """
 
     def __init__(self, folder: Path):
@@ -38,7 +38,7 @@ class Batch:
 
     @cached_property
     def keys(self) -> set[str]:
-        """The ids that the job is asked for."""
+        """The ids that the job is to make."""
         return {request["id"] for request in parsed(read(self.folder / REQUESTS))}
 
     def runs(self) -> list[str]:
@@ -51,17 +51,18 @@ class Batch:
             file.write(f"{run}\n")
 
     def end(self) -> None:
-        """Note that the job is over; the folder stays for people to look at."""
+        """Note that the job is over; the folder stays for people to read."""
         (self.folder / _RUNS).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Forget the job."""
+        """Remove the folder."""
         files.remove(self.folder)
 
     def news(self) -> Iterator[str]:
-        """Yield the log lines that were written since the last call, and note other events.
+        """Yield the log lines that were written since the last call, and keep the other events.
 
-        A line whose end is not there yet, or whose bytes the file server still owes, is read later.
+        A line is read later if its end is missing, or if the file server does not yet have all its
+        bytes and shows NUL instead.
         """
         new = read(self._file, self._read).partition(b"\0")[0]
         whole, newline, _ = new.rpartition(b"\n")
@@ -76,7 +77,7 @@ class Batch:
 
 
 def read(file: Path, start: int = 0) -> bytes:
-    """Return a file from a byte on; nothing where the file server does not give it now."""
+    """Return a file from a byte on, or nothing if the file server cannot give it now."""
     try:
         # A file is opened anew each time, because that makes NFS ask the server for what is new.
         with file.open("rb") as stream:
@@ -87,7 +88,7 @@ def read(file: Path, start: int = 0) -> bytes:
 
 
 def parsed(lines: bytes) -> Iterator[Event]:
-    """Yield the events of whole lines; one that the death of a payload cut short is none."""
+    """Yield the events of lines; a line that the death of a payload cut short is left out."""
     for line in lines.splitlines():
         with suppress(ValueError):
             yield json.loads(line)
@@ -98,7 +99,7 @@ def write(store: Store, requests: Sequence[Event], script: Sequence[str], run: s
 
     Args:
         store: where its folder goes.
-        requests: what the payload is asked, in this order.
+        requests: to the payload, in this order.
         script: the lines of the job's script.
         run: the Dagster run that waits for the job.
     """

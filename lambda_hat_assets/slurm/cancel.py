@@ -1,8 +1,8 @@
-"""The end of jobs whose Dagster run a person has ended, without the process that waits for them."""
+"""Cancels the jobs of a Dagster run that a person has terminated, when its process ends."""
 
 from collections.abc import Callable
 
-from lambda_hat_assets.card import Card
+from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import unfinished
 from lambda_hat_assets.slurm.login import Login
@@ -10,17 +10,17 @@ from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.store.store import Store
 
 _SECONDS = 3.0
-"""Longest time that a question may take: whoever asks is about to end."""
+"""Longest time that the command may take, because the process is about to end."""
 
 
 def cancel_jobs(store: Store, card: Card, run_id: str, say: Callable[[str], None]) -> None:
-    """Cancel the jobs that a Dagster run waits for. Takes three seconds at most.
+    """Cancel the jobs that a Dagster run waits for, in three seconds at most.
 
     Args:
         store: where the jobs' folders are.
         card: how the cluster is reached.
-        run_id: of the outermost run: of `llc`, or of what was clicked in the UI.
-        say: told what is cancelled, or why it could not be.
+        run_id: of the outermost run: that of `llc`, or one that was started in the UI.
+        say: is told which jobs are cancelled, or why they could not be.
     """
     names = [batch.name for batch in unfinished(store) if run_id in batch.runs()]
     if card.cluster is None or not names:

@@ -1,32 +1,33 @@
 """What became of the keys of a job that has ended: made, failed, or to be tried again.
 
-The store says what is made; events say what failed and why; the job's end says what happened to
-the rest. A payload dies at one key: that key is charged, those behind it are not.
+The store says what was made, events say what failed and why, and the end of the job says what
+happened to the rest. A payload that dies does so at one key: a failed try is counted for that key
+and not for the keys after it.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lambda_hat_assets.compute import Kind, Order, Result
-from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.cards.slurm import SlurmTag
+from lambda_hat_assets.compute.orders import Order, Result
 from lambda_hat_assets.slurm.queue import JobState
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import stages
+from lambda_hat_core.store.store import Kind, Store
+from lambda_hat_core.work import making
 from lambda_hat_core.work.client import Event, how_it_ended
 
 _FINAL = ("CANCELLED", "OUT_OF_MEMORY", "REFUSED")
-"""Ends that would come again; all others are tried once more."""
+"""Ends that a second try would repeat; after all others keys are tried once more."""
 
 
 class Fate(NamedTuple):
     """What became of one order.
 
     Attributes:
-        results: artifacts in their order, the last perhaps a failure.
-        again: what is to be tried again.
-        died: whether the failure is the job's, which nobody has noted in the store yet.
+        results: artifacts in their order, and a failure at the end if there is one.
+        again: the kinds that are to be tried again.
+        died: whether the failure is that of the job, which is not noted in the store yet.
     """
 
     results: list[Result]
@@ -42,15 +43,15 @@ def fates(
     state: str,
     charges: Counter[str],
 ) -> list[Fate]:
-    """Return what became of every order, and charge those at which the job ended.
+    """Return what became of every order, and count failed tries.
 
     Args:
-        store: what it has is made.
-        orders: what the job was asked for.
-        events: begun, done and failed, of all of its keys.
-        reason: in words, how the job ended.
+        store: has what was made.
+        orders: what the job was to make.
+        events: begun, done and failed, of all keys of the job.
+        reason: how the job ended, in words.
         state: of the job at its end.
-        charges: failed tries by key, to which this job's are added.
+        charges: failed tries by key, to which those of this job are added.
     """
     made = {order.key: _made(store, order) for order in orders}
     left = [order.key for order in orders if len(made[order.key]) < len(order.kinds)]
@@ -75,20 +76,20 @@ def fates(
 
 
 def _made(store: Store, order: Order) -> list[Result]:
-    """Return the artifacts of an order that the store has, up to the first that it lacks."""
+    """Return the artifacts of an order that the store has, up to the first that is missing."""
     results: list[Result] = []
     for kind in order.kinds:
         if not store.is_complete(kind, order.key):
             break
-        results.append(Result(order.key, kind, stages.record(store, kind, order.key)))
+        results.append(Result(order.key, kind, making.record(store, kind, order.key)))
     return results
 
 
 def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str:
-    """Return in one line how a job ended, and what to do about it.
+    """Return one line that says how a job ended and what to do about it.
 
     Args:
-        number: SLURM's, None if it refused the job.
+        number: of the job, None if SLURM refused it.
         state: of the job at its end.
         dtype: of its keys.
         tag: the card's entry for the dtype.
@@ -108,7 +109,7 @@ def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str
             asked = tag.memory or "the partition's default"
             return (
                 f"{name} ran out of memory ({asked}); raise memory {change}memory=..., "
-                f"or {stages.LESS_MEMORY}"
+                f"or {making.LESS_MEMORY}"
             )
         case "CANCELLED":
             return f"{name} was cancelled on the cluster; run the same command again"

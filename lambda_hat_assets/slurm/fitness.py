@@ -1,4 +1,4 @@
-"""Whether a cluster can run payloads: all that jobs will need, looked at before the first one."""
+"""Checks, before the first job, that a cluster has everything that payloads need."""
 
 import secrets
 import shlex
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
 from lambda_hat_assets.slurm.login import Failed, Login
 from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.base import NUMERICS_VERSION
@@ -27,17 +27,17 @@ _HOPELESS = (
     "Bad configuration option",
     "cannot be started",
 )
-"""Parts of what ssh says when a person has to change something."""
+"""Parts of messages of ssh after which another try would fail as well."""
 
 
 def require(
     watch: Watch, login: Login, cluster: Cluster, tags: Sequence[SlurmTag], store: Store
 ) -> None:
-    """Look at everything that jobs will need, before any is submitted.
+    """Check everything that jobs need, before any job is submitted.
 
     Raises:
-        ConfigError: one line for each thing that is missing, with the way out.
-        ConnectionError: if the cluster has not answered for an hour.
+        ConfigError: with a line for each thing that is missing.
+        OSError: if the cluster has not answered for an hour.
     """
     probe = store.root / "slurm" / f".probe-{secrets.token_hex(4)}"
     probe.parent.mkdir(parents=True, exist_ok=True)
@@ -77,11 +77,11 @@ def _question(probe: Path, pythons: Sequence[str]) -> str:
 
 
 def _answer(login: Login, question: str) -> str:
-    """Return what the login node says of all that is asked.
+    """Return the login node's answer to the question.
 
     Raises:
-        ConfigError: if ssh fails in a way that a person has to change.
-        ConnectionError: if it fails otherwise, or accounting does not answer for the moment.
+        ConfigError: if ssh fails for a reason that another try would not change.
+        ConnectionError: if ssh fails otherwise, or accounting does not answer at the moment.
     """
     try:
         answer = login.ask(question)
@@ -97,7 +97,7 @@ def _answer(login: Login, question: str) -> str:
 
 
 def _problem(what: str, words: str, cluster: Cluster, store: Store) -> str | None:
-    """Return what is wrong, None if nothing."""
+    """Return the line about a part of the answer, None if nothing is wrong with it."""
     card = Place("card")
     match what:
         case "command":

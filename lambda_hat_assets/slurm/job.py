@@ -1,4 +1,4 @@
-"""The life of one job as the step sees it that waits for it: submitted, watched, cancelled."""
+"""One job: submitted, watched and cancelled by the step that waits for it."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,26 +9,26 @@ from lambda_hat_assets.slurm.login import Login
 from lambda_hat_assets.slurm.watch import TICK, Watch
 
 _SETTLED = 120.0
-"""Seconds until everybody knows of a job: longer than an answer of squeue or sacct is out of date,
-and than an sbatch whose answer was lost can still be heard."""
+"""Seconds after which squeue and sacct know of a job: longer than their answers are out of date,
+and longer than an sbatch may run whose answer was lost."""
 
 VISIBLE = 30.0
-"""Seconds until what a node has written is seen here: file servers keep attributes for a while."""
+"""Seconds until this machine sees what a node has written: file servers cache attributes."""
 
 _SLOWER = 1.5
-"""Growth of the pause between two looks at a job that stays as it is."""
+"""Factor by which the pause grows between two looks at a job that stays as it is."""
 
 
 class Job:
     """The job of a batch, which may not be submitted yet.
 
     Args:
-        batch: its folder.
-        login: where SLURM is asked.
-        watch: of the step that waits for it.
+        batch: the job's folder.
+        login: the login node, where SLURM's commands are run.
+        watch: of the step that waits for the job.
 
     Attributes:
-        number: SLURM's, None while it is not known.
+        number: the job's number in SLURM, None while it is not known.
     """
 
     def __init__(self, batch: Batch, login: Login, watch: Watch):
@@ -37,7 +37,10 @@ class Job:
         self._login, self._watch = login, watch
 
     def is_living(self) -> bool:
-        """Whether an earlier command has submitted the job and it goes on; else it is ended."""
+        """Return whether an earlier command has submitted the job and it goes on.
+
+        If it does not go on, it is ended.
+        """
         self.number = self._found()
         if self.number is not None:
             look = partial(queue.state, self._login, self.number)
@@ -48,13 +51,13 @@ class Job:
         return False
 
     def submit(self, options: Sequence[str]) -> None:
-        """Submit the job, once, however often the cluster has to be asked.
+        """Submit the job once, however often the cluster has to be asked.
 
         Args:
             options: of sbatch, and the script.
 
         Raises:
-            Refused: if SLURM does not take it.
+            Refused: if SLURM does not take the job.
         """
 
         def ask() -> int:
@@ -63,7 +66,7 @@ class Job:
             except queue.Full:
                 raise
             except ConnectionError:
-                # The answer is lost; SLURM may have taken the job all the same.
+                # The answer is lost, but SLURM may have taken the job.
                 if (found := self._found()) is None:
                     raise
                 return found
@@ -72,12 +75,13 @@ class Job:
         self.batch.begin(self._watch.run)
 
     def wait(self, often: float, seldom: float, is_seen: Callable[[], bool]) -> queue.JobState:
-        """Say what the payload says until the job is over, and return how it ended.
+        """Pass on what the payload logs until the job is over, and return how the job ended.
 
         Args:
             often: seconds between looks at a job whose state has just changed.
-            seldom: seconds that this grows to.
-            is_seen: whether this machine sees all that the job has left; waited for, not for ever.
+            seldom: the number of seconds to which this grows.
+            is_seen: returns whether this machine sees everything that the job has made; it is
+                waited for during half a minute.
         """
         assert self.number is not None
         look = partial(queue.state, self._login, self.number)
@@ -107,13 +111,13 @@ class Job:
         return state._replace(words=lines[-1] if lines else "")
 
     def end(self) -> None:
-        """Cancel the job if there is one: what looks over may yet be put back into the queue."""
+        """Cancel the job if there is one: SLURM may put a job back into the queue after its end."""
         if self.number is not None:
             self._watch.insist(partial(queue.cancel, self._login, [self.batch.name]))
         self.batch.end()
 
     def terminate(self) -> None:
-        """Cancel the job because a person says so, which nothing interrupts."""
+        """Cancel the job because a person has terminated the run; nothing interrupts this."""
         self._watch.is_ended = True
         self.number = self.number or self._found()
         self.end()

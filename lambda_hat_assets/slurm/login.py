@@ -1,8 +1,8 @@
 """Shell commands on a cluster's login node, over ssh.
 
-dagster-slurm's connection resource makes the ssh command: keys, jump hosts, host keys, and the one
-connection that all processes share. The command is run here, and not by dagster-slurm's connection
-pool, because the pool raises on an answer that is not UTF-8, and jobs may have any name.
+dagster-slurm's connection resource makes the ssh command, with keys, jump hosts, host keys, and the
+connection that all processes share. The command is not run by dagster-slurm's connection pool,
+because the pool raises on an answer that is not UTF-8, and jobs of others may have any name.
 """
 
 import getpass
@@ -14,7 +14,7 @@ from typing import IO
 from dagster_slurm import SSHConnectionResource
 from pydantic import ValidationError
 
-from lambda_hat_assets.slurm.card import Ssh
+from lambda_hat_assets.cards.slurm import Ssh
 from lambda_hat_core.config.errors import Place
 
 _SSH_FAILED = 255
@@ -25,7 +25,7 @@ class Failed(ConnectionError):
 
     Attributes:
         code: its exit code.
-        stderr: all lines that it wrote there; the first one is the message.
+        stderr: all lines that it wrote to stderr; the first one is the message.
     """
 
     def __init__(self, code: int, stderr: list[str]):
@@ -50,11 +50,11 @@ class Login:
 
         Raises:
             Failed: if the command was run and failed.
-            ConnectionError: if ssh failed, or nothing came within `seconds`. The command may have
-                been run all the same, or may still run.
+            ConnectionError: if ssh failed, or did not end within `seconds`. The command may have
+                been run nevertheless, or may still run.
         """
         words = [*self._ssh, f"bash --noprofile --norc -c {shlex.quote(command)}"]
-        # Files, because the ssh that stays behind as the shared connection can keep a pipe open.
+        # Files, because the ssh process that holds the shared connection can keep a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             try:
                 code = subprocess.run(

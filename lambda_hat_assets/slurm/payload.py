@@ -1,8 +1,9 @@
-"""What a job runs: the worker, with its requests from the folder that it is given.
+"""What a job runs: the worker, with the requests in the folder that it is given.
 
-Artifacts go to the store as ever. Log lines, and the begin and end of every request, are lines of
-events.jsonl in the folder, synced one by one, for whoever waits for the job. After a failure of a
-key its later stages are left out. A job that SLURM has put back into its queue runs this again.
+Artifacts go to the store. Log lines, and the begin and end of every request, become lines of
+events.jsonl in the folder, synced one by one, for the step that waits for the job. After a request
+has failed, later requests for the same key are left out. SLURM may put the job back into the queue
+and run this again.
 """
 
 import json
@@ -25,7 +26,7 @@ def main(folder: Path) -> None:
     earlier = parsed(read(folder / EVENTS))
     failed = {event["id"] for event in earlier if event.get("transient") is False}
     with (folder / EVENTS).open("a") as events:
-        # Ends a line that the death of an earlier payload has cut short.
+        # Ends a line that an earlier payload may have left unfinished when it died.
         events.write("\n")
         for line in (folder / REQUESTS).read_text().splitlines():
             key = json.loads(line)["id"]
@@ -35,7 +36,7 @@ def main(folder: Path) -> None:
 
 
 def _answer(events: TextIO, key: str) -> worker.Answer:
-    """Note that a request is begun, and return what takes its events."""
+    """Note that a request has begun, and return the function that takes its events."""
     _note(events, {"id": key, "event": "begun"})
     teller = Teller(key, lambda line: _note(events, {"event": "log", "message": line}))
 

@@ -1,7 +1,7 @@
-"""What SLURM is told and asked about jobs, a command each.
+"""SLURM's commands about jobs, with a function for each.
 
-Every question may fail with ConnectionError, and may then be asked again. Answers also list jobs
-that are not ours, which may have any name, state and number: rows of another form are left out.
+Every function may raise ConnectionError, and may then be called again. Answers also list jobs of
+others, which may have any name, state and number; rows of another form are left out.
 """
 
 import re
@@ -14,11 +14,11 @@ from dagster_slurm.helpers import TERMINAL_STATES
 from lambda_hat_assets.slurm.login import Failed, Login
 
 _SUBMITTING = 40
-"""Seconds after which the login node ends an sbatch that has no answer yet, so that none is heard
-long after its ssh has died. Less than a question may take."""
+"""Seconds after which the login node ends an sbatch without an answer, so that it cannot submit a
+job long after its ssh has died. Less than a command may take."""
 
 _CUT_OFF = 124
-"""The lowest exit code of commands that `timeout` ended, or that could not be started."""
+"""The lowest exit code of commands that `timeout` ended or that could not be started."""
 
 _FULL = re.compile(r"(Max|Grp)Submit\w*Limit")
 _PASSING = re.compile(
@@ -26,29 +26,29 @@ _PASSING = re.compile(
     "unable to open file|i/o error",
     re.IGNORECASE,
 )
-"""Failures that say nothing of the job: a busy daemon, or a script that is not seen yet."""
+"""Failures that say nothing about the job: a busy daemon, or a script that is not visible yet."""
 
 _QUEUED = "queued"
-"""What stands for an exit code in the rows of jobs that squeue lists."""
+"""Stands in the column of the exit code for jobs that squeue lists."""
 
 _NUMBER = re.compile(r"^(\d+)(?:;\S*)?$", re.MULTILINE | re.ASCII)
 
 
 class Refused(Exception):
-    """SLURM does not take a job, and would not the next time."""
+    """SLURM does not take a job, and would not take it the next time."""
 
 
 class Full(ConnectionError):
-    """SLURM takes no job as long as so many are in the queue."""
+    """SLURM takes no further job while so many are in the queue."""
 
 
 class JobState(NamedTuple):
-    """How a job stands.
+    """The state of a job.
 
     Attributes:
         name: of the state, as SLURM writes it.
         code: exit code and signal, as sacct writes them.
-        words: what SLURM or the job said last.
+        words: the last line that SLURM or the job printed.
     """
 
     name: str
@@ -65,12 +65,12 @@ def submit(login: Login, options: Sequence[str]) -> int:
     """Submit a job and return its number.
 
     Args:
-        login: where.
+        login: the login node.
         options: of sbatch, and the script.
 
     Raises:
-        Refused: in SLURM's words.
-        Full: likewise.
+        Refused: if SLURM does not take the job.
+        Full: if the queue is full.
     """
     words = ["timeout", str(_SUBMITTING), "sbatch", "--parsable", *options]
     try:
@@ -83,12 +83,12 @@ def submit(login: Login, options: Sequence[str]) -> int:
         raise
     found = _NUMBER.findall(answer)
     if not found:
-        raise ConnectionError(f"sbatch ended well, but named no job: {answer.strip()[:80]!r}")
+        raise ConnectionError(f"sbatch succeeded, but named no job: {answer.strip()[:80]!r}")
     return int(found[-1])
 
 
 def find(login: Login, name: str) -> int | None:
-    """Return the number of the job that has a name, None if nobody knows one of this week."""
+    """Return the number of the job of a name, None if neither queue nor accounting has one."""
     answer = login.ask(
         'squeue -h -u "$(id -un)" -o "%i|%T|%j" && '
         f"sacct -X -n -P --name={name} -S now-7days -o JobIDRaw,State,JobName"
@@ -97,10 +97,10 @@ def find(login: Login, name: str) -> int | None:
 
 
 def state(login: Login, job: int) -> JobState | None:
-    """Return how a job stands, None if nobody knows for certain.
+    """Return the state of a job, None if it is not certain.
 
     A job that has left the queue is over only when accounting says how it ended, which may take a
-    while; what accounting says of jobs that live may be old.
+    while. What accounting says about living jobs may be out of date, so only the queue counts.
     """
     queued = f'squeue -h -j {job} -o "%i|%T|{_QUEUED}" 2>/dev/null | grep "^{job}|"'
     answer = login.ask(f"{queued} || sacct -X -n -P -j {job} -o JobIDRaw,State,ExitCode")
@@ -111,7 +111,7 @@ def state(login: Login, job: int) -> JobState | None:
 
 
 def cancel(login: Login, names: Sequence[str], seconds: float = 60.0) -> bool:
-    """Cancel the jobs that have some names, and return True; those that are over are no failure."""
+    """Cancel the jobs of some names, of which some may be over, and return True."""
     try:
         login.ask("; ".join(f"scancel --name={name}" for name in names), seconds)
     except Failed as failed:
@@ -121,7 +121,7 @@ def cancel(login: Login, names: Sequence[str], seconds: float = 60.0) -> bool:
 
 
 def _rows(answer: str) -> Iterator[tuple[int, str, str]]:
-    """Yield number, first word of the state, and third column of every row that has a number."""
+    """Yield number, first word of the state, and third column of every row with a number."""
     for line in answer.splitlines():
         number, status, third, *_ = [*line.strip().split("|", 2), "", ""]
         if number.isascii() and number.isdigit():

@@ -1,4 +1,4 @@
-"""The patience of a step that waits for a cluster, and the end of it when a person says so."""
+"""How a step waits for a cluster: patiently, and until a person terminates the run."""
 
 import math
 import time
@@ -6,31 +6,31 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from lambda_hat_assets.console import PARENT_TAG
+from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.queue import Full
 
 TICK = 2.0
-"""Seconds between looks whether a person has ended the run."""
+"""Seconds between two looks whether a person has terminated the run."""
 
 HOUR = 3600.0
-"""Seconds for which a cluster may give no answer."""
+"""Seconds without an answer after which a step fails."""
 
 _LONGEST = 60.0
 """Seconds of the longest pause between two tries."""
 
-_UNSURE = "squeue and sacct do not say how the job stands"
+_UNSURE = "neither squeue nor sacct knows the state of the job"
 
 _ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
 
 class Watch:
-    """What a step does while it waits.
+    """Pauses and repeated questions of a step that waits for a cluster.
 
     Args:
         context: of the step.
 
     Attributes:
-        is_ended: whether nothing interrupts pauses any more, because the step is being ended.
+        is_ended: whether pauses are no longer interrupted, because the step is being ended.
     """
 
     def __init__(self, context: dg.OpExecutionContext | dg.AssetExecutionContext):
@@ -40,12 +40,12 @@ class Watch:
 
     @property
     def run(self) -> str:
-        """The id of the outermost run that the step is a part of: what a person terminates."""
+        """The id of the outermost run that the step belongs to, which a person may terminate."""
         run = self._context.run
         return run.tags.get(PARENT_TAG, run.run_id)
 
     def is_terminated(self) -> bool:
-        """Whether a person has ended this run, or the `llc` job that it is a part of."""
+        """Return whether a person has terminated this run, or the `llc` run that it belongs to."""
         ids = {self._context.run.run_id, self.run}
         runs = [self._context.instance.get_run_by_id(id) for id in ids]
         return any(run is not None and run.status in _ENDED for run in runs)
@@ -54,7 +54,7 @@ class Watch:
         """Wait.
 
         Raises:
-            DagsterExecutionInterruptedError: soon after a person has ended the run.
+            DagsterExecutionInterruptedError: soon after a person has terminated the run.
         """
         while seconds > 0:
             if not self.is_ended and self.is_terminated():
@@ -63,15 +63,16 @@ class Watch:
             seconds -= TICK
 
     def insist[T](self, ask: Callable[[], T], unknown: float = math.inf) -> T:
-        """Return an answer, asking again with growing pauses for an hour while there is none.
+        """Return an answer; while there is none, ask again with growing pauses for an hour.
 
         Args:
-            ask: returns None where nobody knows, and raises ConnectionError where nobody answers.
-            unknown: seconds after which None is the answer: as long, and never so long without an
-                answer in between, everybody has said so.
+            ask: returns None if the answer is not known, and raises ConnectionError if there is no
+                connection.
+            unknown: seconds for which `ask` has to return None, without failing for as long in
+                between, until None is taken as the answer.
 
         Raises:
-            OSError: if there was no answer for an hour; a queue that is full has answered.
+            OSError: if there was no answer for an hour. A full queue counts as an answer.
         """
         began, pause = time.monotonic(), 1.0
         first = last = -math.inf

@@ -1,1 +1,1 @@
-"""From a trace to a number that may be believed: estimate, verdict, files and figures."""
+"""From a trace to an estimate with its verdict, files and figures."""

@@ -1,7 +1,8 @@
 """Three biases that look alike, as three numbers: finite temperature, step size, burn-in.
 
-Exact sampling at a finite nbeta reads lambda low by about (m - 1) / log nbeta, too large a step
-reads high, too little burn-in reads low. A step chosen to hit lambda does so by cancellation.
+The exact expectation at a finite nbeta is lower than lambda by about (m - 1) / log nbeta; too large
+a step makes the estimate too high, and too short a burn-in makes it too low. A step size chosen to
+reproduce lambda does so because these biases cancel.
 """
 
 import math
@@ -12,13 +13,14 @@ import numpy as np
 
 from lambda_hat_core.analysis.diagnostics import Series
 from lambda_hat_core.analysis.profiles import TemperatureFit
+from lambda_hat_core.config.samplers.known import SAMPLERS
 
-EXACT = frozenset({"nuts", "hmc", "mala", "adjusted_mclmc"})
-"""Samplers whose Metropolis test leaves no bias of the step size."""
+EXACT = frozenset(name for name, model in SAMPLERS.items() if model.is_exact)
+"""Samplers with a Metropolis test, which have no bias from the step size."""
 
 
 class Bias(NamedTuple):
-    """By how much an estimate is off, its standard error where it has one, and how it is known."""
+    """A bias of an estimate, its standard error if it has one, and how it was determined."""
 
     value: float
     se: float | None
@@ -26,17 +28,17 @@ class Bias(NamedTuple):
 
 
 def temperature_bias(fit: TemperatureFit, nbeta: float) -> Bias | None:
-    """Return -(m - 1) / (log nbeta + c) of a fit, which lambda's error is that of; None without."""
+    """Return -(m - 1) / (log nbeta + c) of a fit, with the error of lambda; None without a fit."""
     bias = fit.bias(math.log(nbeta))
     return None if bias is None else Bias(bias, fit.llc_se, "fitted")
 
 
 def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias | None:
-    """Return what step size and minibatches add.
+    """Return the bias from step size and minibatches, or None if it is unknown.
 
     Args:
-        facts: estimate.json of the run.
-        exact: that of an exact sampler's run at the same nbeta and gamma, where there is one.
+        facts: the content of estimate.json of the run.
+        exact: the same of an exact sampler's run at the same nbeta and gamma, if there is one.
     """
     if facts["sampler"] in EXACT:
         return Bias(0.0, None, "exact sampler")
@@ -52,7 +54,7 @@ def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias
 
 
 def burn_in_bias(llc: Series) -> Bias | None:
-    """Return the mean of all draws less that of the later half; its error is between chains."""
+    """Return the mean of all draws minus that of the second half, with an error between chains."""
     n_chains, n_draws = llc.shape
     if n_chains < 2 or n_draws < 2:
         return None

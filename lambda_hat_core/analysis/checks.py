@@ -1,7 +1,7 @@
-"""A run's findings as named checks with a severity, the form a person sees them in.
+"""The findings of a run as named checks with a severity, as they are shown to users.
 
-The first four are the verdict's own findings, grouped. Agreement with a known value and with a
-work budget are shown beside them but never enter a verdict.
+The first four checks group the findings of the verdict. The other two, agreement with a known value
+and with the work budget, are shown in addition and never affect the verdict.
 """
 
 import math
@@ -16,15 +16,15 @@ from lambda_hat_core.config.samplers.base import BUDGET
 
 
 class Check(NamedTuple):
-    """One named check: severity `error` where failing it leaves no usable number.
+    """One named check. The severity is `error` if its failure leaves no usable number.
 
     Attributes:
         name: one of `CHECK_NAMES`.
-        passed: whether it holds.
-        severity: of its failure.
-        value: what was measured, None where nothing was.
-        threshold: the limit the value was held against.
-        text: a sentence for the person who looks.
+        passed: whether the check passed.
+        severity: the severity of its failure.
+        value: the measured value, None if there is none.
+        threshold: the limit that the value is compared with.
+        text: a sentence that explains the result.
     """
 
     name: str
@@ -43,7 +43,7 @@ CHECK_NAMES = (
     "interval_covers_known",
     "work_within_budget",
 )
-"""Every check, in the order in which `checks` returns them."""
+"""The names of all checks, in the order in which `checks` returns them."""
 
 
 def checks(
@@ -58,8 +58,8 @@ def checks(
     Args:
         estimate: the run's estimate.
         meta: the target's meta.json.
-        llc_oracle: the exact value at this run's nbeta and gamma, where it is computable.
-        budget_fge: full-gradient evaluations the run was meant to cost at most.
+        llc_oracle: the exact value at this run's nbeta and gamma, if it can be computed.
+        budget_fge: the most full-gradient evaluations that the run should have cost.
     """
     found = findings(estimate, meta)
     return [
@@ -85,7 +85,7 @@ def checks(
 def _grouped(
     name: str, found: list[Finding], good: tuple[float | None, float | None], text: str
 ) -> Check:
-    """Fail with the findings of that name, or pass with a value, its threshold and a text."""
+    """Return a check that fails with the findings of that name, or else passes with a text."""
     mine = [finding for finding in found if finding.check == name]
     if not mine:
         return Check(name, True, "warn", *good, text)
@@ -116,7 +116,7 @@ def _certificate_text(estimate: Estimate) -> str:
     if estimate.v_m is None:
         return "V_M was not computed"
     error = estimate.v_m_se or 0.0
-    text = f"V_M = {plus_minus(estimate.v_m, error)}, to be within {verdict.V_M_TOLERANCE} of 1"
+    text = f"V_M = {plus_minus(estimate.v_m, error)}, required within {verdict.V_M_TOLERANCE} of 1"
     if error > verdict.V_M_TOLERANCE:
         return f"{text}: too noisy to see a deviation of {verdict.V_M_TOLERANCE}"
     return text
@@ -132,8 +132,8 @@ def _minimum_text(estimate: Estimate, meta: Mapping[str, Any] | None) -> str:
 def _covers(estimate: Estimate, meta: Mapping[str, Any], llc_oracle: float | None) -> Check:
     """Compare with the exact finite-temperature value, or else with lambda itself.
 
-    Exact sampling reads lambda low by about (m - 1) / log nbeta, so without an oracle the interval
-    has to meet that range, not lambda alone.
+    The exact expectation is lower than lambda by about (m - 1) / log nbeta. Without an oracle the
+    interval must therefore overlap that range, rather than contain lambda.
     """
     name, lo, hi = "interval_covers_known", estimate.llc_lo, estimate.llc_hi
     exact = meta.get("llc_known") if llc_oracle is None else llc_oracle
@@ -144,11 +144,13 @@ def _covers(estimate: Estimate, meta: Mapping[str, Any], llc_oracle: float | Non
     low, what = exact, f"the exact value {exact:.4g} at this nbeta and gamma"
     if llc_oracle is None:
         term = ((meta.get("multiplicity") or 1) - 1) / math.log(max(estimate.nbeta, math.e))
-        low, what = exact - term, f"lambda = {exact:.4g}" + (f" less {term:.2g}" if term else "")
+        low, what = exact - term, f"lambda = {exact:.4g}" + (f" minus {term:.2g}" if term else "")
     if lo is None or hi is None:
-        return Check(name, False, "warn", estimate.llc, exact, f"no interval to hold {what}")
+        return Check(
+            name, False, "warn", estimate.llc, exact, f"there is no interval to contain {what}"
+        )
     passed = bool(lo <= exact and hi >= low)
-    relation = "holds" if passed else "does not hold"
+    relation = "contains" if passed else "does not contain"
     text = f"the 90 % interval [{lo:.4g}, {hi:.4g}] {relation} {what}"
     return Check(name, passed, "warn", estimate.llc, exact, text)
 

@@ -1,7 +1,7 @@
 """Means with errors, effective sample sizes and R-hat of scalar series.
 
-ESS and R-hat are ArviZ's rank-normalised, split-chain ones (Vehtari et al. 2021,
-arXiv:1903.08008). `arviz_stats` is imported inside functions: it costs seconds.
+ESS and R-hat are the rank-normalised, split-chain versions of ArviZ (Vehtari et al. 2021,
+arXiv:1903.08008). `arviz_stats` is imported inside functions, because importing it takes seconds.
 """
 
 import math
@@ -14,17 +14,17 @@ from scipy.special import chdtri, stdtrit
 Series = Float[np.ndarray, "chain draw"]
 
 COVERAGE = 0.90
-"""Probability content of every interval, central."""
+"""Probability of every interval; all intervals are central."""
 
 MIN_DRAWS = 4
-"""Fewest draws a chain for which ArviZ defines ESS and R-hat."""
+"""Fewest draws per chain for which ArviZ defines ESS and R-hat."""
 
 R_HAT_CAP = 1000.0
-"""The largest R-hat reported, so that it stays a number in JSON and SQL."""
+"""The largest R-hat that is reported, so that JSON and SQL can represent it."""
 
 
 class Mean(NamedTuple):
-    """A mean with its standard error and the half width of its 90 % interval; None: unknown."""
+    """A mean, its standard error, and the half width of its 90 % interval; None if unknown."""
 
     mean: float
     se: float | None
@@ -38,7 +38,7 @@ def _arviz() -> Any:
 
 
 def number(value: float | np.floating | None) -> float | None:
-    """Return a plain float, or None where it is missing or not finite."""
+    """Return a plain float, or None if the value is missing or not finite."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
@@ -48,25 +48,25 @@ def t_quantile(dof: float | int) -> float:
 
 
 def moves(series: Series) -> bool:
-    """Return whether the series varies by more than its own rounding."""
+    """Return whether the series varies by more than its rounding errors."""
     return bool(np.ptp(series) > 8 * np.finfo(series.dtype).eps * np.max(np.abs(series)))
 
 
 def _standardised(series: Series) -> Series | None:
-    """Shift and scale, because ArviZ takes a range below 1e-15 for a constant; None: too short."""
+    """Standardise, because ArviZ treats ranges below 1e-15 as constant; None if too short."""
     if series.shape[1] < MIN_DRAWS or not moves(series):
         return None
     return (series - series.mean()) / series.std()
 
 
 def ess_bulk(series: Series) -> float | None:
-    """Return the rank-normalised effective number of draws, all chains together."""
+    """Return the rank-normalised effective sample size of all chains together."""
     scaled = _standardised(series)
     return None if scaled is None else number(float(_arviz().ess(scaled, method="bulk")))
 
 
 def ess_tail(series: Series) -> float | None:
-    """Return the smaller effective number of draws of the 5 % and the 95 % quantile."""
+    """Return the smaller of the effective sample sizes of the 5 % and the 95 % quantile."""
     scaled = _standardised(series)
     return None if scaled is None else number(float(_arviz().ess(scaled, method="tail", prob=0.05)))
 
@@ -74,7 +74,7 @@ def ess_tail(series: Series) -> float | None:
 def r_hat(series: Series) -> float | None:
     """Return the rank-normalised split R-hat; None for one chain or a constant series.
 
-    Chains that stand still at different values give infinity, reported as `R_HAT_CAP`.
+    Chains that are constant at different values give infinity, which is reported as `R_HAT_CAP`.
     """
     scaled = _standardised(series)
     if scaled is None or len(scaled) < 2:
@@ -91,13 +91,13 @@ def bfmi(energy: Series) -> float | None:
 
 
 def mcmc_mean(series: Series) -> Mean:
-    """Return the mean of Markov chains.
+    """Return the mean of Markov chains with its error.
 
-    The standard error is the larger of sd / sqrt(ESS), with the smaller of ArviZ's rank-normalised
-    ESS and its ESS for the mean, and the standard error of the chain means. The interval is the
-    wider of the two taken with t quantiles of ESS - 1 and of C - 1 degrees of freedom: the second
-    is calibrated however badly the first is estimated, the first is steadier, and the wider one
-    covers at least as often as either.
+    The standard error is the larger of two: sd / sqrt(ESS), where ESS is the smaller of ArviZ's
+    rank-normalised ESS and its ESS for the mean; and the standard error of the chain means. The
+    interval is the wider of the two that use these errors with t quantiles of ESS - 1 and of C - 1
+    degrees of freedom. The second is calibrated even if the ESS is badly estimated, the first
+    varies less, and the wider one covers at least as often as either.
     """
     n_chains = len(series)
     errors: list[tuple[float, float]] = []
@@ -115,11 +115,12 @@ def mcmc_mean(series: Series) -> Mean:
 
 
 def restart_mean(means: Float[np.ndarray, " chain"], ses: Float[np.ndarray, " chain"]) -> Mean:
-    """Return the mean over independent restarts whose own Monte Carlo errors are known.
+    """Return the mean over independent restarts, each with a known Monte Carlo error.
 
-    Two errors as for chains: of the draws, and of the restarts' means by their scatter. Where a
-    chi-squared test at 5 % says that the restarts differ by more than their draws' errors, that
-    excess is a bias of each fit and does not average out: it enters undivided by sqrt(C).
+    As for chains, there are two errors: that of the draws, and that from the scatter of the
+    restarts' means. If a chi-squared test at 5 % finds that the restarts differ by more than the
+    errors of their draws, the excess is a bias of each fit, which does not average out; it is
+    therefore not divided by sqrt(C).
     """
     n_restarts, noise = len(means), float(np.mean(ses**2))
     mc = math.sqrt(noise / n_restarts)

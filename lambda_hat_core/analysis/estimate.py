@@ -1,4 +1,4 @@
-"""The estimate nbeta (E[L_n(w)] - L_n(w*)) of a run, with its error and a verdict on it."""
+"""The estimate nbeta (E[L_n(w)] - L_n(w*)) of a run, with its error and its verdict."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +13,8 @@ def estimate(trace: Trace, meta: Mapping[str, Any] | None = None) -> Estimate:
     """Estimate the LLC from a trace and judge it.
 
     Args:
-        trace: the run.
-        meta: the target's meta.json, for the audit of w*; None: w* was not audited.
+        trace: the draws of the run.
+        meta: the target's meta.json, which has the audit of w*; None if w* was not audited.
     """
     measured = measure(trace)
     verdict, reasons = judge(measured, meta)

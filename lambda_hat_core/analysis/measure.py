@@ -1,4 +1,4 @@
-"""Every number of a run's estimate, before it is judged."""
+"""All numbers of a run's estimate, before the verdict."""
 
 import math
 from typing import Literal, NamedTuple
@@ -22,56 +22,57 @@ Verdict = Literal["ok", "suspect", "failed"]
 
 
 class Estimate(NamedTuple):
-    """Everything known of one run's LLC, in plain Python values; None where not computable.
+    """The LLC of one run with its diagnostics, in plain Python values; None if not computable.
 
-    A run that met a non-finite number, or stopped early, has no estimate at all: its numbers are
-    None, its `failure` and `reasons` say why.
+    A run with a non-finite number, or that stopped early, has no estimate: its numbers are None,
+    and `failure` and `reasons` say why.
 
     Attributes:
-        llc: mean of nbeta (L_n(w) - L_n(w*)) over all draws kept.
+        llc: mean of nbeta (L_n(w) - L_n(w*)) over all retained draws.
         llc_se: its standard error (`mcmc_mean`; for independent draws `iid_mean`).
-        llc_lo: lower end of the central 90 % interval, which reaches further on the side to which
-            weighting a fitted family by p/q moves the estimate, by as much.
-        llc_hi: upper end.
-        ess_bulk: effective draws of the loss, all chains together; of independent draws, all.
-        ess_tail: the same for the loss's 5 % and 95 % quantiles.
-        ess_min: smallest of those two and the bulk ESS of |w - w*|^2; the one that gates.
-        ess_min_of: which of them that is.
-        r_hat: largest R-hat over the loss, |w - w*|^2 and the projections; the one that gates.
-        r_hat_of: which of them that is.
+        llc_lo: lower end of the central 90 % interval, which for a fitted family is extended to
+            the value to which weighting its draws by p/q moves the estimate.
+        llc_hi: upper end of that interval.
+        ess_bulk: effective sample size of the loss over all chains; for independent draws, their
+            number.
+        ess_tail: the same for the 5 % and 95 % quantiles of the loss.
+        ess_min: the smallest of those two and the bulk ESS of |w - w*|^2, which the verdict uses.
+        ess_min_of: the name of the quantity with that ESS.
+        r_hat: largest R-hat over the loss, |w - w*|^2 and the projections, which the verdict uses.
+        r_hat_of: the name of the quantity with that R-hat.
         r_hat_loss_dist2: largest R-hat over the loss and |w - w*|^2 alone.
         v: virial certificate, 1 at equilibrium.
         v_se: its standard error.
-        v_m: virial certificate in the metric M = nbeta H (nbeta H + gamma)^-1; the one that gates.
+        v_m: virial certificate with M = nbeta H (nbeta H + gamma)^-1, which the verdict uses.
         v_m_se: its standard error.
-        bfmi: lowest fraction of missing information of a chain, where there is an energy.
+        bfmi: lowest Bayesian fraction of missing information of a chain, if there is an energy.
         khat: largest Pareto k-hat over the restarts of a variational fit.
-        family_bias: by how much the estimate of a fitted family exceeds the mean over its draws
-            weighted by p/q.
-        family_bias_se: its standard error, over restarts.
+        family_bias: estimate of a fitted family minus the mean of its draws weighted by p/q.
+        family_bias_se: its standard error, from the scatter over restarts.
         acceptance: mean acceptance rate.
-        n_divergent: divergent kernel steps among the draws kept.
-        n_stuck: chains whose loss never changed.
-        llc_min: nbeta (min L_n - L_n(w*)), the lowest draw.
-        llc_rounding: what rounding can do to one draw of the LLC.
-        wnv: work-normalised variance llc_se^2 x work_fge; lower is better, flat once converged.
+        n_divergent: number of divergent kernel steps among the retained draws.
+        n_stuck: number of chains whose loss never changed.
+        llc_min: nbeta (min L_n - L_n(w*)), the value of the lowest draw.
+        llc_rounding: largest rounding error of one draw of the LLC.
+        wnv: work-normalised variance llc_se^2 x work_fge; lower is better, and constant once
+            converged.
         wnv_seconds: llc_se^2 x wall_s.
         efficiency: effective draws per full-gradient evaluation.
-        work_fge: full-gradient evaluations, all chains and all purposes.
-        wall_s: wall seconds.
+        work_fge: full-gradient evaluations of all chains, set-up included.
+        wall_s: wall time in seconds.
         loss0: L_n(w*).
         nbeta: n beta.
-        gamma: localiser.
-        n: examples.
-        d: parameters.
-        n_chains: chains, or restarts.
-        n_draws: draws a chain after burn-in.
-        iid: independent draws of a fitted family, not a Markov chain.
+        gamma: strength of the localiser.
+        n: number of examples.
+        d: number of parameters.
+        n_chains: number of chains, or of restarts.
+        n_draws: draws per chain after burn-in.
+        iid: whether the draws are independent draws of a fitted family, not a Markov chain.
         failure: why the run stopped early.
         verdict: ok, suspect or failed (`verdict.judge`).
-        reasons: one sentence each.
-        ledger_error: what the bias ledger of a minibatch sampler predicts of step size, minibatch
-            and burn-in together, relative to the llc that the pilot met.
+        reasons: the reasons for the verdict, one sentence each.
+        ledger_error: bias that the ledger of a minibatch sampler predicts from step size, minibatch
+            noise and burn-in together, relative to the llc that the pilot found.
     """
 
     llc: float | None
@@ -120,11 +121,11 @@ class Estimate(NamedTuple):
 _UNKNOWN = Mean(math.nan, None, None)
 
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
-"""Relative rounding allowed to a mean loss: its terms may be float32, its sum never is."""
+"""Relative rounding error of a mean loss, whose terms may be float32 but whose sum is float64."""
 
 
 def is_finite(trace: Trace) -> bool:
-    """Return whether there are draws and every recorded scalar of them is finite."""
+    """Return whether there are draws and all recorded scalars are finite."""
     series = (trace.loss, trace.dist2, trace.projections, trace.virial, trace.virial_m)
     return (
         trace.loss.size > 0
@@ -136,9 +137,9 @@ def is_finite(trace: Trace) -> bool:
 def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
     """Return the mean LLC, with its error, of the first `n_draws` draws of every chain.
 
-    A variational fit may carry `extras["restart_loss"]` and `extras["restart_loss_se"]`: a mean
-    loss of each restart and its error, from a control variate. Over the whole run they replace
-    the plain mean of its draws.
+    The trace of a variational fit may have `extras["restart_loss"]` and
+    `extras["restart_loss_se"]`, the mean loss of each restart and its error from a control variate.
+    For the whole run they replace the plain mean of the draws.
     """
     if n_draws is None and trace.iid and "restart_loss" in trace.extras:
         return restart_mean(_restart_means(trace), trace.nbeta * trace.extras["restart_loss_se"])
@@ -162,14 +163,14 @@ def at_no_step(trace: Trace, n_draws: int | None = None) -> Extrapolated:
 
 
 def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
-    """Return each restart's mean, from its control variate where there is one."""
+    """Return the mean of each restart, from its control variate if there is one."""
     if "restart_loss" in trace.extras:
         return trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
     return trace.llc.mean(axis=1)
 
 
 def measure(trace: Trace) -> Estimate:
-    """Compute every number of an `Estimate`; it says `suspect` until it is judged."""
+    """Compute all numbers of an `Estimate`; its verdict is `suspect` until it is judged."""
     complete = trace.failure is None and is_finite(trace)
     llc = mean_llc(trace) if complete else _UNKNOWN
     mixed = mixing(trace) if complete else NOT_MEASURED

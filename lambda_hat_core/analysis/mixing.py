@@ -1,4 +1,4 @@
-"""How well the chains mixed: effective sizes, R-hat, stuck chains, energy, k-hat."""
+"""How well the chains mixed: effective sample sizes, R-hat, stuck chains, energy, k-hat."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from lambda_hat_core.samplers.trace import Trace
 
 
 class Mixing(NamedTuple):
-    """The part of an `Estimate` that says how well the chains mixed."""
+    """The fields of an `Estimate` that describe how well the chains mixed."""
 
     ess_bulk: float | None = None
     ess_tail: float | None = None
@@ -34,10 +34,10 @@ NOT_MEASURED = Mixing()
 
 
 def mixing(trace: Trace) -> Mixing:
-    """Measure a complete, finite trace.
+    """Return the diagnostics of a complete, finite trace.
 
-    Independent draws all count, and R-hat does not exist for them. A series that never changes
-    has neither; its chains are counted as stuck.
+    For independent draws the ESS is their number, and R-hat does not exist. A series that never
+    changes has neither; its chains are counted as stuck.
     """
     stuck = sum(not moves(chain[None]) for chain in trace.llc)
     if trace.iid:
@@ -75,7 +75,7 @@ def mixing(trace: Trace) -> Mixing:
 def _extreme(
     values: dict[str, float | None], *, largest: bool
 ) -> tuple[str, float] | tuple[None, None]:
-    """Return the name and value of the largest or smallest entry that is known."""
+    """Return the name and value of the largest or smallest entry that is not None."""
     known = {name: value for name, value in values.items() if value is not None}
     if not known:
         return None, None

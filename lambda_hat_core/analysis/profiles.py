@@ -1,10 +1,10 @@
 """The LLC as a curve: over gamma, which decides which coefficient is estimated, and over nbeta.
 
-Over gamma an estimate is flat where it measures one coefficient; two flat stretches are two
-coefficients of one point. Over nbeta exact sampling reads lambda - (m - 1) / log nbeta + o(1)
-(Watanabe 2009). The next order is no smaller than the errors: the evidence is nbeta^-lambda times
-a polynomial in log nbeta, whose constant c makes it lambda - (m - 1) / (log nbeta + c). So c is
-fitted too, and lambda's error holds what is not known of it.
+As a function of gamma an estimate is flat where it measures one coefficient; two flat stretches
+mean two coefficients at one point. As a function of nbeta the exact expectation is lambda - (m - 1)
+/ log nbeta + o(1) (Watanabe 2009). The next order is not smaller than the errors: the evidence is
+nbeta^-lambda times a polynomial in log nbeta, whose constant c leads to lambda - (m - 1) / (log
+nbeta + c). Therefore c is fitted too, and the error of lambda includes its uncertainty.
 """
 
 import math
@@ -18,30 +18,30 @@ from lambda_hat_core.analysis.measure import Verdict
 from lambda_hat_core.analysis.words import plus_minus
 
 FLAT = 0.03
-"""Largest drift of a plateau, beyond errors: a quarter of the gap between 7 and 8 at the
-reduced-rank point whose local and global coefficients these are."""
+"""Largest relative drift within a plateau, beyond errors: a quarter of the gap between 7 and 8, the
+global and the local coefficient of a reduced-rank example."""
 
 SPAN = 10.0
-"""Least ratio of gammas a plateau spans."""
+"""Least ratio between the gammas at both ends of a plateau."""
 
 LEAST_POINTS = 3
-"""Fewest points of a plateau."""
+"""Fewest points in a plateau."""
 
 NOISY = 0.05
-"""Relative error above which a point can neither make nor break a plateau."""
+"""Relative error above which a point is too noisy to be part of a plateau."""
 
 MISFIT = 3.0
 """Chi-squared per degree of freedom above which the formula does not describe the points."""
 
 UNKNOWN = 3.0
-"""Standard deviation of c before any run: 2.25 for w0^2 w1^2 at gamma 1, -2.35 at gamma 10."""
+"""Prior standard deviation of c, which is 2.25 for w0^2 w1^2 at gamma 1, and -2.35 at gamma 10."""
 
 _LEAST_LOG = 0.2
-"""Part of the least log nbeta that log nbeta + c is held above."""
+"""Lower limit of log nbeta + c, as a fraction of the smallest log nbeta."""
 
 
 class Point(NamedTuple):
-    """One run of a profile: its gamma or nbeta, its estimate, error and verdict."""
+    """One run of a profile: its gamma or nbeta, its estimate, its error and its verdict."""
 
     x: float
     llc: float
@@ -50,7 +50,7 @@ class Point(NamedTuple):
 
 
 class Plateau(NamedTuple):
-    """A stretch over which the estimate is flat, with its weighted mean and error."""
+    """A range of gamma in which the estimate is flat, with the weighted mean and its error."""
 
     first: float
     last: float
@@ -59,7 +59,7 @@ class Plateau(NamedTuple):
 
 
 class GammaProfile(NamedTuple):
-    """Points in order of gamma, the plateaus among them, and a sentence about them."""
+    """The points in order of gamma, the plateaus, and a sentence that describes them."""
 
     points: list[Point]
     plateaus: list[Plateau]
@@ -71,12 +71,12 @@ class TemperatureFit(NamedTuple):
 
     Attributes:
         points: the runs used, in order of nbeta.
-        llc: lambda, extrapolated to nbeta -> infinity; None where it cannot be fitted.
-        llc_se: its standard error, widened by the misfit.
+        llc: lambda, extrapolated to nbeta -> infinity; None if it cannot be fitted.
+        llc_se: its standard error, increased if the fit is poor.
         multiplicity: m.
         multiplicity_se: its standard error.
         shift: c.
-        chi2: of the fit.
+        chi2: chi-squared of the fit.
         dof: its degrees of freedom.
         note: a sentence about the fit.
     """
@@ -99,11 +99,11 @@ class TemperatureFit(NamedTuple):
 
 
 def gamma_profile(points: Sequence[Point]) -> GammaProfile:
-    """Find the plateaus of an estimate over gamma > 0.
+    """Find the plateaus of an estimate as a function of gamma > 0.
 
-    A plateau is a longest stretch of at least 3 runs over a decade whose estimates differ by at
-    most 3 % of their mean plus twice the errors of the two that differ most. Failed runs are left
-    out, and runs of a relative error above 5 % only interrupt.
+    A plateau is a maximal sequence of at least 3 runs, over at least a decade of gamma, whose
+    estimates differ by at most 3 % of their mean plus twice the errors of the two that differ most.
+    Failed runs are ignored; runs with a relative error above 5 % end a plateau.
     """
     ordered = sorted(point for point in points if point.x > 0 and point.verdict != "failed")
     plateaus, start = [], 0
@@ -121,12 +121,14 @@ def gamma_profile(points: Sequence[Point]) -> GammaProfile:
 
 
 def temperature_fit(points: Sequence[Point]) -> TemperatureFit:
-    """Fit the estimates' dependence on nbeta > e; failed runs are left out."""
+    """Fit the dependence of the estimates on nbeta > e, without failed runs."""
     usable = sorted(
         point for point in points if point.x > math.e and point.se > 0 and point.verdict != "failed"
     )
     if len({point.x for point in usable}) < 2:
-        note = f"a fit over nbeta needs runs at 2 values of nbeta or more, here {len(usable)}"
+        note = (
+            f"a fit over nbeta needs usable runs at 2 or more values of nbeta, here {len(usable)}"
+        )
         return TemperatureFit(usable, None, None, None, None, 0.0, None, 0, note)
     log = np.log([point.x for point in usable])
     y, se = (np.array([getattr(point, name) for point in usable]) for name in ("llc", "se"))
@@ -146,9 +148,10 @@ def temperature_fit(points: Sequence[Point]) -> TemperatureFit:
     llc_se, slope_se = (widen * float(error) for error in errors[:2])
     note = f"lambda = {plus_minus(llc, llc_se)}, m = {plus_minus(1 + slope, slope_se)}"
     if not dof:
-        note += "; two temperatures determine the curve and leave nothing to test it"
+        note += "; two values of nbeta determine the curve, so the fit cannot be tested"
     elif chi2 > MISFIT * dof:
-        note += f"; chi2 = {chi2:.1f} for {dof} degrees of freedom: no fit, go to larger nbeta"
+        note += f"; chi2 = {chi2:.1f} for {dof} degrees of freedom: the formula "
+        note += "does not fit, use larger nbeta"
     return TemperatureFit(usable, llc, llc_se, 1 + slope, slope_se, shift, chi2, dof, note)
 
 
@@ -165,7 +168,7 @@ def _value(point: Point) -> float:
 
 
 def _plateau(stretch: Sequence[Point]) -> Plateau:
-    """Weigh by errors, none taken for smaller than the drift that is tolerated."""
+    """Average with weights from the errors, which are at least the drift that is tolerated."""
     values = np.array([point.llc for point in stretch])
     errors = np.array([point.se for point in stretch])
     weights = 1 / (errors**2 + (FLAT * values / 2) ** 2)
@@ -175,7 +178,7 @@ def _plateau(stretch: Sequence[Point]) -> Plateau:
 
 def _gamma_note(points: Sequence[Point], plateaus: Sequence[Plateau]) -> str:
     if len(points) < LEAST_POINTS or points[-1].x < SPAN * points[0].x:
-        return f"a plateau takes {LEAST_POINTS} runs over a decade of gamma, here {len(points)}"
+        return f"a plateau needs {LEAST_POINTS} runs over a decade of gamma, here {len(points)}"
     if plateaus:
         values = " and ".join(
             f"{p.llc:.4g} (gamma {p.first:.3g} to {p.last:.3g})" for p in plateaus
@@ -184,5 +187,5 @@ def _gamma_note(points: Sequence[Point], plateaus: Sequence[Plateau]) -> str:
             return f"one plateau: {values}"
         return f"{len(plateaus)} plateaus: {values}; gamma decides which coefficient is estimated"
     if any(point.se > NOISY * abs(point.llc) for point in points):
-        return f"no plateau: some errors are above {NOISY:.0%} of the estimate, draw more"
+        return f"no plateau: some errors are above {NOISY:.0%} of the estimate, use more draws"
     return "no plateau: the estimate depends on gamma throughout"

@@ -1,4 +1,4 @@
-"""The estimate as it stood after every so many draws: what convergence figures show."""
+"""The running estimate, from the first draws up to all of them, for convergence figures."""
 
 from typing import NamedTuple
 
@@ -13,17 +13,17 @@ _POINTS = 36
 
 
 class Running(NamedTuple):
-    """The running estimate, at draws spaced evenly in their logarithm.
+    """The running estimate, at numbers of draws that are spaced evenly in their logarithm.
 
     Attributes:
-        draws: of every chain, by then.
-        fge: full-gradient evaluations spent by then, all chains, set-up included.
-        seconds: wall seconds by then.
+        draws: number of draws per chain so far.
+        fge: full-gradient evaluations of all chains so far, set-up included.
+        seconds: wall time so far.
         llc: estimate from the draws so far.
-        se: its standard error, nan where unknown.
-        lo: lower end of its 90 % interval, nan where unknown.
-        hi: upper end.
-        chains: mean of each chain alone.
+        se: its standard error, nan if unknown.
+        lo: lower end of its 90 % interval, nan if unknown.
+        hi: upper end of that interval.
+        chains: the running mean of each chain.
     """
 
     draws: Int[np.ndarray, " point"]
@@ -37,13 +37,13 @@ class Running(NamedTuple):
 
 
 def finite_prefix(trace: Trace) -> int:
-    """Return how many draws come before the first whose loss or distance is not finite."""
+    """Return the number of draws before the first one with a non-finite loss or distance."""
     bad = ~(np.isfinite(trace.loss) & np.isfinite(trace.dist2)).all(axis=0)
     return int(np.argmax(bad)) if bad.any() else trace.loss.shape[1]
 
 
 def running(trace: Trace) -> Running:
-    """Estimate from the first t draws, t growing; stops before the first that is not finite."""
+    """Return the estimates from the first t draws for growing t, up to a non-finite draw."""
     n_draws = finite_prefix(trace)
     first = min(MIN_DRAWS, n_draws)
     counts = np.unique(np.geomspace(max(first, 1), max(n_draws, 1), _POINTS).round().astype(int))

@@ -1,4 +1,4 @@
-"""What a run really used: its sampler's fields, with what set-up found in place of `auto`."""
+"""The settings that a run actually used, with the values found in place of `auto`."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.trace import Trace
 
 _FOUND = ("step_size", "L", "batch_size")
-"""Fields, or what would be fields if a sampler let them be chosen, that set-up decides."""
+"""Settings that are determined by the set-up, whether or not the sampler has such a field."""
 
 
 def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
-    """Return sampler, fields, dtype, seed, nbeta and gamma, JSON-able.
+    """Return sampler, fields, dtype, seed, nbeta and gamma as JSON-able values.
 
-    A `batch_size` of None is the full batch, and a `step_size` is in the unit of the sampler's
-    field, for `nuts`, `hmc` and `adjusted_mclmc` in coordinates of unit width.
+    A `batch_size` of None means the full batch. A `step_size` has the unit of the sampler's field;
+    for `nuts`, `hmc` and `adjusted_mclmc` it refers to coordinates of unit width.
     """
     fields = run.sampler.model_dump(mode="json", exclude={"kind"})
     found = {name: trace.info[name] for name in _FOUND if name in trace.info}

@@ -1,7 +1,8 @@
 """Traces as ArviZ DataTree netCDF: `az.from_netcdf(path)` opens what `save_trace` writes.
 
-Groups: `posterior` (loss, llc, dist2, projections), `sample_stats` (what the sampler tells, the
-virials, cumulative_fge and seconds), `extras`. Attributes of the root hold the rest. Never weights.
+The groups are `posterior` (loss, llc, dist2, projections), `sample_stats` (statistics of the
+sampler, the virials, cumulative_fge and seconds) and `extras`. Attributes of the root hold the
+rest. Weights of the network are never stored.
 """
 
 import json
@@ -22,7 +23,7 @@ _NOT_STATS = ("virial", "virial_m", "cumulative_fge", "seconds")
 
 
 def save_trace(trace: Trace, spec: RunSpec, path: Path) -> None:
-    """Write a trace, losslessly compressed."""
+    """Write a trace with lossless compression."""
     tree = datatree(trace, spec)
     encoding = {
         node.path: {str(name): _encoding(node[name].values) for name in node.variables}
@@ -61,7 +62,7 @@ def datatree(trace: Trace, spec: RunSpec) -> Any:
 
 
 def load_trace(path: Path) -> Trace:
-    """Read what `save_trace` wrote, bit for bit."""
+    """Read a trace that `save_trace` wrote, bit for bit."""
     import xarray as xr
 
     with xr.open_datatree(path, engine="h5netcdf") as tree:
@@ -93,7 +94,7 @@ def load_trace(path: Path) -> Trace:
 
 
 def _attributes(trace: Trace, spec: RunSpec) -> dict[str, Any]:
-    """NetCDF attributes are numbers and strings, so mappings are JSON."""
+    """Return the root's attributes; netCDF has only numbers and strings, so mappings are JSON."""
     versions = {name: version(name) for name in _PACKAGES}
     return {
         "run_id": spec.id,
@@ -122,6 +123,6 @@ def _with_axes(name: str, values: np.ndarray) -> tuple[tuple[str, ...], np.ndarr
 
 
 def _encoding(values: np.ndarray) -> dict[str, Any]:
-    """Deflate with byte shuffle; no fill value, which would turn into a mask on reading."""
+    """Return deflate with byte shuffle, without a fill value, which would be read as a mask."""
     plain: dict[str, Any] = {"_FillValue": None} if values.dtype.kind == "f" else {}
     return {**plain, "zlib": True, "complevel": 4, "shuffle": True} if values.size > 1 else plain

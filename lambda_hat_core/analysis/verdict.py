@@ -1,6 +1,6 @@
-"""Whether a number may be believed: the findings that make a run suspect or failed.
+"""The verdict on a run: the findings that make it suspect or failed.
 
-This is the only place with thresholds; `checks` shows the same findings as named checks.
+All thresholds are defined here; `checks` presents the same findings as named checks.
 """
 
 import math
@@ -15,53 +15,53 @@ R_HAT_MAX = 1.1
 """Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
 
 ESS_MIN = 50.0
-"""Effective draws a run: the relative error of the standard error is then below 10 %."""
+"""Fewest effective draws per run; the relative error of the standard error is then about 10 %."""
 
 SE_SHARE = 0.5
-"""Share of the estimate that its error may be. Draws of the LLC scatter by about sqrt(2 / d_eff) of
-their mean, so with 100 effective draws more takes outliers, which no interval covers."""
+"""Largest ratio of the error to the estimate. Draws of the LLC scatter by about sqrt(2 / d_eff) of
+their mean, so with 100 effective draws a larger error means outliers, which no interval covers."""
 
 V_M_TOLERANCE = 0.1
-"""On a small deep linear net the estimate was off by 5 % at V_M = 0.86 and by 105 % at 1.74."""
+"""On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""
 
 LEDGER_MAX = 0.1
-"""Relative bias that a run may be predicted to have: what SGLD is held to on exact targets."""
+"""Largest predicted relative bias; the same bar applies to SGLD on targets with exact answers."""
 
 V_M_SES = 2.0
-"""Standard errors by which V_M must differ from 1 before it is evidence."""
+"""Number of standard errors by which V_M must differ from 1 to count as evidence."""
 
 V_M_NOISE = 0.25
-"""Standard error of V_M beyond which half the estimate could be wrong unseen (2 se)."""
+"""Standard error of V_M above which an error of half the estimate (2 se) could go unnoticed."""
 
 NEGATIVE_SES = 2.0
-"""Standard errors below zero at which an estimate is no learning coefficient."""
+"""Number of standard errors below zero at which an estimate cannot be a learning coefficient."""
 
 OFF_CENTRE_MAX = 0.05
-"""nats, nbeta/2 g^T H^+ g: by so much a gradient left at w* lowers the LLC."""
+"""Limit, in nats, on nbeta/2 g^T H^+ g, by which a remaining gradient g at w* lowers the LLC."""
 
 OFF_CENTRE_SHARE = 0.5
-"""Share of the estimate at which that bias leaves nothing to interpret."""
+"""Ratio of that bias to the estimate at which the estimate becomes meaningless."""
 
 FAMILY_SHARE = 0.05
-"""Share of the estimate that a family may be off by, as its own importance weights see it.
+"""Largest bias of a family relative to the estimate, according to its own importance weights.
 
-Their noise is no excuse: weights too noisy to say that it is less have not said so.
+The noise of the weights is not subtracted: if they are too noisy, they do not show a small bias.
 """
 
 KHAT_MAX = 0.7
-"""Vehtari et al. 2024 (arXiv:1507.02646): above it importance ratios have no usable mean."""
+"""Above it importance ratios have no usable mean (Vehtari et al. 2024, arXiv:1507.02646)."""
 
 CheckName = Literal["finite", "converged", "certificate", "minimum"]
 
 
 class Finding(NamedTuple):
-    """One reason against a run.
+    """One problem of a run.
 
     Attributes:
-        check: the check it fails.
-        verdict: what it makes of the run.
-        value: what was measured.
-        threshold: the limit.
+        check: the check that fails because of it.
+        verdict: the verdict that it leads to.
+        value: the measured value.
+        threshold: the limit on that value.
         text: a sentence with both.
     """
 
@@ -75,10 +75,11 @@ class Finding(NamedTuple):
 def judge(estimate: Estimate, meta: Mapping[str, Any] | None) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons.
 
-    `failed`: there is no number (non-finite, stopped early, no draws), or it cannot be a learning
-    coefficient (negative beyond 2 se; at least half of it is the offset of w*). `suspect`: there
-    is a number, and one of the other findings says why not to rely on it. Agreement with a known
-    value plays no part: a verdict must mean the same where nothing is known.
+    `failed` means that there is no estimate (a non-finite number, an early stop, no draws) or that
+    it cannot be a learning coefficient (it is negative by more than 2 se, or the gradient at w*
+    accounts for at least half of it). `suspect` means that there is an estimate, but another
+    finding says why not to rely on it. Agreement with a known value plays no role, so that a
+    verdict means the same for targets without one.
     """
     found = findings(estimate, meta)
     if not found:
@@ -88,7 +89,7 @@ def judge(estimate: Estimate, meta: Mapping[str, Any] | None) -> tuple[Verdict, 
 
 
 def findings(estimate: Estimate, meta: Mapping[str, Any] | None) -> list[Finding]:
-    """Return every reason against a run, the ones that fail it first."""
+    """Return all problems of a run, with those that make it failed first."""
     found = list(_finite(estimate))
     if not found:
         found = [*_converged(estimate), *_certificate(estimate)]
@@ -112,12 +113,14 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
     many = "restarts" if estimate.iid else "chains"
     if estimate.n_stuck:
         count = f"{estimate.n_stuck} of {estimate.n_chains} {many}"
-        yield suspect(float(estimate.n_stuck), 0.0, f"{count} never moved: every draw has one loss")
+        yield suspect(
+            float(estimate.n_stuck), 0.0, f"{count} never moved: the loss of every draw is the same"
+        )
     if estimate.n_chains < 2:
-        text = f"a single one of the {many} cannot show that they agree: run at least 2"
+        text = f"there is only one of the {many}, so agreement cannot be checked: run at least 2"
         yield suspect(float(estimate.n_chains), 2.0, text)
     elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
-        text = f"R-hat needs at least 4 draws a chain, the run has {estimate.n_draws}"
+        text = f"R-hat needs at least 4 draws per chain, the run has {estimate.n_draws}"
         yield suspect(None, R_HAT_MAX, text)
     if estimate.r_hat is not None and estimate.r_hat > R_HAT_MAX:
         text = (
@@ -148,7 +151,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
 
 
 def _family(estimate: Estimate) -> Iterator[Finding]:
-    """A fitted family whose draws, weighted by p/q, tell another estimate."""
+    """Yield a finding if weighting the draws of a fitted family by p/q changes the estimate."""
     bias, llc = estimate.family_bias, estimate.llc
     if bias is None or llc is None:
         return
@@ -162,11 +165,11 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
 
 
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
-    """V_M further from 1 than the tolerance, unless its own error explains the distance.
+    """Yield a finding if V_M is too far from 1 and its own error does not explain the distance.
 
-    The error is no excuse where it is so large that V_M certifies nothing. Where w* has no
-    curvature there is no V_M, and a fitted family may be wrong in just the directions that V_M
-    leaves out: there V counts too.
+    The error is not accepted as an explanation if it is so large that V_M certifies nothing. If w*
+    has no curvature there is no V_M, and a fitted family may be wrong in directions that V_M does
+    not contain; in both cases V is checked too.
     """
     values = {"V_M": (estimate.v_m, estimate.v_m_se)}
     if estimate.v_m is None or estimate.iid:
@@ -177,7 +180,7 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
         off, error = abs(value - 1), se or 0.0
         if off <= V_M_TOLERANCE or (off <= V_M_SES * error and error <= V_M_NOISE):
             continue
-        meaning = "not equilibrated" if value < 1 else "heated by step size or noise"
+        meaning = "not equilibrated" if value < 1 else "heated by the step size or by noise"
         if estimate.iid:
             meaning = "the fitted family is not the posterior"
         if off <= V_M_SES * error:
@@ -197,10 +200,10 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
 
 
 def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
-    """What says that w* is not the minimum its LLC is defined at.
+    """Yield the findings that w* is not a minimum.
 
-    A draw may lie below w* by the off-centre bias that is tolerated (on a quadratic exactly the
-    depth of its true minimum) plus rounding.
+    A draw may lie below w* by the tolerated off-centre bias (on a quadratic exactly the depth of
+    the true minimum) plus rounding.
     """
     llc, rounding = estimate.llc, estimate.llc_rounding or 0.0
     bias = off_centre_bias(estimate, meta)
@@ -212,8 +215,8 @@ def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
     share = math.inf if llc is None else max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc)
     if bias is not None and bias > share:
         text = (
-            f"w* is far off its minimum: the gradient there lowers the LLC by {bias:.3g}, more "
-            f"than {share:.3g}, half of what is left"
+            f"w* is far from the minimum: the gradient there lowers the LLC by {bias:.3g}, more "
+            f"than {share:.3g}, half of the estimate"
         )
         yield Finding("minimum", "failed", bias, share, text)
     elif not meta.get("is_minimum", True):
@@ -221,7 +224,7 @@ def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("minimum", "suspect", None, None, f"w* failed its audit: {why}")
     elif bias is not None and bias > OFF_CENTRE_MAX:
         text = (
-            f"w* is off its minimum: the gradient there lowers the LLC by {bias:.3g}, more than "
+            f"w* is not at the minimum: the gradient there lowers the LLC by {bias:.3g}, more than "
             f"{OFF_CENTRE_MAX}"
         )
         yield Finding("minimum", "suspect", bias, OFF_CENTRE_MAX, text)
@@ -239,7 +242,7 @@ def _llc(estimate: Estimate) -> str:
 
 
 def off_centre_bias(estimate: Estimate, meta: Mapping[str, Any]) -> float | None:
-    """Return nbeta/2 g^T H^+ g at this run's nbeta; meta has it at the default nbeta."""
+    """Return nbeta/2 g^T H^+ g at the nbeta of the run; meta has it at the default nbeta."""
     bias = meta.get("off_centre_bias")
     if bias is None:
         return None

@@ -1,12 +1,13 @@
-"""Numbers as people write them."""
+"""Numbers formatted for people."""
 
 import math
 
 
 def plus_minus(value: float | None, se: float | None) -> str:
-    """Write a value with its standard error, both to the error's second digit.
+    """Format a value with its standard error, both to the second digit of the error.
 
-    `5.007 ± 0.044`, `505 ± 630`; without an error four digits, without a value `none`.
+    Examples are `5.007 ± 0.044` and `505 ± 630`. Without an error the value has four digits;
+    without a value the result is `none`.
     """
     if value is None:
         return "none"
@@ -20,9 +21,10 @@ def plus_minus(value: float | None, se: float | None) -> str:
 
 
 def interval(lo: float, hi: float, se: float | None) -> str:
-    """Write an interval, both ends to the first digit of the standard error.
+    """Format an interval, both ends to the first digit of the standard error.
 
-    `[7.83, 8.27]` for an error of 0.094, `[-500, 1500]` for 630; without one four digits.
+    Examples are `[7.83, 8.27]` for an error of 0.094 and `[-500, 1500]` for 630. Without an error
+    the ends have four digits.
     """
     se = 0.0 if se is None or not math.isfinite(se) else se
     if se < 1e-6 or max(abs(lo), abs(hi)) >= 1e7:
@@ -33,7 +35,7 @@ def interval(lo: float, hi: float, se: float | None) -> str:
 
 
 def short(value: float) -> str:
-    """Write a number in few letters: 0.25, 300, 20k, 1.5M, 2e-05."""
+    """Format a number briefly: 0.25, 300, 20k, 1.5M, 2e-05."""
     size = abs(value)
     for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if unit <= size < 1e12:

@@ -1,4 +1,4 @@
-"""The frozen base model and the content hash that makes ids."""
+"""The frozen base model, and the content hash that ids are made of."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 NUMERICS_VERSION = 1
-"""Raised whenever code changes results, so that old artifacts get other ids."""
+"""Increased whenever a change of the code changes results, so that ids change with it."""
 
 
 class Frozen(BaseModel):
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
 
     class _Constructor(type(BaseModel)):
-        """Says what is wrong with a call in the words of an experiment's file."""
+        """Reports mistakes of a call in the same words as mistakes of an experiment file."""
 
         def __call__(cls, **values: Any) -> Any:
             try:
@@ -33,7 +33,7 @@ else:
             return constructed(cls, values)
 
     class Settings(Frozen, metaclass=_Constructor):
-        """A model that people construct in Python: its mistakes are named as those of a file."""
+        """A model that users construct in Python; mistakes are reported as for a file."""
 
 
 def content_hash(payload: Frozen) -> str:
@@ -42,9 +42,9 @@ def content_hash(payload: Frozen) -> str:
 
 
 def canonical_json(payload: Frozen) -> bytes:
-    """Return RFC 8785 canonical JSON, put together from that of each field.
+    """Return RFC 8785 canonical JSON, assembled from the cached JSON of each field.
 
-    The runs of an experiment share their samplers and posteriors, so that most fields are known.
+    The runs of an experiment share samplers and posteriors, so most fields are in the cache.
     """
     fields = payload.model_dump(mode="json")
     parts = [

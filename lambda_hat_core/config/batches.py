@@ -1,4 +1,4 @@
-"""The batch that a sampler takes of a target's examples: one rule for every door."""
+"""The rule for the batch size of a sampler, the same for files and for calls in Python."""
 
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.model import Custom
@@ -6,18 +6,18 @@ from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
 
 def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
-    """Return the sampler with the batch that it takes of n examples.
+    """Return the sampler with the batch size that it uses for n examples.
 
-    A batch size that nobody wrote becomes the full batch where it is not below n. A written one
-    must not exceed n. A potential has no examples to draw from, and is always taken whole.
+    If the batch size is unset and its default is >= n, the full batch is used. A batch size that
+    was set must not exceed n. A potential has no examples, so the full loss is always used.
 
     Args:
-        sampler: any sampler; one without batches comes back as it is.
-        n: examples of the target, None for a potential.
-        written: whether somebody chose the batch size, rather than its default.
+        sampler: any sampler; one without batches is returned unchanged.
+        n: number of examples of the target, None for a potential.
+        written: whether the batch size was set explicitly rather than left at its default.
 
     Raises:
-        ValueError: if a written batch size exceeds n.
+        ValueError: if a batch size that was set exceeds n.
     """
     size = getattr(sampler, "batch_size", None)
     if size is None:
@@ -33,20 +33,21 @@ def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
 
 
 def as_sampled(run: RunSpec, target: TargetSpec, n: int | None) -> RunSpec:
-    """Return the run with the batch that it takes, now that the target has been built.
+    """Return the run with the batch size that it uses, once its target has been built.
 
-    Of most targets the plan knows n, so that the run's spec says what is used. The n of a custom
-    target is known only once its factory has run, and ids are made before: there the spec holds the
-    default batch size, and the same one whether somebody wrote it or left it open, so that both are
-    one run with one id. The default therefore counts as not written here and gives way to the full
-    batch by the rule of `on_examples`; any other size was chosen, and must not exceed n. What a run
-    does remains a function of its id, since the target's id is in the spec and decides n, and the
-    trace's `info` holds the batch size that was used.
+    For most targets n is known when the experiment is planned, so the run's spec already has the
+    batch size that is used. The n of a custom target is known only after its factory has run, but
+    ids are computed before. There the spec holds the default batch size, whether it was set
+    explicitly or left unset, so that both are one run with one id. The default therefore counts as
+    unset here and is replaced by the full batch according to the rule of `on_examples`; any other
+    size was set, and must not exceed n. What a run does is still determined by its id, because the
+    target's id is part of the spec and determines n. The trace's `info` holds the batch size that
+    was used.
 
     Args:
-        run: as planned.
-        target: its target.
-        n: examples that the target turned out to have, None for a potential.
+        run: the run as planned.
+        target: the spec of its target.
+        n: number of examples of the built target, None for a potential.
 
     Raises:
         ValueError: if a batch size other than the default exceeds n.

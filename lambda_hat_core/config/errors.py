@@ -1,4 +1,4 @@
-"""One line a mistake: file, key, value, rule, and the way out."""
+"""Errors with one line per mistake: file, key, value, rule, and the correction."""
 
 import difflib
 import json
@@ -8,19 +8,35 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MISSING = object()
-"""Stands for a value that was not written, since null is a value."""
+"""Stands for a value that is absent; null cannot, because it is a value."""
 
 _LONGEST_VALUE = 60
 _MOST_LINES = 20
 
 
 class ConfigError(ValueError):
-    """What is wrong with a configuration, one line a mistake."""
+    """The mistakes of a configuration, one per line."""
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Every mistake on a line of its own."""
+        """The lines of the message, one per mistake."""
         return tuple(str(self).splitlines())
+
+
+class Misfit(ValueError):
+    """A value of a finished specification that does not go with the rest of it.
+
+    Its words stand alone in Python; whoever reads a file puts the place before rule and way out.
+
+    Attributes:
+        key: which value, as `training.batch_size`.
+        rule: that it breaks.
+        way_out: what to write instead.
+    """
+
+    def __init__(self, key: str, value: object, rule: str, way_out: str):
+        super().__init__(f"{key} is {show(value)}: {rule}; {way_out}")
+        self.key, self.rule, self.way_out = key, rule, way_out
 
 
 class Place(NamedTuple):
@@ -50,7 +66,7 @@ class Place(NamedTuple):
 
 
 class Problems:
-    """Collects ConfigErrors, so that one reading names every mistake of a file."""
+    """Collects ConfigErrors, so that all mistakes of a file are reported together."""
 
     def __init__(self):
         self.lines: list[str] = []
@@ -65,14 +81,14 @@ class Problems:
         return False
 
     def add(self, line: str) -> None:
-        """Note one mistake."""
+        """Add the line of one mistake."""
         self.lines.append(line)
 
     def raise_any(self) -> None:
-        """Raise what was collected.
+        """Raise the collected mistakes as one error.
 
         Raises:
-            ConfigError: if anything was.
+            ConfigError: if there are any.
         """
         if len(self.lines) > _MOST_LINES:
             rest = len(self.lines) - _MOST_LINES
@@ -82,25 +98,25 @@ class Problems:
 
 
 def one_line(text: str) -> str:
-    """Return `text` with every run of white space as one blank."""
+    """Return `text` with each sequence of white space replaced by one space."""
     return " ".join(text.split())
 
 
 def show(value: object) -> str:
-    """Return a value as YAML would hold it, cut to a readable length."""
+    """Return a value as YAML would write it, shortened to a readable length."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def display(file: Path) -> str:
-    """Return a path as a person would write it: relative where it lies below the working folder."""
+    """Return a path relative to the working directory if it lies below it, else absolute."""
     absolute = os.path.abspath(file)
     relative = os.path.relpath(absolute)
     return absolute if relative.startswith("..") else relative
 
 
 def suggest(name: object, known: Iterable[str]) -> str:
-    """Return 'did you mean x?' where a known name is close, with the list of known ones."""
+    """Return the list of known names, after 'did you mean x?' if one of them is similar."""
     known = sorted(known)
     lowered = {word.lower(): word for word in known}
     close = difflib.get_close_matches(str(name).lower(), lowered, n=2, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""The shape of an experiment file: what may be written where."""
+"""The structure of an experiment file: which keys it has, and what they mean."""
 
 from typing import Any
 
@@ -9,22 +9,25 @@ from lambda_hat_core.config.samplers.base import Dtype
 
 
 class TargetEntry(Frozen):
-    """One entry of `targets`. A name is a preset; a mapping is the section itself."""
+    """One entry of `targets`. Each section is the name of a preset or a mapping."""
 
-    model: str | dict[str, Any] = Field(description="preset, or a mapping; `kind` defaults to mlp")
+    model: str | dict[str, Any] = Field(
+        description="a preset, or a mapping, whose `kind` defaults to mlp"
+    )
     data: str | dict[str, Any] | None = Field(
         default=None,
-        description="preset, or a mapping; `kind` defaults to synthetic, and to none where the "
-        "model is a potential or custom",
+        description="a preset, or a mapping, whose `kind` defaults to synthetic (to none if the "
+        "model is a potential or custom)",
     )
     teacher: str | dict[str, Any] | None = Field(
-        default=None, description="preset, or a mapping; null and _null: the student's architecture"
+        default=None,
+        description="a preset, or a mapping; null and _null: the student's architecture",
     )
     training: str | dict[str, Any] | None = Field(
-        default=None, description="preset, or a mapping; null: the preset `default`"
+        default=None, description="a preset, or a mapping; null: the preset `default`"
     )
     seed: int = Field(
-        default=0, ge=0, lt=2**31, description="of the data, the teacher and the training"
+        default=0, ge=0, lt=2**31, description="seed of the data, the teacher and the training"
     )
     overrides: dict[str, Any] | None = Field(
         default=None,
@@ -36,28 +39,37 @@ class TargetEntry(Frozen):
 class SamplerEntry(Frozen):
     """One entry of `samplers`, applied to every target."""
 
-    name: str = Field(description="a sampler, or a preset under config/sampler")
-    overrides: dict[str, Any] | None = Field(default=None, description="the sampler's own keys")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="of the chains")
+    name: str = Field(description="the name of a sampler, or of a preset under config/sampler")
+    overrides: dict[str, Any] | None = Field(
+        default=None, description="settings of the sampler, by key"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the chains")
     dtype: Dtype | None = Field(
         default=None,
         description="null: float32 for sgld, sghmc, sgnht and vi, float64 for the others",
     )
     posterior: dict[str, Any] | None = Field(
-        default=None, description="overrides the experiment's posterior for this sampler"
+        default=None, description="changes to the experiment's posterior for this sampler"
     )
 
 
 class ExperimentFile(Frozen):
-    """An experiment: every target with every sampler."""
+    """An experiment runs every sampler on every target."""
 
     experiment: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="its name, of letters, digits, '.', '_' and '-'; null: the file's",
+        description="name of the experiment, made of letters, digits, '.', '_' and '-'; null: the "
+        "name of the file",
     )
-    targets: list[dict[str, Any]] = Field(min_length=1, description="what is measured")
-    samplers: list[dict[str, Any]] = Field(min_length=1, description="how it is measured")
+    targets: list[dict[str, Any]] = Field(
+        min_length=1, description="the networks and potentials to be measured"
+    )
+    samplers: list[dict[str, Any]] = Field(
+        min_length=1, description="the samplers that measure them"
+    )
     posterior: dict[str, Any] | None = Field(
-        default=None, description="a list under gamma or nbeta makes one run a value"
+        default=None,
+        description="settings of the posterior; a list under gamma or nbeta defines one run per "
+        "value",
     )

@@ -1,4 +1,4 @@
-"""What to write instead of a key that other tools, or the forerunner of this one, use."""
+"""What to write instead of keys that other tools, or older versions of this one, use."""
 
 from collections.abc import Mapping
 
@@ -87,11 +87,11 @@ _BENEATH: dict[str, dict[str, type[BaseModel]]] = {
     "sampler entry": dict(SAMPLERS),
     "experiment": {"posterior": PosteriorSpec},
 }
-"""Whose keys are sometimes written one level too high."""
+"""Models whose keys are sometimes written one level too high."""
 
 
 def hint(group: str, key: str) -> str | None:
-    """Return what to write instead of `key` of a group or sampler, where that is known."""
+    """Return what to write instead of `key` of a group or sampler, or None if that is unknown."""
     if key in _HINTS.get(group, {}):
         return _HINTS[group][key]
     homes = [name for name, model in _BENEATH.get(group, {}).items() if key in model.model_fields]

@@ -1,4 +1,4 @@
-"""What function the parameters parametrise, or which potential they see."""
+"""Models: the function that the parameters define, or the potential that they are sampled in."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -29,8 +29,8 @@ def infer_width(
 ) -> int:
     """Return the constant hidden width h whose parameter count is nearest to `target_params`.
 
-    P(h) = (in + b) h + (depth - 1)(h + b) h + (h + b) out, plus 2 depth h of layer norms; b is 1
-    with biases, else 0. h >= 1, and a tie goes to the smaller h.
+    P(h) = (in + b) h + (depth - 1)(h + b) h + (h + b) out, plus 2 depth h for layer norms, where b
+    is 1 with biases, else 0. h is at least 1; of two equally near values the smaller is returned.
     """
     b = int(bias)
     square = depth - 1
@@ -47,33 +47,65 @@ def infer_width(
 
 
 class Mlp(Frozen):
-    """Multilayer perceptron. At most one of `widths`, `target_params` sizes it, else `hidden`."""
+    """Multilayer perceptron, sized by `widths` or `target_params` (not both), else by `hidden`."""
 
     kind: Literal["mlp"] = "mlp"
     in_dim: PositiveInt | None = Field(
-        default=None, description="inputs; null: the data's (synthetic: 4)"
+        default=None, description="number of inputs; null: as the data have (synthetic: 4)"
     )
     out_dim: PositiveInt | None = Field(
-        default=None, description="outputs; null: the data's (synthetic: 1)"
+        default=None, description="number of outputs; null: as the data have (synthetic: 1)"
     )
-    depth: PositiveInt = Field(default=2, le=1000, description="hidden layers")
+    depth: PositiveInt = Field(default=2, le=1000, description="number of hidden layers")
     widths: tuple[PositiveInt, ...] | None = Field(
         default=None,
         min_length=1,
         description="hidden widths; overrides depth, hidden and target_params",
     )
     target_params: PositiveInt | None = Field(
-        default=None, description="parameters wanted; the constant hidden width is inferred"
+        default=None,
+        description="desired number of parameters; determines the constant hidden width",
     )
-    hidden: PositiveInt = Field(default=32, description="hidden width where nothing else sets it")
+    hidden: PositiveInt = Field(
+        default=32, description="hidden width, if widths and target_params are null"
+    )
     activation: Activation = "relu"
     bias: bool = True
     layernorm: bool = Field(default=False, description="layer norm before each activation")
     skip_connections: bool = Field(
         default=False,
-        description="add the input of every `residual_period` hidden layers of equal width",
+        description="add the input of each group of `residual_period` hidden layers of equal width "
+        "to its output",
     )
     residual_period: PositiveInt = 2
+
+    def completed(self, in_dim: int, out_dim: int) -> "Mlp":
+        """Return the same network with every size spelled out.
+
+        Args:
+            in_dim: inputs where it names none.
+            out_dim: outputs where it names none.
+        """
+        inputs, outputs = self.in_dim or in_dim, self.out_dim or out_dim
+        widths = self.widths
+        if widths is None:
+            width = self.hidden
+            if self.target_params is not None:
+                width = infer_width(
+                    inputs,
+                    outputs,
+                    self.depth,
+                    self.target_params,
+                    bias=self.bias,
+                    layernorm=self.layernorm,
+                )
+            widths = (width,) * self.depth
+        return self.resized(widths, in_dim=inputs, out_dim=outputs)
+
+    def resized(self, widths: tuple[int, ...], **others: object) -> "Mlp":
+        """Return the network with these hidden widths, and other fields where they are given."""
+        sizes = {"widths": widths, "depth": len(widths), "hidden": widths[0], "target_params": None}
+        return self.model_copy(update=sizes | others)
 
     @model_validator(mode="after")
     def _one_size(self):
@@ -86,11 +118,11 @@ class Mlp(Frozen):
 
 
 class DeepLinear(Frozen):
-    """f(x) = W_L ... W_1 x without biases; the truth is a product of the given rank."""
+    """f(x) = W_L ... W_1 x without biases; the true product has the given rank."""
 
     kind: Literal["deep_linear"] = "deep_linear"
     widths: tuple[PositiveInt, ...] = Field(
-        min_length=3, description="H_0 .. H_L: inputs, hidden widths, outputs"
+        min_length=3, description="H_0 .. H_L: number of inputs, hidden widths, number of outputs"
     )
     rank: NonNegativeInt = Field(description="rank of the true product, <= min(widths)")
 
@@ -105,7 +137,7 @@ class DeepLinear(Frozen):
 
 
 class QuadraticActivation(Frozen):
-    """f(x) = sum_h (u_h . x)^2 with U of shape (in_dim, width) and a truth of the given rank."""
+    """f(x) = sum_h (u_h . x)^2 with U of shape (in_dim, width); the true U has the given rank."""
 
     kind: Literal["quadratic_activation"] = "quadratic_activation"
     in_dim: PositiveInt
@@ -124,13 +156,13 @@ class QuadraticActivation(Frozen):
 
 
 class DiagonalLinear(Frozen):
-    """f(x) = sum_i theta_i x_i, theta_i = prod_l w_{l,i}; `n_zero` of the true theta_i are 0."""
+    """f(x) = sum_i theta_i x_i with theta_i = prod_l w_{l,i}; `n_zero` true theta_i are 0."""
 
     kind: Literal["diagonal_linear"] = "diagonal_linear"
     in_dim: PositiveInt = Field(description="p, the number of inputs")
-    depth: PositiveInt = Field(default=2, description="factors a coordinate")
+    depth: PositiveInt = Field(default=2, description="number of factors per coordinate")
     n_zero: NonNegativeInt = Field(
-        default=0, description="true coordinates that are zero, <= in_dim"
+        default=0, description="number of true coordinates that are zero, <= in_dim"
     )
 
     @model_validator(mode="after")
@@ -143,22 +175,24 @@ class DiagonalLinear(Frozen):
 
 
 class Quadratic(Frozen):
-    """L(w) = 1/2 sum_i h_i (Q^T w)_i^2, a potential of a given spectrum."""
+    """L(w) = 1/2 sum_i h_i (Q^T w)_i^2, a potential with a given spectrum."""
 
     kind: Literal["quadratic"] = "quadratic"
     spectrum: tuple[NonNegativeFloat, ...] | None = Field(
-        default=None, min_length=1, description="h_i; null: from d, condition, h_max and rank"
+        default=None,
+        min_length=1,
+        description="the h_i; null: determined by d, condition, h_max and rank",
     )
-    d: PositiveInt = Field(default=10, description="dimension, where no spectrum is given")
+    d: PositiveInt = Field(default=10, description="dimension, if no spectrum is given")
     condition: float = Field(
         default=1.0, ge=1, description="h_max / h_min of a log-spaced spectrum"
     )
-    h_max: PositiveFloat = 1.0
+    h_max: PositiveFloat = Field(default=1.0, description="the largest h_i")
     rank: PositiveInt | None = Field(
-        default=None, description="eigenvalues that are not 0; null: all"
+        default=None, description="number of eigenvalues that are not 0; null: all"
     )
     rotate: bool = Field(
-        default=True, description="rotate by a random orthogonal Q (Householder product)"
+        default=True, description="rotate by a random orthogonal Q (product of Householder factors)"
     )
 
     @model_validator(mode="after")
@@ -172,10 +206,12 @@ class Quadratic(Frozen):
 
 
 class NormalCrossing(Frozen):
-    """L(w) = prod_i w_i^(2 k_i), started at `point` of the zero set."""
+    """L(w) = prod_i w_i^(2 k_i), with w* at `point`, which must lie on the zero set."""
 
     kind: Literal["normal_crossing"] = "normal_crossing"
-    powers: tuple[NonNegativeInt, ...] = Field(min_length=1, description="k_i, at least one > 0")
+    powers: tuple[NonNegativeInt, ...] = Field(
+        min_length=1, description="the k_i, at least one of them > 0"
+    )
     point: tuple[float, ...] | None = Field(default=None, description="w*; null: the origin")
 
     @model_validator(mode="after")
@@ -187,7 +223,7 @@ class NormalCrossing(Frozen):
         if len(self.point) != len(self.powers):
             raise ValueError(
                 f"point has {len(self.point)} entries, but powers has {len(self.powers)}: "
-                "give one coordinate a power"
+                "give one coordinate per power"
             )
         if all(p != 0 for p, k in zip(self.point, self.powers, strict=True) if k > 0):
             raise ValueError(
@@ -198,16 +234,18 @@ class NormalCrossing(Frozen):
 
 
 class Custom(Frozen):
-    """A target that a function of the user's makes: `factory(key, **kwargs) -> CustomTarget`."""
+    """A target made by a function of the user: `factory(key, **kwargs) -> CustomTarget`."""
 
     kind: Literal["custom"] = "custom"
     factory: str = Field(
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="'package.module:function'"
     )
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of the factory"
+    )
     source_sha256: str | None = Field(
         default=None,
-        description="hash of the module's source; the plan fills it in, the id holds it",
+        description="hash of the module's source, part of the id; filled in by the plan",
     )
 
     @model_validator(mode="after")

@@ -1,12 +1,13 @@
-"""The localised tempered posterior's constants."""
+"""The constants of the localised tempered posterior."""
 
 import math
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from lambda_hat_core.config.base import Settings
-from lambda_hat_core.config.training import LossName
+from lambda_hat_core.config.errors import Misfit
+from lambda_hat_core.config.training import SCALED, LossName
 
 
 class PosteriorSpec(Settings):
@@ -14,25 +15,38 @@ class PosteriorSpec(Settings):
 
     loss: LossName | Literal["own"] | None = Field(
         default=None,
-        description="null: cross_entropy for class labels, own for potentials, else mse",
+        description="the loss L; null: cross_entropy for class labels, own for potentials and "
+        "custom targets, else mse",
     )
     beta_mode: Literal["1_over_log_n", "fixed"] = Field(
         default="1_over_log_n", description="beta = beta0 / log n (Watanabe 2013), or beta = beta0"
     )
-    beta0: PositiveFloat = 1.0
+    beta0: PositiveFloat = Field(default=1.0, description="factor of beta, see beta_mode")
     nbeta: PositiveFloat | None = Field(
-        default=None, description="n beta itself; overrides beta_mode"
+        default=None, description="the product n beta itself; overrides beta_mode and beta0"
     )
-    gamma: NonNegativeFloat = Field(default=1.0, description="localisation strength")
+    gamma: NonNegativeFloat = Field(default=1.0, description="strength of the localiser")
     prior_radius: PositiveFloat | None = Field(
         default=None, description="r > 0 sets gamma = d / r^2 and overrides gamma"
     )
     sigma: PositiveFloat | None = Field(
-        default=None, description="gaussian, student_t: noise scale; null: data.noise_scale"
+        default=None,
+        description="noise scale of the losses gaussian and student_t; null: data.noise_scale",
     )
 
+    @model_validator(mode="after")
+    def _sigma_has_a_loss(self):
+        if self.sigma is not None and self.loss not in SCALED:
+            raise Misfit(
+                "sigma",
+                self.sigma,
+                f"only the losses {' and '.join(SCALED)} have a noise scale",
+                "write loss: gaussian, or remove sigma",
+            )
+        return self
+
     def resolved_nbeta(self, n: int) -> float:
-        """Return n beta for n examples; log n is taken at n >= 3."""
+        """Return n beta for n examples. In log n, an n below 3 is replaced by 3."""
         if self.nbeta is not None:
             return self.nbeta
         beta = self.beta0 / math.log(max(3, n)) if self.beta_mode == "1_over_log_n" else self.beta0

@@ -1,4 +1,4 @@
-"""Sections: mappings on their way to a model, each key with the place where it was written."""
+"""Sections: mappings to be validated, with the place in the file where each key was written."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lambda_hat_core.config.errors import ConfigError, Place, Problems, show, suggest
+from lambda_hat_core.config.errors import (
+    MISSING,
+    ConfigError,
+    Misfit,
+    Place,
+    Problems,
+    show,
+    suggest,
+)
 from lambda_hat_core.config.hints import hint
 
 
@@ -14,11 +22,11 @@ class Section(NamedTuple):
     """A mapping to validate.
 
     Attributes:
-        group: `model`, `data`, ... or a sampler's name: what hints go by.
-        values: what was written, presets and overrides merged.
+        group: `model`, `data`, ... or a sampler's name; selects the hints for unknown keys.
+        values: the values by key, with presets and overrides merged.
         places: where each key of `values` was written.
-        place: where the section itself stands.
-        preset: the preset it started from.
+        place: where the section itself is.
+        preset: the preset that the section started from.
     """
 
     group: str
@@ -28,32 +36,40 @@ class Section(NamedTuple):
     preset: str | None = None
 
     def at(self, key: str) -> Place:
-        """Return where `key` was written, or would be."""
+        """Return where `key` was written, or where it would be written."""
         return self.places.get(key, self.place.key(key))
 
     def error(self, key: str, rule: str, way_out: str) -> ConfigError:
-        """Return the error that the value of `key` breaks `rule`."""
+        """Return the error that the value of `key` violates `rule`."""
         if key in self.values:
             return self.at(key).error(rule, way_out, self.values[key])
         return self.place.error(rule, way_out)
+
+    def misfit(self, found: Misfit) -> ConfigError:
+        """Return the error that the last key of `found`, or all of this section, does not fit."""
+        _, _, key = found.key.rpartition(".")
+        if key == self.group:
+            named = MISSING if self.preset is None else self.preset
+            return self.place.error(found.rule, found.way_out, named)
+        return self.error(key, found.rule, found.way_out)
 
 
 def inline(
     group: str, values: Mapping[str, Any], place: Place, preset: str | None = None
 ) -> Section:
-    """Return a section whose keys all stand at `place`."""
+    """Return a section whose keys were all written at `place`."""
     return Section(group, dict(values), {key: place.key(key) for key in values}, place, preset)
 
 
 _LARGEST = 2**53 - 1
-"""The largest integer that RFC 8785 can hold."""
+"""The largest integer that RFC 8785 can represent."""
 
 
 def validate[M: BaseModel](part: Section, model: type[M], group: str | None = None) -> M:
     """Return the validated model.
 
     Raises:
-        ConfigError: one line for every key that is unknown or holds an impossible value.
+        ConfigError: one line for every key that is unknown or has an impossible value.
     """
     group = group or part.group
     fields = model.model_fields
@@ -77,14 +93,31 @@ def validate[M: BaseModel](part: Section, model: type[M], group: str | None = No
 
 
 def constructed[M: BaseModel](model: type[M], values: Mapping[str, Any]) -> M:
-    """Return the model of a call of its class.
+    """Return the model that a call of its class constructs.
 
     Raises:
-        ConfigError: as `validate` does, naming the class where a file would be named.
+        ConfigError: as `validate` does, with the name of the class instead of a file.
     """
     name, kind = model.__name__.removesuffix("Spec"), model.model_fields.get("kind")
     group = name.lower() if kind is None else kind.default
     return validate(inline(group, values, Place(name)), model)
+
+
+def misfit_of(error: ValidationError) -> Misfit:
+    """Return what a validator of a whole model found.
+
+    Raises:
+        ValidationError: as it came, if it is about something else.
+    """
+    found = _misfit(error.errors(include_url=False)[0])
+    if found is None:
+        raise error
+    return found
+
+
+def _misfit(detail: ErrorDetails) -> Misfit | None:
+    error = detail.get("ctx", {}).get("error")
+    return error if isinstance(error, Misfit) else None
 
 
 def _explain(part: Section, model: type[BaseModel], error: ValidationError) -> list[str]:
@@ -101,6 +134,8 @@ def _line(
 ) -> str:
     detail = details[0]
     if not key:
+        if (misfit := _misfit(detail)) is not None:
+            return str(part.misfit(misfit))
         return part.place.problem(detail["msg"].removeprefix("Value error, "), "")
     name, *index = key
     if detail["type"] == "missing":
@@ -113,7 +148,7 @@ def _line(
 
 
 def _default(model: type[BaseModel], name: str) -> str:
-    """Return the way out of a bad value: the key's meaning and its default."""
+    """Return what helps to correct a bad value: the key's default and its meaning."""
     field = model.model_fields[name]
     default = "" if field.is_required() else f"the default is {show(field.default)}"
     meaning = f"{name}: {field.description}" if field.description else ""

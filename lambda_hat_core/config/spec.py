@@ -1,10 +1,9 @@
 """What is hashed into ids: a target and a run."""
 
-from typing import Literal
-
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lambda_hat_core.config.base import NUMERICS_VERSION, Frozen, content_hash
+from lambda_hat_core.config.compatible import check_data, check_teacher, check_training
 from lambda_hat_core.config.data import DataSpec, Teacher
 from lambda_hat_core.config.model import ModelSpec
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -12,11 +11,12 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.training import Training
 
-DataKind = Literal["synthetic", "digits", "diabetes", "none"]
-
 
 class TargetSpec(Frozen):
-    """Everything that decides w*, the data and the loss surface."""
+    """Everything that decides w*, the data and the loss surface.
+
+    Its parts go together, by the rules of `config.compatible`.
+    """
 
     model: ModelSpec
     data: DataSpec
@@ -24,6 +24,13 @@ class TargetSpec(Frozen):
     training: Training = Training()
     seed: int = Field(default=0, ge=0, lt=2**31)
     numerics_version: int = NUMERICS_VERSION
+
+    @model_validator(mode="after")
+    def _parts_go_together(self):
+        check_data(self.model, self.data)
+        check_teacher(self.model, self.data, self.teacher)
+        check_training(self.model, self.data, self.teacher, self.training)
+        return self
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""How w* is found."""
+"""How the minimum w* is found."""
 
 from typing import Literal
 
@@ -14,28 +14,46 @@ from pydantic import (
 from lambda_hat_core.config.base import Frozen
 
 LossName = Literal["mse", "gaussian", "student_t", "cross_entropy"]
+SCALED = ("gaussian", "student_t")
+"""Losses with a noise scale."""
 
 
 class Training(Frozen):
-    """First-order training, then a full-batch float64 polish to a minimum."""
+    """First-order training, followed by a full-batch float64 polish to a minimum."""
 
     loss: LossName | Literal["own"] | None = Field(
-        default=None, description="null: the experiment's loss, or the data's; own: a potential's"
+        default=None,
+        description="the training loss; null: the experiment's, else as the data require; own: "
+        "that of the potential or custom target",
     )
     start: Literal["random", "truth"] = Field(
-        default="random", description="truth: start the polish at the known generating parameters"
+        default="random",
+        description="random: train from random parameters; truth: start the polish at the "
+        "parameters that generated the data",
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: PositiveFloat = Field(default=1e-3, description="peak learning rate, cosine decay to 0")
-    steps: NonNegativeInt = Field(default=5000, description="optimiser steps before the polish")
-    batch_size: PositiveInt | None = Field(default=None, description="null: full batch")
-    weight_decay: NonNegativeFloat = Field(default=0.0, description="adamw only, decoupled")
-    polish: Literal["lbfgs", "newton_cg", "none"] = "newton_cg"
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        default="adam", description="optimiser of the training"
+    )
+    lr: PositiveFloat = Field(
+        default=1e-3, description="peak learning rate, followed by a cosine decay to 0"
+    )
+    steps: NonNegativeInt = Field(
+        default=5000, description="number of optimiser steps before the polish"
+    )
+    batch_size: PositiveInt | None = Field(
+        default=None, description="examples per optimiser step; null: the full batch"
+    )
+    weight_decay: NonNegativeFloat = Field(
+        default=0.0, description="decoupled weight decay, adamw only"
+    )
+    polish: Literal["lbfgs", "newton_cg", "none"] = Field(
+        default="newton_cg", description="method of the polish"
+    )
     polish_steps: NonNegativeInt = Field(
-        default=200, description="most outer iterations of the polish"
+        default=200, description="largest number of outer iterations of the polish"
     )
     grad_tol: PositiveFloat = Field(
-        default=1e-9, description="polish stops at |grad L_n(w)| <= grad_tol max(1, L_n)"
+        default=1e-9, description="the polish stops at |grad L_n(w)| <= grad_tol max(1, L_n)"
     )
 
     @model_validator(mode="after")

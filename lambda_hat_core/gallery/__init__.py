@@ -1,1 +1,1 @@
-"""Galleries: all runs of an experiment side by side, as a folder that opens from disk."""
+"""Galleries: all runs of an experiment side by side, in a folder that can be opened from disk."""

@@ -1,4 +1,4 @@
-"""Write a gallery's folder: index.html, gallery.md, gallery.json and assets/*.png."""
+"""Write the folder of a gallery: index.html, gallery.md, gallery.json and assets/*.png."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,12 +15,12 @@ _TARGET_FIGURES = ("training", "predictions", "data", "potential", "spectrum")
 
 
 def write(store: Store, gallery: Gallery, folder: Path) -> None:
-    """Write the gallery of what the store has now.
+    """Write a gallery from the current content of the store.
 
     Args:
-        store: where targets and analyses are.
-        gallery: which of them belong together.
-        folder: empty.
+        store: has the targets and analyses.
+        gallery: the targets and runs that belong to the gallery.
+        folder: an empty folder.
     """
     inputs = fingerprint(store, gallery)
     assets = folder / ASSETS

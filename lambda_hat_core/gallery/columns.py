@@ -1,4 +1,4 @@
-"""The columns of a gallery's table: what each cell says, and what it is sorted by."""
+"""The columns of a gallery's table: the text of each cell, and the value it is sorted by."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ class Column(NamedTuple):
     """One column of numbers.
 
     Attributes:
-        name: the field of estimate.json that it is sorted by, and that the cell carries in full.
-        heading: for people.
-        meaning: one line more.
-        text: what the cell says; called only where the field is not null.
-        below: a second line in small letters, likewise.
+        name: the field of estimate.json that the column shows and is sorted by.
+        heading: the heading of the column.
+        meaning: an explanation of the heading in one line.
+        text: returns the text of a cell; called only if the field is not null.
+        below: returns a second line in small letters; called under the same condition.
     """
 
     name: str
@@ -32,7 +32,7 @@ def _number(name: str, digits: int = 4) -> Callable[[Facts], str]:
 
 
 def _interval(facts: Facts) -> str:
-    """Write the interval to the digits of the estimate."""
+    """Return the interval with as many digits as the estimate."""
     if facts["llc_lo"] is None or facts["llc_hi"] is None:
         return ""
     ends = (plus_minus(facts[name], facts["llc_se"]) for name in ("llc_lo", "llc_hi"))
@@ -58,44 +58,49 @@ COLUMNS = (
     ),
     Column("llc_known", "known λ", "exact LLC at this w*", _number("llc_known")),
     Column(
-        "llc_oracle", "exact", "exact value at the run's nβ and localiser", _number("llc_oracle")
+        "llc_oracle", "exact", "exact expectation at the run's nβ and gamma", _number("llc_oracle")
     ),
     Column("v_m", "V_M", "virial certificate, 1 at equilibrium", _certificate),
-    Column("r_hat", "R-hat", "largest over the scalars that gate", lambda f: f"{f['r_hat']:.3f}"),
-    Column("ess_min", "ESS", "fewest effective draws", lambda f: f"{f['ess_min']:.0f}"),
+    Column(
+        "r_hat",
+        "R-hat",
+        "largest R-hat over loss, distance and projections",
+        lambda f: f"{f['r_hat']:.3f}",
+    ),
+    Column("ess_min", "ESS", "smallest effective sample size", lambda f: f"{f['ess_min']:.0f}"),
     Column(
         "work_fge",
         "work (FGE)",
-        "full-gradient evaluations of all chains and purposes",
+        "full-gradient evaluations of all chains, set-up included",
         lambda facts: short(float(f"{facts['work_fge']:.3g}")),
     ),
     Column("wall_s", "seconds", "wall time of sampling", _seconds),
 )
 
 PRECISE = ("llc_se", "llc_lo", "llc_hi")
-"""Fields that the cell of the estimate carries beside its own, in full."""
+"""Further fields that the cell of the estimate contains in full precision."""
 
 
 def estimate_words(row: Row) -> str:
-    """Return a row's estimate, or what it has instead."""
+    """Return the estimate of a row as text."""
     if row.facts.get("llc") is None:
         return "no estimate"
     return plus_minus(row.facts["llc"], row.facts["llc_se"])
 
 
 def cell_words(row: Row, name: str) -> str:
-    """Return what a row's cell of a column says, nothing where the field is null."""
+    """Return the text of a row's cell in a column, empty if the field is null."""
     (column,) = (column for column in COLUMNS if column.name == name)
     return "" if row.facts.get(name) is None else column.text(row.facts)
 
 
 def many(count: int, noun: str, nouns: str | None = None) -> str:
-    """Return a count with its noun, in the plural where there is not just one."""
+    """Return a count with its noun, in the plural unless the count is 1."""
     return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def count_words(rows: list[Row]) -> str:
-    """Return how many rows there are of each verdict: `5 ok, 1 suspect, 1 failed`."""
+    """Return the number of rows with each verdict, such as `5 ok, 1 suspect, 1 failed`."""
     counts = {word: sum(row.verdict == word for row in rows) for word in _ORDER}
     return ", ".join(f"{count} {_ORDER[word]}" for word, count in counts.items() if count)
 

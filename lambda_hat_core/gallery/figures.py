@@ -1,4 +1,4 @@
-"""A target's runs side by side, and the figures that their analyses drew before."""
+"""Figures that compare a target's runs, and copies of figures that exist already."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from lambda_hat_core.gallery.rows import Row
 from lambda_hat_core.store.store import Store
 
 _ONE_LINE = 1e-3
-"""Relative difference below which two exact values are one line in a figure."""
+"""Relative difference below which two exact values are drawn as one line."""
 
 
 def draw_comparisons(
@@ -27,15 +27,15 @@ def draw_comparisons(
     """Draw the forest and the convergence of a target's runs.
 
     Args:
-        store: where the draws are.
-        id: the target.
-        label: the same in words.
-        rows: its runs.
-        known: the exact LLC at w*.
+        store: has the draws.
+        id: the id of the target.
+        label: the target in words.
+        rows: the target's runs.
+        known: the exact LLC at w*, if it is known.
         folder: gets the PNG files.
 
     Returns:
-        Their names.
+        The names of the files.
     """
     lines = style.references(known, _common_oracle(rows))
     tried = [row for row in rows if row.verdict != "missing"]
@@ -43,7 +43,7 @@ def draw_comparisons(
     intervals = forest.forest_figure([_interval(row) for row in tried], label, said, lines)
     curves = [_curve(store, row) for row in rows if row.facts]
     settled = comparison.convergence_comparison(
-        curves, label, f"{many(len(curves), 'run')}, the estimate as it went", lines
+        curves, label, f"{many(len(curves), 'run')}, running estimates", lines
     )
     names = [f"{id}_forest.png", f"{id}_convergence.png"]
     for name, figure in zip(names, (intervals, settled), strict=True):
@@ -52,7 +52,7 @@ def draw_comparisons(
 
 
 def take(source: Path, folder: Path, prefix: str) -> str:
-    """Put a figure of the store into a folder, as a second name of the file where that works."""
+    """Put a figure of the store into a folder, as a hard link if possible, else as a copy."""
     name = f"{prefix}_{source.name}"
     try:
         os.link(source, folder / name)
@@ -62,7 +62,7 @@ def take(source: Path, folder: Path, prefix: str) -> str:
 
 
 def _common_oracle(rows: Sequence[Row]) -> float | None:
-    """Return the exact value at nbeta and gamma where it is one for all runs, as far as a line."""
+    """Return the exact value at nbeta and gamma if all runs have the same one, else None."""
     values = [row.facts["llc_oracle"] for row in rows if row.facts]
     if not values or None in values or max(values) - min(values) > _ONE_LINE * max(values):
         return None
@@ -77,7 +77,7 @@ def _interval(row: Row) -> Interval:
 
 
 def read_draws(store: Store, run: str) -> tuple[Series, np.ndarray]:
-    """Return the llc of every draw by chain, and the work after each draw."""
+    """Return the llc of every draw, shape (chain, draw), and the work after each draw."""
     path = store.path("analyses", run) / "draws.parquet"
     table = parquet.read_table(path, columns=["chain", "llc", "cumulative_fge"])
     chain, llc, fge = (np.asarray(table[name]) for name in ("chain", "llc", "cumulative_fge"))

@@ -1,7 +1,8 @@
-"""The same table as Markdown, for a document, a notebook or the UI."""
+"""A gallery as Markdown, for a document, a notebook or the UI."""
 
 from collections.abc import Sequence
 
+from lambda_hat_core.gallery import glossary
 from lambda_hat_core.gallery.columns import cell_words, count_words, estimate_words
 from lambda_hat_core.gallery.rows import Row
 
@@ -13,8 +14,8 @@ def table(rows: Sequence[Row], labels: dict[str, str]) -> str:
     """Return the runs as a Markdown table.
 
     Args:
-        rows: at most 40 of them are listed.
-        labels: of their targets.
+        rows: the runs, of which at most 40 are listed.
+        labels: labels of their targets, by id.
     """
     lines = [
         "| target | sampler | LLC ± se | known λ | exact | verdict | FGE | seconds |",
@@ -27,30 +28,30 @@ def table(rows: Sequence[Row], labels: dict[str, str]) -> str:
         cells = [*names, known, oracle, verdict, work, seconds]
         lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
     if len(rows) > _MOST_ROWS:
-        lines.append(f"\n{len(rows) - _MOST_ROWS} more runs are in the page.")
+        lines.append(f"\nThe page index.html lists {len(rows) - _MOST_ROWS} more runs.")
     return "\n".join(lines)
 
 
 def document(
     experiment: str, rows: list[Row], labels: dict[str, str], figures: dict[str, list[str]]
 ) -> str:
-    """Return the whole snippet: counts, table, and each target's comparisons.
+    """Return the whole document: counts, table, comparisons of each target, and the glossary.
 
     Args:
-        experiment: its title.
+        experiment: the title.
         rows: the runs.
-        labels: of the targets.
-        figures: paths, from the document's folder, by target.
+        labels: labels of the targets, by id.
+        figures: paths of the figures relative to the document's folder, by target.
     """
     parts = [f"## {experiment}", f"{len(rows)} runs: {count_words(rows)}.", table(rows, labels)]
     for target, paths in figures.items():
         parts.append(f"### {_escaped(labels[target])}")
         parts += [picture(path, labels[target]) for path in paths]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, glossary.as_markdown()]) + "\n"
 
 
 def picture(path: str, words: str) -> str:
-    """Return an image with a description that cannot end it early."""
+    """Return an image, with brackets in its description replaced so that they cannot end it."""
     return f"![{words.replace('[', '(').replace(']', ')')}]({path})"
 
 

@@ -1,4 +1,4 @@
-"""What a gallery shows, by id, and whether the one in the store still shows it."""
+"""The members of a gallery, by id, and whether the gallery in the store is up to date."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from lambda_hat_core.store.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
 
-_LAYOUT = 2
-"""Raised when the page itself changes, so that galleries of the older one are made again."""
+_LAYOUT = 3
+"""Increased when the page itself changes, so that existing galleries are made again."""
 
 
 class Member(Frozen):
-    """One run: its target and what it is called, the target left out."""
+    """One run: its target, its sampler, and a label that does not repeat the target."""
 
     target: str
     sampler: str
@@ -25,7 +25,7 @@ class Member(Frozen):
 
 
 class Gallery(Frozen):
-    """An experiment's targets and runs, in the order of its file."""
+    """The targets and runs of an experiment, in the order of its file."""
 
     experiment: str = Field(min_length=1, pattern=r"^[^./][^/]*$")
     targets: dict[str, str] = Field(description="labels by target id")
@@ -33,7 +33,7 @@ class Gallery(Frozen):
 
     @property
     def id(self) -> str:
-        """The name of its folder."""
+        """The name of the gallery's folder."""
         return self.experiment
 
 
@@ -50,7 +50,7 @@ def gallery_of(plan: Plan) -> Gallery:
 
 
 def fingerprint(store: Store, gallery: Gallery) -> str:
-    """Return a hash of everything the page is made of: members, results, failures, layout."""
+    """Return a hash of everything that the page depends on: members, results, failures, layout."""
     digest = hashlib.sha256(f"{_LAYOUT} {gallery.model_dump_json()}".encode())
     kinds: tuple[tuple[Kind, dict], ...] = (
         ("targets", gallery.targets),
@@ -63,7 +63,7 @@ def fingerprint(store: Store, gallery: Gallery) -> str:
 
 
 def is_current(store: Store, gallery: Gallery) -> bool:
-    """Whether the store has a whole gallery made of just these inputs."""
+    """Return whether the store has a complete gallery made from exactly these inputs."""
     if not store.is_complete("galleries", gallery.id):
         return False
     made_of = store.read_json("galleries", gallery.id, FACTS)["inputs"]

@@ -1,4 +1,4 @@
-"""index.html: one page without server, network or framework. All text is escaped."""
+"""index.html: one page that needs no server, network or framework. All text is escaped."""
 
 import re
 import struct
@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lambda_hat_core.gallery import profiles
+from lambda_hat_core.gallery import glossary, profiles
 from lambda_hat_core.gallery.columns import COLUMNS, PRECISE, count_words, estimate_words, many
 from lambda_hat_core.gallery.profiles import Profile
 from lambda_hat_core.gallery.rows import Row, split
@@ -16,7 +16,7 @@ ASSETS = "assets"
 _FEW_TARGETS = 12
 _FEW_RUNS = 12
 _VERDICT_AT = 5
-"""Column of the verdict, after those of the estimate."""
+"""Index of the verdict's column, which follows those of the estimate."""
 
 _ID = re.compile(r"^(tgt|run_\w+?)_[0-9a-f]{12}_")
 _HERE = Path(__file__).parent
@@ -27,13 +27,13 @@ class PageSection(NamedTuple):
 
     Attributes:
         id: the target.
-        label: the same in words.
-        meta: meta.json, empty where the target was not made.
-        rows: its runs.
-        comparisons: names of the figures of all runs.
+        label: the target in words.
+        meta: the content of meta.json, empty if the target was not made.
+        rows: the target's runs.
+        comparisons: file names of the figures that compare all runs.
         profiles: curves over gamma and nbeta.
-        figures: names of its own figures.
-        diagnostics: names of each run's figures, by run.
+        figures: file names of the target's own figures.
+        diagnostics: file names of each run's figures, by run id.
     """
 
     id: str
@@ -50,10 +50,10 @@ def page(experiment: str, sections: Sequence[PageSection], rows: list[Row], fold
     """Return the page.
 
     Args:
-        experiment: its title.
+        experiment: the title of the page.
         sections: the targets, in order.
         rows: the runs, in order.
-        folder: holds the PNG files, which are asked for their size.
+        folder: where the PNG files are, from which their sizes are read.
     """
     labels = {section.id: section.label for section in sections}
     samplers = len({row.member.sampler for row in rows})
@@ -76,8 +76,9 @@ def page(experiment: str, sections: Sequence[PageSection], rows: list[Row], fold
 <h1>{escape(experiment)}</h1>
 <p class="lede">{escape(lede)}</p>
 <p class="note">The estimate is nβ E[L<sub>n</sub>(w) &minus; L<sub>n</sub>(w*)] with its standard
-error. Known λ is the exact LLC at w*, without localiser; exact is the value at the run's own nβ and
-localiser, which is what an estimate should meet. V_M is 1 at equilibrium.</p>
+error. “Known λ” is the exact LLC at w*, without the localiser. “Exact” is the expectation at the
+run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilibrium.</p>
+{glossary.as_html()}
 {_navigation(sections)}
 </header>
 <main>
@@ -110,10 +111,10 @@ def _lines(parts: Iterable[str]) -> str:
 def _newest(rows: Sequence[Row]) -> str:
     times = [row.facts["created_at"] for row in rows if row.facts]
     if not times:
-        return "Nothing has been analysed yet."
+        return "No run has been analysed yet."
     newest = max(times).replace("T", " ")
     count = many(len(times), "analysis", "analyses")
-    return f"Made by lambda_hat from {count}, the newest of {newest} UTC."
+    return f"Made by lambda_hat from {count}, the newest made at {newest} UTC."
 
 
 def _navigation(sections: Sequence[PageSection]) -> str:
@@ -125,7 +126,7 @@ def _navigation(sections: Sequence[PageSection]) -> str:
 def _headings() -> str:
     names = [("target", "", ""), ("sampler", "", "")]
     names += [(column.heading, column.meaning, "number") for column in COLUMNS]
-    names.insert(_VERDICT_AT, ("verdict", "what the checks say, and why", ""))
+    names.insert(_VERDICT_AT, ("verdict", "result of the checks, with reasons", ""))
     return "".join(
         f'<th scope="col" aria-sort="none" class="{kind}">'
         f'<button type="button" title="{escape(meaning)}">{escape(heading)}</button></th>'
@@ -179,7 +180,9 @@ def _section(section: PageSection, folder: Path) -> str:
         )
     runs = _lines(_run(row, section.diagnostics[row.run], folder) for row in section.rows)
     if len(section.rows) > _FEW_RUNS:
-        runs = f"<details><summary>Each of {len(section.rows)} runs</summary>{runs}</details>"
+        runs = (
+            f"<details><summary>Details of all {len(section.rows)} runs</summary>{runs}</details>"
+        )
     return _lines([*parts, runs, "</section>"])
 
 
@@ -230,6 +233,6 @@ def _figure(name: str, of: str, folder: Path) -> str:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return width and height of a PNG, which its header says."""
+    """Return width and height of a PNG, from its header."""
     with path.open("rb") as file:
         return struct.unpack(">II", file.read(24)[16:])

@@ -1,4 +1,4 @@
-"""A target's LLC over gamma and over nbeta, where an experiment has runs that differ in one."""
+"""Profiles: the LLC of a target against gamma or nbeta, for runs that differ only in one."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ _SETS: dict[Axis, set[str]] = {
     "gamma": {"gamma", "prior_radius"},
     "nbeta": {"nbeta", "beta0", "beta_mode"},
 }
-"""Fields of a run's posterior that decide each axis."""
+"""Fields of a run's posterior that determine the value on each axis."""
 
 HEADINGS = ("nβ", "LLC", "finite temperature", "step size", "burn-in")
 
@@ -32,9 +32,9 @@ class Profile(NamedTuple):
 
     Attributes:
         figure: name of its PNG file.
-        title: the runs it is of.
-        note: what it says, in a sentence.
-        biases: a row a run under `HEADINGS`; empty over gamma.
+        title: target and sampler of its runs.
+        note: a sentence with the result.
+        biases: one row per run, with the columns of `HEADINGS`; empty for gamma.
     """
 
     figure: str
@@ -46,14 +46,14 @@ class Profile(NamedTuple):
 def draw_profiles(
     store: Store, id: str, label: str, rows: Sequence[Row], known: float | None, folder: Path
 ) -> list[Profile]:
-    """Draw every profile of a target's runs, those of exact samplers first.
+    """Draw all profiles of a target's runs, those of exact samplers first.
 
     Args:
-        store: where specs and draws are.
-        id: the target.
-        label: the same in words.
-        rows: its runs.
-        known: the exact LLC at w*.
+        store: has the specs and draws.
+        id: the id of the target.
+        label: the target in words.
+        rows: the target's runs.
+        known: the exact LLC at w*, if it is known.
         folder: gets the PNG files.
     """
     lines = style.references(known, None)
@@ -79,7 +79,7 @@ def draw_profiles(
 
 
 def section(drawn: Sequence[Profile], figure: Callable[[str], str]) -> str:
-    """Return profiles as HTML; `figure` makes the element of a picture."""
+    """Return profiles as HTML; `figure` returns the HTML element of a picture."""
     return "\n".join(
         f'<div class="figures">{figure(profile.figure)}</div>\n'
         f'<p class="note">{escape(profile.title)}. {escape(_sentence(profile.note))}</p>'
@@ -97,12 +97,12 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
         return ""
     head = "".join(f'<th scope="col">{name}</th>' for name in HEADINGS)
     body = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
-    caption = "By how much each run is off, and how that is known"
+    caption = "The biases of each run, and how they were determined"
     return f'<table class="biases"><caption>{caption}</caption>{head}{body}</table>'
 
 
 def _groups(store: Store, rows: Sequence[Row]) -> Iterator[tuple[Axis, list[Row]]]:
-    """Yield runs that differ, beside their seed, in one axis alone, and have two values of it."""
+    """Yield groups of runs that differ only in one axis and the seed, with two or more values."""
     specs = {row.run: store.read_json("analyses", row.run, SPEC) for row in rows}
     ordered = sorted(rows, key=lambda row: row.facts["sampler"] not in biases.EXACT)
     axes: tuple[Axis, ...] = ("gamma", "nbeta")
@@ -121,7 +121,7 @@ def _without(spec: Mapping[str, Any], axis: Axis) -> str:
 
 
 def _shared_name(group: Sequence[Row]) -> str:
-    """Return what the labels of all runs have in common."""
+    """Return the part that the labels of all runs have in common."""
     labels = [split(row.member.label) for row in group]
     shared = [part for part in labels[0][1] if all(part in parts for _, parts in labels)]
     return f"{labels[0][0]} ({', '.join(shared)})" if shared else labels[0][0]
@@ -148,7 +148,7 @@ def _biases(
 
 
 def _exact_twin(row: Row, rows: Sequence[Row]) -> Mapping[str, Any] | None:
-    """Return an exact sampler's facts on the very same posterior."""
+    """Return the facts of an exact sampler's run on the same posterior, if there is one."""
     same = ("nbeta", "gamma", "loss")
     for other in rows:
         facts = other.facts

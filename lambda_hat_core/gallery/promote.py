@@ -1,4 +1,4 @@
-"""Copy the newest run's chosen figures of every sampler to where documents can show them."""
+"""Copy chosen figures of each sampler's newest run to a folder that documents can refer to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,17 +19,17 @@ def promote(
     """Write `outdir`/<experiment>/<sampler>_<plot> and a Markdown snippet that shows them.
 
     Args:
-        store: where the runs are.
-        gallery: the experiment.
-        outdir: of all experiments.
-        plots: file names; a sampler without one of them is shown without.
+        store: has the runs.
+        gallery: the gallery of the experiment.
+        outdir: the folder for all experiments.
+        plots: file names of figures; those that a sampler lacks are left out.
 
     Returns:
-        What was written, the snippet last.
+        The paths of the written files, with the snippet last.
 
     Raises:
         FileNotFoundError: if no run of the experiment is complete.
-        ValueError: if none of its newest runs has one of the plots.
+        ValueError: if one of the plots exists for none of the newest runs.
     """
     newest = newest_rows(store, read_rows(store, gallery))
     if not newest:
@@ -57,7 +57,7 @@ def promote(
 
 
 def newest_rows(store: Store, rows: Sequence[Row]) -> list[Row]:
-    """Return the analysis made last of every sampler, in the order of the samplers' first runs."""
+    """Return the most recent analysis of each sampler, in the order of the samplers' first runs."""
     newest: dict[str, Row] = {}
     for row in (row for row in rows if row.facts):
         best = newest.setdefault(row.member.sampler, row)

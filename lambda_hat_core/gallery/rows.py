@@ -1,4 +1,4 @@
-"""The rows of a gallery's table, one a run, whatever became of it."""
+"""The rows of a gallery's table: one per run, including failed and missing runs."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from lambda_hat_core.store.store import Store
 Verdict = Literal["ok", "suspect", "failed", "missing"]
 
 _FIGURES = ("llc_convergence_combined", "rank", "trace", "wnv", "energy")
-"""The order in which a person looks at them."""
+"""The figures of a run, in the order in which they are shown."""
 
 _PARTS = re.compile(r"^(?P<head>.*?) \((?P<parts>.*)\)$")
 
@@ -21,13 +21,13 @@ class Row(NamedTuple):
     """One run.
 
     Attributes:
-        run: its id.
-        member: its target and names.
-        short: what tells it from the other runs of its target.
-        facts: estimate.json, empty where there is none.
-        verdict: missing for a run that was not made.
-        reasons: one sentence each.
-        figures: PNG files of its analysis, the most telling first.
+        run: the id of the run.
+        member: its target and label.
+        short: a name that distinguishes it from the other runs of its target.
+        facts: the content of estimate.json, empty if there is none.
+        verdict: the verdict; missing if the run was not made.
+        reasons: the reasons for the verdict, one sentence each.
+        figures: PNG files of its analysis, in the order in which they are shown.
     """
 
     run: str
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def read_rows(store: Store, gallery: Gallery) -> list[Row]:
-    """Return a row for every run of the gallery, in its order."""
+    """Return a row for every run of the gallery, in the order of the gallery."""
     names = short_names(gallery)
     return [_row(store, run, member, names[run]) for run, member in gallery.runs.items()]
 
@@ -57,13 +57,13 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
 
 
 def _place(figure: Path) -> tuple[int, str]:
-    """Return what figures are sorted by; one of an unknown name comes last."""
+    """Return the sort key of a figure; figures with unknown names come last."""
     name = figure.stem
     return (_FIGURES.index(name) if name in _FIGURES else len(_FIGURES), name)
 
 
 def short_names(gallery: Gallery) -> dict[str, str]:
-    """Return what tells each run from its target's others: its sampler, and what varies in it."""
+    """Return short names, which distinguish the runs of a target by sampler and settings."""
     groups: dict[tuple[str, str], list[str]] = {}
     for run, member in gallery.runs.items():
         groups.setdefault((member.target, split(member.label)[0]), []).append(run)
@@ -81,6 +81,6 @@ def short_names(gallery: Gallery) -> dict[str, str]:
 
 
 def split(label: str) -> tuple[str, list[str]]:
-    """Return the sampler's name and flavour, and the rest of a run's label."""
+    """Split a run's label into the sampler's name with its flavour, and the other parts."""
     found = _PARTS.match(label)
     return (found["head"], found["parts"].split(", ")) if found else (label, [])

@@ -1,1 +1,1 @@
-"""Estimates in a notebook: one call, its progress, and an answer that shows itself."""
+"""Estimates in a notebook: one call, its progress display, and a result with its display."""

@@ -1,4 +1,4 @@
-"""What `estimate_llc` is asked for, checked by the rules, and in the words, of an experiment."""
+"""The arguments of `estimate_llc`, checked by the same rules as an experiment file."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
@@ -16,7 +16,7 @@ _LARGEST_SEED = 2**31 - 1
 
 
 class Asked(NamedTuple):
-    """A run without its target."""
+    """The settings of a run, without its target."""
 
     sampler: SamplerSpec
     posterior: PosteriorSpec
@@ -25,13 +25,13 @@ class Asked(NamedTuple):
 
 
 def asked(sampler: Any, posterior: Any, dtype: Any, seed: Any) -> Asked:
-    """Return the arguments as models.
+    """Return the arguments as validated models.
 
     Args:
-        sampler: a name or a sampler's model.
+        sampler: the name of a sampler, or its model.
         posterior: a `PosteriorSpec`, a mapping of its fields, or None.
-        dtype: float32, float64, or None for the sampler's own.
-        seed: of every random number.
+        dtype: float32, float64, or None for the sampler's default.
+        seed: seed of all random numbers.
 
     Raises:
         ConfigError: one line for every mistake.
@@ -71,11 +71,11 @@ def _posterior(posterior: Any) -> PosteriorSpec:
     if not isinstance(posterior, Mapping | None):
         raise place.error("must be a Posterior or a mapping", "write {'gamma': 10.0}", posterior)
     part = inline("posterior", posterior or {}, place)
+    if part.values.get("sigma") is not None:
+        raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
     spec = validate(part, PosteriorSpec)
     if spec.loss not in (None, "own"):
         raise part.error("loss", "the loss is the one that you pass", "remove it")
-    if spec.sigma is not None:
-        raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
     return spec.model_copy(update={"loss": "own"})
 
 

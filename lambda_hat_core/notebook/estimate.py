@@ -1,4 +1,4 @@
-"""The LLC of a loss of one's own, in one call: for notebooks, and where no store is wanted."""
+"""The LLC of a user's loss in one call, for notebooks and scripts without a store."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.work import compilation
 
 _NO_TARGET = f"tgt_{0:012x}"
-"""The id of a target that no store has."""
+"""A placeholder for the id of a target that is not in a store."""
 
 _CALL = "estimate_llc"
 
@@ -47,34 +47,37 @@ def estimate_llc(
     seed: int = 0,
     progress: bool | Callable[[Progress], None] = True,
 ) -> Llc:
-    """Estimate the LLC at `params`, which should be a minimum, and judge the estimate.
+    """Estimate the LLC at `params`, which should be a minimum, and give a verdict on it.
 
-    w* is audited first, in float64: a gradient or a negative curvature there is in the verdict. The
-    run is in the sampler's own dtype, whatever the process's is, and losses are summed in float64.
-    Programs are compiled once for all processes, in the user's cache folder, unless JAX has a
-    compilation cache already.
+    First w* is audited in float64; a gradient or a negative curvature there affects the verdict.
+    The run uses the sampler's dtype, independently of the dtype of the process, and losses are
+    summed in float64. Compiled programs are stored in the user's cache folder and reused by other
+    processes, unless JAX already has a compilation cache.
 
     Args:
-        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`, which JAX can
-            differentiate twice at w*; for `data` None a potential, called as `loss(params, None)`.
+        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`. JAX must be able
+            to differentiate it twice at w*. If `data` is None it is a potential and is called as
+            `loss(params, None)`.
         params: w*, any pytree or Equinox module of float arrays.
-        data: any pytree of arrays with leading axis n, or None. A batch is the same pytree of rows.
-        n: examples, by default the length of `data`; needed for a potential, where it sets n beta.
-        sampler: nuts, hmc, mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its defaults,
-            or one with fields of your choice: `Sgld(batch_size=64)`.
+        data: any pytree of arrays with leading axis n, or None. A batch has the same structure,
+            with some of the rows.
+        n: number of examples, by default the length of `data`. It is required for a potential,
+            where it determines n beta.
+        sampler: nuts, hmc, mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its default
+            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius.
-        dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and adjusted_mclmc,
-            float32 for the others.
-        seed: of every random number.
-        progress: whether to write a forecast and the progress to stderr, or what to call with a
-            `samplers.drive.Progress` at the end of every chunk of draws.
+        dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
+            adjusted_mclmc, and float32 for the others.
+        seed: seed of all random numbers.
+        progress: whether to write a forecast and the progress to stderr, or a function that is
+            called with a `samplers.drive.Progress` after every chunk of draws.
 
     Returns:
         The estimate with its verdict, settings and draws.
 
     Raises:
-        ValueError: naming what is wrong with the loss, params, data, sampler or settings.
+        ValueError: if the loss, params, data, sampler or settings are invalid.
     """
     began = time.perf_counter()
     wanted = asked(sampler, posterior, dtype, seed)

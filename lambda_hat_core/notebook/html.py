@@ -1,4 +1,4 @@
-"""How a notebook shows an estimate: the numbers, the verdict with its reasons, and the draws."""
+"""The display of an estimate in a notebook: numbers, verdict with reasons, and draws."""
 
 import base64
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _MOST_SHOWN = 400
 
 
 def page(found: Llc) -> str:
-    """Return a small table, and under it the draws and the running estimate."""
+    """Return a small table, followed by a figure of the draws and the running estimate."""
     lines = "".join(
         f"<tr><th style='{_CELL};font-weight:600'>{escape(name)}</th>"
         f"<td style='{_CELL}'>{value}</td></tr>"
@@ -31,7 +31,7 @@ def page(found: Llc) -> str:
 
 
 def _rows(found: Llc) -> Iterator[tuple[str, str]]:
-    """Yield names and values, the values as HTML."""
+    """Yield names and values, where the values are HTML."""
     estimate = escape(plus_minus(found.llc, found.se))
     if found.interval is not None:
         estimate += escape(f", 90 % {interval(*found.interval, found.se)}")
@@ -43,7 +43,7 @@ def _rows(found: Llc) -> Iterator[tuple[str, str]]:
         yield "advice", "<br>".join(map(escape, found.advice))
     marks = {"R-hat": found.r_hat, "effective draws": found.ess, "V_M": found.v_m}
     known = [f"{name} {value:.4g}" for name, value in marks.items() if value is not None]
-    yield "chains", escape(", ".join(known) or "nothing known")
+    yield "chains", escape(", ".join(known) or "no diagnostics")
     cost = f"{short(found.work_fge)} full gradients, {found.seconds:.3g} s"
     yield "target", escape(f"d = {found.d}, n = {found.n}; {cost}")
     yield "settings", escape(", ".join(f"{k} {_value(v)}" for k, v in found.settings.items()))
@@ -54,12 +54,12 @@ def _value(value: Any) -> str:
 
 
 def _png(found: Llc) -> bytes:
-    """Draw every chain's draws, and over them the estimate from the draws so far."""
+    """Draw the draws of every chain, and over them the running estimate."""
     figure = style.new_figure(_WIDTH, _HEIGHT, "", bottom=0.45, top=0.1)
     axes = figure.subplots()
     count = finite_prefix(found.trace)
     if count == 0:
-        style.message(axes, "no finite draw was kept")
+        style.message(axes, "there is no finite draw")
     else:
         style.dress(axes, "draw", "LLC")
         every = max(1, -(-count // _MOST_SHOWN))

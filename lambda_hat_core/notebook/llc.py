@@ -1,4 +1,4 @@
-"""`Llc`: an estimate, whether to believe it, and what it was made from."""
+"""`Llc`: an estimate with its verdict, its settings and its draws."""
 
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,31 +20,31 @@ FigureName = Literal["trace", "rank", "energy", "llc_convergence_combined", "wnv
 class Llc:
     """A local learning coefficient with its error, and a verdict on both.
 
-    Numbers are None where the run did not tell them: all of them if it met one that is not finite,
+    Numbers are None if they are not available: all of them if the run met a non-finite number, and
     R-hat for a single chain or a fitted family.
 
     Attributes:
         llc: nbeta (E[L_n(w)] - L_n(w*)).
         se: its standard error.
-        interval: central 90 %, lower and upper end.
+        interval: lower and upper end of the central 90 % interval.
         verdict: ok, suspect or failed.
-        reasons: why it is not ok, a sentence each.
-        advice: what to change, a sentence each, where something is known to help.
+        reasons: the reasons for a verdict other than ok, one sentence each.
+        advice: what to change, one sentence each, if something is known to help.
         at_minimum: whether the audit of w* found a minimum there.
-        settings: what the run really used: sampler, fields with the step size that was found,
-            dtype, seed, nbeta, gamma.
-        r_hat: largest R-hat over the loss, |w - w*|^2 and projections; 1 where chains agree.
-        ess: effective draws of the slowest of the loss, its tails and |w - w*|^2.
+        settings: the settings that the run actually used: sampler, its fields with the step size
+            that was found, dtype, seed, nbeta, gamma.
+        r_hat: largest R-hat over the loss, |w - w*|^2 and projections; 1 if the chains agree.
+        ess: smallest effective sample size of the loss, its tails and |w - w*|^2.
         v_m: virial certificate, 1 at equilibrium.
-        n: examples.
-        d: parameters.
+        n: number of examples.
+        d: number of parameters.
         nbeta: n beta.
-        gamma: localiser.
-        work_fge: full-gradient evaluations, everything counted.
-        seconds: of the run, wall time.
+        gamma: strength of the localiser.
+        work_fge: full-gradient evaluations, set-up included.
+        seconds: wall time of the call.
         trace: the draws: `trace.loss` and `trace.llc` of shape (chain, draw), and more.
-        estimate: every other number of the analysis.
-        run: the specification.
+        estimate: all numbers of the analysis.
+        run: the specification of the run.
     """
 
     llc: float | None
@@ -73,7 +73,7 @@ class Llc:
         return f"Llc({self._words()})"
 
     def __str__(self) -> str:
-        """Return the same with the reasons for the verdict."""
+        """Return the same line with the reasons for the verdict."""
         reasons = f": {'; '.join(self.reasons)}" if self.reasons else ""
         return f"llc {self._words()}{reasons}"
 
@@ -86,7 +86,7 @@ class Llc:
         return f"{words.plus_minus(self.llc, self.se)}{ends}, {self.verdict}"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the HTML that a notebook shows."""
         from lambda_hat_core.notebook.html import page
 
         return page(self)
@@ -95,9 +95,9 @@ class Llc:
         """Return a figure of the run.
 
         Args:
-            figure: `trace` (draws of every chain), `rank` (do they agree), `energy` (of samplers
-                that have one), `llc_convergence_combined` (the estimate as it settled) or `wnv`
-                (what its precision cost).
+            figure: `trace` (draws of every chain), `rank` (agreement of the chains), `energy` (for
+                samplers that have one), `llc_convergence_combined` (the running estimate) or
+                `wnv` (the work-normalised variance).
 
         Raises:
             ValueError: if the run has no such figure.
@@ -111,13 +111,13 @@ class Llc:
         return figures[figure]
 
     def to_datatree(self) -> "DataTree":
-        """Return the draws as an ArviZ DataTree: `az.summary`, `az.plot_trace` take it."""
+        """Return the draws as an ArviZ DataTree, for example for `az.summary`."""
         from lambda_hat_core.analysis.traceio import datatree
 
         return datatree(self.trace, self.run)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the draws as plain values, ready for JSON or a row of a table."""
+        """Return everything except the draws as plain values, for JSON or a row of a table."""
         left_out = ("trace", "estimate", "run")
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
@@ -126,14 +126,14 @@ class Llc:
 
 
 def answer(found: Estimate, trace: Trace, run: RunSpec, *, at_minimum: bool, seconds: float) -> Llc:
-    """Return what `estimate_llc` hands back.
+    """Return the result of `estimate_llc`.
 
     Args:
-        found: the judged estimate.
+        found: the estimate with its verdict.
         trace: its draws.
-        run: what was run.
+        run: the specification of the run.
         at_minimum: whether w* passed its audit.
-        seconds: from the call to the answer.
+        seconds: wall time of the call.
     """
     ends = (found.llc_lo, found.llc_hi)
     return Llc(

@@ -1,4 +1,4 @@
-"""What is said while a call computes: a forecast, then one line of progress that renews itself."""
+"""Messages during a call: a forecast, then one line of progress that is updated in place."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ _CLEAR = "\r\033[K"
 
 
 def duration(seconds: float) -> str:
-    """Write a rough time: 3 s, 40 s, 5 min, 2 h."""
+    """Format a duration roughly: 3 s, 40 s, 5 min, 2 h."""
     for unit, length in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 1.5 * length:
             return f"{_rough(seconds / length)} {unit}"
@@ -26,15 +26,15 @@ def _rough(value: float) -> str:
 
 
 class Display:
-    """Writes to a stream.
+    """Writes messages to a stream.
 
-    In a terminal and in a notebook there is one line of progress, which goes when the run ends;
-    elsewhere, as in a file, a line every ten seconds.
+    In a terminal and in a notebook one line of progress is updated, and removed when the run ends.
+    Elsewhere, such as in a file, a line is written every ten seconds.
 
     Args:
-        name: of the sampler, with which lines begin.
-        stream: where lines go.
-        clock: in seconds.
+        name: the name of the sampler, with which lines begin.
+        stream: where lines are written, stderr by default.
+        clock: a function that returns the time in seconds.
     """
 
     def __init__(self, name: str, stream: Any = None, clock: Callable[[], float] = time.monotonic):
@@ -48,11 +48,11 @@ class Display:
         self._counted = False
 
     def say(self, line: str) -> None:
-        """Write a line that stays."""
+        """Write a permanent line."""
         print(f"{self._name}: {line}", file=self._stream, flush=True)
 
     def hear(self, line: str) -> None:
-        """Write a line of progress, unless the last one has hardly been read."""
+        """Write a line of progress, unless the last one was written only just now."""
         now = self._clock()
         if now - self._last < (_BETWEEN_RENEWALS if self._renews else _BETWEEN_LINES):
             return
@@ -61,7 +61,7 @@ class Display:
         print(f"{start}{self._name}: {line}", end=end, file=self._stream, flush=True)
 
     def progress(self, at: Progress) -> None:
-        """Write where the draws are."""
+        """Write the progress of the draws."""
         known = self._counted and at.done < at.total  # the first chunk waits for its compilation
         self._counted = True
         left = f"{duration(at.eta_seconds)} left, " if known else ""
@@ -69,19 +69,19 @@ class Display:
         self.hear(f"{at.done / at.total:.0%} of {at.total} draws, {left}llc {llc}")
 
     def end(self) -> None:
-        """Take the line of progress away."""
+        """Remove the line of progress."""
         if self._renews:
             print(_CLEAR, end="", file=self._stream, flush=True)
 
 
 class Silent(Display):
-    """Tells nobody."""
+    """A display that writes nothing."""
 
     def say(self, line: str) -> None:
-        """Drop a line."""
+        """Ignore a line."""
 
     def hear(self, line: str) -> None:
-        """Drop a line."""
+        """Ignore a line."""
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""How long a run will take, before it begins: gradients counted, and timed on the user's loss."""
+"""The forecast of a run's duration, from the number of gradients and their measured time."""
 
 import time
 from typing import Any, NamedTuple
@@ -15,20 +15,20 @@ from lambda_hat_core.targets import audit
 from lambda_hat_core.types import Weights
 
 _LONG_ENOUGH = 0.03
-"""Seconds after which a measurement ends: a thousand times the clock's and the call's share."""
+"""Seconds that a measurement lasts, a thousand times the overhead of clock and call."""
 
 
 class Timed(NamedTuple):
-    """Seconds of the first call, compilation included, and of one evaluation afterwards."""
+    """Seconds of the first call beyond an evaluation, and of one later evaluation."""
 
     first: float
     each: float
 
 
 def expected(posterior: Posterior, sampler: Any) -> float:
-    """Return the seconds that the audit and the run will take, within a factor of a few.
+    """Return roughly how many seconds the audit and the run will take.
 
-    Evaluates gradients of the posterior for about a tenth of a second, or once.
+    Gradients of the posterior are evaluated for about a tenth of a second, but at least once.
     """
     full, batches = sampler.gradients()
     full += audit.work(posterior.w0.size)
@@ -42,7 +42,7 @@ def expected(posterior: Posterior, sampler: Any) -> float:
 
 
 def timed(posterior: Posterior, n_chains: int, size: int | None) -> Timed:
-    """Time gradients as samplers take them, those of all chains together."""
+    """Measure the time of gradients as in a sampler, for all chains together."""
     points = jnp.broadcast_to(posterior.w0, (n_chains, posterior.w0.size))
     first, count = _seconds(posterior, points, size, 1), 1
     taken = _seconds(posterior, points, size, count)
@@ -68,7 +68,7 @@ def _evaluate(
     size: int | None,
     count: Int[Array, ""],
 ) -> Float[Array, "chain d"]:
-    """Take `count` gradients a chain, each at a point that depends on the last."""
+    """Take `count` gradients per chain, each at a point that depends on the previous one."""
 
     def gradient(w: Weights, key: PRNGKeyArray) -> Weights:
         return posterior.potential_grad(w, posterior.minibatch(key, size))

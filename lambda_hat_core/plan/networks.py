@@ -1,20 +1,10 @@
 """Fill in what a model or its teacher leaves to the data, so that the hashed spec is concrete."""
 
-from lambda_hat_core.config.data import DataSpec, Digits, Teacher
-from lambda_hat_core.config.model import (
-    Custom,
-    Mlp,
-    ModelSpec,
-    NormalCrossing,
-    Quadratic,
-    infer_width,
-)
+from lambda_hat_core.config.data import DIMS, DataSpec, Teacher
+from lambda_hat_core.config.model import Custom, Mlp, ModelSpec, NormalCrossing, Quadratic
 from lambda_hat_core.config.sections import Section
 from lambda_hat_core.plan.factory import source_sha256
 from lambda_hat_core.plan.merge import SIZES
-
-_DIMS = {"synthetic": (4, 1), "digits": (64, 10), "diabetes": (10, 1)}
-"""Inputs and outputs; real data fix them, for synthetic data they are the defaults."""
 
 _BY_SPECTRUM = ("d", "condition", "h_max", "rank")
 
@@ -23,7 +13,7 @@ def complete_model(model: ModelSpec, part: Section, data: DataSpec) -> ModelSpec
     """Return the model with every size, point and hash filled in.
 
     Raises:
-        ConfigError: if two keys contradict each other, or the data do not fit.
+        ConfigError: if two keys contradict each other.
     """
     match model:
         case Mlp():
@@ -43,39 +33,14 @@ def complete_model(model: ModelSpec, part: Section, data: DataSpec) -> ModelSpec
 
 
 def _mlp(model: Mlp, part: Section, data: DataSpec) -> Mlp:
-    dims: dict[str, int] = {}
-    for key, size in zip(("in_dim", "out_dim"), _DIMS[data.kind], strict=True):
-        written = getattr(model, key)
-        if written not in (None, size) and data.kind != "synthetic":
-            noun = "inputs" if key == "in_dim" else "outputs"
-            noun = "classes" if key == "out_dim" and isinstance(data, Digits) else noun
-            raise part.error(key, f"{data.kind} data have {size} {noun}", f"set {key}: null")
-        dims[key] = written or size
-    widths = model.widths
-    if widths is None:
-        width = model.hidden
-        if model.target_params is not None:
-            width = _inferred(model.model_copy(update=dims), model.depth, model.target_params)
-        widths = (width,) * model.depth
-    elif part.values.get("depth") not in (None, len(widths)):
-        raise part.error("depth", f"widths has {len(widths)} entries", "remove depth")
+    whole = model.completed(*DIMS.get(data.kind, DIMS["synthetic"]))
+    if model.widths is not None and part.values.get("depth") not in (None, whole.depth):
+        raise part.error("depth", f"widths has {whole.depth} entries", "remove depth")
     sizes = [key for key in SIZES if part.values.get(key) is not None]
-    if len(sizes) > 1 and part.values.get("hidden") != widths[0]:
+    if len(sizes) > 1 and part.values.get("hidden") != whole.hidden:
         rule = f"only one of {', '.join(SIZES)} can size the network, and {sizes[0]} does"
         raise part.error(sizes[1], rule, f"remove {' or '.join(sizes)}")
-    canonical = {"depth": len(widths), "hidden": widths[0], "target_params": None}
-    return model.model_copy(update={**dims, **canonical, "widths": widths})
-
-
-def _inferred(model: Mlp, depth: int, target_params: int) -> int:
-    return infer_width(
-        model.in_dim or 0,
-        model.out_dim or 0,
-        depth,
-        target_params,
-        bias=model.bias,
-        layernorm=model.layernorm,
-    )
+    return whole
 
 
 def _custom(model: Custom, part: Section) -> Custom:
@@ -91,42 +56,12 @@ def _custom(model: Custom, part: Section) -> Custom:
     return model.model_copy(update={"source_sha256": found})
 
 
-def complete_teacher(teacher: Teacher, part: Section, student: Mlp) -> Teacher:
+def complete_teacher(teacher: Teacher, student: Mlp) -> Teacher:
     """Return the teacher with its widths and activation filled in from the student's.
 
     Raises:
-        ConfigError: if only a depth is given and the student has no one width to take.
+        Misfit: if only a depth is given and the student has no one width to take.
     """
-    own = student.widths or ()
-    depth = teacher.depth or len(own)
-    if teacher.widths is not None:
-        widths = teacher.widths
-    elif teacher.target_params is not None:
-        widths = (_inferred(student, depth, teacher.target_params),) * depth
-    elif teacher.hidden is not None:
-        widths = (teacher.hidden,) * depth
-    elif depth == len(own):
-        widths = own
-    elif len(set(own)) == 1:
-        widths = own[:1] * depth
-    else:
-        raise part.error(
-            "depth", f"the student's widths {list(own)} differ, so none can be taken", "give widths"
-        )
-    return teacher.model_copy(
-        update={
-            "depth": len(widths),
-            "widths": widths,
-            "target_params": None,
-            "hidden": None,
-            "activation": teacher.activation or student.activation,
-        }
-    )
-
-
-def same_function_class(student: Mlp, teacher: Teacher) -> bool:
-    """Return whether the teacher's weights are a point of the student's parameter space.
-
-    Whatever a teacher cannot name (biases, layer norms, skip connections) is the student's.
-    """
-    return student.widths == teacher.widths and student.activation == teacher.activation
+    network = teacher.network(student)
+    sizes = {"depth": network.depth, "widths": network.widths, "target_params": None}
+    return teacher.model_copy(update=sizes | {"hidden": None, "activation": network.activation})

@@ -76,9 +76,3 @@ def _each(part: Section, key: str) -> list[Section]:
 def _consistent(spec: PosteriorSpec, part: Section) -> None:
     if spec.prior_radius is not None and isinstance(part.values.get("gamma"), list):
         raise part.error("gamma", "prior_radius sets gamma, so a list has no effect", "remove one")
-    if spec.sigma is not None and spec.loss not in ("gaussian", "student_t"):
-        raise part.error(
-            "sigma",
-            "only the losses gaussian and student_t have a noise scale",
-            "write posterior.loss: gaussian, or remove sigma",
-        )

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
+from lambda_hat_core.config.compatible import OWN_LOSS, POTENTIALS, UNTRAINED
 from lambda_hat_core.config.data import DataSpec, Diabetes, Digits, NoData, Synthetic, Teacher
-from lambda_hat_core.config.errors import Place, Problems, suggest
+from lambda_hat_core.config.errors import Misfit, Place, Problems, suggest
 from lambda_hat_core.config.experiment import TargetEntry
 from lambda_hat_core.config.model import (
     Custom,
@@ -16,12 +19,12 @@ from lambda_hat_core.config.model import (
     Quadratic,
     QuadraticActivation,
 )
-from lambda_hat_core.config.sections import Section, inline, validate
+from lambda_hat_core.config.sections import Section, inline, misfit_of, validate
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.plan.losses import training_loss
 from lambda_hat_core.plan.merge import nested, overridden, pick, section
-from lambda_hat_core.plan.networks import complete_model, complete_teacher, same_function_class
+from lambda_hat_core.plan.networks import complete_model, complete_teacher
 from lambda_hat_core.plan.read import Presets
 
 MODELS = {
@@ -40,12 +43,6 @@ DATA = {"synthetic": Synthetic, "digits": Digits, "diabetes": Diabetes, "none": 
 
 GROUPS = ("model", "data", "teacher", "training")
 """The sections of a target: keys of its entry, folders of presets, and heads of overrides."""
-
-_POTENTIALS = (Quadratic, NormalCrossing)
-_NOT_TRAINED = Training(loss="own", start="truth")
-"""The training section of every potential."""
-
-_OWN_TRUTH = (DeepLinear, QuadraticActivation, DiagonalLinear)
 
 
 class Draft(NamedTuple):
@@ -127,18 +124,37 @@ def _spec(
                 parts[group], changes.get(group), build, kind=_kind(group, built)
             )
     problems.raise_any()
-    model: ModelSpec = built["model"]
+    return _finished(built, parts, seed, experiment)
+
+
+def _finished(
+    built: dict[str, Any], parts: dict[str, Section], seed: int, experiment: Section
+) -> TargetSpec:
+    """Fill in what the sections leave to each other, and give a refusal of the spec its place.
+
+    Raises:
+        ConfigError: where a section contradicts itself, or does not go with the others.
+    """
     data: DataSpec = built["data"]
-    _matching_data(model, data, parts["data"])
-    model = complete_model(model, parts["model"], data)
-    teacher = _teacher(built["teacher"], parts["teacher"], model, data)
-    return TargetSpec(
-        model=model,
-        data=data,
-        teacher=teacher,
-        training=_training(built["training"], parts["training"], model, data, teacher, experiment),
-        seed=seed,
-    )
+    model = complete_model(built["model"], parts["model"], data)
+    if isinstance(model, Custom) and "n_data" in parts["data"].values:
+        raise parts["data"].place.error(
+            "a custom target's factory brings its data and n", "remove data"
+        )
+    try:
+        return TargetSpec(
+            model=model,
+            data=data,
+            teacher=_teacher(built["teacher"], parts["teacher"], model, data),
+            training=_training(built["training"], parts["training"], model, data, experiment),
+            seed=seed,
+        )
+    except (Misfit, ValidationError) as error:
+        misfit = error if isinstance(error, Misfit) else misfit_of(error)
+        part = parts[misfit.key.partition(".")[0]]
+        if misfit.key == "training.loss" and part.values.get("loss") is None:
+            part = experiment
+        raise part.misfit(misfit) from None
 
 
 def _kind(group: str, built: Mapping[str, Any]) -> str | None:
@@ -147,89 +163,35 @@ def _kind(group: str, built: Mapping[str, Any]) -> str | None:
         case "model":
             return "mlp"
         case "data":
-            own = isinstance(built["model"], (*_POTENTIALS, Custom))
+            own = isinstance(built["model"], OWN_LOSS)
             return "none" if own else "synthetic"
         case _:
             return None
 
 
-def _matching_data(model: ModelSpec, data: DataSpec, part: Section) -> None:
-    if isinstance(model, Custom) and part.values not in ({}, {"kind": "none"}):
-        raise part.place.error("a custom target's factory brings its data and n", "remove data")
-    if isinstance(model, _POTENTIALS) and not isinstance(data, NoData):
-        raise part.place.error(
-            f"a {model.kind} potential has no {data.kind} data", "write data: {n_data: <n>}"
-        )
-    if isinstance(model, _OWN_TRUTH) and not isinstance(data, Synthetic):
-        raise part.place.error(
-            f"{model.kind} brings a truth, which labels synthetic data, not {data.kind} data",
-            "write data: {kind: synthetic, n_data: <n>}, or choose model kind mlp",
-        )
-    if isinstance(model, Mlp) and isinstance(data, NoData):
-        raise part.place.error("an mlp needs data", "choose kind synthetic, digits or diabetes")
-
-
 def _teacher(teacher: Teacher, part: Section, model: ModelSpec, data: DataSpec) -> Teacher | None:
     if isinstance(model, Mlp) and isinstance(data, Synthetic):
-        return complete_teacher(teacher, part, model)
-    if teacher != Teacher() or part.preset not in (None, "_null"):
-        owner = f"{data.kind} data" if isinstance(model, Mlp) else f"a {model.kind} target"
-        raise part.place.error(
-            f"a teacher labels synthetic data for an mlp, and {owner} can have none",
-            "remove teacher, or write teacher: _null",
-        )
-    return None
+        return complete_teacher(teacher, model)
+    asked = teacher != Teacher() or part.preset not in (None, "_null")
+    return teacher if asked else None
 
 
 def _training(
-    training: Training,
-    part: Section,
-    model: ModelSpec,
-    data: DataSpec,
-    teacher: Teacher | None,
-    experiment: Section,
+    training: Training, part: Section, model: ModelSpec, data: DataSpec, experiment: Section
 ) -> Training:
-    loss = training_loss(model.kind, data, part, experiment)
-    if isinstance(model, _POTENTIALS):
-        _untrained(training, part)
-        return _NOT_TRAINED
-    if training.start == "truth":
-        _known_truth(part, model, data, teacher)
-    size = training.batch_size
-    if size is not None and not isinstance(model, Custom) and size > data.n_data:
-        raise part.error("batch_size", f"there are n_data = {data.n_data} examples", "lower it")
+    if isinstance(model, POTENTIALS):
+        return UNTRAINED.model_copy(update=_asked(training, part))
+    loss = training_loss(model, data, training.loss, experiment.values.get("loss"))
     return training.model_copy(update={"loss": loss})
 
 
-def _untrained(training: Training, part: Section) -> None:
-    """Refuse training of a potential, unless it comes from the preset that all targets take.
-
-    Defaults may be written, here as elsewhere.
-    """
+def _asked(training: Training, part: Section) -> dict[str, Any]:
+    """Return what somebody wrote that is no default: not the preset that all targets take."""
+    mine = (
+        key
+        for key in part.values
+        if part.preset != "default" or part.at(key).file == part.place.file
+    )
     plain = Training()
-    for key in part.values:
-        written = part.preset != "default" or part.at(key).file == part.place.file
-        if written and getattr(training, key) not in (
-            getattr(plain, key),
-            getattr(_NOT_TRAINED, key),
-        ):
-            raise part.error(
-                key, "a potential starts at its minimum and is not trained", "remove it"
-            )
-
-
-def _known_truth(part: Section, model: ModelSpec, data: DataSpec, teacher: Teacher | None) -> None:
-    way_out = "write start: random"
-    if isinstance(model, Custom):
-        raise part.error("start", "a custom target starts at its factory's params", way_out)
-    if not isinstance(model, Mlp):
-        return
-    if teacher is None:
-        raise part.error("start", f"{data.kind} data have no known truth", way_out)
-    if not same_function_class(model, teacher):
-        raise part.error(
-            "start",
-            "the teacher's widths and activation are not the student's, so no student weights are "
-            "known to generate the data",
-            f"{way_out}, or teacher: _null",
-        )
+    values = {key: getattr(training, key) for key in mine}
+    return {key: value for key, value in values.items() if value != getattr(plain, key)}

@@ -1,1 +1,1 @@
-"""Where results are kept: folders that are complete or absent, and what can be asked of them."""
+"""The store of results: folders that are complete or absent, and the views over them."""

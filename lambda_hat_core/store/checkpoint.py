@@ -1,4 +1,4 @@
-"""Long runs survive their process: the chains' state and the draws so far, at chunk boundaries."""
+"""Checkpoints of long runs: the chains' state and the draws so far, after each chunk."""
 
 import hashlib
 import io
@@ -18,12 +18,12 @@ _PACKAGES = ("jax", "jaxlib", "numpy", "blackjax", "lambda-hat")
 
 
 class CheckpointFile:
-    """One file of arrays, replaced atomically, that only the very same computation reads again.
+    """One file of arrays, replaced atomically and read only by exactly the same computation.
 
     Args:
-        folder: the run's own, made when something is saved.
-        identity: what decides the numbers beside the versions of the packages: the spec's hash,
-            the numerics version, the content of the target. JSON-able.
+        folder: a folder for this run alone, made when something is saved.
+        identity: everything besides the package versions that determines the numbers: the spec's
+            hash, the numerics version, the content of the target. It must be JSON-able.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]):
@@ -31,26 +31,26 @@ class CheckpointFile:
         self._identity = {"versions": {name: version(name) for name in _PACKAGES}, **identity}
 
     def bind(self, **layout: Any) -> "CheckpointFile":
-        """Return this checkpoint for one chunk layout (chunk length, devices, threads)."""
+        """Return this checkpoint restricted to one layout (chunk length, devices, threads)."""
         bound = CheckpointFile(self.path.parent, {})
         bound._identity = {**self._identity, **layout}
         return bound
 
     def beside(self, name: str) -> "CheckpointFile":
-        """Return the file of this name in the same folder, for the same computation."""
+        """Return another checkpoint of the same computation, a file `name` in the same folder."""
         other = CheckpointFile(self.path.parent, {})
         other.path, other._identity = self.path.with_name(f"{name}.npz"), self._identity
         return other
 
     def save(self, chunk_index: int, arrays: Mapping[str, Any]) -> None:
-        """Store what the run has after chunk `chunk_index`; arrays of plain dtypes by name."""
+        """Store the state after chunk `chunk_index`: arrays of plain dtypes, by name."""
         buffer = io.BytesIO()
         entries: dict[str, Any] = {_CHUNK: chunk_index, _KEY: self._key(), **arrays}
         np.savez(buffer, allow_pickle=False, **entries)
         files.write_atomic(self.path, buffer.getvalue())
 
     def load(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """Return the last chunk stored and its arrays; None if there is nothing of this run's."""
+        """Return the last stored chunk's index and its arrays; None if nothing usable exists."""
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside, synced, renamed."""
+"""Files that are complete or absent: written under a temporary name, synced, then renamed."""
 
 import errno
 import hashlib
@@ -22,18 +22,18 @@ _SWEEP_AFTER = 3600.0
 
 
 def private(path: Path, prefix: str = _TMP) -> Path:
-    """Return a name beside `path` that no other writer uses and that names its owner."""
+    """Return a path in the same folder that contains its owner and that no other writer uses."""
     owner = f"{process.host()}-{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(f"{prefix}{path.name}-{owner}")
 
 
 def discarded(path: Path) -> Path:
-    """Return the private name under which `path` waits for its removal."""
+    """Return a private path to which `path` is moved before it is deleted."""
     return private(path, _OLD)
 
 
 def sync(path: Path) -> None:
-    """Push a file or a folder's entries to the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -51,7 +51,7 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) ->
     """Write `path` so that readers see the old file or the new one, also after a crash.
 
     Args:
-        path: its folder is made if need be.
+        path: the file; its folder is created if necessary.
         content: bytes, text, or a function that writes the file whose path it is given.
     """
     tmp = private(path)
@@ -70,7 +70,7 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) ->
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
-    """Return strict JSON: numpy scalars as numbers, what is not finite as null."""
+    """Return strict JSON, with numpy scalars as numbers and non-finite numbers as null."""
     return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
@@ -89,7 +89,7 @@ def _finite(value: Any) -> Any:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder that nobody needs; what cannot go now is swept later."""
+    """Remove a file or a folder; parts of a folder that cannot be removed now are swept later."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -97,11 +97,11 @@ def remove(path: Path) -> None:
 
 
 def sweep(folder: Path, older_than: float = _SWEEP_AFTER) -> list[Path]:
-    """Remove what dead processes of this host left half-written in `folder`.
+    """Remove incomplete files that dead processes of this host left in `folder`.
 
     Args:
-        folder: searched without its subfolders.
-        older_than: seconds since the last change; younger ones stay.
+        folder: the folder; its subfolders are not searched.
+        older_than: files that changed fewer seconds ago are kept.
     """
     gone = []
     with os.scandir(folder) as entries:
@@ -117,7 +117,7 @@ def sweep(folder: Path, older_than: float = _SWEEP_AFTER) -> list[Path]:
 
 
 def refused(words: str) -> OSError:
-    """Return the error of the disk that a library put into words of its own."""
+    """Return the disk error that a library has reported only as text."""
     for code in (*_FULL, *_SHUT):
         if os.strerror(code) in words:
             return OSError(code, os.strerror(code))
@@ -125,18 +125,18 @@ def refused(words: str) -> OSError:
 
 
 def is_lasting(error: OSError) -> bool:
-    """Whether only a person can help: the disk is full, or the folder somebody else's."""
+    """Return whether retrying is useless: the disk is full, or permission is denied."""
     return error.errno in _FULL or isinstance(error, PermissionError)
 
 
 @contextmanager
 def explained(where: Path, what: str, *, full_only: bool = False) -> Iterator[None]:
-    """Turn the disk's refusals into one line that names the path and the way out.
+    """Turn errors of the disk into one line that names the path and what to do.
 
     Args:
-        where: the folder written to.
-        what: what was being written.
-        full_only: leave refusals of permission alone, which may be about other paths.
+        where: the folder that is written to.
+        what: the name of what is being written.
+        full_only: pass on permission errors unchanged, because they may concern other paths.
     """
     try:
         yield

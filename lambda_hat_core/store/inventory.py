@@ -1,4 +1,4 @@
-"""What the store holds: every folder with its size, age, meaning, and who uses it."""
+"""The inventory of the store: every folder with its size, age, description and users."""
 
 import json
 from collections.abc import Iterator
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_core.store import records
-from lambda_hat_core.store.store import KINDS, MANIFEST, SPEC, Kind, Store
+from lambda_hat_core.store.store import FOLDERS, MANIFEST, SPEC, Folder, Store
 
 
 class Entry(NamedTuple):
-    """One folder.
+    """One artifact, which is a folder.
 
     Attributes:
-        kind: folder of the store.
-        id: its name.
-        what: what it is, in words.
-        size: bytes.
-        made: when, in UTC.
-        used_by: experiments, and studies, that name it.
+        kind: its kind, the name of a folder of the store.
+        id: its id, the name of its own folder.
+        what: a short description.
+        size: its size in bytes.
+        made: when it was made, in UTC.
+        used_by: the experiments and studies that refer to it.
     """
 
-    kind: Kind
+    kind: Folder
     id: str
     what: str
     size: int
@@ -31,8 +31,8 @@ class Entry(NamedTuple):
 
 
 def entries(store: Store, users: dict[str, set[str]]) -> Iterator[Entry]:
-    """Yield every folder, in the order of `KINDS`; `users` as `users_of` returns them."""
-    for kind in KINDS:
+    """Yield every artifact, in the order of `FOLDERS`; `users` is the result of `users_of`."""
+    for kind in FOLDERS:
         for id in store.list(kind):
             path = store.path(kind, id)
             used_by = tuple(sorted(users.get(id, ())))
@@ -40,7 +40,7 @@ def entries(store: Store, users: dict[str, set[str]]) -> Iterator[Entry]:
 
 
 def users_of(store: Store) -> dict[str, set[str]]:
-    """Return the experiments and studies that name a target or run, by its id."""
+    """Return, for each target and run id, the experiments and studies that refer to it."""
     users: dict[str, set[str]] = {}
     for name, ids in {**_members(store), **_trials(store)}.items():
         for id in ids:
@@ -108,13 +108,16 @@ def _made(path: Path) -> datetime:
 def collectable(
     store: Store, kept: set[str], older_than: datetime, users: dict[str, set[str]]
 ) -> Iterator[Entry]:
-    """Yield what may go: named by no experiment and no study, old enough, and not being made.
+    """Yield the artifacts that may be deleted.
+
+    These are artifacts that no experiment file and no study refers to, that are old enough, and
+    that are not being made at the moment.
 
     Args:
-        store: where.
-        kept: ids and experiments that configuration files name.
-        older_than: anything made later stays.
-        users: as `users_of` returns them; only the studies among them count.
+        store: the store.
+        kept: the ids and experiments that configuration files refer to.
+        older_than: artifacts made after this time are not yielded.
+        users: the result of `users_of`, of which only the studies matter here.
     """
     for entry in entries(store, users):
         in_study = any(user.startswith("tuning/") for user in entry.used_by)
@@ -124,9 +127,9 @@ def collectable(
 
 
 def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path]:
-    """Yield notes of failures and checkpoints whose id is not kept and has no folder."""
+    """Yield failure records and checkpoints whose id is not in `kept` and has no folder."""
     for path in sorted((*store.root.glob("failures/*"), *store.root.glob("checkpoints/*"))):
-        kind: Kind = "targets" if path.name.startswith("tgt_") else "runs"
+        kind: Folder = "targets" if path.name.startswith("tgt_") else "runs"
         id = path.name.split(".")[0]
         seed = id == "" or id.startswith("_")
         if seed or id in kept or store.path(kind, id).exists() or store.is_leased(kind, id):
@@ -136,7 +139,7 @@ def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path
 
 
 def forget(store: Store, entry: Entry) -> None:
-    """Remove a folder and what was noted of its id."""
+    """Remove an artifact and the failure record of its id."""
     store.remove(entry.kind, entry.id)
     if entry.kind in ("targets", "runs"):
         records.clear_failure(store, entry.id)

@@ -1,4 +1,8 @@
-"""One process at a time: a file whose owner renews it, taken over when the owner is dead."""
+"""Leases, which admit one process at a time.
+
+A lease is a file that its owner touches regularly. If the owner is dead, another process takes it
+over.
+"""
 
 import json
 import os
@@ -18,7 +22,7 @@ _POLL = 0.2
 
 
 class Owner(NamedTuple):
-    """Who holds a lease."""
+    """The process that holds a lease."""
 
     host: str
     pid: int
@@ -26,7 +30,7 @@ class Owner(NamedTuple):
     token: str
 
     def dead_here(self) -> bool:
-        """Whether the owner ran on this host and does not run any more."""
+        """Return whether the owner was a process of this host that has ended."""
         return self.host == process.host() and not process.alive(self.pid, self.started)
 
 
@@ -39,14 +43,14 @@ def hold(
     beat: float = _BEAT,
     poll: float = _POLL,
 ) -> Iterator[None]:
-    """Wait for the lease file `path`, hold it, and give it back.
+    """Wait for the lease `path`, hold it during the context, and release it.
 
     Args:
-        path: the file; its folder is made if need be.
-        on_wait: told once, in words, whom this process waits for.
-        stale: seconds without a sign of life after which an owner counts as dead.
-        beat: seconds between signs of life.
-        poll: seconds between looks at somebody else's lease.
+        path: the lease file; its folder is created if necessary.
+        on_wait: called once with a sentence that says which process is being waited for.
+        stale: seconds without a heartbeat after which an owner counts as dead.
+        beat: seconds between heartbeats.
+        poll: seconds between checks of a lease that another process holds.
     """
     me = Owner(process.host(), os.getpid(), process.start_time(os.getpid()), secrets.token_hex(8))
     with files.explained(path.parent, path.name):
@@ -57,7 +61,7 @@ def hold(
                 _clear(path, other)
                 continue
             if on_wait is not None and other is not None:
-                on_wait(f"waiting for process {other.pid}, which is at work on {path.stem}")
+                on_wait(f"waiting for process {other.pid}, which is making {path.stem}")
                 on_wait = None
             time.sleep(poll)
     stop = threading.Event()
@@ -73,7 +77,7 @@ def hold(
 
 
 def read(path: Path) -> Owner | None:
-    """Return the owner of a lease; None where there is none or it is being written."""
+    """Return the owner of a lease; None if there is none or the file is being written."""
     try:
         return Owner(**json.loads(path.read_bytes()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
@@ -81,7 +85,10 @@ def read(path: Path) -> Owner | None:
 
 
 def is_dead(path: Path, owner: Owner | None, stale: float = _STALE) -> bool:
-    """Return whether a lease may be taken over: its owner is gone, or silent for `stale` s."""
+    """Return whether a lease may be taken over.
+
+    It may if its owner has ended, or has sent no heartbeat for `stale` seconds.
+    """
     if owner is not None and owner.dead_here():
         return True
     try:
@@ -104,7 +111,7 @@ def _create(path: Path, me: Owner) -> bool:
 
 
 def _clear(path: Path, dead: Owner | None) -> None:
-    """Move a dead lease away; a living one caught by mistake is put back."""
+    """Remove a dead lease; if another process has renewed it meanwhile, restore it."""
     away = files.discarded(path)
     try:
         os.rename(path, away)
@@ -130,7 +137,7 @@ def _beat(path: Path, me: Owner, stop: threading.Event, beat: float) -> None:
 
 
 def _now(folder: Path) -> float:
-    """Return the time by the clock that stamps files in `folder`: the file server's."""
+    """Return the time according to the clock that dates files in `folder`, the file server's."""
     probe = files.private(folder / "clock")
     try:
         probe.touch()

@@ -1,7 +1,7 @@
-"""Trees of arrays as JSON and plain arrays, and back: what a file holds without pickle.
+"""Conversion of trees of arrays to JSON and plain arrays, and back, without pickle.
 
-Only classes of this package are made again, field by field, as they were: named tuples, Equinox
-modules and configuration models.
+Only classes of this package are reconstructed, field by field: named tuples, Equinox modules and
+configuration models.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ Arrays = dict[str, np.ndarray]
 
 
 def to_plain(value: Any, known: Mapping[str, Any]) -> tuple[Any, Arrays]:
-    """Return JSON-able structure and the arrays it refers to by name.
+    """Return a JSON-able structure and the arrays that it refers to by name.
 
     Args:
         value: a tree.
-        known: objects that are stored by name only, such as the posterior: everything of their
-            type is taken to be them.
+        known: objects that are stored by name only, such as the posterior. Every object of the
+            same type as one of them is assumed to be that object.
 
     Raises:
-        TypeError: for what cannot be stored.
+        TypeError: if a part of the tree cannot be stored.
     """
     arrays: Arrays = {}
 
@@ -72,10 +72,10 @@ def to_plain(value: Any, known: Mapping[str, Any]) -> tuple[Any, Arrays]:
 
 
 def from_plain(structure: Any, arrays: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> Any:
-    """Return what `to_plain` was given, bit for bit.
+    """Return the tree that `to_plain` was given, bit for bit.
 
     Raises:
-        ValueError: if it names a class that is not of this package.
+        ValueError: if the structure names a class outside of this package.
     """
 
     def made(entry: Any) -> Any:

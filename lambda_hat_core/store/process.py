@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one still lives."""
+"""The identity of this process, and whether other processes still exist."""
 
 import hashlib
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @cache
 def host() -> str:
-    """Return 8 hex digits naming the space in which a pid means something.
+    """Return 8 hex digits that identify the scope within which a pid is unique.
 
-    Machine name, boot and pid namespace: after a reboot, or in another container that shares the
-    disk, an equal pid is another process.
+    The scope is given by machine name, boot and pid namespace: after a reboot, or in another
+    container that shares the disk, the same pid belongs to another process.
     """
     boot = Path("/proc/sys/kernel/random/boot_id")
     space = Path("/proc/self/ns/pid")
@@ -26,9 +26,9 @@ def host() -> str:
 
 @cache
 def processor() -> str:
-    """Return 8 hex digits naming the instructions that this machine's processor knows.
+    """Return 8 hex digits that identify the instruction set of this machine's processor.
 
-    Code compiled on one machine of a cluster may hold instructions that another does not know.
+    Code compiled on one machine of a cluster may contain instructions that another lacks.
     """
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
@@ -38,15 +38,18 @@ def processor() -> str:
 
 
 def start_time(pid: int) -> str:
-    """Return what tells a process from a later one of the same pid; empty where unknown."""
+    """Return the start time, which distinguishes a process from later ones with the same pid.
+
+    The text is empty if the start time is unknown.
+    """
     fields = _stat(pid)
     return fields[19] if fields else ""
 
 
 def alive(pid: int, started: str = "") -> bool:
-    """Return whether `pid` runs on this host, and is the process that started at `started`.
+    """Return whether `pid` runs on this host and is the process that started at `started`.
 
-    A process that has ended, but whose parent has not asked how, does not run.
+    A zombie, which has ended but has not been reaped by its parent, does not count as running.
     """
     try:
         os.kill(pid, 0)
@@ -61,10 +64,10 @@ def alive(pid: int, started: str = "") -> bool:
 
 
 def ancestors() -> list[tuple[int, str]]:
-    """Return pid and start time of the processes above this one in its process group.
+    """Return pid and start time of this process's ancestors within its process group.
 
-    They are those that one command has started; the shell has another group. Empty where there is
-    no /proc.
+    These were all started by one command; the shell belongs to another group. The list is empty on
+    systems without /proc.
     """
     found: list[tuple[int, str]] = []
     pid = os.getppid()
@@ -75,7 +78,7 @@ def ancestors() -> list[tuple[int, str]]:
 
 
 def descendants() -> list[int]:
-    """Return the pids of all processes below this one; empty where there is no /proc."""
+    """Return the pids of all descendants of this process; none on systems without /proc."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         if fields := _stat(int(folder.name)):
@@ -90,7 +93,7 @@ def descendants() -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return what /proc says of a process from its state on; nothing where it says nothing."""
+    """Return the fields of /proc/<pid>/stat from the state on; none if it cannot be read."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Rows of the SQL tables, as parquet files of fixed schemas."""
+"""Rows of the SQL tables, in parquet files with fixed schemas."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ _ARROW = {"text": "string", "int": "int64", "real": "float64", "texts": "texts",
 
 
 def _schema(columns: str) -> dict[str, str]:
-    """Parse 'name:type name name:type'; a bare name is a real number."""
+    """Parse 'name:type name name:type'; a name without a type is a real number."""
     pairs = (column.partition(":") for column in columns.split())
     return {name: kind or "real" for name, _, kind in pairs}
 
@@ -41,9 +41,10 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     ),
 }
 SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
-"""Columns of every table's files in order; the views of `sql` are made from them. Times are in UTC.
+"""The columns of the files of every table, in order. Times are in UTC.
 
-The note of a run that failed is a row of `llc`, that of a target one of `unbuilt`.
+The views of `sql` are defined by them. The record of a failed run is a row of `llc`, and that of a
+failed target a row of `unbuilt`.
 """
 
 
@@ -51,8 +52,8 @@ def write(table: Table, columns: Mapping[str, Any] | Sequence[Row], path: Path) 
     """Write a parquet file of `table`, atomically.
 
     Args:
-        table: decides the columns and their types.
-        columns: rows, or arrays by column name; a column that is missing is null.
+        table: determines the columns and their types.
+        columns: the rows, or arrays by column name; missing columns are null.
         path: the file.
     """
     import pyarrow as pa
@@ -74,12 +75,12 @@ def write(table: Table, columns: Mapping[str, Any] | Sequence[Row], path: Path) 
 
 
 def now() -> datetime:
-    """Return the time in UTC, to the second, as the tables hold it."""
+    """Return the time in UTC, rounded to the second, as it is stored in the tables."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
 def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
-    """Return the row of a target, given its meta.json; without it, what the spec alone tells."""
+    """Return the row of a target, from its spec and, if given, its meta.json."""
     found = {"label": target_label(spec, {})} if meta is None else meta
     row = {name: found.get(name) for name in SCHEMAS["targets"]}
     return row | {
@@ -92,7 +93,7 @@ def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
 
 
 def run_row(spec: RunSpec) -> Row:
-    """Return what is known of a run before it ran."""
+    """Return the columns of a run that are known before it runs."""
     sampler: Any = spec.sampler
     return {
         "run_id": spec.id,
@@ -110,7 +111,7 @@ def run_row(spec: RunSpec) -> Row:
 
 
 def write_draws(run_id: str, trace: Any, path: Path) -> None:
-    """Write every draw kept of a run's `trace.Trace`."""
+    """Write every retained draw of a run's trace, a `trace.Trace`."""
     import numpy as np
 
     n_chains, n_draws = trace.loss.shape
@@ -127,20 +128,20 @@ def write_draws(run_id: str, trace: Any, path: Path) -> None:
 
 
 def failure_path(store: Store, id: str) -> Path:
-    """Return where the failure of a run or target is noted."""
+    """Return the path of the failure record of a run or target."""
     return store.root / "failures" / f"{id}.parquet"
 
 
 def write_failure(
     store: Store, spec: RunSpec | TargetSpec, reason: str, details: str | None = None
 ) -> Row:
-    """Note that a run or a target could not be made: it becomes a row of `llc` or of `targets`.
+    """Record that a run or target could not be made, as a row of `llc` or of `targets`.
 
     Args:
-        store: where.
-        spec: what failed.
-        reason: one line.
-        details: a traceback, kept beside the row.
+        store: the store.
+        spec: the run or target that failed.
+        reason: the reason in one line.
+        details: a traceback, stored in a text file next to the record.
 
     Returns:
         The row.
@@ -156,28 +157,29 @@ def write_failure(
 
 
 def note_failure(store: Store, spec: RunSpec | TargetSpec, end: Mapping[str, Any]) -> None:
-    """Note how a request failed, unless the worker did so itself before it died.
+    """Record how a request failed, unless the worker already did so before it died.
 
     Args:
-        store: where.
-        spec: what the worker was asked for.
-        end: the event that ended the request; "done" and what was stopped on purpose are ignored.
+        store: the store.
+        spec: the run or target that the worker was asked for.
+        end: the event that ended the request; it is ignored if the request succeeded or was
+            stopped on purpose.
     """
-    if end["event"] != "failed" or end["kind"] == "stopped":
+    if end["event"] != "failed" or end["cause"] == "stopped":
         return
     if read_failure(store, spec.id) != end["reason"]:
         write_failure(store, spec, end["reason"])
 
 
 def clear_failure(store: Store, id: str) -> None:
-    """Forget an earlier failure of `id`."""
+    """Delete the failure record of `id`, if there is one."""
     path = failure_path(store, id)
     path.unlink(missing_ok=True)
     path.with_suffix(".txt").unlink(missing_ok=True)
 
 
 def read_failure(store: Store, id: str) -> str | None:
-    """Return why `id` failed when it was last tried, None if it did not."""
+    """Return why the last attempt at `id` failed; None if it did not fail."""
     from pyarrow import parquet
 
     try:
@@ -190,13 +192,13 @@ def read_failure(store: Store, id: str) -> str | None:
 def write_experiment(
     store: Store, experiment: str, members: Iterable[tuple[str, str]], *, add: bool = False
 ) -> None:
-    """Note which runs an experiment names.
+    """Record which runs belong to an experiment.
 
     Args:
-        store: where.
+        store: the store.
         experiment: its name.
         members: (target_id, run_id) of every run.
-        add: keep those that were noted before.
+        add: also keep the runs that were recorded before.
     """
     path = store.root / "experiments" / f"{experiment}.parquet"
     named = dict.fromkeys(members)

@@ -1,7 +1,7 @@
-"""llc.duckdb: views over parquet globs, and nothing else, so that writers never meet.
+"""llc.duckdb: views over parquet globs and nothing else, so that writers never conflict.
 
-Every glob is joined by an empty file of the table's schema: a store without results gives empty
-views. Imports DuckDB inside functions.
+Every glob also matches an empty file with the table's schema, so that the views of a store without
+results are empty rather than an error. DuckDB is imported inside functions.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ DATABASE = "llc.duckdb"
 
 
 class _Source(NamedTuple):
-    """Files of one schema, and the empty one among them that makes the glob find something."""
+    """The files of one schema, and the empty file that ensures that the glob matches something."""
 
     schema: records.Table
     files: str
@@ -38,13 +38,13 @@ _SOURCES = {
     ),
     "trials": _Source("trials", "tuning/[!.]*/trials.parquet", f"tuning/{SCHEMA}/trials.parquet"),
 }
-"""A folder under a private name starts with a dot."""
+"""The sources of the views. Folders with temporary names start with a dot and do not match."""
 
 VIEWS: tuple[records.Table, ...] = ("llc", "targets", "draws", "experiments", "trials")
 
 
 def refresh(store: Store) -> Path:
-    """Write llc.duckdb anew and put it in place; readers of the old one are not disturbed."""
+    """Write a new llc.duckdb and replace the old one, without disturbing its readers."""
     path = store.root / DATABASE
     _write_seeds(store, _SOURCES)
     views = _views(store)
@@ -54,7 +54,7 @@ def refresh(store: Store) -> Path:
 
 
 def is_fresh(store: Store) -> bool:
-    """Whether llc.duckdb exists and looks at this very folder."""
+    """Return whether llc.duckdb exists and its views refer to this folder."""
     import duckdb
 
     path = store.root / DATABASE
@@ -71,7 +71,7 @@ def is_fresh(store: Store) -> bool:
 
 
 def connect(store: Store) -> Any:
-    """Return a DuckDB connection that sees the views, without opening or needing llc.duckdb."""
+    """Return a DuckDB connection with the views; llc.duckdb is neither needed nor opened."""
     import duckdb
 
     connection = duckdb.connect()
@@ -81,7 +81,7 @@ def connect(store: Store) -> Any:
 
 
 class Table(NamedTuple):
-    """What a query gives."""
+    """The result of a query."""
 
     names: list[str]
     rows: list[tuple[Any, ...]]
@@ -91,7 +91,7 @@ def query(store: Store, statement: str) -> Table:
     """Run one SQL statement on the views.
 
     Raises:
-        ValueError: if DuckDB refuses it.
+        ValueError: if DuckDB rejects the statement.
     """
     import duckdb
 
@@ -105,11 +105,11 @@ def query(store: Store, statement: str) -> Table:
 
 
 def show(table: Table, longest: int | None = 60) -> str:
-    """Return a table as aligned text, numbers to the right, absent values as null.
+    """Return a table as aligned text, with numbers to the right and absent values as null.
 
     Args:
-        table: what a query gave.
-        longest: a longer cell is cut and ends in dots; None: nothing is cut.
+        table: the result of a query.
+        longest: longer cells are shortened and end in dots; None: no cell is shortened.
     """
     cells = [[_cell(value, longest) for value in row] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(table.names, *cells, strict=True)]
@@ -167,7 +167,7 @@ def _fingerprint(views: dict[records.Table, str]) -> str:
 
 
 def _views(store: Store) -> dict[records.Table, str]:
-    """Return the statement that creates each view, with absolute paths; seeds are made."""
+    """Return the statement that creates each view, with absolute paths; write missing seeds."""
     _write_seeds(store, [source for source in _SOURCES if not _seed(store, source).exists()])
     selects: dict[records.Table, str] = {view: _plain(store, view) for view in VIEWS}
     selects |= {"llc": _llc(store), "targets": _targets(store)}
@@ -179,7 +179,7 @@ def _plain(store: Store, view: records.Table) -> str:
 
 
 def _llc(store: Store) -> str:
-    """Analyses and the failures of runs that have none, with the experiments that name them."""
+    """Select analyses, failures of runs without one, and the experiments they belong to."""
     columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
     columns.insert(2, "members.experiment")
     return f"""SELECT {", ".join(columns)} FROM (
@@ -191,9 +191,9 @@ def _llc(store: Store) -> str:
 
 
 def _targets(store: Store) -> str:
-    """Targets, and those that could not be built, with the reason.
+    """Select targets, and those that could not be built with the reason.
 
-    Notes are read by name, since those of an older version say less.
+    Failure records are read by column name, because older versions wrote fewer columns.
     """
     columns = ", ".join(records.SCHEMAS["targets"])
     unbuilt = _read(store, "unbuilt", "union_by_name = true")
@@ -209,13 +209,13 @@ def _read(store: Store, source: str, *options: str) -> str:
 
 
 def _write_seeds(store: Store, sources: Iterable[str]) -> None:
-    """Write the empty files of some sources, with the columns that this code knows."""
+    """Write the empty files of some sources, with the columns of the current schema."""
     for source in sources:
         records.write(_SOURCES[source].schema, [], _seed(store, source))
 
 
 def _seed(store: Store, source: str) -> Path:
-    """Return the empty file that a source's glob always finds."""
+    """Return the empty file that a source's glob always matches."""
     return store.root / _SOURCES[source].empty
 
 

@@ -1,7 +1,7 @@
-"""The content-addressed store: a folder an id, complete or absent.
+"""The content-addressed store: one folder per id, which is complete or absent.
 
-A folder is written beside its place under a private name, synced and renamed. Its manifest lists
-every file with size and sha256; its spec.json is canonical JSON and hashes to the folder's name.
+A folder is written under a temporary name, synced and then renamed. Its manifest lists every file
+with size and sha256; its spec.json is canonical JSON whose hash is part of the folder's name.
 """
 
 import hashlib
@@ -11,49 +11,54 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import rfc8785
 from pydantic import BaseModel
 
 from lambda_hat_core.store import files, lease
 
-Kind = Literal["targets", "runs", "analyses", "galleries", "tuning"]
-KINDS: tuple[Kind, ...] = ("targets", "runs", "analyses", "galleries", "tuning")
+Kind = Literal["targets", "runs", "analyses", "galleries"]
+"""What is made: artifacts of a kind are in the folder of that name."""
+
+Folder = Literal[Kind, "tuning"]
+"""Where something is: with the artifacts of a kind, or with the studies."""
+
+FOLDERS: tuple[Folder, ...] = get_args(Folder)
 MANIFEST, SPEC = "manifest.json", "spec.json"
 SCHEMA = "_schema"
-"""Folder of every kind that holds empty tables for SQL, and is nobody's id."""
+"""A folder in each kind that holds empty tables for SQL; it is not an artifact."""
 
 _HASHED: tuple[Kind, ...] = ("targets", "runs", "analyses")
 
 
 class Store:
-    """Everything that is written, under one root.
+    """All artifacts, under one root folder.
 
     Attributes:
-        root: absolute path, LAMBDA_HAT_HOME by custom.
+        root: the absolute path, usually that of LAMBDA_HAT_HOME.
     """
 
     def __init__(self, root: Path | str):
         self.root = Path(root).expanduser().absolute()
 
-    def path(self, kind: Kind, id: str) -> Path:
-        """Return where `id` lives, whether it exists or not."""
+    def path(self, kind: Folder, id: str) -> Path:
+        """Return the folder of `id`, whether it exists or not."""
         return self.root / kind / id
 
-    def read_json(self, kind: Kind, id: str, name: str) -> Any:
-        """Return the parsed JSON file `name` of a folder.
+    def read_json(self, kind: Folder, id: str, name: str) -> Any:
+        """Return the parsed JSON file `name` of the folder of `id`.
 
         Raises:
-            FileNotFoundError: if it is not there.
+            FileNotFoundError: if the file does not exist.
         """
         path = self.path(kind, id) / name
         if not path.exists():
             raise FileNotFoundError(f"the store has no {path}; run what makes {id} first")
         return json.loads(path.read_bytes())
 
-    def list(self, kind: Kind) -> tuple[str, ...]:
-        """Return the ids that have a folder, sorted; whether they are complete is not checked."""
+    def list(self, kind: Folder) -> tuple[str, ...]:
+        """Return the sorted ids that have a folder, without checking that it is complete."""
         folder = self.root / kind
         if not folder.is_dir():
             return ()
@@ -61,43 +66,44 @@ class Store:
             names = [e.name for e in entries if e.is_dir() and e.name[0] != "."]
         return tuple(sorted(name for name in names if name != SCHEMA))
 
-    def is_complete(self, kind: Kind, id: str) -> bool:
-        """Whether a folder is whole, as `problem` sees it."""
+    def is_complete(self, kind: Folder, id: str) -> bool:
+        """Return whether a folder is complete according to `problem`."""
         return self.problem(kind, id) is None
 
-    def problem(self, kind: Kind, id: str) -> str | None:
-        """Return what is wrong with a folder, None if nothing; quick.
+    def problem(self, kind: Folder, id: str) -> str | None:
+        """Return what is wrong with a folder, or None, by a quick check.
 
-        Sizes are compared, and a file is hashed again only if its time of change is not the
-        manifest's.
+        Sizes are compared; a file is hashed again only if its modification time differs from that
+        in the manifest.
         """
         return _problem(self.path(kind, id), kind, deep=False)
 
-    def verify(self, kind: Kind, id: str) -> str | None:
-        """Return what is wrong with a folder, None if nothing; every file is hashed again."""
+    def verify(self, kind: Folder, id: str) -> str | None:
+        """Return what is wrong with a folder, or None, after hashing every file again."""
         return _problem(self.path(kind, id), kind, deep=True)
 
-    def made_at(self, kind: Kind, id: str) -> datetime:
+    def made_at(self, kind: Folder, id: str) -> datetime:
         """Return when a complete folder was made, in UTC."""
         return datetime.fromisoformat(self.read_json(kind, id, MANIFEST)["created_at"])
 
     @contextmanager
-    def publish(self, kind: Kind, id: str, spec: BaseModel | None = None) -> Iterator[Path]:
-        """Give a private folder to write into, and put it in its place at the end.
+    def publish(self, kind: Folder, id: str, spec: BaseModel | None = None) -> Iterator[Path]:
+        """Yield a temporary folder to write into, and rename it to its final place at the end.
 
-        The first complete folder of an id stays; one that is corrupt is replaced. Without a spec
-        (galleries) the newest replaces the older. After an exception nothing is left.
+        If a complete folder of this id exists already, it is kept; a corrupt one is replaced.
+        Without a spec (galleries) the new folder replaces the old one. After an exception nothing
+        is left.
 
         Args:
-            kind: folder of the store.
-            id: name of the new folder, which for hashed kinds is the spec's own.
-            spec: written as spec.json.
+            kind: the kind of artifact.
+            id: the name of the new folder; for hashed kinds it must be the id of the spec.
+            spec: the model that is written as spec.json.
 
         Raises:
-            ValueError: if the spec's hash is not in the id.
+            ValueError: if the id does not contain the hash of the spec.
             PermissionError: if the store cannot be written.
             OSError: if the disk is full.
-            FileNotFoundError: if somebody deleted the folder meanwhile.
+            FileNotFoundError: if the folder is deleted in the meantime.
         """
         final = self.path(kind, id)
         tmp = files.private(final)
@@ -125,22 +131,22 @@ class Store:
                 files.remove(tmp)
 
     def lease(
-        self, kind: Kind, id: str, on_wait: Callable[[str], None] | None = None
+        self, kind: Folder, id: str, on_wait: Callable[[str], None] | None = None
     ) -> AbstractContextManager[None]:
-        """Hold the right to make `id`; look at the store again once inside."""
+        """Hold the exclusive right to make `id`; check the store again once it is held."""
         return lease.hold(self.lease_path(kind, id), on_wait)
 
-    def lease_path(self, kind: Kind, id: str) -> Path:
+    def lease_path(self, kind: Folder, id: str) -> Path:
         """Return the lease file of `id`."""
         return self.root / "leases" / kind / f"{id}.lease"
 
-    def is_leased(self, kind: Kind, id: str) -> bool:
-        """Whether a living process is at work on `id`."""
+    def is_leased(self, kind: Folder, id: str) -> bool:
+        """Return whether a running process is making `id`."""
         path = self.lease_path(kind, id)
         return path.exists() and not lease.is_dead(path, lease.read(path))
 
-    def remove(self, kind: Kind, id: str) -> None:
-        """Take a folder out of the store in one step, then delete it."""
+    def remove(self, kind: Folder, id: str) -> None:
+        """Remove a folder from the store in one atomic step, then delete it."""
         away = files.discarded(self.path(kind, id))
         os.rename(self.path(kind, id), away)
         files.remove(away)
@@ -175,7 +181,7 @@ def _seal(folder: Path) -> None:
     files.sync(folder)
 
 
-def _place(tmp: Path, final: Path, kind: Kind, replace: bool) -> None:
+def _place(tmp: Path, final: Path, kind: Folder, replace: bool) -> None:
     while True:
         if not replace and _problem(final, kind, deep=False) is None:
             return
@@ -197,7 +203,7 @@ def _place(tmp: Path, final: Path, kind: Kind, replace: bool) -> None:
         files.remove(away)
 
 
-def _problem(folder: Path, kind: Kind, *, deep: bool, name: str | None = None) -> str | None:
+def _problem(folder: Path, kind: Folder, *, deep: bool, name: str | None = None) -> str | None:
     try:
         body = json.loads((folder / MANIFEST).read_bytes())
         if body.pop("sha256") != _digest(body):

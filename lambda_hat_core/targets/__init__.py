@@ -1,4 +1,4 @@
-"""Targets: a trained minimum w*, its data, an audit, and the coefficients that are known there."""
+"""Targets: a trained minimum w*, its data, its audit, and the coefficient if it is known."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

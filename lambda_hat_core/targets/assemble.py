@@ -1,4 +1,4 @@
-"""From a target's spec to the problem that is minimised."""
+"""Turn the spec of a target into the problem that is minimised."""
 
 from typing import Literal
 
@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from lambda_hat_core.config import model
-from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic, Teacher
+from lambda_hat_core.config.compatible import check_loss, default_loss
+from lambda_hat_core.config.data import DIMS, Diabetes, Digits, Synthetic, Teacher
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.bundled import diabetes, digits
-from lambda_hat_core.targets.choice import default_loss, supervised
+from lambda_hat_core.targets.choice import supervised
 from lambda_hat_core.targets.networks import Network, NetworkSpec, make_network
 from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
@@ -23,15 +24,9 @@ from lambda_hat_core.targets.synthetic import dropout, inputs, noise
 from lambda_hat_core.targets.truths import make_truth
 from lambda_hat_core.types import Weights
 
-_SYNTHETIC_DIMS = (4, 1)
-
 
 def assemble(spec: TargetSpec) -> Problem:
-    """Return the problem of a target.
-
-    Raises:
-        ValueError: if the model, its data and its training do not go together.
-    """
+    """Return the problem of a target."""
     match spec.model:
         case model.Quadratic() | model.NormalCrossing():
             return _potential(spec, spec.model)
@@ -42,37 +37,27 @@ def assemble(spec: TargetSpec) -> Problem:
 
 
 def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
-    """Return the network of a target, its open dimensions taken from the data.
-
-    Raises:
-        ValueError: if its dimensions are not the data's.
-    """
-    dims = {"digits": (64, 10), "diabetes": (10, 1)}.get(spec.data.kind, _SYNTHETIC_DIMS)
-    network = make_network(kind, *dims)
-    if spec.data.kind in ("digits", "diabetes") and (network.in_dim, network.out_dim) != dims:
-        raise ValueError(
-            f"{kind.kind} maps {network.in_dim} inputs to {network.out_dim} outputs, but "
-            f"{spec.data.kind} has {dims[0]} and {dims[1]}; leave in_dim and out_dim null"
-        )
-    return network
+    """Return the network of a target, with unset dimensions taken from the data."""
+    return make_network(kind, *DIMS[spec.data.kind])
 
 
 def loss_of(spec: TargetSpec, name: LossName | Literal["own"] | None, sigma: float | None) -> Loss:
-    """Return the loss called `name` on a target that is a potential or a network.
+    """Return the loss `name` of a target that is a potential or a network.
 
     Raises:
-        ValueError: if the target has no such loss.
+        ValueError: if the target has no such loss, or the loss no noise scale.
     """
     kind = spec.model
-    if isinstance(kind, model.Custom):
-        raise TypeError("a custom target's loss comes from its factory")
-    if isinstance(kind, model.Quadratic | model.NormalCrossing):
-        if name not in (None, "own"):
-            raise ValueError(f"{kind.kind} is a potential with its own loss, not {name}; use own")
-        return _potential_loss(kind, spec.seed)
-    if name == "own":
-        raise ValueError(f"{kind.kind} has no loss of its own; use {default_loss(spec.data)}")
-    return supervised(network_of(spec, kind), spec.data, name or default_loss(spec.data), sigma)
+    check_loss("posterior.loss", name, kind, spec.data)
+    match kind:
+        case model.Custom():
+            raise TypeError("a custom target's loss comes from its factory")
+        case model.Quadratic() | model.NormalCrossing():
+            return _potential_loss(kind, spec.seed)
+        case _:
+            chosen = name or default_loss(kind, spec.data)
+            assert chosen != "own"
+            return supervised(network_of(spec, kind), spec.data, chosen, sigma)
 
 
 def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> Loss:
@@ -90,11 +75,6 @@ def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> 
 
 
 def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -> Problem:
-    if not isinstance(spec.data, NoData):
-        raise ValueError(
-            f"{kind.kind} is a potential without examples, but data.kind is {spec.data.kind}; "
-            "choose data: {kind: none, n_data: ...}"
-        )
     loss = loss_of(spec, spec.training.loss, None)
     given = kind.point if isinstance(kind, model.NormalCrossing) else None
     size = loss.d if isinstance(loss, QuadraticPotential) else len(getattr(loss, "powers", ()))
@@ -119,17 +99,8 @@ def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
             problem = problem._replace(data=train, test=test)
         case Synthetic():
             problem = _labelled(problem, spec, spec.data, network, kind)
-        case _:
-            raise ValueError(
-                f"{kind.kind} needs examples, but data.kind is none; choose synthetic, digits or "
-                "diabetes"
-            )
     if spec.training.start == "truth":
-        if problem.truth is None:
-            raise ValueError(
-                "training.start is truth, but no weights of this network generate the labels; "
-                "choose start: random, or synthetic data with teacher: _null"
-            )
+        assert problem.truth is not None
         problem = problem._replace(start=problem.truth)
     return problem
 
@@ -159,7 +130,7 @@ def _synthesise(
     kind: NetworkSpec,
     teacher: Teacher | None,
 ) -> tuple[tuple[Array, Array, Array], Weights | None]:
-    """Return inputs, labels and labels without noise of training then test, and the truth."""
+    """Return inputs, labels and noiseless labels (training, then test rows), and the truth."""
     truth = make_truth(keys["teacher"], kind, network, teacher)
     rate = teacher.dropout_rate if teacher is not None else 0.0
     x = inputs(data, keys["input law"], keys["inputs"], network.in_dim)

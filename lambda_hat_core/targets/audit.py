@@ -1,8 +1,9 @@
-"""Is w* a minimum, as far as a posterior at the default temperature can tell?
+"""The audit: whether w* is a minimum, at the resolution of the default temperature.
 
-Two quantities in nbeta L_n, the unit of an estimate: how far the loss falls from w* to the centre
-of its quadratic (off-centre bias), and how far along negative curvature within the localiser's
-width. Both at the default nbeta and gamma.
+It measures two quantities in units of nbeta L_n, that of an estimate: by how much the loss falls
+from w* to the minimum of its quadratic approximation (off-centre bias), and by how much it falls
+along negative curvature within the width of the localiser. Both are taken at the default nbeta and
+gamma.
 """
 
 from typing import NamedTuple
@@ -21,29 +22,32 @@ from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
 DENSE = 800
-"""Largest d whose Hessian is diagonalised: 0.8 s there, growing as d^3."""
+"""Largest d for which the Hessian is diagonalised. That takes 0.8 s and grows as d^3."""
 LIMIT = 0.05
-"""Largest fall of nbeta L_n from w*, of each of the two kinds."""
+"""Largest acceptable fall of nbeta L_n from w*, for each of the two quantities."""
 _RANK = 128
 _SAMPLES = 256
-"""Gradients whose convex hull is searched at a kink."""
+"""Number of gradients whose convex hull is searched at a kink."""
 _UNSEEN = 1e-3
-"""Mean rise of nbeta L_n over the sphere on which gradients are sampled: a distance that the
-posterior cannot resolve."""
+"""Mean rise of nbeta L_n on the sphere on which gradients are sampled. The posterior cannot
+resolve distances that small."""
 _HULL_STEPS = 2000
 
 
 class Audit(NamedTuple):
-    """What was found at w*.
+    """The result of an audit.
 
     Attributes:
-        spectrum: eigenvalues of the Hessian, ascending; Ritz values where not `exact`.
-        exact: whether they are all of them.
-        off_centre_bias: nbeta^2/2 g^T (nbeta H + gamma)^-1 g, which is nbeta/2 g^T H^+ g where the
-            localiser is weak; negative curvature counts as none.
-        kinked: whether it took the gradients of both sides of a kink to show w* stationary.
-        reasons: why w* is not a minimum; empty if it is.
-        work: in FGE.
+        loss0: L_n(w*).
+        grad_norm: |grad L_n(w*)|.
+        spectrum: eigenvalues of the Hessian in ascending order; Ritz values unless `exact`.
+        exact: whether the spectrum has all d eigenvalues.
+        off_centre_bias: nbeta^2/2 g^T (nbeta H + gamma)^-1 g, which is nbeta/2 g^T H^+ g if the
+            localiser is weak; negative curvature counts as 0.
+        kinked: whether w* is stationary only in the sense of the gradients on both sides of a kink.
+        reasons: why w* is not a minimum; empty if it is one.
+        lowest_vector: the eigenvector of the lowest eigenvalue.
+        work: full-gradient evaluations.
     """
 
     loss0: float
@@ -58,9 +62,10 @@ class Audit(NamedTuple):
 
 
 class _Measured(NamedTuple):
-    """Eigenpairs `theta`, `vectors`: all of them, or those Lanczos sees first from a random start.
+    """Eigenpairs `theta`, `vectors`: all of them, or those from Lanczos with a random start.
 
-    `own` are those of the gradient's Krylov space, in which g^T f(H) g is a Gauss quadrature.
+    `own` are the eigenpairs in the Krylov space of the gradient, in which g^T f(H) g is a Gauss
+    quadrature.
     """
 
     loss: Scalar
@@ -96,7 +101,7 @@ def _measure(
 
 
 def _scale(theta: Array, nbeta: Scalar, gamma: Scalar) -> Array:
-    """Root of nbeta^2/2 (nbeta h + gamma)^-1; curvature within rounding of 0 counts as 0."""
+    """Return the root of nbeta^2/2 (nbeta h + gamma)^-1; curvature within rounding counts as 0."""
     floor = jnp.finfo(theta.dtype).eps * jnp.max(jnp.abs(theta)) * theta.size
     stiff = jnp.where(theta > floor, nbeta * theta, 0.0) + gamma
     return jnp.where(stiff > 0, nbeta / jnp.sqrt(2 * jnp.where(stiff > 0, stiff, 1.0)), 0.0)
@@ -113,11 +118,12 @@ def _hull_bias(
     nbeta: Scalar,
     gamma: Scalar,
 ) -> Scalar:
-    """Least off-centre bias over the convex hull of gradients sampled around w.
+    """Return the least off-centre bias over the convex hull of gradients sampled around w.
 
-    At a kink the gradient does not vanish, but a mean of the gradients of its sides does (Clarke);
-    sampling finds it (Burke, Lewis & Overton 2005, doi:10.1137/030601296). What the Ritz vectors
-    leave out counts as their flattest direction.
+    At a kink the gradient does not vanish, but a convex combination of the gradients on its sides
+    does (Clarke), and is found by sampling (Burke, Lewis & Overton 2005,
+    doi:10.1137/030601296). The part of a gradient outside of the Ritz vectors is treated as if it
+    lay in their flattest direction.
     """
     d = w.size
     curvature = jnp.maximum(jnp.mean(jnp.maximum(theta, 0.0)), 1e-300)
@@ -152,12 +158,12 @@ def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
 
 
 def work(d: int) -> float:
-    """Return the full-gradient evaluations of an audit at a point without a kink."""
+    """Return the number of full-gradient evaluations of an audit at a point without a kink."""
     return 1.0 + (2.0 * d if d <= DENSE else 4.0 * _RANK)
 
 
 def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamma: float) -> Audit:
-    """Measure w at the given temperature and localisation.
+    """Audit w at the given temperature and localisation.
 
     Raises:
         ValueError: if L_n, its gradient or its Hessian is not finite there.
@@ -184,8 +190,8 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
     reasons = []
     if bias > LIMIT:
         reasons.append(
-            f"nbeta L_n falls by {bias:.3g} from w* to the centre of its quadratic (limit {LIMIT}; "
-            f"|grad L_n| = {grad_norm:.2g})"
+            f"nbeta L_n falls by {bias:.3g} from w* to the minimum of its quadratic approximation "
+            f"(limit {LIMIT}; |grad L_n| = {grad_norm:.2g})"
         )
     if fall > LIMIT:
         reasons.append(

@@ -1,4 +1,4 @@
-"""Build a target: assemble, train, polish, audit, attach what is known. Pure numerics, no paths."""
+"""Build a target: assemble, train, polish and audit it, and attach the known coefficient."""
 
 import math
 import time
@@ -27,9 +27,9 @@ from lambda_hat_core.targets.train import Trained, train
 from lambda_hat_core.types import Batch, Weights
 
 _ESCAPES = 3
-"""Saddles left along the lowest eigenvector, each followed by another polish."""
+"""Most escapes from a saddle along the lowest eigenvector, each followed by another polish."""
 _WORTHWHILE = 1e-3
-"""Fall of nbeta L_n along that vector for which another polish is worth its cost."""
+"""Least fall of nbeta L_n along that vector for which another polish is worth its cost."""
 _SLICES, _SLICE_POINTS = 3, 201
 
 
@@ -37,10 +37,11 @@ class BuiltTarget(NamedTuple):
     """A target in float64, as numpy arrays on the host.
 
     Attributes:
+        spec: its specification.
         params: w* as named arrays, in the order of the flat vector.
-        data: what data.npz holds: leaves of the data as batch0, batch1, ... with leading axis n,
-            test0, ..., and the teacher's labels without noise as clean_train, clean_test.
-        meta: what meta.json holds.
+        data: the content of data.npz: leaves of the data as batch0, batch1, ... with leading axis
+            n, test0, ..., and the teacher's noiseless labels as clean_train, clean_test.
+        meta: the content of meta.json.
         views: arrays for the figures: curve, spectrum, outputs_train, outputs_test.
     """
 
@@ -52,15 +53,15 @@ class BuiltTarget(NamedTuple):
 
     @property
     def w(self) -> Float[np.ndarray, " d"]:
-        """w*, flat."""
+        """w* as a flat vector."""
         return np.concatenate([array.ravel() for array in self.params.values()])
 
 
 def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
-    """Make a target; `log` is told a line a stage.
+    """Build a target; `log` is called with one line per stage.
 
     Raises:
-        ValueError: if the spec cannot be built, or this process is not float64.
+        ValueError: if the spec cannot be built, or this process does not compute in float64.
         FloatingPointError: if training diverges.
     """
     precision.require("float64")
@@ -108,7 +109,7 @@ def _finite_data(spec: TargetSpec, data: Batch) -> None:
         if bad:
             raise ValueError(
                 f"data array {i} of a {spec.model.kind} target holds {bad} of {array.size} values "
-                "that are NaN or infinite; every number must be finite: mend the data, or scale "
+                "that are NaN or infinite; every number must be finite: correct the data, or scale "
                 "them down"
             )
 
@@ -121,9 +122,9 @@ def _settle(
     gamma: float,
     log: Callable[[str], None],
 ) -> tuple[Polished, Audit]:
-    """Polish and audit; where the audit sees negative curvature, follow it and polish again."""
+    """Polish and audit; if the audit finds negative curvature, follow it and polish again."""
     key, audit_key = stream(spec.seed, "polish"), stream(spec.seed, "audit")
-    polished = Polished(w, 0, 0.0, "not asked for" if problem.trains else "w* is given")
+    polished = Polished(w, 0, 0.0, "training.polish is none" if problem.trains else "w* is given")
     if not problem.trains or spec.training.polish == "none":
         return polished, audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma)
     escapes, work, iterations = 0, 0.0, 0
@@ -178,7 +179,7 @@ def _mean(loss: Loss, w: Weights, batch: Batch) -> Array:
 
 @eqx.filter_jit
 def _slices(loss: Loss, w: Weights) -> Float[Array, "slice point"]:
-    """Loss along the diagonal and the first coordinates, one unit to either side of w*."""
+    """Return the loss along the diagonal and the first coordinates, within one unit of w*."""
     steps = jnp.linspace(-1.0, 1.0, _SLICE_POINTS)
     diagonal = jnp.full((1, w.size), w.size**-0.5)
     axes = jnp.concatenate([diagonal, jnp.eye(min(_SLICES, w.size), w.size)])

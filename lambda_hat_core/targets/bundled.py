@@ -1,4 +1,4 @@
-"""Real data that come with scikit-learn, split by the seed."""
+"""Real data sets that come with scikit-learn, split into training and test by the seed."""
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -9,7 +9,7 @@ from lambda_hat_core.streams import stream
 from lambda_hat_core.types import Batch
 
 _PIXEL_MAX = 16.0
-"""scikit-learn's digits count ink from 0 to 16."""
+"""The largest pixel value of scikit-learn's digits."""
 
 
 def _split(x: np.ndarray, y: np.ndarray, n: int, seed: int) -> tuple[Batch, Batch]:
@@ -30,7 +30,7 @@ def digits(spec: Digits, seed: int) -> tuple[Batch, Batch]:
 
 
 def diabetes(spec: Diabetes, seed: int) -> tuple[Batch, Batch]:
-    """Return training and test patients, standardised by the training rows."""
+    """Return training and test patients, standardised with the statistics of the training rows."""
     from sklearn.datasets import load_diabetes
 
     x, y = (np.asarray(array) for array in load_diabetes(return_X_y=True, scaled=False))

@@ -1,38 +1,28 @@
-"""Which loss a spec means on a target's data."""
+"""The loss that a spec refers to, given the data of a target."""
 
+from lambda_hat_core.config.compatible import noise_scale
 from lambda_hat_core.config.data import DataSpec, Synthetic
+from lambda_hat_core.config.errors import Misfit
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.networks import Network
 
 _STUDENT_DF = 4.0
-"""Degrees of freedom for data that name none: the default of synthetic noise."""
-
-
-def default_loss(data: DataSpec) -> LossName:
-    """Return cross_entropy for class labels, else mse."""
-    return "cross_entropy" if data.kind == "digits" else "mse"
+"""Degrees of freedom for data without such a setting: the default of synthetic noise."""
 
 
 def supervised(network: Network, data: DataSpec, name: LossName, sigma: float | None) -> Supervised:
-    """Return the loss `name` of a network on `data`; `sigma` null is the data's noise scale.
+    """Return the loss `name` of a network on `data`; if `sigma` is None, the data's noise scale.
 
     Raises:
-        ValueError: if the labels are not of the loss's kind, or it lacks a noise scale.
+        Misfit: if the loss needs a noise scale, and neither the data nor `sigma` has one.
     """
-    if (name == "cross_entropy") != (data.kind == "digits"):
-        labels = "class labels" if data.kind == "digits" else "real labels"
-        raise ValueError(
-            f"loss is {name}, but {data.kind} data have {labels}; choose {default_loss(data)}"
-        )
     if name in ("mse", "cross_entropy"):
         return Supervised(network, name)
-    scale = sigma if sigma is not None else getattr(data, "noise_scale", None)
-    if not scale:
-        raise ValueError(
-            f"loss {name} needs a noise scale, and {data.kind} data give {scale}; set "
-            "posterior.sigma > 0, or choose mse"
-        )
+    scale = sigma or noise_scale(data)
+    if scale is None:
+        rule = f"it needs a noise scale, and these {data.kind} data have no noise_scale > 0"
+        raise Misfit("posterior.loss", name, rule, "write posterior.sigma, or choose mse")
     if name == "gaussian":
         return Supervised(network, name, sigma=scale)
     df = data.student_df if isinstance(data, Synthetic) else _STUDENT_DF

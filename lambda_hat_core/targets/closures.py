@@ -1,10 +1,10 @@
-"""What a user's function closes over, once for each precision.
+"""Copies of the arrays that a user's function closes over, one for each precision.
 
-JAX gives a NumPy array the dtype in which it first meets it, and keeps to it as long as any
-compiled program holds the array, even where 64-bit types are switched on or off in the meantime
-(jax 0.12): float32 then meets float64 in one operation, and the program does not compile. A JAX
-array of 64 bits stays one where 64-bit types are off. So a function that is used in both precisions
-gets arrays of its own in each.
+When JAX first sees a NumPy array it chooses a dtype for it, and keeps that dtype as long as any
+compiled program holds the array, even if 64-bit types are switched on or off in the meantime
+(jax 0.12). Then one operation mixes float32 and float64, and the program does not compile. A 64-bit
+JAX array also keeps its dtype when 64-bit types are off. A function that is used in both precisions
+therefore gets its own copies of its arrays in each of them.
 """
 
 import functools
@@ -23,30 +23,30 @@ _Jitted: Any = type(jax.jit(lambda: None))
 
 
 def fresh(array: Any) -> Array:
-    """Return a copy that JAX has not met before, in a dtype that JAX has here."""
+    """Return a copy that JAX has not seen before, in a dtype that is enabled here."""
     return jnp.asarray(np.array(array))
 
 
 def detached(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function with copies of its arrays, to be called in this precision only.
 
-    Its arrays are those in closures, globals, default arguments and `functools.partial`, in
-    containers there, and in functions that are reached in the same ways (of functions in globals,
-    those of the same module). A function without any comes back as it is.
+    Copied are the arrays in closures, globals, default arguments and `functools.partial`, in
+    containers found there, and in functions found there (of functions in globals, only those of the
+    same module). A function without arrays is returned unchanged.
     """
     return _Copier().copy(function)
 
 
 class _Copier:
-    """Copies what holds arrays, each object once."""
+    """Copies objects that hold arrays, each object once."""
 
     def __init__(self):
         self._copies: dict[int, tuple[Any, Any]] = {}
 
     def copy(self, old: Any) -> Any:
-        """Return `old`, or a copy where it holds an array."""
+        """Return `old`, or a copy if it holds an array."""
         if id(old) not in self._copies:
-            self._copies[id(old)] = (old, old)  # what refers to itself ends here
+            self._copies[id(old)] = (old, old)  # stops at objects that refer to themselves
             self._copies[id(old)] = (old, self._made(old))
         return self._copies[id(old)][1]
 
@@ -82,7 +82,7 @@ class _Copier:
                 return old
 
     def _of(self, parts: Any, make: Callable[..., Any], old: Any) -> Any:
-        """Return what `make` makes of copies of the parts, or `old` where they need none."""
+        """Return `make` of the copied parts, or `old` if no part had to be copied."""
         parts = list(parts)
         copies = [self.copy(part) for part in parts]
         same = all(copy is part for copy, part in zip(copies, parts, strict=True))
@@ -106,12 +106,12 @@ class _Copier:
 
 
 def _content(cell: CellType) -> list[Any]:
-    """Return what a cell holds; nothing while the name that it is for is not bound."""
+    """Return the content of a cell as a list, which is empty if its name is not bound yet."""
     return [] if cell == CellType() else [cell.cell_contents]
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    """Yield the names that a function, and the functions written in it, look up."""
+    """Yield the global names that a function, and the functions defined inside it, use."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

@@ -1,4 +1,4 @@
-"""Targets that a user's function makes: `factory(key, **kwargs) -> CustomTarget`."""
+"""Targets made by a function of the user: `factory(key, **kwargs) -> CustomTarget`."""
 
 import importlib
 import inspect
@@ -30,15 +30,16 @@ from lambda_hat_core.types import Batch, Weights
 
 @dataclass(frozen=True)
 class CustomTarget:
-    """What a factory returns.
+    """The object that a factory returns.
 
     Attributes:
-        params: any pytree, or an Equinox module, of float arrays: w*, or the start if `train`.
-        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`, which JAX can
-            differentiate twice at w*: every sampler sets itself up by the Hessian there.
+        params: any pytree, or an Equinox module, of float arrays: w*, or, if `train` is true, the
+            start of the training.
+        loss: `loss(params, batch) -> scalar`, the mean over the rows of `batch`. JAX must be able
+            to differentiate it twice at w*, because every sampler needs the Hessian there.
         data: any pytree of arrays with leading axis n, or None for a potential.
-        n: examples; for a potential it sets n beta.
-        llc_known: a coefficient that the author vouches for, a finite number.
+        n: number of examples; for a potential it determines n beta.
+        llc_known: the coefficient, if the author knows it, as a finite number.
         train: whether `params` are to be trained and polished.
     """
 
@@ -52,13 +53,13 @@ class CustomTarget:
 
 @dataclass(frozen=True)
 class CustomLoss(Potential):
-    """A user's loss on flat vectors, equal by where it came from.
+    """A user's loss as a function of flat vectors; equality is that of `identity`.
 
     Attributes:
-        identity: two losses that compute different numbers have different ones.
-        narrow: `loss(params, batch)`, where 64-bit types are off.
-        wide: the same, where they are on.
-        rebuild: from the flat vector to `params`.
+        identity: losses that compute different numbers have different identities.
+        narrow: `loss(params, batch)` for use while 64-bit types are off.
+        wide: the same for use while they are on.
+        rebuild: converts a flat vector to `params`.
     """
 
     identity: Hashable
@@ -67,12 +68,12 @@ class CustomLoss(Potential):
     rebuild: Callable[[Weights], Any] = field(compare=False)
 
     def __call__(self, w: Weights, batch: Batch) -> Any:
-        """Return what the user's function returns."""
+        """Call the user's function."""
         function = self.wide if jax.config.jax_enable_x64 else self.narrow
         return function(self.rebuild(w), batch)
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """Mean loss over the rows of `batch`."""
+        """Return the mean loss over the rows of `batch`."""
         return jnp.asarray(self(w, batch))
 
 
@@ -80,7 +81,8 @@ def prepare(spec: Custom, seed: int) -> Problem:
     """Call the factory and return its problem.
 
     Raises:
-        ValueError: naming the factory, what it did, the rule and the way out.
+        ValueError: if the factory fails or its result is invalid; the error names the factory, the
+            mistake, the rule and the correction.
     """
     made = _call(spec, seed)
     source = source_sha256(spec.factory.partition(":")[0])
@@ -91,11 +93,12 @@ def prepare(spec: Custom, seed: int) -> Problem:
 def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None) -> Problem:
     """Return the problem of a target that `maker` made, in this precision.
 
-    Two losses of one `identity` are one to the caches of compiled programs. By default it is the
-    program that the loss and its gradient are.
+    Losses with the same `identity` share compiled programs. By default the identity is a hash of
+    the traced program of the loss and its gradient.
 
     Raises:
-        ValueError: naming the maker, what it did, the rule and the way out.
+        ValueError: if the target is invalid; the error names the maker, the mistake, the rule and
+            the correction.
     """
     if not isinstance(made.n, int) or made.n < 1:
         raise refusal(maker, f"has n = {made.n!r}", "n is a positive integer")
@@ -120,7 +123,7 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
 
 
 def _claim(maker: str, stated: Any) -> float | None:
-    """Return the coefficient that a target's author vouches for."""
+    """Return the coefficient that the author of a target states, or None."""
     if stated is None:
         return None
     number = isinstance(stated, int | float | np.number) and not isinstance(stated, bool)
@@ -132,7 +135,7 @@ def _claim(maker: str, stated: Any) -> float | None:
 
 @cache
 def _module(name: str, source: str) -> Any:
-    """Import a module, again if its source has changed since."""
+    """Import a module; reload it if its source has changed since the last import."""
     del source
     sys.path[:0] = [path for path in factory_search_path() if path not in sys.path]
     if name in sys.modules:
@@ -167,7 +170,9 @@ def _call(spec: Custom, seed: int) -> CustomTarget:
         raise
     except Exception as error:
         did = f"raised {type(error).__name__}: {error}"
-        raise refusal(maker, did, "mend it; the traceback is kept beside the row") from error
+        raise refusal(
+            maker, did, "correct it; the traceback is kept next to the record of the failure"
+        ) from error
     if not isinstance(made, CustomTarget):
         raise refusal(
             maker,
@@ -182,7 +187,7 @@ def _is_module(node: Any) -> bool:
 
 
 def _flatten(maker: str, params: Any) -> tuple[dict[str, Array], Callable[[Weights], Any]]:
-    """Return the float arrays by name, and how to put a flat vector back in their places."""
+    """Return the float arrays by name, and a function from the flat vector to `params`."""
     rule = "params hold float arrays; keep other arrays in data or in the loss"
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
         if not _is_module(leaf) and not eqx.is_inexact_array(leaf):

@@ -1,9 +1,9 @@
-"""A loss that JAX cannot differentiate where it has to: which derivative, and by which parameter.
+"""Errors for losses without finite derivatives: which derivative, with respect to which parameter.
 
-The audit of w*, the pilot and the set-up of every sampler take the gradient and the Hessian at w*.
-Where one of them is not finite no sampler can go on, so the target is refused. By the chain rule
-JAX multiplies an infinite derivative of an outer function by the 0 of the inner one: the gradient
-of a root or a norm is nan at 0, and so is the Hessian of a power of a square.
+The audit of w*, the pilot and the set-up of every sampler need the gradient and the Hessian at w*.
+If one of them is not finite, no sampler can run, so the target is rejected. By the chain rule JAX
+multiplies the infinite derivative of an outer function by the zero derivative of the inner one: the
+gradient of a root or a norm is nan at 0, and so is the Hessian of a power of a square.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
 _MOST_NAMES = 3
-"""Parameters that an error names; of more it says how many."""
+"""Most parameters that an error names; of the others it gives the number."""
 
 _ROOT = (
     "write it so that it has one there (a root or a norm has none at 0: add a small constant under "
@@ -50,31 +50,32 @@ def _at(loss: Loss, w: Weights, data: Batch) -> _Derivatives:
 
 
 def refusal(problem: Problem, w: Weights, where: str = "at w*") -> ValueError:
-    """Return the error of a loss without finite derivatives, named by the first that is not finite.
+    """Return the error for a loss that has no finite value, gradient or Hessian at w.
 
-    A derivative of the gradient along one direction tells which parameters the Hessian is not
-    finite by: their part of it is nan in every direction.
+    The derivative of the gradient along one direction shows with respect to which parameters the
+    Hessian is not finite, because their components are nan in every direction.
 
     Args:
-        problem: whose loss, with the names of its parameters.
-        w: where some derivative was found not to be finite.
-        where: the same in words.
+        problem: the problem, which has the loss and the names of its parameters.
+        w: the point at which some derivative is not finite.
+        where: the point in words.
     """
     found = _at(problem.loss, w, problem.data)
     if not np.isfinite(found.loss):
-        rest = "every number of a loss must be finite: mend it, or move the parameters"
+        rest = "the loss must be finite: correct it, or move the parameters"
         return ValueError(f"{problem.maker} has a loss of {float(found.loss)} {where}; {rest}")
     first = not bool(jnp.isfinite(jnp.linalg.norm(found.gradient)))
     what, way_out = ("gradient", _ROOT) if first else ("Hessian", _POWER)
     names = _named(problem, found.gradient if first else found.curvature)
     return ValueError(
-        f"{problem.maker} has a loss whose {what} is not finite {where}, by {names}; every sampler "
-        f"sets itself up by it, so none can run: {way_out}, or move the parameters off that point"
+        f"{problem.maker} has a loss whose {what} is not finite {where}, with respect to "
+        f"{names}; every sampler needs it, so none can run: {way_out}, or move the parameters away "
+        "from that point"
     )
 
 
 def _named(problem: Problem, values: Array) -> str:
-    """Return in words the parameters whose part of a flat vector is not finite."""
+    """Return the names of the parameters whose part of a flat vector is not finite."""
     parts = split(problem.shapes, values)
     bad = {
         name: f"{dotted(name)} ({count} of {part.size} entries)"
@@ -82,7 +83,7 @@ def _named(problem: Problem, values: Array) -> str:
         if (count := int(jnp.sum(~jnp.isfinite(part))))
     }
     if not bad:
-        return "the sum over its entries, which are too large"
+        return "all parameters together (its norm overflows)"
     shown = list(bad.values())[:_MOST_NAMES]
     more = [f"{len(bad) - len(shown)} more"] if len(bad) > len(shown) else []
     return ", ".join([*shown, *more])

@@ -1,4 +1,4 @@
-"""What a person looks at before believing a target: training, fit, data, and curvature at w*."""
+"""Figures to judge a target by: training, fit, data, and curvature at w*."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from lambda_hat_core.targets.building import BuiltTarget
 
 _WIDTH, _HEIGHT = 9.0, 4.0
 _SHOWN = 2000
-"""Points a scatter plot."""
+"""Most points per scatter plot."""
 
 _TRAIN, _TEST = style.colour(0), style.colour(1)
 _SMALL = {"size": 8.5, "color": style.INK}

@@ -1,4 +1,4 @@
-"""What exact sampling of a target would give at a finite temperature, where it can be computed."""
+"""The exact expectation at a finite temperature, for targets for which it can be computed."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from lambda_hat_core.truth import oracles, quadrature
 def oracle(
     spec: TargetSpec, target: Target, nbeta: float, gamma: float
 ) -> tuple[float | None, str]:
-    """Return nbeta (E_p[L] - L(w*)), or None, and how it was found or why it was not."""
+    """Return nbeta (E_p[L] - L(w*)), or None, and how it was found or why it was not found."""
     if isinstance(target.loss, QuadraticPotential):
         value = oracles.quadratic(target.loss.eigenvalues(), nbeta, gamma)
         return value, "exact: half the sum of nbeta h / (nbeta h + gamma)"

@@ -1,8 +1,8 @@
-"""The exact coefficient of L_n at its own w*, where it is certain, and why; null otherwise.
+"""The exact coefficient of L_n at its own w*, if it is certain, with the reason; else None.
 
-A value is attached only if it holds for the surface that is sampled, L_n near w*, and for the
-population it stands for. With label noise w* is not the truth, so that is where w* is a smooth
-point: the Hessian's kernel is tangent to the set of minima, and lambda is its rank / 2.
+A value is attached only if it holds both for the loss that is sampled, L_n near w*, and for the
+population loss. With label noise w* is not the truth, so it then holds only where w* is a smooth
+point: the kernel of the Hessian is tangent to the set of minima, and lambda is the rank / 2.
 """
 
 from fractions import Fraction
@@ -25,21 +25,21 @@ from lambda_hat_core.truth.coefficients import Coefficient
 from lambda_hat_core.types import Weights
 
 _ZERO = 1e-8
-"""Relative size below which a singular value, an eigenvalue or a weight counts as 0 at w*."""
+"""Relative size below which a singular value, an eigenvalue or a weight at w* counts as 0."""
 _REALISED = 1e-10
-"""L_n(w*) over the labels' mean square below which the labels are fitted exactly."""
+"""Ratio of L_n(w*) to the mean square of the labels below which the fit counts as exact."""
 _SMOOTH = ("tanh", "gelu")
 
 
 class Known(NamedTuple):
-    """A coefficient, or None, and the reason in words."""
+    """A coefficient, or None, and a sentence with the reason."""
 
     coefficient: Coefficient | None
     reason: str
 
 
 def known(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known:
-    """Return the coefficient at w*."""
+    """Return the coefficient at w*, if it is certain."""
     if problem.claim is not None:
         value = Fraction(problem.claim)
         return Known(Coefficient(value, 1), "stated by the factory; multiplicity not stated")
@@ -76,7 +76,7 @@ def known(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known
 
 
 def _realised(problem: Problem, found: Audit) -> bool:
-    """Whether the labels have no noise and are fitted."""
+    """Return whether the labels have no noise and are fitted exactly."""
     assert problem.data is not None and problem.clean is not None
     labels = problem.data[1]
     fitted = found.loss0 <= _REALISED * float(jnp.mean(labels**2))

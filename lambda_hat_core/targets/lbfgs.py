@@ -1,7 +1,7 @@
-"""L-BFGS with the weak Wolfe line search of Lewis & Overton (2013), which also passes kinks.
+"""L-BFGS with the weak Wolfe line search of Lewis & Overton (2013), which copes with kinks.
 
-Bisection brackets a step that decreases enough (Armijo) and has left the steep part (weak Wolfe);
-no derivative of the step is interpolated, so a ReLU network's kinks do not mislead it.
+Bisection finds a step that decreases the loss enough (Armijo) and has reached a flatter slope (weak
+Wolfe). The derivative along the step is not interpolated, so kinks of ReLU networks do no harm.
 """
 
 from typing import NamedTuple
@@ -15,11 +15,11 @@ from lambda_hat_core.posterior import Loss
 from lambda_hat_core.types import Batch, Weights
 
 MEMORY = 20
-"""Pairs kept; Nocedal & Wright (2006) find 3 to 20 enough."""
+"""Number of pairs stored; according to Nocedal & Wright (2006), 3 to 20 suffice."""
 _ARMIJO, _WOLFE = 1e-4, 0.9
-"""Nocedal & Wright (2006), section 3.1, for quasi-Newton directions."""
+"""The constants of both conditions: Nocedal & Wright (2006), section 3.1, quasi-Newton."""
 _EVALUATIONS = 40
-"""Bisections of one line search: below that the step is rounding."""
+"""Most bisections per line search; after more the step is of the size of rounding errors."""
 
 
 class LbfgsState(NamedTuple):
@@ -74,7 +74,7 @@ def _direction(state: LbfgsState) -> Weights:
 
 @eqx.filter_jit
 def start(loss: Loss, w: Weights, data: Batch) -> LbfgsState:
-    """Return the state at w, without memory."""
+    """Return the state at w, with an empty memory."""
     value, gradient = jax.value_and_grad(loss.mean)(w, data)
     empty = jnp.zeros((MEMORY, w.size), w.dtype)
     return LbfgsState(
@@ -93,7 +93,7 @@ def start(loss: Loss, w: Weights, data: Batch) -> LbfgsState:
 def advance(
     loss: Loss, state: LbfgsState, data: Batch, iterations: int, grad_tol: Scalar
 ) -> LbfgsState:
-    """Take up to `iterations` steps, fewer at |grad| <= grad_tol or if nothing is lower."""
+    """Take up to `iterations` steps; stop early at |grad| <= grad_tol or without progress."""
 
     def evaluate(w: Weights) -> tuple[Scalar, Weights]:
         return jax.value_and_grad(loss.mean)(w, data)

@@ -1,4 +1,4 @@
-"""A user's loss is evaluated once at its params, and what is wrong with it said in a sentence."""
+"""Checks of a user's loss, which is evaluated once at its params, with one-sentence errors."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from lambda_hat_core.posterior import Loss
 from lambda_hat_core.types import Batch, Weights
 
 _UNSEEN = 0.05
-"""Difference in nbeta L_n(w*) that no estimate can see."""
+"""Difference in nbeta L_n(w*) that is too small to affect an estimate."""
 
 _SIGNATURE = "loss(params, batch) returns a scalar, the mean over rows"
 
 
 def refusal(maker: str, did: str, rule: str) -> ValueError:
-    """Return the error that `maker`, who wrote a target, did what a rule forbids."""
+    """Return the error that the target written by `maker` violates a rule."""
     return ValueError(f"{maker} {did}; {rule}")
 
 
@@ -30,14 +30,15 @@ def check_loss(
     """Return the loss at the start.
 
     Args:
-        maker: who wrote it.
-        loss: on flat vectors, as the user's function returns it.
-        params: as the user wrote them.
-        start: the same, flat.
-        data: all of them.
+        maker: the name of the function that made the target, for errors.
+        loss: the user's loss as a function of flat vectors.
+        params: the params as the user wrote them.
+        start: the params as a flat vector.
+        data: all examples.
 
     Raises:
-        ValueError: naming the maker, what the loss did, the rule and the way out.
+        ValueError: if the loss is invalid; the error names the maker, the mistake, the rule and the
+            correction.
     """
 
     @eqx.filter_jit
@@ -66,13 +67,13 @@ def check_loss(
 
 
 def check_same(maker: str, loss: Loss, w: Weights, data: Batch, in_float64: float, n: int) -> None:
-    """Refuse a loss that is another in this precision than it was in float64.
+    """Reject a loss whose value in this precision differs from its value in float64.
 
-    jax.random draws other numbers in float32 than in float64. Those in params and data are kept,
-    those that the loss draws, or closes over, are not.
+    jax.random draws different numbers in float32 than in float64. Params and data are stored, so
+    they stay the same, but numbers that the loss itself draws or closes over do not.
 
     Raises:
-        ValueError: naming the maker and both values.
+        ValueError: if the values differ; the error names the maker and both values.
     """
     here = float(eqx.filter_jit(loss.mean)(w, data))
     unseen = _UNSEEN / PosteriorSpec().resolved_nbeta(n) + 1e-4 * abs(in_float64)
@@ -102,7 +103,7 @@ def _explained(maker: str, error: Exception, params: Any) -> ValueError:
 
 
 def _training_layers(params: Any) -> str:
-    """Return the kinds of layers that behave otherwise in training, such as dropout."""
+    """Return the kinds of layers in training mode that behave differently then, such as dropout."""
     found: dict[str, None] = {}
 
     def note(node: Any) -> bool:

@@ -1,4 +1,4 @@
-r"""Losses of a network on examples (x, y); each is a value an example, whose mean is L_n.
+r"""Losses of a network on examples (x, y), one value per example, whose mean is L_n.
 
 mse: mean over outputs of r^2, r = f(x) - y.   gaussian: sum over outputs of r^2 / (2 sigma^2).
 student_t: mean over outputs of (nu + 1)/2 log(1 + r^2 / (nu s^2)).
@@ -22,8 +22,10 @@ class Supervised:
     """The loss of a network on a batch (x, y), equal by value.
 
     Attributes:
-        sigma: noise scale of gaussian and student_t; 1 where the loss has none.
-        df: degrees of freedom nu of student_t; 1 where the loss has none.
+        network: the network.
+        name: the name of the loss.
+        sigma: noise scale of gaussian and student_t; 1 for the other losses.
+        df: degrees of freedom nu of student_t; 1 for the other losses.
     """
 
     network: Network
@@ -33,11 +35,11 @@ class Supervised:
 
     @property
     def has_per_example(self) -> bool:
-        """Every example has its own loss."""
+        """Return True: every example has its own loss."""
         return True
 
     def per_example(self, w: Weights, batch: Batch) -> Float[Array, " n"]:
-        """Loss of every row of `batch`."""
+        """Return the loss of every row of `batch`."""
         assert batch is not None
         x, y = batch
         outputs = self.network.apply(w, x)
@@ -56,5 +58,5 @@ class Supervised:
                 assert_never(self.name)
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """Mean loss over the rows of `batch`."""
+        """Return the mean loss over the rows of `batch`."""
         return jnp.mean(self.per_example(w, batch))

@@ -1,4 +1,4 @@
-"""meta.json: what a target is, what its audit found, what is known, and what made it."""
+"""meta.json: description of a target, results of its audit, known coefficient, versions."""
 
 import hashlib
 from importlib.metadata import version
@@ -19,18 +19,20 @@ _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "scikit-learn")
 def facts(
     spec: TargetSpec, problem: Problem, w: Weights, found: Audit, answer: Known
 ) -> dict[str, Any]:
-    """Return the facts of a built target, JSON-able."""
+    """Return the content of meta.json for a built target."""
     exact = answer.coefficient
     notes = []
     if separated(problem.loss, w, problem.data):
         notes.append(
-            "every training example is classified right: the loss has no minimum, only an infimum "
-            "of 0 at infinity, and w* is where the descent was stopped"
+            "every training example is classified correctly: the loss has no minimum, only an "
+            "infimum of 0 at infinity, and w* is where the descent was stopped"
         )
     if found.kinked:
-        notes.append("w* lies at a kink: a mean of the gradients of its sides vanishes")
+        notes.append(
+            "w* lies at a kink: a convex combination of the gradients on its sides vanishes"
+        )
     if not found.exact:
-        notes.append(f"eigenvalues are Lanczos estimates of {found.spectrum.size} steps")
+        notes.append(f"eigenvalues are estimates from {found.spectrum.size} Lanczos steps")
     return {
         "n": problem.n,
         "d": int(w.size),
@@ -62,7 +64,7 @@ def _multiplicity(problem: Problem, answer: Known) -> int | None:
 
 
 def describe(spec: TargetSpec, problem: Problem) -> str:
-    """Return the target in words: kind, sizes or factory, data."""
+    """Return a description of the target in words: kind, sizes or factory, and data."""
     model, data = spec.model, spec.data
     sizes = {
         "mlp": lambda m: f"{m.activation} mlp {'-'.join(map(str, _widths(problem)))}",
@@ -90,7 +92,7 @@ def _widths(problem: Problem) -> tuple[int, ...]:
 
 
 def _code_sha256() -> str:
-    """Return one hash over every source file of the package."""
+    """Return a hash of all source files of the package."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

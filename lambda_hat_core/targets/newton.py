@@ -1,8 +1,8 @@
-"""One step of trust-region Newton on the full data, matrix-free.
+"""One matrix-free step of a trust-region Newton method on the full data.
 
-The Krylov space of the gradient comes from Lanczos, and the trust-region problem is solved in it
-exactly: negative curvature is followed, flat directions are limited by the radius. At k = d it is
-the step of Moré & Sorensen (1983), doi:10.1137/0904038.
+Lanczos computes the Krylov space of the gradient, in which the trust-region problem is solved
+exactly: the step follows negative curvature, and the radius limits it in flat directions. For k = d
+it is the step of Moré & Sorensen (1983), doi:10.1137/0904038.
 """
 
 from typing import NamedTuple
@@ -17,13 +17,13 @@ from lambda_hat_core.posterior import Loss
 from lambda_hat_core.types import Batch, Weights
 
 _RANK = 128
-"""Krylov dimension: 256 gradients a step."""
+"""Dimension of the Krylov space, which costs 256 gradients per step."""
 _DENSE = 256
-"""Largest d at which the whole Hessian is as cheap as that many products one after the other."""
+"""Largest d for which the full Hessian is as cheap as that many sequential products."""
 _BISECTIONS = 60
-"""Halvings of log mu over 30 decades: more than float64 resolves."""
+"""Bisections of log mu over 30 decades, more than float64 can resolve."""
 _NOISE = 1e-13
-"""Relative change of the loss below which float64 sums cannot say which point is lower."""
+"""Relative change of the loss below which float64 sums cannot tell which point is lower."""
 
 
 def newton_rank(d: int) -> int:
@@ -32,7 +32,7 @@ def newton_rank(d: int) -> int:
 
 
 class NewtonStep(NamedTuple):
-    """Where a trust-region step arrived: the point it left, if no lower one was found."""
+    """The result of a trust-region step; w is unchanged if no lower point was found."""
 
     w: Weights
     radius: Scalar

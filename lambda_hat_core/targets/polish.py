@@ -1,8 +1,8 @@
-"""From the end of training to a minimum of the full-data loss, in float64.
+"""The polish: from the end of training to a minimum of the full-data loss, in float64.
 
-L-BFGS goes down the long valleys at one gradient a step; a few Newton steps in a Krylov space leave
-saddles and settle in the bottom. They alternate until a cycle gains nothing that an estimate could
-see: progress is measured in nbeta L_n, its unit.
+L-BFGS descends the long valleys at one gradient per step; a few Newton steps in a Krylov space
+escape from saddles and converge at the minimum. The two alternate until the progress of a cycle is
+too small to affect an estimate. Progress is measured in nbeta L_n, the unit of an estimate.
 """
 
 import math
@@ -24,24 +24,24 @@ from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
 ROUND = 100
-"""L-BFGS steps that count as one outer iteration."""
+"""Number of L-BFGS steps that count as one outer iteration."""
 _CLASS_ROUND = 2
-"""The same for class labels, where the descent may have to stop before it runs to infinity."""
+"""The same for class labels, where the descent may have to be stopped on its way to infinity."""
 _BURST = 5
-"""Newton steps a cycle."""
+"""Newton steps per cycle."""
 _ROUND_GAIN = 1e-3
 """Gain of an L-BFGS round, in nbeta L_n, below which Newton takes over."""
 _CYCLE_GAIN = 1e-4
-"""Gain of a cycle, in nbeta L_n, below which the polish has settled."""
+"""Gain of a cycle, in nbeta L_n, below which the polish has converged."""
 _STILL_FALLING = 0.01
-"""Relative gain above which a loss on its way to 0 is not settled, however small it is."""
+"""Relative gain above which a loss that tends to 0 has not converged, however small it is."""
 _INFIMUM = 0.05
-"""nbeta L_n at which the descent towards a loss of 0 at infinity stops: no estimate can then be
-more negative than that."""
+"""nbeta L_n at which a descent towards a loss of 0 at infinity is stopped. An estimate cannot be
+more negative than minus this value."""
 
 
 class Polished(NamedTuple):
-    """Where the polish stopped and why; work in FGE."""
+    """The end of a polish: the point, iterations, work in FGE, and why it stopped."""
 
     w: Weights
     iterations: int
@@ -57,10 +57,10 @@ def _all_correct(loss: Supervised, w: Weights, data: Batch) -> Array:
 
 
 def separated(loss: Loss, w: Weights, data: Batch) -> bool:
-    """Return whether the loss falls to 0 along a ray, so that it has no minimum at all.
+    """Return whether the loss falls to 0 along a ray, so that it has no minimum.
 
-    It does once every example is classified right: scaling the last layer up lowers every term of
-    the cross entropy for ever.
+    This is so if every example is classified correctly: scaling up the last layer then keeps
+    lowering every term of the cross entropy.
     """
     if not isinstance(loss, Supervised) or loss.name != "cross_entropy":
         return False
@@ -68,7 +68,7 @@ def separated(loss: Loss, w: Weights, data: Batch) -> bool:
 
 
 class _Run(NamedTuple):
-    """What every stage of one polish needs."""
+    """The constants that all stages of one polish share."""
 
     problem: Problem
     spec: Training
@@ -95,11 +95,11 @@ def polish(
     nbeta: float,
     log: Callable[[str], None],
 ) -> Polished:
-    """Descend until |grad| <= grad_tol max(1, L_n), the steps are spent, or nothing is gained.
+    """Descend until |grad| <= grad_tol max(1, L_n), the iterations are used up, or progress ends.
 
     Raises:
         FloatingPointError: if the loss is not finite at w.
-        ValueError: if its gradient is not.
+        ValueError: if its gradient is not finite there.
     """
     state = lbfgs.start(problem.loss, w, problem.data)
     if not bool(jnp.isfinite(state.loss)):
@@ -116,12 +116,12 @@ def polish(
             at, loss = _newton(jr.fold_in(key, at.iterations), run, at, loss)
         if not at.stopped and run.settled(before, loss, _CYCLE_GAIN):
             at = at._replace(stopped=f"a cycle lowered nbeta L_n by less than {_CYCLE_GAIN}")
-    log(f"polished {at.iterations} iterations to L_n = {loss:.8g}: {at.stopped}")
+    log(f"polished in {at.iterations} iterations to L_n = {loss:.8g}: {at.stopped}")
     return at
 
 
 def _descend(run: _Run, at: Polished) -> tuple[Polished, float]:
-    """Run rounds of L-BFGS until one gains little."""
+    """Run rounds of L-BFGS until the gain of a round is small."""
     problem, spec = run.problem, run.spec
     classes = isinstance(problem.loss, Supervised) and problem.loss.name == "cross_entropy"
     length = _CLASS_ROUND if classes else ROUND
@@ -132,7 +132,7 @@ def _descend(run: _Run, at: Polished) -> tuple[Polished, float]:
         loss = float(state.loss)
         stopped = run.finished(state.w, loss, float(jnp.linalg.norm(state.gradient))) or stopped
         if not stopped and done >= spec.polish_steps:
-            stopped = "polish_steps spent"
+            stopped = "polish_steps reached"
         if stopped:
             break
         tolerance = jnp.asarray(run.tolerance)
@@ -147,7 +147,7 @@ def _descend(run: _Run, at: Polished) -> tuple[Polished, float]:
 
 
 def _newton(key: PRNGKeyArray, run: _Run, at: Polished, loss: float) -> tuple[Polished, float]:
-    """Take a burst of Newton steps."""
+    """Take a few Newton steps."""
     problem = run.problem
     rank = newton_rank(at.w.size)
     w, radius = at.w, 0.1 * jnp.maximum(jnp.linalg.norm(at.w), 1.0)

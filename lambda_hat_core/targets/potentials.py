@@ -1,4 +1,4 @@
-"""Potentials: loss surfaces without examples, whose posterior is known."""
+"""Potentials: loss functions without examples, whose posterior is known."""
 
 from dataclasses import dataclass
 from functools import cache, reduce
@@ -14,7 +14,7 @@ from lambda_hat_core.streams import stream
 from lambda_hat_core.types import Batch, Weights
 
 REFLECTIONS = 4
-"""Householder reflections a rotation: dense coupling of all coordinates for 4 d numbers."""
+"""Householder reflections per rotation: 4 d numbers couple all coordinates."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class Potential:
 
     @property
     def has_per_example(self) -> bool:
-        """There are no examples."""
+        """Return False: there are no examples."""
         return False
 
     def per_example(self, w: Weights, batch: Batch) -> Float[Array, " n"]:
-        """Refuse: there are no examples.
+        """Raise an error, because there are no examples.
 
         Raises:
             TypeError: always.
         """
         del w, batch
-        raise TypeError(f"{type(self).__name__} has no examples; ask has_per_example first")
+        raise TypeError(f"{type(self).__name__} has no examples; check has_per_example first")
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,13 @@ class QuadraticPotential(Potential):
     """L(w) = 1/2 sum_i h_i (Q^T w)_i^2, Q a product of random reflections, O(d) memory.
 
     Attributes:
+        d: number of dimensions.
+        condition: h_max divided by the smallest positive h_i.
+        h_max: the largest h_i.
+        rank: number of positive h_i; None: d.
         spectrum: h_i, or None for `rank` log-spaced values from h_max down to h_max / condition,
             then zeros.
-        seed: of Q; None is Q = I.
+        seed: seed of Q; None: Q = I.
     """
 
     d: int
@@ -54,7 +58,7 @@ class QuadraticPotential(Potential):
     seed: int | None = None
 
     def eigenvalues(self) -> Float[np.ndarray, " d"]:
-        """Return h_i."""
+        """Return the h_i."""
         if self.spectrum is not None:
             return np.asarray(self.spectrum, np.float64)
         rank = self.d if self.rank is None else self.rank
@@ -64,7 +68,7 @@ class QuadraticPotential(Potential):
         return values
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """L(w); there is no batch."""
+        """Return L(w); `batch` is ignored."""
         del batch
         if self.seed is not None:
             for vector in jnp.asarray(_reflections(self.seed, self.d), w.dtype):
@@ -74,7 +78,7 @@ class QuadraticPotential(Potential):
 
 @cache
 def _reflections(seed: int, d: int) -> Float[np.ndarray, "reflection d"]:
-    """Return unit vectors that do not depend on the process's dtype, nor on being traced."""
+    """Return unit vectors, which do not depend on the process's dtype or on tracing."""
     with jax.ensure_compile_time_eval():
         bits = np.asarray(jr.bits(stream(seed, "rotation"), (REFLECTIONS, d), "uint32"))
     vectors = (bits.astype(np.float64) + 0.5) / 2.0**32 - 0.5
@@ -83,12 +87,12 @@ def _reflections(seed: int, d: int) -> Float[np.ndarray, "reflection d"]:
 
 @dataclass(frozen=True)
 class NormalCrossingPotential(Potential):
-    """L(w) = prod_i w_i^(2 k_i); `powers` are k_i."""
+    """L(w) = prod_i w_i^(2 k_i), where `powers` are the k_i."""
 
     powers: tuple[int, ...]
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """L(w); there is no batch."""
+        """Return L(w); `batch` is ignored."""
         del batch
         factors: list[Array] = [(w[i] ** 2) ** k for i, k in enumerate(self.powers) if k > 0]
         return reduce(mul, factors)

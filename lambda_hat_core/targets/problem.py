@@ -1,4 +1,4 @@
-"""What is to be minimised: a loss, its data, where to start, and what is known beforehand."""
+"""The problem to be minimised: a loss, its data, the start, and what is known beforehand."""
 
 from typing import NamedTuple
 
@@ -10,20 +10,20 @@ from lambda_hat_core.types import Batch, Weights
 
 
 class Problem(NamedTuple):
-    """Everything `build` needs, in float64.
+    """Everything that `build` needs, in float64.
 
     Attributes:
         loss: the training loss.
         data: arrays with leading axis n in any pytree, or None for a potential.
-        n: examples; for a potential, the n of n beta.
-        start: where training starts; w* itself where `trains` is false.
-        shapes: of the named arrays that make up the flat vector.
-        trains: whether training and polish may move the start.
+        n: number of examples; for a potential, the n of n beta.
+        start: where training starts; if `trains` is false, w* itself.
+        shapes: names and shapes of the arrays that make up the flat vector.
+        trains: whether training and polish may change the parameters.
         test: held-out examples, for figures only.
-        clean: labels without noise of the examples and of the test, where a teacher made them.
-        truth: weights of this network that generate the clean labels, where there are any.
-        claim: a coefficient that a custom target's author states.
-        maker: who made it, as errors name it.
+        clean: noiseless labels of the training and test examples, if a teacher made them.
+        truth: weights of this network that generate the noiseless labels, if there are any.
+        claim: a coefficient that the author of a custom target states.
+        maker: the name of what made the target, for errors.
     """
 
     loss: Loss

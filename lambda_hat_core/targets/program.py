@@ -1,4 +1,4 @@
-"""Which program a function of weights and data is: what it computes, not what it is called."""
+"""The identity of a loss as a program: what it computes, whatever it is called."""
 
 import hashlib
 import sys
@@ -13,11 +13,11 @@ from lambda_hat_core.types import Batch, Weights
 
 
 def program_of(loss: Callable[[Weights, Batch], Any], w: Weights, data: Batch) -> str:
-    """Return 16 hex digits that name the loss and its gradient, as JAX traces them at w.
+    """Return 16 hex digits that identify the loss and its gradient as JAX traces them at w.
 
-    Two functions have the same name if they do the same operations on the same constants. So a
-    function that is defined again is the same, and one that reads a global is another once the
-    global has changed, which `jax.jit` would not notice.
+    Two functions have the same identity if they do the same operations on the same constants. A
+    function that is defined a second time keeps its identity, and one that reads a global variable
+    changes its identity with the variable, which `jax.jit` would not notice.
     """
     traced = jax.make_jaxpr(lambda w, data: jax.value_and_grad(loss)(w, data))(w, data)
     with np.printoptions(threshold=sys.maxsize, floatmode="unique"):

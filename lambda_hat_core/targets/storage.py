@@ -1,7 +1,7 @@
-"""A target as files: data.npz, params.eqx, meta.json and figures. No pickle.
+"""The files of a target: data.npz, params.eqx, meta.json and figures, without pickle.
 
-params.eqx is a dict of float64 numpy arrays; its template is read from meta.json beside it, so that
-a file means the same numbers in a process of either dtype.
+params.eqx is a dict of float64 numpy arrays. Its template is read from meta.json in the same
+folder, so that the numbers are the same in a process of either dtype.
 """
 
 import json
@@ -41,7 +41,7 @@ def params(folder: Path) -> dict[str, np.ndarray]:
 
 
 def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
-    """Return a stored target with the posterior's loss, in this process's dtype.
+    """Return a stored target with the loss of the posterior, in this process's dtype.
 
     Raises:
         ValueError: if the target has no such loss.

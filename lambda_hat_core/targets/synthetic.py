@@ -1,4 +1,4 @@
-"""Synthetic examples: inputs of a chosen law, labels from a truth plus noise of a chosen law."""
+"""Synthetic examples: inputs from a distribution, and labels from a truth plus noise."""
 
 from typing import assert_never
 
@@ -10,7 +10,9 @@ from lambda_hat_core.config.data import Synthetic
 
 
 def inputs(spec: Synthetic, law: PRNGKeyArray, rows: PRNGKeyArray, dim: int) -> Float[Array, "n p"]:
-    """Draw training, then test inputs of `dim` coordinates from one law, itself drawn from `law`.
+    """Draw training, then test inputs with `dim` coordinates from one distribution.
+
+    The parameters of the distribution are themselves drawn with the key `law`.
 
     gauss_iso: N(0, I).  gauss_aniso: var_i = cov_decay^i.  mixture: k centres on a sphere, unit
     noise.  lowdim_manifold: tanh(Z A), Z and A normal.  heavy_tail: rows of a multivariate t.
@@ -68,7 +70,7 @@ def noise(
 
 
 def dropout(key: PRNGKeyArray, rate: float, labels: Float[Array, "n q"]) -> Float[Array, "n q"]:
-    """Set a random share `rate` of the labels to 0, and keep the mean by scaling up the rest."""
+    """Set a random fraction `rate` of the labels to 0 and scale up the others to keep the mean."""
     if rate == 0:
         return labels
     return jnp.where(jr.bernoulli(key, 1 - rate, labels.shape), labels / (1 - rate), 0.0)

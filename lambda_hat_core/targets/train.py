@@ -1,4 +1,4 @@
-"""First-order training on minibatches or all the data: one scan, float64."""
+"""First-order training on minibatches or the full data, as one scan in float64."""
 
 from typing import NamedTuple, assert_never
 
@@ -17,7 +17,7 @@ from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
 _RECORDS = 200
-"""Full-data losses a training run, for the curve."""
+"""Number of full-data losses recorded per training run, for the curve."""
 
 
 class Trained(NamedTuple):
@@ -80,7 +80,8 @@ def train(key: PRNGKeyArray, problem: Problem, spec: Training) -> Trained:
     """Train from the problem's start.
 
     Raises:
-        ValueError: if the minibatch is larger than the data, or there is no gradient at the start.
+        ValueError: if the minibatch is larger than the data, or the gradient at the start is not
+            finite.
         FloatingPointError: if training diverges.
     """
     size, n = spec.batch_size, problem.n
@@ -95,8 +96,8 @@ def train(key: PRNGKeyArray, problem: Problem, spec: Training) -> Trained:
         if not bool(jnp.all(jnp.isfinite(_gradient(problem.loss, problem.start, problem.data)))):
             raise refusal(problem, problem.start, "where training starts")
         raise FloatingPointError(
-            f"training diverged: {spec.optimizer} with lr = {spec.lr} gave weights that are not "
-            "finite; lower training.lr"
+            f"training diverged: {spec.optimizer} with lr = {spec.lr} produced non-finite weights; "
+            "lower training.lr"
         )
     values = np.asarray(seen)
     steps = 1.0 + np.arange(spec.steps)

@@ -1,4 +1,4 @@
-"""The truths that label synthetic data: an MLP's teacher, or a kind's own generating weights."""
+"""The truths that label synthetic data: the teacher of an MLP, or generating weights."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from lambda_hat_core.types import Weights
 
 
 class Truth(NamedTuple):
-    """The network that makes the labels and its weights; whether they are also the student's."""
+    """The network that makes the labels, its weights, and whether the student contains it."""
 
     network: Network
     weights: Weights
@@ -33,8 +33,9 @@ def make_truth(
 ) -> Truth:
     """Draw the truth of a network target.
 
-    The weights of the kinds that bring their own truth are the deepest point of its fibre: balanced
-    layers of the true rank, columns of U that are zero, all factors of a zero coordinate zero.
+    For networks other than MLPs the weights are the deepest singularity of the fibre of the true
+    function: balanced layers of the true rank, zero columns of U, and zeros in all factors of a
+    zero coordinate.
     """
     match spec, network:
         case model.Mlp(), MlpNetwork():
@@ -54,7 +55,7 @@ def make_truth(
 
 
 def _deep_linear(key: PRNGKeyArray, network: DeepLinearNetwork, rank: int) -> Weights:
-    """Normal factors whose product has entries of variance 1 / inputs."""
+    """Draw normal factors whose product has entries of variance 1 / inputs."""
     left_key, right_key = jr.split(key)
     left = jr.normal(left_key, (network.in_dim, rank))
     right = jr.normal(right_key, (rank, network.out_dim))
@@ -69,7 +70,7 @@ def _quadratic_activation(
 
 
 def _diagonal_linear(key: PRNGKeyArray, network: DiagonalLinearNetwork, n_zero: int) -> Weights:
-    """Coordinates +-[0.5, 1.5], the last `n_zero` of them 0, every factor of one magnitude."""
+    """Draw coordinates in +-[0.5, 1.5], the last `n_zero` being 0, with equal factors."""
     size_key, sign_key = jr.split(key)
     size = jr.uniform(size_key, (network.in_dim,), minval=0.5, maxval=1.5)
     size = jnp.where(jnp.arange(network.in_dim) < network.in_dim - n_zero, size, 0.0)

@@ -1,4 +1,4 @@
-"""Known answers: exact coefficients, and what exact sampling gives at finite temperature."""
+"""Known answers: exact coefficients, and exact expectations at finite temperature."""
 
 from lambda_hat_core.truth import coefficients, oracles, quadrature
 from lambda_hat_core.truth.coefficients import Coefficient

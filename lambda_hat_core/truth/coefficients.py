@@ -1,7 +1,7 @@
 """Exact learning coefficients, in rational arithmetic.
 
 Deep linear: Aoyagi 2024 (doi:10.1016/j.neunet.2024.106132); reduced rank: Aoyagi & Watanabe 2005.
-A `Coefficient` of a family is the minimum over its optimal set unless its function says otherwise.
+The coefficient of a family is the minimum over its optimal set unless a function states otherwise.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ class Coefficient(NamedTuple):
 
 
 def morse_bott(rank: int) -> Coefficient:
-    """Hessian of the given rank whose kernel is tangent to the zero set."""
+    """Return the coefficient where the Hessian's kernel is tangent to the zero set."""
     return Coefficient(Fraction(rank, 2), 1)
 
 
 def normal_crossing(powers: Sequence[int], point: Sequence[float]) -> Coefficient:
-    """prod_i w_i^(2 k_i) at a point of its zero set.
+    """Return the coefficient of prod_i w_i^(2 k_i) at a point of its zero set.
 
     Raises:
         ValueError: if the point is not on the zero set.
@@ -37,7 +37,10 @@ def normal_crossing(powers: Sequence[int], point: Sequence[float]) -> Coefficien
 
 
 def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> Coefficient:
-    """y = B A x with A hidden x inputs, B outputs x hidden, and a true product of `rank`."""
+    """Return the coefficient of y = B A x, where B A has the true rank `rank`.
+
+    A has shape hidden x inputs, and B has shape outputs x hidden.
+    """
     m, h, n, r = inputs, hidden, outputs, rank
     if m + h < n + r:
         return Coefficient(Fraction(h * m - h * r + n * r, 2), 1)
@@ -51,10 +54,10 @@ def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> Coefficie
 
 
 def deep_linear(widths: Sequence[int], rank: int) -> Coefficient:
-    """Widths H_0 .. H_L and a true product of `rank`, globally.
+    """Return the global coefficient for widths H_0 .. H_L and a true product of rank `rank`.
 
     Raises:
-        ValueError: if the rank does not pass the narrowest layer.
+        ValueError: if the rank exceeds the narrowest width.
     """
     if not 0 <= rank <= min(widths):
         raise ValueError(
@@ -73,10 +76,11 @@ def deep_linear(widths: Sequence[int], rank: int) -> Coefficient:
 
 
 def product_map_rank(outer: Sequence[int], inner: Sequence[int]) -> int:
-    """Rank of the derivative of (W_1 .. W_L) -> W_L ... W_1, from ranks of partial products.
+    """Return the rank of the derivative of (W_1 .. W_L) -> W_L ... W_1.
 
-    It spans the sum over l of image(W_L ... W_(l+1)) x row space(W_(l-1) ... W_1); images grow with
-    l, row spaces shrink, so its dimension is that of a staircase.
+    The image of the derivative is the sum over l of image(W_L ... W_(l+1)) x
+    row space(W_(l-1) ... W_1). With l the images grow and the row spaces shrink, so the dimension
+    follows from the ranks of the partial products.
 
     Args:
         outer: rank of W_L ... W_(l+1) for l = 1 .. L; the last is H_L.
@@ -87,22 +91,25 @@ def product_map_rank(outer: Sequence[int], inner: Sequence[int]) -> int:
 
 
 def quadratic_activation(inputs: int, width: int, rank: int) -> Coefficient:
-    """f(x) = sum_h (u_h . x)^2 with a true U of `rank`: the same at every optimum."""
+    """Return the coefficient of f(x) = sum_h (u_h . x)^2, the same at every optimum.
+
+    The true U has rank `rank`.
+    """
     regular = Fraction(inputs * rank - rank * (rank - 1) // 2, 2)
     return Coefficient(regular + Fraction((inputs - rank) * (width - rank), 4), 1)
 
 
 def diagonal_linear(zero_factors: Sequence[int]) -> Coefficient:
-    """theta_i = prod_l w_(l,i), at an optimum whose i-th coordinate has so many zero factors."""
+    """Return the coefficient of theta_i = prod_l w_(l,i), given the numbers of zero factors."""
     more = sum(count - 1 for count in zero_factors if count > 0)
     return Coefficient(Fraction(len(zero_factors), 2), 1 + more)
 
 
 def tanh_mlp(size: int) -> Coefficient:
-    """An irreducible truth, at the truth: a regular model of `size` parameters."""
+    """Return the coefficient at an irreducible truth, a regular model of `size` parameters."""
     return morse_bott(size)
 
 
 def relu_mlp(size: int, hidden_units: int) -> Coefficient:
-    """A generic realisable truth, at the truth: every hidden unit can be rescaled for free."""
+    """Return the coefficient at a generic truth, where rescaling hidden units is free."""
     return morse_bott(size - hidden_units)

@@ -1,7 +1,7 @@
-r"""What exact sampling gives at finite temperature: nbeta (E_p[L] - L(w*)).
+r"""The exact expectation at finite temperature, nbeta (E_p[L] - L(w*)), on quadratics.
 
-On a quadratic, with s_i = nbeta h_i / (nbeta h_i + gamma), it is 1/2 sum_i s_i. An unadjusted
-sampler has a stationary law of its own; for SGLD it is known in closed form.
+With s_i = nbeta h_i / (nbeta h_i + gamma) it is 1/2 sum_i s_i. An unadjusted sampler has a
+different stationary distribution, which for SGLD is known in closed form.
 """
 
 from typing import NamedTuple
@@ -18,17 +18,17 @@ def _shrinkage(eigenvalues: Spectrum, nbeta: float, gamma: float) -> Spectrum:
 
 
 def quadratic(eigenvalues: Spectrum, nbeta: float, gamma: float) -> float:
-    """Centred at the minimum."""
+    """Return the expectation for a posterior centred at the minimum."""
     return float(0.5 * np.sum(_shrinkage(eigenvalues, nbeta, gamma)))
 
 
 def quadratic_off_centre(
     eigenvalues: Spectrum, displacement: Spectrum, nbeta: float, gamma: float
 ) -> float:
-    """With w* off the minimum by `displacement`, given in the eigenbasis.
+    """Return the expectation if w* differs from the minimum by `displacement` (in the eigenbasis).
 
-    The loss falls by h delta^2 / 2 from w* to the minimum, and the localiser pulls back: the
-    posterior's centre keeps a fraction 1 - s of the displacement.
+    The loss falls by h delta^2 / 2 from w* to the minimum. Because of the localiser, the centre of
+    the posterior keeps a fraction 1 - s of the displacement.
     """
     s = _shrinkage(eigenvalues, nbeta, gamma)
     fall = 0.5 * nbeta * eigenvalues * displacement**2
@@ -36,13 +36,13 @@ def quadratic_off_centre(
 
 
 class Biases(NamedTuple):
-    """How far SGLD's estimate is from rank/2, by cause; they add up.
+    """The differences between SGLD's estimate and rank/2 by cause, whose sum is the total.
 
     Attributes:
-        localisation: of exact sampling at this gamma, <= 0.
-        discretisation: of the step size, >= 0.
-        minibatch: of gradient noise, >= 0.
-        burn_in: of the start at w*, <= 0.
+        localisation: bias of the exact expectation at this gamma, <= 0.
+        discretisation: bias from the step size, >= 0.
+        minibatch: bias from gradient noise, >= 0.
+        burn_in: bias from the start at w*, <= 0.
     """
 
     localisation: float
@@ -61,28 +61,31 @@ def sgld(
     n_burn: int | None = None,
     n_steps: int | None = None,
 ) -> float:
-    """Expected estimate of SGLD on a centred quadratic, started at w*.
+    """Return the expected estimate of SGLD on a centred quadratic, started at w*.
 
-    w <- w - (eps/2)(gamma (w - w*) + nbeta g) + sqrt(eps) xi. States n_burn + 1 .. n_steps are
-    averaged; without them the stationary law is.
+    The update is w <- w - (eps/2)(gamma (w - w*) + nbeta g) + sqrt(eps) xi. The average is over
+    states n_burn + 1 .. n_steps, or over the stationary distribution if these are None.
 
     Args:
-        eigenvalues: h_i.
+        eigenvalues: the h_i.
         nbeta: n beta.
-        gamma: localiser.
+        gamma: strength of the localiser.
         step_size: eps.
-        gradient_variance: of the minibatch gradient of the mean loss, along each eigenvector.
-        n_burn: steps dropped.
-        n_steps: steps in all, the dropped ones included.
+        gradient_variance: variance of the minibatch gradient of the mean loss along each
+            eigenvector.
+        n_burn: number of discarded steps.
+        n_steps: total number of steps, including the discarded ones.
 
     Raises:
-        ValueError: where the step is not stable.
+        ValueError: if the step size is unstable.
     """
     rho = 1 - 0.5 * step_size * (nbeta * eigenvalues + gamma)
     curved = eigenvalues > 0
     if np.any(np.abs(rho[curved]) >= 1):
         limit = 4 / (nbeta * eigenvalues.max() + gamma)
-        raise ValueError(f"sgld: step_size is {step_size}, but is stable only below {limit:.6g}")
+        raise ValueError(
+            f"sgld: step_size is {step_size}, but must be below {limit:.6g} to be stable"
+        )
     gap = np.where(curved, 1 - rho**2, 1.0)
     variance = (step_size + (0.5 * step_size * nbeta) ** 2 * gradient_variance) / gap
     if n_burn is not None and n_steps is not None:
@@ -102,7 +105,7 @@ def sgld_biases(
     n_burn: int,
     n_steps: int,
 ) -> Biases:
-    """Split SGLD's deviation from rank/2 into its four causes."""
+    """Return the difference of SGLD's estimate from rank/2, split by its four causes."""
     exact = quadratic(eigenvalues, nbeta, gamma)
     noiseless = sgld(eigenvalues, nbeta, gamma, step_size=step_size)
     noisy = sgld(

@@ -1,7 +1,7 @@
-"""Posterior means in one and two dimensions by Gauss-Legendre panels graded towards the ridges.
+"""Posterior means in one and two dimensions, by Gauss-Legendre panels graded towards the ridges.
 
-A zero set along an axis makes ridges whose width falls with the distance from the origin; panels
-halve towards 0 and towards w*, so that every scale is resolved alike.
+A zero set along an axis leads to ridges whose width decreases with the distance from the origin.
+The panels halve towards 0 and towards w*, so that all scales are resolved equally.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 _REACH = 9.0
-"""Standard deviations of the localiser covered on each side of w*: exp(-9^2/2) = 3e-18."""
+"""Range on each side of w*, in standard deviations of the localiser: exp(-9^2/2) = 3e-18."""
 _LEVELS = 20
-"""Halvings of the reach: the innermost panel is 2e-5 of a standard deviation wide."""
+"""Number of halvings; the innermost panel is 2e-5 standard deviations wide."""
 _ORDERS = (12, 18)
-"""Nodes a panel; two answers must agree."""
+"""Nodes per panel of the two rules, whose results must agree."""
 _TOLERANCE = 1e-6
 _BLOCK = 2**20
 
@@ -54,13 +54,13 @@ def _estimate(
 def potential(
     losses: Losses, w0: Float[np.ndarray, " d"], nbeta: float, gamma: float
 ) -> float | None:
-    """Return nbeta (E_p[L] - L(w*)) for d <= 2, or None where two rules disagree.
+    """Return nbeta (E_p[L] - L(w*)) for d <= 2, or None if the two rules disagree.
 
     Args:
-        losses: L at each of many points.
+        losses: a function that returns L at each of many points.
         w0: w*.
         nbeta: n beta.
-        gamma: localiser.
+        gamma: strength of the localiser.
 
     Raises:
         ValueError: unless d is 1 or 2 and gamma > 0, without which the mean need not exist.

@@ -1,1 +1,1 @@
-"""Tuning samplers: objectives, certified references, studies as ask and tell, what comes out."""
+"""Tuning of samplers: objectives, certified references, studies, and their results."""

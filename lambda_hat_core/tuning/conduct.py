@@ -1,4 +1,4 @@
-"""A whole study, from its reference to its preset: what the assets and the benches call."""
+"""A complete study, from its reference to its preset, as assets and benchmarks run it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,13 +20,13 @@ Say = Callable[[str], None]
 
 
 class Conducted(NamedTuple):
-    """A study that has all its trials.
+    """The result of a study.
 
     Attributes:
         study: its id.
-        handle: the study itself.
-        reference: what it compared with, if it needs that.
-        preset: path of the best settings; None where no trial is complete.
+        handle: the Optuna study.
+        reference: the reference that it was compared with, if its objective needs one.
+        preset: the path of the best settings; None if no trial is complete.
     """
 
     study: str
@@ -45,20 +45,21 @@ def conduct(
     *,
     journal: bool = False,
 ) -> Conducted:
-    """Bring a study to the number of trials that its plan wants, and write what came out.
+    """Run a study until it has the planned number of trials, and write its results.
 
     Args:
-        store: where everything is.
-        plan: knows the study and its problem.
-        id: of the study.
-        runner: runs trials.
-        slots: trials that run at once.
-        say: told what happens, a line at a time.
-        journal: keep the study as a journal, for file systems that several machines share.
+        store: the store for results.
+        plan: the plan that contains the study and its problem.
+        id: the id of the study.
+        runner: executes the runs of trials.
+        slots: number of trials that run at the same time.
+        say: called with each line of progress.
+        journal: whether to store the study as a journal, for file systems that several machines
+            share.
 
     Raises:
-        ValueError: if the objective needs a reference and that is not certified, unless the plan
-            allows it; or if the target cannot be made.
+        ValueError: if the objective needs a reference that is not certified and the plan does not
+            allow that, or if the target cannot be made.
     """
     study = plan.studies[id]
     problem = plan.problems[study.problem]
@@ -73,7 +74,7 @@ def conduct(
     with store.lease("tuning", id, say):
         earlier = references.read(store, id)
         if earlier is not None and found is not None and earlier.run_id != found.run_id:
-            say(f"{plan.label(id)}: another reference than before, so its trials begin again")
+            say(f"{plan.label(id)}: the reference has changed, so its trials start again")
             files.remove(folder)
         handle = open_study(folder, id, journal=journal)
         files.write_atomic(folder / "spec.json", study.spec.model_dump_json(indent=1))
@@ -98,7 +99,7 @@ def conduct(
 
 
 def _accepted(found: Reference, name: str, allow_uncertified: bool) -> str:
-    """Return what a study says of its reference, or refuse it."""
+    """Return a sentence about the reference, or raise an error if it is not acceptable."""
     if found.certified:
         return f"reference {found.words()} ({found.run_id})"
     if found.llc is None or not allow_uncertified:

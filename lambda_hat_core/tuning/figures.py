@@ -1,4 +1,4 @@
-"""A study in four figures: history, importance, slices, error against work."""
+"""The four figures of a study: history, importance, slices, error against work."""
 
 import math
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ def draw(study: optuna.Study, title: str, reference: float | None, folder: Path)
     """Draw every figure of a study.
 
     Args:
-        study: with its trials.
-        title: what it is called.
-        reference: the llc it compares with, if any.
-        folder: gets the PNG files, and is made if need be.
+        study: the study with its trials.
+        title: the title of the figures.
+        reference: the llc that the study compares with, if any.
+        folder: gets the PNG files; it is created if necessary.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trials = [t for t in study.get_trials(deepcopy=False) if t.state in _LOOK]
@@ -45,7 +45,7 @@ def draw(study: optuna.Study, title: str, reference: float | None, folder: Path)
 
 
 def history(trials: Sequence[FrozenTrial], title: str) -> Figure:
-    """Draw the objective trial by trial, and the best so far."""
+    """Draw the objective of every trial, and the best value so far."""
     done = [(t.number, t.value) for t in trials if t.state == TrialState.COMPLETE and t.value]
     if not done:
         return style.empty_figure(*_SIZE, title, "history", "no trial is complete")
@@ -84,12 +84,12 @@ def _marks(trials: Sequence[FrozenTrial]) -> list[Line2D]:
 def importance(shares: dict[str, float], title: str) -> Figure:
     """Draw how much of the objective's variance each parameter explains."""
     if not shares:
-        why = "too few complete trials to tell parameters apart"
+        why = "too few complete trials to compare parameters"
         return style.empty_figure(*_SIZE, title, "importance", why)
-    said = "share of the objective's variance that each parameter explains (fANOVA)"
+    said = "fraction of the objective's variance that each parameter explains (fANOVA)"
     figure = style.new_figure(_SIZE[0], 1.3 + 0.35 * len(shares), title, said, left=1.6)
     axes = figure.add_subplot()
-    style.dress(axes, "share", "")
+    style.dress(axes, "fraction", "")
     names = list(reversed(shares))
     axes.barh(
         range(len(names)), [shares[name] for name in names], color=style.PALETTE[0], height=0.6
@@ -100,12 +100,12 @@ def importance(shares: dict[str, float], title: str) -> Figure:
 
 
 def slices(trials: Sequence[FrozenTrial], title: str) -> Figure:
-    """Draw the objective against each parameter alone."""
+    """Draw the objective against each parameter."""
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     if not done:
         return style.empty_figure(*_SIZE, title, "slices", "no trial is complete")
     names = sorted(done[0].params)
-    said = "objective against each parameter alone; the ring is the best"
+    said = "objective against each parameter; the ring marks the best trial"
     figure = style.new_figure(max(_SIZE[0], 2.6 * len(names)), _SIZE[1], title, said)
     best = min(done, key=lambda t: (t.value, t.number))
     first: Axes | None = None
@@ -138,7 +138,7 @@ def _slice(axes: Axes, name: str, done: Sequence[FrozenTrial], best: FrozenTrial
 def error_against_work(
     trials: Sequence[FrozenTrial], title: str, reference: float | None
 ) -> Figure:
-    """Draw how far off each trial was against what it cost."""
+    """Draw the error of each trial against its work."""
     what = "|log V_M|" if reference is None else "|llc - reference|"
     points: dict[TrialState, list[tuple[float, float]]] = {}
     for trial in trials:

@@ -1,9 +1,9 @@
-"""What a trial is worth: lower is better.
+"""The objective of a trial, which is minimised.
 
-abs |llc - ref|; huber; certificate |log V_M| + se. With `cost`, (bias^2 + se^2) FGE is added: the
-work after which the error would be one, as work-normalised variance is for an unbiased sampler.
-Without a reference the bias is llc log V_M: where the posterior is Gaussian, V_M is the factor by
-which the weighted variance, and with it the llc, is off.
+The types are abs |llc - ref|, huber, and certificate |log V_M| + se. With `cost`, (bias^2 + se^2)
+FGE is added: the work after which the error would be 1, the analogue of the work-normalised
+variance of an unbiased sampler. Without a reference the bias is llc log V_M: if the posterior is
+Gaussian, V_M is the factor by which the weighted variance, and therefore the llc, is wrong.
 """
 
 import math
@@ -14,13 +14,13 @@ from lambda_hat_core.config.study import Objective
 
 
 class Measured(NamedTuple):
-    """What one run says, or says so far; None where it is not known.
+    """The results of a run, possibly intermediate ones; None if unknown.
 
     Attributes:
-        llc: estimate.
+        llc: the estimate.
         se: its standard error.
         v_m: virial certificate.
-        work_fge: full-gradient evaluations spent.
+        work_fge: full-gradient evaluations spent so far.
     """
 
     llc: float | None
@@ -33,12 +33,12 @@ def value(objective: Objective, runs: Sequence[Measured], reference: float | Non
     """Return the objective, averaged over a trial's runs.
 
     Args:
-        objective: which one.
-        runs: one a seed.
+        objective: the settings of the objective.
+        runs: the results of the trial's runs, one per seed.
         reference: the llc that `abs` and `huber` compare with.
 
     Raises:
-        ValueError: saying which number is missing or not finite.
+        ValueError: if a number is missing or not finite; the error names it.
     """
     base = [_base(objective, run, reference) for run in runs]
     cost = _cost(runs, reference if objective.needs_reference else None) if objective.cost else 0.0
@@ -61,7 +61,7 @@ def _base(objective: Objective, run: Measured, reference: float | None) -> float
 
 
 def _cost(runs: Sequence[Measured], reference: float | None) -> float:
-    """Return (bias^2 + se^2) FGE of one run, the bias from the mean over all."""
+    """Return (bias^2 + se^2) FGE per run, with the bias of the mean over all runs."""
     count = len(runs)
     llc = math.fsum(_known(run.llc, "the llc") for run in runs) / count
     if reference is None:
@@ -75,7 +75,9 @@ def _cost(runs: Sequence[Measured], reference: float | None) -> float:
 def _log_v_m(run: Measured) -> float:
     v_m = _known(run.v_m, "V_M")
     if v_m <= 0:
-        raise ValueError(f"V_M is {v_m:.3g}, which no equilibrium has: the chains drift away")
+        raise ValueError(
+            f"V_M is {v_m:.3g}, which is impossible at equilibrium: the chains drift away"
+        )
     return math.log(v_m)
 
 

@@ -1,9 +1,9 @@
-"""Optuna underneath a study: where it is kept, and what it would propose or prune.
+"""The Optuna side of a study: storage, proposals and pruning.
 
-Proposal number k, and whether trial k is pruned, depend on the trials up to k - batch_size and on
-nothing else: both are asked of a twin, a study in memory that knows just those, with the trials
-between as running, and whose sampler is seeded by k. So the order in which trials happen to end,
-and a kill at any moment, change no number.
+Proposal number k, and whether trial k is pruned, depend only on the trials up to k - batch_size.
+Both are determined by a twin: a study in memory that contains these trials, with the later ones as
+running, and whose sampler has a seed that depends on k. Therefore neither the order in which trials
+end nor a kill at any moment changes a number.
 """
 
 import math
@@ -36,12 +36,13 @@ _FIRST_SEED = 2**31
 
 
 def open_study(folder: Path, name: str, *, journal: bool) -> optuna.Study:
-    """Return the study kept in a folder, or a new one.
+    """Return the study that is stored in a folder, or a new one.
 
     Args:
-        folder: of the study.
-        name: its id.
-        journal: a log of operations, safe on shared file systems, instead of SQLite.
+        folder: the folder of the study.
+        name: the id of the study.
+        journal: whether to use a log of operations, which is safe on shared file systems, instead
+            of SQLite.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def _journal(folder: Path) -> Any:
 
 
 def distributions(spec: StudySpec) -> dict[str, BaseDistribution]:
-    """Return the search space in Optuna's words, sorted by name."""
+    """Return the search space as Optuna distributions, sorted by name."""
     return {name: _distribution(spec.search_space[name]) for name in sorted(spec.search_space)}
 
 
@@ -78,7 +79,7 @@ def _distribution(found: FloatRange | IntRange | Choices) -> BaseDistribution:
 
 
 def twin(spec: StudySpec, earlier: Sequence[FrozenTrial]) -> optuna.Study:
-    """Return a study in memory that knows of earlier trials what trial k may know.
+    """Return a study in memory with the results that proposal k may depend on.
 
     Args:
         spec: the study.
@@ -105,9 +106,9 @@ def _running(
 
 
 def ask(study: optuna.Study, spec: StudySpec) -> FrozenTrial:
-    """Propose the next trial and keep it, in one step of the storage, as running.
+    """Propose the next trial and store it as running, in one operation of the storage.
 
-    The first one is the method's own settings, where the search space holds them.
+    The first trial uses the method's own settings, if the search space contains them.
     """
     earlier = study.get_trials(deepcopy=False)
     space = distributions(spec)
@@ -133,7 +134,7 @@ def _own_settings(spec: StudySpec, space: dict[str, BaseDistribution]) -> dict[s
 
 
 def _seed(seed: int, number: int) -> int:
-    """Return a seed for one proposal: independent streams for neighbouring numbers."""
+    """Return the seed of one proposal; different numbers have independent streams."""
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) % _FIRST_SEED
 
 
@@ -157,12 +158,12 @@ def _pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
 
 
 class Judge:
-    """Whether a running trial is to be pruned, by what it may know; and its log in the study.
+    """Decides whether a running trial is pruned, and reports its values to the study.
 
     Args:
-        study: where reports are kept.
-        spec: the same.
-        trial: the running one.
+        study: the study that stores the reports.
+        spec: the specification of the study.
+        trial: the running trial.
     """
 
     def __init__(self, study: optuna.Study, spec: StudySpec, trial: FrozenTrial):
@@ -174,9 +175,9 @@ class Judge:
         self._mine = optuna.trial.Trial(self._twin, self._twin.trials[-1]._trial_id)
 
     def prunes(self, step: int, value: float) -> bool:
-        """Report a running value and return whether the trial is to stop.
+        """Report an intermediate value and return whether the trial should stop.
 
-        What an earlier process reported of this trial before `step` counts too.
+        Values that an earlier process reported for this trial before `step` are included.
         """
         if not math.isfinite(value):
             return False
@@ -189,7 +190,7 @@ class Judge:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Return each parameter's share of the objective's variance; empty where unknown."""
+    """Return the fraction of the objective's variance per parameter; empty if unknown."""
     finished = [t for t in study.trials if t.state == TrialState.COMPLETE]
     values = {trial.value for trial in finished}
     if len(finished) < 4 or len(values) < 2:

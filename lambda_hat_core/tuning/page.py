@@ -1,6 +1,7 @@
-"""A page for a tuning file: every study with its figures and its best settings, side by side."""
+"""The page of a tuning file: all studies with their figures and best settings."""
 
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.tuning.results import TRIALS, summary
 
-_HERE = Path(__file__).parent
 _ASSETS = "assets"
 _NUMBERS = {
     "trials": "trials",
@@ -24,7 +24,7 @@ _NUMBERS = {
 
 
 def write_page(store: Store, plan: TunePlan) -> Path:
-    """Write galleries/tuning-<name>/index.html of what the store has, and return its path."""
+    """Write galleries/tuning-<name>/index.html from the store's content, and return its path."""
     id = f"tuning-{plan.name}"
     with store.publish("galleries", id) as folder:
         (folder / _ASSETS).mkdir()
@@ -42,7 +42,7 @@ def _page(store: Store, plan: TunePlan, assets: Path) -> str:
         sections.append(_section(store, id, plan.label(id), facts, assets))
     title = escape(f"{plan.name}: tuned samplers")
     headings = "".join(f'<th scope="col">{name}</th>' for name in _NUMBERS.values())
-    style = _HERE.joinpath("style.css").read_text()
+    style = files("lambda_hat_core.gallery").joinpath("style.css").read_text()
     return f"""<!doctype html>
 <html lang="en">
 <head>

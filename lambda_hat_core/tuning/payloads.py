@@ -1,4 +1,4 @@
-"""Runs of trials in warm worker processes, which can be told to stop at the end of a chunk."""
+"""Runs of trials in worker processes, which can be told to stop at the end of a chunk."""
 
 import time
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -15,12 +15,12 @@ class Ran(NamedTuple):
     """How one run ended.
 
     Attributes:
-        status: `stopped` if it was steered to its end; it then left nothing in the store.
-        record: the analysis, as `stages.record` returns it, of a run that is done.
+        status: `stopped` if `steer` ended it; then nothing of it is in the store.
+        record: the analysis of a run that is done, as `making.record` returns it.
         work_fge: full-gradient evaluations spent.
-        wall_s: wall seconds of this call.
-        reason: why it is not done.
-        reused: whether the store had all of it.
+        wall_s: wall time of this call in seconds.
+        reason: why the run is not done.
+        reused: whether the store already had its results.
     """
 
     status: Literal["done", "stopped", "failed"]
@@ -33,27 +33,27 @@ class Ran(NamedTuple):
 
 @runtime_checkable
 class Runner(Protocol):
-    """Whoever runs trials; called from several threads."""
+    """An object that executes runs of trials; it is called from several threads."""
 
     def build(self, target: TargetSpec) -> None:
         """Make a target.
 
         Raises:
-            ValueError: saying why it cannot be made.
+            ValueError: if it cannot be made; the error gives the reason.
         """
         ...
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse, within some seconds."""
+        """Sample and analyse a run, in at most `seconds`."""
         ...
 
 
 class Payloads:
-    """Runs in warm workers of this machine, as many at once as the pool has.
+    """Executes runs in the worker processes of a pool on this machine.
 
     Args:
-        store: where results go.
-        pool: of workers.
+        store: the store for results.
+        pool: the pool of workers.
     """
 
     def __init__(self, store: Store, pool: Pool):
@@ -63,21 +63,21 @@ class Payloads:
         """Make a target.
 
         Raises:
-            ValueError: saying why it cannot be made.
+            ValueError: if it cannot be made; the error gives the reason.
         """
         if self._store.is_complete("targets", target.id):
             return
-        end = self._pool.submit(Task("float64", (request("build", target),))).result()
+        end = self._pool.submit(Task("float64", (request("targets", target),))).result()
         if end["event"] == "failed":
             records.note_failure(self._store, target, end)
             raise ValueError(f"{target.id} could not be made: {end['reason']}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse, within some seconds."""
+        """Sample and analyse a run, in at most `seconds`."""
         began = time.perf_counter()
-        kinds: dict[str, Kind] = {"sample": "runs", "analyse": "analyses"}
-        missing = [s for s, kind in kinds.items() if not self._store.is_complete(kind, spec.id)]
-        if "sample" not in missing and (ended := replay(self._store, spec, steer)):
+        kinds: tuple[Kind, ...] = ("runs", "analyses")
+        missing: list[Kind] = [k for k in kinds if not self._store.is_complete(k, spec.id)]
+        if "runs" not in missing and (ended := replay(self._store, spec, steer)):
             return Ran("stopped", {}, ended[1], time.perf_counter() - began, ended[0], reused=True)
         spent = 0.0
 
@@ -88,14 +88,14 @@ class Payloads:
 
         end: Event = {"event": "done"}
         if missing:
-            requests = tuple(request(stage, spec, target) for stage in missing)
+            requests = tuple(request(kind, spec, target) for kind in missing)
             likeness = (spec.target, spec.sampler.kind)
             task = Task(spec.dtype, requests, likeness, steer=listen, seconds=seconds)
             end = self._pool.submit(task).result()
         wall = time.perf_counter() - began
         if end["event"] == "failed":
             records.note_failure(self._store, spec, end)
-            status = "stopped" if end["kind"] == "stopped" else "failed"
+            status = "stopped" if end["cause"] == "stopped" else "failed"
             return Ran(status, {}, spent, wall, end["reason"])
         record = self._store.read_json("analyses", spec.id, "estimate.json")
         return Ran("done", record, record["work_fge"], wall, reused=not missing)

@@ -1,9 +1,10 @@
-"""A reference: an exact sampler run longer and longer until its own certificate holds.
+"""References: runs of an exact sampler of increasing length, until a certificate holds.
 
-The certificate: R-hat, effective draws, V_M and the error within their limits; then a second run
-at a larger gamma, with another seed, that holds the same, and whose llc the draws of the first
-predict when they are weighted by exp(-(gamma' - gamma)/2 |w - w*|^2). A chain that missed a part of
-the posterior can pass the first; two that missed different parts do not agree in the second.
+The certificate has two parts. First, R-hat, effective draws, V_M and the error must be within their
+limits. Then a second run at a larger gamma, with another seed, must satisfy the same limits, and
+its llc must agree with that predicted by the draws of the first run, weighted by exp(-(gamma' -
+gamma)/2 |w - w*|^2). Chains that miss a part of the posterior can pass the first part; two runs
+that miss different parts disagree in the second.
 """
 
 import json
@@ -24,39 +25,40 @@ from lambda_hat_core.tuning.payloads import Ran, Runner
 from lambda_hat_core.tuning.results import REFERENCE
 
 ESS_MIN = 400.0
-"""Effective draws: Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
+"""Fewest effective draws: Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
 
 SE_SHARE = 0.01
-"""Share of the llc that its error may be: settings are compared to within a few per cent, and what
-is tuned to a noisy reference is tuned to its noise."""
+"""Largest ratio of the error to the llc. Settings are compared at the level of a few per cent, and
+settings tuned against a noisy reference are fitted to its noise."""
 
 DIVERGENT_SHARE = 1e-3
-"""Share of draws with a diverging step beyond which trajectories fail to enter a region."""
+"""Fraction of divergent draws above which trajectories probably fail to enter some region."""
 
 GAMMA_RATIO = 1.25
-"""The second gamma over the first: 100 flat directions then leave a fifth of the draws' weight."""
+"""Ratio of the second gamma to the first. With 100 flat directions a fifth of the draws' weight
+remains."""
 
 SES = 3.0
-"""Combined standard errors by which prediction and second run may differ."""
+"""Largest difference between prediction and second run, in combined standard errors."""
 
 _RUNGS = 8
 _LATE = "late"
 
 
 class Reference(NamedTuple):
-    """What is known of a problem's llc.
+    """The reference value of a problem.
 
     Attributes:
-        problem: its id.
+        problem: the id of the problem.
         certified: whether the certificate holds.
-        llc: of the longest run at the problem's gamma; None if none came to its end.
+        llc: the llc of the longest run at the problem's gamma; None if no run was completed.
         llc_se: its standard error.
-        run_id: that run.
-        checked_by: the run at the second gamma.
-        reasons: why it is not certified.
+        run_id: the id of that run.
+        checked_by: the id of the run at the second gamma.
+        reasons: why the reference is not certified.
         work_fge: full-gradient evaluations of all runs.
-        wall_s: wall seconds of all runs.
-        budget_sec: what it was allowed.
+        wall_s: wall time of all runs in seconds.
+        budget_sec: the time limit in seconds.
     """
 
     problem: str
@@ -71,7 +73,7 @@ class Reference(NamedTuple):
     budget_sec: float
 
     def words(self) -> str:
-        """Return it as a line."""
+        """Return a one-line description."""
         about = "no estimate" if self.llc is None else f"llc {self.llc:.4g} +- {self.llc_se:.2g}"
         if self.certified:
             return f"{about}, certified in {self.work_fge:.3g} gradients"
@@ -79,7 +81,7 @@ class Reference(NamedTuple):
 
 
 def read(store: Store, id: str) -> Reference | None:
-    """Return the reference of a problem or of a study, None if there is none."""
+    """Return the stored reference of a problem or of a study, None if there is none."""
     path = store.path("tuning", id) / REFERENCE
     try:
         return Reference(**json.loads(path.read_bytes()))
@@ -88,7 +90,7 @@ def read(store: Store, id: str) -> Reference | None:
 
 
 def write(store: Store, id: str, found: Reference) -> None:
-    """Note the reference of a problem, or the one that a study used."""
+    """Store the reference of a problem, or the one that a study used."""
     path = store.path("tuning", id) / REFERENCE
     files.write_atomic(path, files.to_json(found._asdict(), indent=1))
 
@@ -100,9 +102,9 @@ def certify(
     budget_sec: float,
     say: Callable[[str], None],
 ) -> Reference:
-    """Return a problem's reference, made once: until it is certified or the budget ends.
+    """Return the reference of a problem, running samplers until it is certified or time is up.
 
-    An earlier one is taken if it is certified, or was not for want of no more than this budget.
+    An existing reference is reused if it is certified, or if its budget was at least as large.
     """
     with store.lease("tuning", problem.spec.id, say):
         earlier = read(store, problem.spec.id)
@@ -118,7 +120,7 @@ def certify(
 
 
 def rung(spec: ProblemSpec, number: int, *, second: bool) -> RunSpec:
-    """Return the run of one length, at the first or the second gamma."""
+    """Return the run number `number`, at the first or the second gamma."""
     sampler = spec.reference.model_dump()
     sampler["n_draws"] = sampler["n_draws"] * 2**number
     posterior = spec.posterior.model_dump()
@@ -138,7 +140,7 @@ def rung(spec: ProblemSpec, number: int, *, second: bool) -> RunSpec:
 
 
 class _Ladder:
-    """Longer and longer runs within one budget; what the store has counts as it was spent."""
+    """Runs of increasing length within one budget, in which reused runs count in full."""
 
     def __init__(
         self,
@@ -172,12 +174,14 @@ class _Ladder:
             if not reasons:
                 return self._ended([])
             self._say(f"{first['run_id']}: {'; '.join(reasons)}; a longer run follows")
-        return self._ended([*reasons, f"{_RUNGS} runs, each twice as long as the one before"])
+        return self._ended(
+            [*reasons, f"after {_RUNGS} runs, each twice as long as the previous one"]
+        )
 
     def _run(self, spec: RunSpec) -> tuple[dict[str, Any], str]:
-        """Return the analysis of a run, or why there is none."""
+        """Return the analysis of a run, or the reason why there is none."""
         left = self._budget - self._spent
-        over = f"the budget of {self._budget:g} s ended"
+        over = f"the budget of {self._budget:g} s is used up"
         if left <= 0:
             return {}, over
         began = time.monotonic()
@@ -186,7 +190,7 @@ class _Ladder:
             late = time.monotonic() - began > left and at["done"] < at["total"]
             return _LATE if late else None
 
-        self._say(f"{spec.id}: {spec.sampler.kind}, gamma {spec.posterior.gamma:g}, at work")
+        self._say(f"{spec.id}: {spec.sampler.kind}, gamma {spec.posterior.gamma:g}, started")
         ran: Ran = self._runner.run(spec, self._problem.target, steer, left)
         self._work += ran.work_fge
         self._spent += ran.record["wall_s"] if ran.reused else ran.wall_s
@@ -202,7 +206,7 @@ class _Ladder:
         if not off <= SES * error:
             yield (
                 f"the run at gamma {first['gamma']:g} predicts {predicted:.4g} at gamma "
-                f"{second['gamma']:g}, and the run there says {second['llc']:.4g}: "
+                f"{second['gamma']:g}, but the run there gives {second['llc']:.4g}: "
                 f"{off / error:.1f} standard errors apart"
             )
 
@@ -223,7 +227,7 @@ class _Ladder:
 
 
 def doubts(record: dict[str, Any]) -> Iterator[str]:
-    """Yield what keeps one run from being a reference."""
+    """Yield the reasons why a run cannot be a reference."""
     if record["verdict"] == "failed" or record["llc"] is None or record["llc_se"] is None:
         yield "; ".join(record["reasons"]) or "it has no standard error"
         return
@@ -242,12 +246,12 @@ def doubts(record: dict[str, Any]) -> Iterator[str]:
 
 
 def reweighted(llc: np.ndarray, dist2: np.ndarray, more_gamma: float) -> tuple[float, float]:
-    """Return the llc that draws predict at a larger gamma, and its standard error.
+    """Return the llc that draws predict for a larger gamma, and its standard error.
 
     Args:
-        llc: of every draw, (chain, draw).
-        dist2: |w - w*|^2 of every draw.
-        more_gamma: by how much gamma grows.
+        llc: the llc of every draw, of shape (chain, draw).
+        dist2: |w - w*|^2 of every draw, of the same shape.
+        more_gamma: the increase of gamma.
     """
     log_weight = -0.5 * more_gamma * dist2
     weight = np.exp(log_weight - log_weight.max())

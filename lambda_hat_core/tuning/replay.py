@@ -1,4 +1,4 @@
-"""What a stored run reported while it ran, so that reused runs are judged like new ones."""
+"""The progress reports of a stored run, so that reused runs are judged like new ones."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,9 +12,9 @@ from lambda_hat_core.store.store import Store
 
 
 def events(trace: Trace, sampler: Any) -> Iterator[dict[str, Any]]:
-    """Yield the progress of a chain sampler at the ends of its chunks, burn-in left out.
+    """Yield the progress of a chain sampler after each chunk, without the burn-in.
 
-    A variational fit has none: it reports at its end only.
+    A variational fit yields nothing, because it reports only at its end.
     """
     if trace.iid:
         return
@@ -42,7 +42,7 @@ def events(trace: Trace, sampler: Any) -> Iterator[dict[str, Any]]:
 def replay(
     store: Store, spec: RunSpec, steer: Callable[[dict[str, Any]], str | None]
 ) -> tuple[str, float] | None:
-    """Show a stored run's progress to `steer`; return its reason to stop and the work till then."""
+    """Pass a stored run's progress to `steer`; return its reason to stop and the work so far."""
     trace = load_trace(store.path("runs", spec.id) / "trace.nc")
     for event in events(trace, spec.sampler):
         reason = steer(event)

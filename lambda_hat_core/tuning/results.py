@@ -1,4 +1,4 @@
-"""What comes out of a study: its rows for SQL, and the best settings as a preset."""
+"""The results of a study: its rows for SQL, and the best settings as a preset."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ TRIALS, REFERENCE = "trials.parquet", "reference.json"
 def rows(
     trials: list[FrozenTrial], study: Study, problem: TunedPosterior, reference: float | None
 ) -> list[records.Row]:
-    """Return one row a trial, running ones too; `run_id` lists its runs, one a seed."""
+    """Return one row per trial, including running ones; `run_id` lists its runs, one per seed."""
     return [_row(trial, study, problem, reference) for trial in trials]
 
 
@@ -48,7 +48,7 @@ def write_trials(
     problem: TunedPosterior,
     reference: float | None,
 ) -> Path:
-    """Write trials.parquet of a study as it is now."""
+    """Write trials.parquet with the current trials of a study."""
     path = store.path("tuning", study.spec.id) / TRIALS
     found = rows(handle.get_trials(deepcopy=False), study, problem, reference)
     records.write("trials", found, path)
@@ -56,7 +56,7 @@ def write_trials(
 
 
 def summary(store: Store, study: Study, problem: TunedPosterior) -> dict[str, Any]:
-    """Return what a study has come to, from its trials.parquet, in plain values."""
+    """Return a summary of a study from its trials.parquet, as plain values."""
     from pyarrow import parquet
 
     found = parquet.read_table(store.path("tuning", study.spec.id) / TRIALS).to_pylist()
@@ -75,7 +75,7 @@ def summary(store: Store, study: Study, problem: TunedPosterior) -> dict[str, An
 
 
 def best_of(handle: optuna.Study) -> tuple[FrozenTrial, TrialOutcome] | None:
-    """Return the complete trial of the lowest objective, the first of equals; None without one."""
+    """Return the complete trial with the lowest objective, the first one of equals, or None."""
     complete = handle.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = min(complete, key=lambda trial: (trial.value, trial.number), default=None)
     outcome = None if found is None else outcome_of(found)
@@ -83,7 +83,7 @@ def best_of(handle: optuna.Study) -> tuple[FrozenTrial, TrialOutcome] | None:
 
 
 def best_path(store: Store, study: Study, problem: TunedPosterior) -> Path:
-    """Return where the preset of a study's best trial lies."""
+    """Return the path of the preset of a study's best trial."""
     return store.root / "best" / problem.name / f"{study.method}.yaml"
 
 
@@ -94,10 +94,10 @@ def write_best(
 
     Args:
         store: gets best/<problem>/<method>.yaml.
-        handle: the study.
-        study: what it is.
-        problem: what it was tuned on.
-        note: what the objective rests on, in a line.
+        handle: the Optuna study.
+        study: the plan of the study.
+        problem: the problem that was used for tuning.
+        note: one line about the reference.
     """
     best = best_of(handle)
     if best is None:
@@ -117,7 +117,7 @@ def write_best(
 
 
 def _written(study: Study) -> dict[str, Any]:
-    """Return what differs from the sampler's defaults, as the file wrote it."""
+    """Return the preset's settings that differ from the sampler's defaults."""
     return study.preset.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
 
 

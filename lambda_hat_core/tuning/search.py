@@ -1,7 +1,7 @@
-"""A study: ask, run, tell, with some trials in flight and a memory that survives its process.
+"""A study: ask, run and tell, with several trials at once and a state that survives kills.
 
-Trials are told in the order of their numbers. What a trial came to is noted in the study as soon
-as it is known, so that a command which follows a kill tells it and runs nothing twice.
+Trials are told to Optuna in the order of their numbers. The outcome of a trial is stored in the
+study as soon as it is known, so that after a kill the next command tells it and runs nothing twice.
 """
 
 import math
@@ -28,18 +28,18 @@ _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed
 
 
 class TrialOutcome(NamedTuple):
-    """What a trial came to.
+    """The outcome of a trial.
 
     Attributes:
         state: how it ended.
-        objective: of a complete trial.
-        llc: mean over its runs; for a pruned one, the running mean of the run it ended in.
+        objective: the objective of a complete trial.
+        llc: mean over its runs; for a pruned trial, the running mean of the run in which it ended.
         llc_se: root mean square of its runs' errors.
-        v_m: mean over its runs.
-        work_fge: full-gradient evaluations of all its runs, unfinished ones too.
-        wall_s: wall seconds that it took.
-        run_ids: of its runs, one a seed.
-        reason: why it is not complete, or what its numbers rest on.
+        v_m: mean V_M over its runs.
+        work_fge: full-gradient evaluations of all its runs, including unfinished ones.
+        wall_s: wall time in seconds.
+        run_ids: the ids of its runs, one per seed.
+        reason: why it is not complete.
     """
 
     state: Literal["complete", "pruned", "failed"]
@@ -54,9 +54,9 @@ class TrialOutcome(NamedTuple):
 
 
 def runs_of(spec: StudySpec, params: dict[str, Any]) -> list[RunSpec]:
-    """Return the runs of a trial: the method with its parameters, one seed after the other.
+    """Return the runs of a trial: the method with its parameters, one run per seed.
 
-    Every trial has the same seeds, so that settings asked for twice are the same runs.
+    All trials use the same seeds, so that settings that are proposed twice are the same runs.
     """
     sampler = spec.method.model_dump() | params
     return [
@@ -74,22 +74,22 @@ def runs_of(spec: StudySpec, params: dict[str, Any]) -> list[RunSpec]:
 
 
 def outcome_of(trial: FrozenTrial) -> TrialOutcome | None:
-    """Return what is noted of a trial; None while it runs."""
+    """Return the stored outcome of a trial; None while it is running."""
     noted = trial.user_attrs.get(_OUTCOME)
     return None if noted is None else TrialOutcome(**noted)
 
 
 class Search:
-    """One study being worked on.
+    """The execution of one study.
 
     Args:
-        study: where it is kept.
-        spec: what it is.
-        target: of every run.
+        study: the Optuna study.
+        spec: its specification.
+        target: the target of every run.
         reference: the llc to compare with, if the objective needs one.
-        runner: runs trials.
-        slots: trials that run at once.
-        told: called with every trial that is told, in order.
+        runner: executes the runs.
+        slots: number of trials that run at the same time.
+        told: called with every trial that has been told to Optuna, in order.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Search:
         self._stopped = threading.Event()
 
     def run(self, n_trials: int) -> None:
-        """Bring the study to at least `n_trials` trials."""
+        """Run trials until the study has at least `n_trials`."""
         flying: dict[int, Future[TrialOutcome]] = {}
         pool = ThreadPoolExecutor(self._slots)
         try:
@@ -122,7 +122,7 @@ class Search:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _next(self, flying: set[int], n_trials: int) -> FrozenTrial | None:
-        """Return a trial that a killed command left, else a new one, None at the end."""
+        """Return an unfinished trial of a killed command, else a new trial, or None at the end."""
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
             if not trial.state.is_finished() and trial.number not in flying:
@@ -149,7 +149,7 @@ class Search:
 
 
 class _Trial:
-    """One trial while it runs: seed after seed, in one thread."""
+    """One running trial, which executes its seeds one after another in one thread."""
 
     def __init__(self, search: Search, trial: FrozenTrial, judge: Judge):
         self._spec, self._target = search._spec, search._target
@@ -161,7 +161,7 @@ class _Trial:
         self._began = time.monotonic()
 
     def run(self) -> TrialOutcome:
-        """Return what the trial came to."""
+        """Run the trial and return its outcome."""
         try:
             specs = runs_of(self._spec, self._params)
         except ValueError as error:
@@ -174,7 +174,7 @@ class _Trial:
             if ran.status == "stopped" and ran.reason == PRUNED:
                 return self._ended("pruned", ids, work, self._why_pruned())
             if ran.status == "stopped":
-                budget = f"the trial's {self._spec.trial_sec:g} s were over"
+                budget = f"the trial exceeded its {self._spec.trial_sec:g} s"
                 return self._ended("failed", ids, work, budget)
             if ran.status == "failed":
                 return self._ended("failed", ids, work, ran.reason)
@@ -192,7 +192,10 @@ class _Trial:
         n_burn = getattr(spec.sampler, "n_burn", 0)
 
         def steer(at: Event) -> str | None:
-            """Stop what is too late or not worth its end; the end of a run is never stopped."""
+            """Return a reason to stop if the trial is interrupted, late or pruned.
+
+            A run that has just finished is never stopped.
+            """
             if at["done"] >= at["total"]:
                 return None
             if self._is_stopped():

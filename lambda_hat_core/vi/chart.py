@@ -1,8 +1,8 @@
-"""The coordinates in which a family lives: w = w* + S A u.
+"""The coordinates of a variational family: w = w* + S A u.
 
 S is the diagonal whitening and A = K^(-1/2), K = S (nbeta H + gamma) S, low rank plus a constant
-from Lanczos. There the Laplace Gaussian N(w*, (nbeta H + gamma)^-1) is N(0, I). Only coordinates
-change: the target and its localiser |w - w*|^2 stay what they are.
+from Lanczos. In these coordinates the Laplace Gaussian N(w*, (nbeta H + gamma)^-1) is N(0, I). The
+target and its localiser |w - w*|^2 are not changed.
 """
 
 import equinox as eqx
@@ -14,11 +14,11 @@ from lambda_hat_core.types import Weights
 
 
 class Chart(eqx.Module):
-    """u -> w.
+    """The map from u to w.
 
     Attributes:
-        coordinates: A around the origin 0; its vectors in ascending order of curvature.
-        scale: diagonal of S.
+        coordinates: A around the origin 0, with its vectors in ascending order of curvature.
+        scale: the diagonal of S.
         origin: w*.
     """
 
@@ -27,32 +27,32 @@ class Chart(eqx.Module):
     origin: Weights
 
     def displacement(self, u: Weights) -> Weights:
-        """w - w*."""
+        """Return w - w*."""
         return self.scale * self.coordinates.to_w(u)
 
     def to_w(self, u: Weights) -> Weights:
-        """The point w."""
+        """Return the point w."""
         return self.origin + self.displacement(u)
 
     @property
     def log_det(self) -> Scalar:
-        """log |dw/du|."""
+        """The log of the Jacobian determinant, log |dw/du|."""
         common = self.coordinates.scale
         widths = 1 + self.coordinates.extra / common[0]
         return jnp.sum(jnp.log(self.scale * common)) + jnp.sum(jnp.log(widths))
 
     def flattest(self, count: int) -> Float[Array, "k d"]:
-        """The `count` known directions of least curvature, as orthonormal rows."""
+        """Return the `count` known directions of least curvature as orthonormal rows."""
         return self.coordinates.vectors[:count]
 
     def pull_back(self, v: Weights, latent: int) -> Weights:
-        """P A S v, where P projects out the first `latent` of the chart's vectors."""
+        """Return P A S v, where P projects out the first `latent` vectors of the chart."""
         pulled = self.coordinates.to_w(self.scale * v)
         vectors = self.coordinates.vectors[:latent]
         return pulled - (vectors @ pulled) @ vectors
 
     def column_norms(self, latent: int) -> Weights:
-        """|S A P e_j|^2 for every axis j, P as in `pull_back`."""
+        """Return |S A P e_j|^2 for every axis j, with P as in `pull_back`."""
         vectors, common = self.coordinates.vectors, self.coordinates.scale[0]
         extra = self.coordinates.extra.at[:latent].set(-common)
         gram = (vectors * self.scale**2) @ vectors.T

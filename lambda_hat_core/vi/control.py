@@ -1,9 +1,9 @@
-"""Control variate at evaluation: the loss minus its quadratic part at w*, whose mean is exact.
+"""The control variate at evaluation: the quadratic part of the loss at w*, with its exact mean.
 
 h = 1/2 delta^T H delta with H from the Hessian-vector products of Lanczos and delta the
-displacement of a draw's twin. E[h] holds every trace term, low rank and diagonal. The coefficient
-of either half of the draws comes from the other half, so the estimate stays unbiased whatever H
-is; where q is Gaussian and the loss quadratic it has no variance.
+displacement of a draw's twin. E[h] contains all trace terms, low rank and diagonal. The coefficient
+for each half of the draws is estimated from the other half, so the estimate is unbiased for any H.
+If q is Gaussian and the loss quadratic, it has no variance.
 """
 
 import jax
@@ -17,7 +17,7 @@ from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.family import Moment
 
 _MIN_DRAWS = 8
-"""Fewer do not estimate a coefficient: plain means then."""
+"""Fewest draws from which a coefficient is estimated; with fewer, plain means are used."""
 
 
 def quadratic(spectrum: Spectrum, delta: Weights) -> Scalar:
@@ -40,9 +40,9 @@ def controlled_means(
     control: Float[np.ndarray, "chain draw"],
     means: Float[np.ndarray, " chain"],
 ) -> tuple[Float[np.ndarray, " chain"], Float[np.ndarray, " chain"]]:
-    """Return each restart's mean loss and its standard error, the control's mean being known.
+    """Return each restart's mean loss and its standard error, given the mean of the control.
 
-    A single draw has no standard error: infinity.
+    The standard error of a single draw is infinity.
     """
     corrected = losses.copy()
     count = losses.shape[1]

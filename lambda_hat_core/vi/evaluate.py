@@ -1,4 +1,4 @@
-"""Independent draws from fitted families, with everything a trace holds of each."""
+"""Independent draws from fitted families, with all scalars that a trace records."""
 
 from typing import NamedTuple
 
@@ -18,24 +18,24 @@ from lambda_hat_core.vi.control import quadratic, quadratic_mean
 from lambda_hat_core.vi.family import join
 
 _AT_ONCE = 8
-"""Draws evaluated together, at most: bounds the memory of the full-data passes."""
+"""Most draws that are evaluated together, which limits the memory of the full-data passes."""
 
 DRAW_WORK = 1 + 1 / 3
-"""Full-gradient evaluations a draw: its loss and the gradient of the virial certificate."""
+"""Full-gradient evaluations per draw: its loss and the gradient of the virial certificate."""
 
 
 class Evaluated(NamedTuple):
-    """float64 on the host, axes (restart, draw) unless said otherwise.
+    """The results, float64 arrays on the host with axes (restart, draw) unless stated otherwise.
 
     Attributes:
-        loss: L_n(w), full data, float64 sums.
+        loss: L_n(w) on the full data, with float64 sums.
         dist2: |w - w*|^2.
-        projections: along the monitor's directions, a third axis.
+        projections: components along the monitor's directions, which are a third axis.
         virial: (w - w*) . grad U / d.
-        virial_m: the same in the metric M, over tr M.
+        virial_m: (w - w*) . M grad U / tr M.
         log_q: log q(w).
-        control: h of the twin, `control.quadratic`.
-        control_mean: its exact mean (restart,).
+        control: h of the twin, from `control.quadratic`.
+        control_mean: its exact mean, with axis (restart,).
     """
 
     loss: np.ndarray
@@ -102,7 +102,7 @@ def evaluate(
     monitor: Monitor,
     n_draws: int,
 ) -> Evaluated:
-    """Draw `n_draws` points from every restart's family and evaluate them on the full data."""
+    """Draw `n_draws` points from the family of every restart and evaluate them on all data."""
     with precision.mixed():
         found = _evaluate(keys, params, static, posterior, chart, spectrum, monitor, n_draws)
     out, mean = jax.device_get(found)

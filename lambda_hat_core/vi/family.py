@@ -1,4 +1,4 @@
-"""What a family q of densities over u must offer, in the chart where Laplace is N(0, I)."""
+"""The interface of a family q of densities over u, in the coordinates of the chart."""
 
 from abc import abstractmethod
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from lambda_hat_core.types import Weights
 
 
 class FamilyDraws(NamedTuple):
-    """Points u from q, log q(u), and their twins.
+    """Points u from q, log q(u), and the twins of the points.
 
-    A twin is Gaussian or the point itself, moves with the point, and has a known second moment:
-    it carries the control variate.
+    The twin of a point is the point itself or a Gaussian variable correlated with it. Its second
+    moment is known, so that it can serve as control variate.
     """
 
     u: Float[Array, "sample d"]
@@ -25,7 +25,7 @@ class FamilyDraws(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """E[v v^T] = P diag(diagonal) P + factors^T factors, v a twin.
+    """E[v v^T] = P diag(diagonal) P + factors^T factors for a twin v.
 
     P projects out the first `latent` vectors of the chart.
     """
@@ -36,7 +36,7 @@ class Moment(NamedTuple):
 
 
 class Family(eqx.Module):
-    """A density with reparametrised draws. `paramax.NonTrainable` marks what is not fitted."""
+    """A density with reparametrised draws. `paramax.NonTrainable` marks fixed parameters."""
 
     @abstractmethod
     def draw(self, key: PRNGKeyArray, count: int) -> FamilyDraws:
@@ -47,34 +47,34 @@ class Family(eqx.Module):
     def draw_sticking(
         self, key: PRNGKeyArray, count: int
     ) -> tuple[Float[Array, "sample d"], Float[Array, " sample"]]:
-        """Draw u and log q(u), the latter differentiable through u alone."""
+        """Draw u and log q(u), which is differentiable only through u."""
         ...
 
     @abstractmethod
     def log_density(self, u: Weights) -> Scalar:
-        """Log q(u), normalised."""
+        """Return the normalised log q(u)."""
         ...
 
     @abstractmethod
     def moment(self) -> Moment:
-        """Second moment of the twins."""
+        """Return the second moment of the twins."""
         ...
 
     def score_log_density(self, u: Weights) -> Scalar:
-        """Log q(u) as a function of the parameters that draws are not differentiable in."""
+        """Return log q(u) as a function of the parameters in which draws are not differentiable."""
         return jnp.zeros((), u.dtype)
 
     def regulariser(self) -> Scalar:
-        """What the objective gains besides the ELBO."""
+        """Return the term that is added to the ELBO in the objective."""
         return jnp.zeros(())
 
     def weights_entropy(self) -> Scalar:
-        """Entropy of the mixture weights, 0 where there is no mixture."""
+        """Return the entropy of the mixture weights, 0 if there is no mixture."""
         return jnp.zeros(())
 
 
 def split(family: PyTree) -> tuple[PyTree, PyTree]:
-    """Return the fitted arrays of a family, or of a part of one, and the rest."""
+    """Return the fitted arrays of a family, or of a part of one, and everything else."""
     return eqx.partition(
         family,
         eqx.is_inexact_array,
@@ -83,12 +83,12 @@ def split(family: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def join(params: PyTree, static: PyTree) -> Family:
-    """Undo `split`, wrappers resolved."""
+    """Undo `split` and remove the wrappers of fixed parameters."""
     return paramax.unwrap(eqx.combine(params, static))
 
 
 def frozen[T](tree: T) -> T:
-    """Return the same values, constant under differentiation."""
+    """Return the same values as constants of differentiation."""
     return jax.tree.map(
         lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree
     )

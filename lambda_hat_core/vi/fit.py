@@ -1,9 +1,9 @@
-"""Ascent of the ELBO by Adam: scans of minibatch steps, restarts by vmap.
+"""Maximisation of the ELBO by Adam: scans of minibatch steps, with the restarts under vmap.
 
-ELBO(phi) = E_q[log p(w) - log q_phi(w)], log p relative to -nbeta L_n(w*). Its gradient is the
-path derivative of log p(w_phi) - log q_{stop(phi)}(w_phi), through w alone (sticking the landing,
-Roeder et al. 2017, arXiv:1703.09194): it has no variance at q = p. Parameters that draws are not
-differentiable in get the score-function gradient with a running baseline.
+ELBO(phi) = E_q[log p(w) - log q_phi(w)], with log p relative to -nbeta L_n(w*). Its gradient is the
+path derivative of log p(w_phi) - log q_{stop(phi)}(w_phi) through w alone (sticking the landing,
+Roeder et al. 2017, arXiv:1703.09194), which has no variance at q = p. For parameters in which draws
+are not differentiable, the score-function gradient with a running baseline is used.
 """
 
 import math
@@ -30,7 +30,7 @@ _BASELINE_DECAY = 0.9
 
 
 class FitOptions(NamedTuple):
-    """What one compilation of the fit depends on."""
+    """The settings on which the compiled program of the fit depends."""
 
     n_samples: int
     batch_size: int | None
@@ -38,21 +38,21 @@ class FitOptions(NamedTuple):
 
     @classmethod
     def of(cls, spec: Vi) -> "FitOptions":
-        """The part of `spec` that matters."""
+        """Return the options of a specification."""
         return cls(spec.n_samples, spec.batch_size, spec.clip_global_norm)
 
 
 class FitStep(NamedTuple):
-    """Scalars of one optimiser step, in nats where not said otherwise.
+    """Scalars of one optimiser step, in nats unless stated otherwise.
 
     Attributes:
-        elbo: energy + entropy, on the step's minibatch.
+        elbo: energy + entropy, on the minibatch of the step.
         energy: E_q[log p], relative to -nbeta L_n(w*).
-        entropy: -E_q[log q], of w.
+        entropy: -E_q[log q], the entropy of w.
         llc: nbeta (L(w) - L(w*)).
-        radius: root mean |w - w*|^2, in the original coordinates.
-        grad_norm: of all parameters, before clipping.
-        weights_entropy: of the mixture weights.
+        radius: root mean square of |w - w*|, in the original coordinates.
+        grad_norm: norm of the gradient in all parameters, before clipping.
+        weights_entropy: entropy of the mixture weights.
     """
 
     elbo: Scalar
@@ -65,7 +65,7 @@ class FitStep(NamedTuple):
 
 
 def learning_rates(spec: Vi, dtype: np.dtype) -> Float[Array, " step"]:
-    """Linear warm-up over `lr_warmup_frac` of the steps, then the schedule, ending near 0."""
+    """Return the rates: a linear warm-up over `lr_warmup_frac` of the steps, then the schedule."""
     t = np.arange(spec.steps)
     warm = round(spec.lr_warmup_frac * spec.steps)
     left = 1 - np.clip((t - warm) / max(spec.steps - warm, 1), 0, 1)
@@ -80,7 +80,7 @@ def learning_rates(spec: Vi, dtype: np.dtype) -> Float[Array, " step"]:
 
 
 def step_work(posterior: Posterior, options: FitOptions) -> float:
-    """Full-gradient evaluations of one step of one restart, the minibatch's own at w* included."""
+    """Return the full-gradient evaluations per step and restart, that at w* included."""
     batch = posterior.batch_work(options.batch_size)
     return batch * (options.n_samples + _is_partial(posterior, options))
 
@@ -90,14 +90,14 @@ def _is_partial(posterior: Posterior, options: FitOptions) -> bool:
 
 
 class Minimum(NamedTuple):
-    """L_n and its gradient at w*, over all data."""
+    """L_n and its gradient at w*, on all data."""
 
     loss: Scalar
     gradient: Weights
 
 
 def minimum_of(posterior: Posterior, loss0: float) -> Minimum:
-    """Return what `fit` needs to know of w*; one gradient."""
+    """Return the loss and the gradient at w*, at the cost of one gradient."""
     gradient = _full_gradient(posterior)
     return Minimum(jnp.asarray(loss0, posterior.w0.dtype), gradient)
 
@@ -114,10 +114,10 @@ def _losses_above_minimum(
     delta: Float[Array, "sample d"],
     options: FitOptions,
 ) -> Float[Array, " sample"]:
-    """L(w* + delta) - L(w*) on one minibatch.
+    """Return estimates of L(w* + delta) - L(w*) from one minibatch.
 
-    The minibatch's own loss and slope at w* are taken out, where the full data's are known: what
-    is left of the minibatch's noise vanishes with delta instead of growing with nbeta.
+    The loss and the gradient of the minibatch at w* are replaced by those of the full data, which
+    are known. The remaining minibatch noise vanishes with delta instead of growing with nbeta.
     """
     batch = posterior.minibatch(key, options.batch_size)
     losses = jax.vmap(lambda v: posterior.loss.mean(posterior.w0 + v, batch))(delta)
@@ -162,12 +162,12 @@ def _objective(
 
 
 class Fitted(NamedTuple):
-    """What a fit ends with.
+    """The result of a fit.
 
     Attributes:
-        params: of all restarts.
-        history: `FitStep`, as float64 arrays (restart, step).
-        before: seconds that an earlier process spent on it.
+        params: the parameters of all restarts.
+        history: the fields of `FitStep`, as float64 arrays (restart, step).
+        before: seconds that an earlier process spent on the fit.
     """
 
     params: PyTree
@@ -188,7 +188,7 @@ def fit(
     checkpoint: Checkpoint,
     clock: Callable[[], float],
 ) -> Fitted:
-    """Fit every restart, in equal chunks of steps; arrays of `params` start with that axis."""
+    """Fit all restarts, which are the leading axis of `params`, in equal chunks of steps."""
     n_steps = rates.size
     length = -(-n_steps // CHUNKS)
     count = -(-n_steps // length) if length else 1
@@ -211,7 +211,7 @@ def fit(
 
 
 class _Carry(NamedTuple):
-    """Of one restart between steps: flat parameters, the optimiser's state, the baseline."""
+    """The state of a restart between steps: parameters, state of the optimiser, baseline."""
 
     flat: Float[Array, "..."]
     adam: Any

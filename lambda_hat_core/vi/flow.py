@@ -1,8 +1,8 @@
-"""Normalising flows on the flat, under-determined directions (flowjax), near the identity at first.
+"""Normalising flows on the flattest directions (flowjax), initially close to the identity.
 
-`realnvp` couples halves affinely (Dinh et al. 2017), `maf` is affine autoregressive (Papamakarios
-et al. 2017), `nsf_ar` bends by monotone rational-quadratic splines (Durkan et al. 2019). All are
-built so that drawing is one pass.
+`realnvp` uses affine coupling layers (Dinh et al. 2017), `maf` affine autoregressive layers
+(Papamakarios et al. 2017), and `nsf_ar` monotone rational-quadratic splines (Durkan et al. 2019).
+All are oriented so that drawing takes one pass.
 """
 
 import functools
@@ -24,13 +24,13 @@ from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.vi.lift import Lifted
 
 _START = 0.01
-"""Factor on each conditioner's last layer: the flow begins within about 1 % of the identity."""
+"""Factor on the last layer of each conditioner: the flow starts within 1 % of the identity."""
 _KNOTS, _INTERVAL = 8, 4.0
-"""Splines act within 4 Laplace widths and are the identity beyond."""
+"""The splines act within 4 Laplace widths and are the identity outside."""
 
 
 def _draw_weights(key: PRNGKeyArray, flow: AbstractTransformed) -> AbstractTransformed:
-    """Draw every conditioner's weights anew, its last layer small; zero is the identity."""
+    """Draw new weights for every conditioner, with a small last layer (zero: the identity)."""
     count = itertools.count()
 
     def layer(linear: eqx.nn.Linear, factor: float) -> eqx.nn.Linear:
@@ -56,7 +56,7 @@ def _draw_weights(key: PRNGKeyArray, flow: AbstractTransformed) -> AbstractTrans
 
 @functools.cache
 def _architecture(kind: str, k: int, depth: int, width: int, dtype: Any) -> AbstractTransformed:
-    """Build the same object every time, so that compilations are found again."""
+    """Return the same object for the same arguments, so that compiled programs are reused."""
     base = Normal(jnp.zeros(k, dtype), jnp.ones(k, dtype))
     key = jr.key(0)
     if kind == "realnvp":
@@ -75,12 +75,12 @@ def _architecture(kind: str, k: int, depth: int, width: int, dtype: Any) -> Abst
 
 
 def build(key: PRNGKeyArray, spec: Vi, vectors: Float[Array, "k d"]) -> Lifted:
-    """Return the family at its start, the Laplace Gaussian to about 1 %.
+    """Return the initial family, which is the Laplace Gaussian to within about 1 %.
 
-    Permutations between layers depend on the architecture alone, weights on the key.
+    The permutations between layers depend only on the architecture, the weights on the key.
 
     Raises:
-        ValueError: if a coupling flow is asked for on a single direction.
+        ValueError: if a coupling flow is requested for a single direction.
     """
     k, d = vectors.shape
     if spec.flow_type == "realnvp" and k < 2:

@@ -1,6 +1,6 @@
 """A density on k directions, lifted to R^d: u = V^T z + P (s * eps), P = I - V^T V, eps ~ N(0, I).
 
-V has orthonormal rows, so P is applied and never stored, and the two parts are orthogonal:
+V has orthonormal rows, so P need not be stored, and the two parts are orthogonal:
 log q(u) = log q_z(V u) + log N(P u; 0, P S^2 P) on the complement, S = diag(s). With the k x k
 matrix B = V S^-2 V^T (Jacobi's identity for complementary minors, and the block inverse)
 
@@ -21,12 +21,12 @@ from lambda_hat_core.vi.family import Family, FamilyDraws, Moment, frozen
 
 
 class Lifted(Family):
-    """A flow on the chart's flattest directions, a Gaussian of learned widths elsewhere.
+    """A flow on the chart's flattest directions and a Gaussian with fitted widths elsewhere.
 
     Attributes:
-        flow: a flowjax distribution of z, standard normal at the base.
-        vectors: V, (k, d), orthonormal rows, the chart's first; not fitted.
-        log_scale: log s of every axis.
+        flow: a flowjax distribution of z with a standard normal base.
+        vectors: V of shape (k, d), the first vectors of the chart; not fitted.
+        log_scale: log s for every axis.
     """
 
     flow: Any
@@ -34,13 +34,13 @@ class Lifted(Family):
     log_scale: Weights
 
     def project(self, u: Weights) -> Weights:
-        """P u."""
+        """Return P u."""
         return u - (self.vectors @ u) @ self.vectors
 
     def _noise(
         self, key: PRNGKeyArray, count: int
     ) -> tuple[Float[Array, "sample k"], Float[Array, "sample d"]]:
-        """Draw the flow's input, and the complement's part of u."""
+        """Draw the input of the flow, and the part of u in the complement."""
         k, d = self.vectors.shape
         noise = jr.normal(key, (count, k + d), self.log_scale.dtype)
         return noise[:, :k], jax.vmap(self.project)(jnp.exp(self.log_scale) * noise[:, k:])
@@ -51,13 +51,13 @@ class Lifted(Family):
         return z, self.flow.base_dist.log_prob(x) - log_det
 
     def _linear(self) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
-        """T(0) and the Jacobian there."""
+        """Return T(0) and the Jacobian there."""
         zero = jnp.zeros(self.vectors.shape[0], self.log_scale.dtype)
         transform = self.flow.bijection.transform
         return transform(zero), jax.jacfwd(transform)(zero)
 
     def draw(self, key: PRNGKeyArray, count: int) -> FamilyDraws:
-        """A twin replaces the flow by its linearisation at 0."""
+        """Draw points; for their twins the flow is replaced by its linearisation at 0."""
         x, rest = self._noise(key, count)
         z, log_q = jax.vmap(self._push)(x)
         shift, jacobian = self._linear()
@@ -70,9 +70,9 @@ class Lifted(Family):
     def draw_sticking(
         self, key: PRNGKeyArray, count: int
     ) -> tuple[Float[Array, "sample d"], Float[Array, " sample"]]:
-        """Draw u and log q(u), the latter differentiable through u alone.
+        """Draw u and log q(u), which is differentiable only through u.
 
-        With J the Jacobian of T at x, the slope of log q_z at T(x) is J^-T grad_x log q_z(T(x)),
+        With J the Jacobian of T at x, the gradient of log q_z at T(x) is J^-T grad_x log q_z(T(x)),
         so the flow need not be inverted.
         """
         still = frozen(self)
@@ -89,12 +89,12 @@ class Lifted(Family):
         return z @ self.vectors + rest, log_q + jax.vmap(still.complement_log_density)(rest)
 
     def log_density(self, u: Weights) -> Scalar:
-        """log q_z(V u) plus the complement's."""
+        """Return log q_z(V u) plus the log density of the complement."""
         z = self.vectors @ u
         return self.flow.log_prob(z) + self.complement_log_density(u - z @ self.vectors)
 
     def complement_log_density(self, e: Weights) -> Scalar:
-        """Log density of e = P (s * eps) on the (d - k)-dimensional complement."""
+        """Return the log density of e = P (s * eps) on the (d - k)-dimensional complement."""
         k, d = self.vectors.shape
         whiten = jnp.exp(-self.log_scale)
         white, rows = e * whiten, self.vectors * whiten
@@ -105,7 +105,7 @@ class Lifted(Family):
         return -0.5 * (square + log_det + (d - k) * math.log(2 * math.pi))
 
     def moment(self) -> Moment:
-        """E[v v^T] = P S^2 P + V^T (J J^T + T(0) T(0)^T) V."""
+        """Return E[v v^T] = P S^2 P + V^T (J J^T + T(0) T(0)^T) V."""
         shift, jacobian = self._linear()
         factors = jnp.concatenate([jacobian.T, shift[None]]) @ self.vectors
         return Moment(jnp.exp(2 * self.log_scale), factors, self.vectors.shape[0])

@@ -1,7 +1,8 @@
 """Mixture of factor analysers: q(u) = sum_k pi_k N(mu_k, D + U_k U_k^T), D diagonal and shared.
 
-Starts at the Laplace Gaussian: D = 1, means and factors of length 0.02 in random directions, just
-enough to break the components' symmetry. Densities by Woodbury, O(M r d).
+The fit starts at the Laplace Gaussian: D = 1, with means and factors of length 0.02 in random
+directions, which break the symmetry of the components. Densities use the Woodbury identity and cost
+O(M r d).
 """
 
 import math
@@ -19,21 +20,21 @@ from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.family import Family, FamilyDraws, Moment, frozen
 
 _START = 0.02
-"""Adds at most (r + 1) 4e-4 / 2 to the estimate before the first step."""
+"""Initial length, which adds at most (r + 1) 4e-4 / 2 to the estimate before the first step."""
 
 
 class Mfa(Family):
-    """Ghahramani & Hinton (1996) in d dimensions.
+    """A mixture of factor analysers (Ghahramani & Hinton 1996) in d dimensions.
 
     Attributes:
         logits: pi = softmax(logits / temperature).
-        means: mu_k, (m, d); not fitted where they are tied to w*.
-        factors: rows of U_k^T.
-        mask: (m, r), not fitted: 1 for the first r_k rows of component k, else 0.
+        means: mu_k of shape (m, d); not fitted if they are tied to w*.
+        factors: the rows of U_k^T.
+        mask: array of shape (m, r), not fitted: 1 for the first r_k rows of component k, else 0.
         log_scale: log sqrt(D).
-        temperature: of the softmax.
-        dirichlet: concentration of the prior on pi; 1 is none.
-        entropy_bonus: weight of the entropy of pi.
+        temperature: temperature of the softmax.
+        dirichlet: concentration of the prior on pi; 1: no prior.
+        entropy_bonus: factor of the entropy of pi in the objective.
     """
 
     logits: Float[Array, " m"]
@@ -47,7 +48,7 @@ class Mfa(Family):
 
     @property
     def log_weights(self) -> Float[Array, " m"]:
-        """Log pi."""
+        """The logarithms of pi."""
         return jax.nn.log_softmax(self.logits / self.temperature)
 
     @property
@@ -55,7 +56,7 @@ class Mfa(Family):
         return self.factors * self.mask[..., None]
 
     def _points(self, key: PRNGKeyArray, count: int) -> Float[Array, "sample d"]:
-        """Draw components systematically, so that `count` points share them out evenly."""
+        """Draw points, with components chosen by systematic sampling."""
         choice_key, noise_key = jr.split(key)
         dtype, (m, r, d) = self.log_scale.dtype, self.factors.shape
         grid = (jr.uniform(choice_key, dtype=dtype) + jnp.arange(count, dtype=dtype)) / count
@@ -66,19 +67,19 @@ class Mfa(Family):
         return self.means[k] + jnp.exp(self.log_scale) * noise[:, :d] + along
 
     def draw(self, key: PRNGKeyArray, count: int) -> FamilyDraws:
-        """A point is its own twin."""
+        """Draw points, each of which is its own twin."""
         u = self._points(key, count)
         return FamilyDraws(u, jax.vmap(self.log_density)(u), u)
 
     def draw_sticking(
         self, key: PRNGKeyArray, count: int
     ) -> tuple[Float[Array, "sample d"], Float[Array, " sample"]]:
-        """Draw u and log q(u), the latter differentiable through u alone."""
+        """Draw u and log q(u), which is differentiable only through u."""
         u = self._points(key, count)
         return u, jax.vmap(frozen(self).log_density)(u)
 
     def component_log_density(self, u: Weights) -> Float[Array, " m"]:
-        """Log N(u; mu_k, D + U_k U_k^T) of every component."""
+        """Return log N(u; mu_k, D + U_k U_k^T) for every component."""
         whiten = jnp.exp(-self.log_scale)
         white = (u - self.means) * whiten
         rows = self._rows * whiten
@@ -92,28 +93,29 @@ class Mfa(Family):
         return -0.5 * (square + log_det + u.size * math.log(2 * math.pi))
 
     def log_density(self, u: Weights) -> Scalar:
-        """Log q(u)."""
+        """Return log q(u)."""
         return jax.nn.logsumexp(self.log_weights + self.component_log_density(u))
 
     def score_log_density(self, u: Weights) -> Scalar:
-        """Log q(u) with live weights only: its gradient is (responsibility - pi) / temperature.
+        """Return log q(u) as a function of the weights alone.
 
-        So the choice of component is integrated out (Rao-Blackwell).
+        Its gradient is (responsibility - pi) / temperature: the choice of the component is
+        integrated out (Rao-Blackwell).
         """
         components = jax.lax.stop_gradient(self.component_log_density(u))
         return jax.nn.logsumexp(self.log_weights + components)
 
     def regulariser(self) -> Scalar:
-        """Log Dirichlet prior up to a constant, plus the entropy bonus."""
+        """Return the log Dirichlet prior up to a constant, plus the entropy bonus."""
         prior = (self.dirichlet - 1) * jnp.sum(self.log_weights)
         return prior + self.entropy_bonus * self.weights_entropy()
 
     def weights_entropy(self) -> Scalar:
-        """-sum pi log pi."""
+        """Return -sum pi log pi."""
         return -jnp.sum(jnp.exp(self.log_weights) * self.log_weights)
 
     def moment(self) -> Moment:
-        """E[u u^T] = D + sum_k pi_k (U_k U_k^T + mu_k mu_k^T)."""
+        """Return E[u u^T] = D + sum_k pi_k (U_k U_k^T + mu_k mu_k^T)."""
         weight = jnp.exp(0.5 * self.log_weights)
         low_rank = (self._rows * weight[:, None, None]).reshape(-1, self.log_scale.size)
         factors = jnp.concatenate([low_rank, self.means * weight[:, None]])
@@ -121,7 +123,7 @@ class Mfa(Family):
 
 
 def build(key: PRNGKeyArray, spec: Vi, like: Weights) -> Mfa:
-    """Return the family at its start."""
+    """Return the initial family."""
     d, dtype = like.size, like.dtype
     ranks = spec.r_per_component or (spec.r,) * spec.M
     width = max(ranks)

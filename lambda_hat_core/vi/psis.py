@@ -1,23 +1,23 @@
 """Pareto-smoothed importance sampling (Vehtari et al. 2024, arXiv:1507.02646).
 
-k-hat of the ratios p/q over draws from q says whether q covers p; the smoothed weights correct a
-mean for what q gets wrong, as far as q covers p. `arviz_stats` is imported inside: it costs
-seconds.
+k-hat of the ratios p/q over draws from q shows whether q covers p. The smoothed weights correct a
+mean for the difference between q and p, as far as q covers p. `arviz_stats` is imported inside the
+function, because importing it takes seconds.
 """
 
 import numpy as np
 from jaxtyping import Float
 
 MIN_DRAWS = 25
-"""Fewer leave less than five draws for the tail."""
+"""Fewest draws; with fewer the tail has less than five."""
 
 
 def smooth(
     log_ratios: Float[np.ndarray, "chain draw"],
 ) -> tuple[Float[np.ndarray, "chain draw"], Float[np.ndarray, " chain"]]:
-    """Return weights that sum to 1 and k-hat, restart by restart.
+    """Return weights that sum to 1, and k-hat, for each restart.
 
-    Equal ratios (q = p) have no tail: their k-hat is 0. Too few draws have none: it is NaN.
+    For equal ratios (q = p) there is no tail, and k-hat is 0. With too few draws it is NaN.
     """
     from arviz_stats.base.array import array_stats
 

@@ -1,8 +1,8 @@
-"""A variational run: chart, fit, draws, k-hat -> Trace.
+"""A variational run: build the chart, fit, draw, compute k-hat, and return a Trace.
 
-A restart is a chain of independent draws. The estimate is E_q, so the family's error is a bias
-that no spread within a restart shows: k-hat, the spread over restarts, the virial certificate
-and the importance-weighted estimate are what reveals it.
+Each restart counts as a chain of independent draws. The estimate is an expectation under q, so the
+error of the family is a bias that the spread within a restart cannot show. It is revealed by k-hat,
+the spread over restarts, the virial certificate and the importance-weighted estimate.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def _build(key: PRNGKeyArray, spec: Vi, chart: Chart) -> Family:
 
 @eqx.filter_jit
 def _initial(keys: Key[Array, " restart"], spec: Vi, chart: Chart) -> PyTree:
-    """Return every restart's parameters, stacked."""
+    """Return the initial parameters of all restarts, stacked."""
     return jax.vmap(lambda key: split(_build(key, spec, chart))[0])(keys)
 
 
@@ -53,7 +53,7 @@ def _fit(
     checkpoint: Checkpoint,
     clock: Callable[[], float],
 ) -> tuple[Fitted, PyTree]:
-    """Return what every restart was fitted to, and what all of them have in common."""
+    """Return the fitted parameters of all restarts, and the part that they have in common."""
     start_key, fit_key = jr.split(key)
     starts = jr.split(start_key, spec.n_chains)
     _, static = split(_build(starts[0], spec, chart))
@@ -163,7 +163,7 @@ def sample_vi(
 
 
 def _certified(trace: Trace, drawn: Evaluated, spec: Vi) -> Trace:
-    """Add k-hat, the control variate's estimate and the importance-weighted one."""
+    """Add k-hat, the estimate with control variate and the importance-weighted estimate."""
     log_ratios = -trace.llc - 0.5 * trace.gamma * trace.dist2 - drawn.log_q
     weights, khat = smooth(log_ratios)
     extras = {

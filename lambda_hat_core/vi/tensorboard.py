@@ -1,4 +1,4 @@
-"""A fit's traces as TensorBoard scalars."""
+"""The history of a fit as TensorBoard scalars."""
 
 import math
 from pathlib import Path
@@ -9,20 +9,20 @@ from tensorboardX import SummaryWriter
 from lambda_hat_core.samplers.trace import Trace
 
 _POINTS = 500
-"""Points a curve at most; the last step is always among them."""
+"""Most points per curve; the last step is always among them."""
 
 
 def write_tensorboard(trace: Trace, folder: Path) -> None:
-    """Write one sub-folder of events a restart: `vi/<name>` of every (restart, step) extra.
+    """Write one sub-folder of events per restart: `vi/<name>` for every (restart, step) extra.
 
-    A scalar of the whole restart (k-hat, the final ELBO) stands at the last step.
+    Scalars of a whole restart (k-hat, the final ELBO) are written at the last step.
 
     Raises:
         ValueError: if the trace is not of a variational run.
     """
     if "elbo" not in trace.extras:
         raise ValueError(
-            f"the trace of {trace.info.get('sampler')} has no ELBO to write; only vi has"
+            f"the trace of {trace.info.get('sampler')} has no ELBO to write; only vi has one"
         )
     restarts, steps = trace.extras["elbo"].shape
     shown = np.arange(steps - 1, -1, -max(1, math.ceil(steps / _POINTS)))[::-1]

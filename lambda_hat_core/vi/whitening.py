@@ -1,8 +1,8 @@
-"""Diagonal whitening from minibatch gradients at w*, and the chart built on it.
+"""Diagonal whitening from minibatch gradients at w*, and the chart that uses it.
 
-v is a moving average of the squared gradient of the mean loss; S = v^(-1/4), because
-preconditioned Langevin dynamics with P = v^(-1/2) injects noise of width P^(1/2). `rmsprop`
-starts v at 1, `adam` starts it at 0 and removes the bias.
+v is a moving average of the squared gradient of the mean loss; S = v^(-1/4), because preconditioned
+Langevin dynamics with P = v^(-1/2) injects noise of width P^(1/2). `rmsprop` starts v at 1; `adam`
+starts it at 0 and corrects the bias.
 """
 
 import math
@@ -28,9 +28,9 @@ from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.chart import Chart
 
 _MEMORIES = 4
-"""Gradients seen, in memory lengths 1 / (1 - decay): the start then weighs e^-4."""
+"""Number of gradients in units of 1 / (1 - decay), so that the start has weight e^-4."""
 _FLOOR = 1e-6
-"""Least v, as a share of the largest: widths then differ by 32 at most."""
+"""Smallest v relative to the largest, so that widths differ by a factor of at most 32."""
 
 
 @eqx.filter_jit
@@ -47,7 +47,7 @@ def _second_moment(
 
 
 def _scale(key: PRNGKeyArray, posterior: Posterior, spec: Vi) -> tuple[Weights, float]:
-    """Return the diagonal of S and its work."""
+    """Return the diagonal of S, and the work spent on it."""
     if spec.whitening == "none":
         return jnp.ones_like(posterior.w0), 0.0
     steps = math.ceil(_MEMORIES / (1 - spec.whitening_decay))
@@ -64,7 +64,7 @@ def _scale(key: PRNGKeyArray, posterior: Posterior, spec: Vi) -> tuple[Weights, 
 def _whitened_spectrum(
     key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], scale: Weights, k: int
 ) -> Spectrum:
-    """Spectrum of K, its curvature nbeta S H S clipped at 0 so that K >= gamma S^2."""
+    """Return the spectrum of K, with nbeta S H S clipped at 0 so that K >= gamma S^2."""
     w0 = posterior.w0
     rows_key, key = jr.split(key)
     hessian = mean_hessian(rows_key, posterior, points)
@@ -90,14 +90,15 @@ def build_chart(
     points: Float[Array, "point d"],
     spec: Vi,
 ) -> tuple[Chart, dict[str, float]]:
-    """Return the chart and its work by purpose.
+    """Return the chart, and the work spent on it.
 
     Args:
-        key: for the minibatches and for Lanczos.
-        posterior: around w*.
-        spectrum: of H, which suffices without whitening unless `d_latent` exceeds it.
-        points: over which H is averaged.
-        spec: whitening, minibatch size, latent directions.
+        key: random key for the minibatches and for Lanczos.
+        posterior: the posterior around w*.
+        spectrum: the spectrum of H, which is used if there is no whitening and it has at least
+            `d_latent` vectors.
+        points: the points over which H is averaged.
+        spec: the settings of the run.
     """
     moment_key, spectrum_key = jr.split(key)
     scale, work = _scale(moment_key, posterior, spec)

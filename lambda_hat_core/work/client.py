@@ -12,14 +12,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lambda_hat_core.store.store import Kind
+
 Event = dict[str, Any]
 
 _TAIL = 20
 
 
-def request(stage: str, spec: Any, target: Any = None) -> Event:
-    """Return the request for one stage of a `TargetSpec` or of a `RunSpec` and its target."""
-    line = {"id": spec.id, "stage": stage, "spec": spec.model_dump(mode="json")}
+def request(kind: Kind, spec: Any, target: Any = None) -> Event:
+    """Return the request for one artifact.
+
+    Args:
+        kind: what is to be made.
+        spec: a `TargetSpec`, a `RunSpec` (of a run or of its analysis), or a `Gallery`.
+        target: of a `RunSpec`, the spec of the target that it samples.
+    """
+    line = {"id": spec.id, "kind": kind, "spec": spec.model_dump(mode="json")}
     return line if target is None else line | {"target": target.model_dump(mode="json")}
 
 
@@ -63,7 +71,7 @@ class WorkerClient:
         """Send requests one after the other and yield their events.
 
         Every request ends in one event "done" or "failed". The failure of a worker that died has
-        kind "died" and is transient.
+        cause "died" and is transient.
         """
         for line in requests:
             yield from self._one(line)
@@ -154,7 +162,7 @@ class WorkerClient:
 
 def how_it_ended(code: int) -> str:
     """Return an exit code in words, with what to do where that is known."""
-    from lambda_hat_core.work.stages import LESS_MEMORY
+    from lambda_hat_core.work.making import LESS_MEMORY
 
     number = -code if code < 0 else code - 128
     if number == signal.SIGKILL:
@@ -169,7 +177,7 @@ def _failed(line: Event, reason: str) -> Event:
         "id": line.get("id"),
         "event": "failed",
         "reason": reason,
-        "kind": "died",
+        "cause": "died",
         "transient": True,
     }
 

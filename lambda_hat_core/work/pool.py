@@ -35,8 +35,8 @@ class Task(NamedTuple):
         likeness: a worker prefers the task that has the most leading entries in common with the
             one before, because tasks that are alike share compiled programs.
         hear: told every event, in a thread of the pool.
-        steer: asked at every progress event; its words become the reason of a failure of kind
-            "stopped".
+        steer: asked at every progress event; its words become the reason of a failure whose
+            cause is "stopped".
         seconds: that the task should take at most; its worker is killed at twice as many.
     """
 
@@ -215,7 +215,7 @@ def _asked(client: WorkerClient, line: Event, steer: Steer | None) -> Iterator[E
         if steer is not None and event["event"] == "progress":
             why = steer(event)
             client.answer(go=why is None)
-        if event["event"] == "failed" and event["kind"] == "stopped":
+        if event["event"] == "failed" and event["cause"] == "stopped":
             event |= {"reason": why}
         yield event
 

@@ -33,7 +33,7 @@ def insist(
             if event["event"] != "failed":
                 yield event
                 continue
-            deaths += event["kind"] == "died"
+            deaths += event["cause"] == "died"
             if pause is None or not event["transient"] or deaths > DEATHS or give_up():
                 yield event
                 return

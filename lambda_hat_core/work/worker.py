@@ -2,10 +2,10 @@
 
 `python -m lambda_hat_core.work.worker --home H` reads stdin until it closes, and then exits at
 once, whatever it is doing: its parent is gone. `--requests FILE` works through a file. A request
-is {"id", "stage": "build" | "sample" | "analyse" | "gallery", "spec", "target"}; its events carry
+is {"id", "kind": "targets" | "runs" | "analyses" | "galleries", "spec", "target"}; its events carry
 its id and are "log", "progress", and at the end "done" or "failed". A request with "steered": true
 waits after each progress event for a line {"go": true}, or {"go": false}, which ends it as failed,
-of kind "stopped", with nothing left behind.
+for the cause "stopped", with nothing left behind.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -26,7 +26,7 @@ from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.store import process
-from lambda_hat_core.store.store import Store
+from lambda_hat_core.store.store import Kind, Store
 
 Answer = Callable[[dict[str, Any]], None]
 
@@ -58,12 +58,12 @@ def main(argv: list[str] | None = None) -> int:
 def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None = None) -> bool:
     """Answer one request; an exception becomes an event. Returns whether it was done.
 
-    The `kind` of a failure is "config" where only a changed specification can help, and "stopped"
+    The `cause` of a failure is "config" where only a changed specification can help, and "stopped"
     where the parent asked for it; `transient` says whether the same request may succeed another
     time. The answers to a steered request are the next of `lines`.
     """
     from lambda_hat_core.store import files
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
     request: dict[str, Any] = {}
 
@@ -73,13 +73,13 @@ def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None =
     try:
         request.update(json.loads(line))
         outcome = _run(store, request, tell, lines or iter(()))
-    except stages.Stopped:
-        tell("failed", reason="stopped as its parent asked", kind="stopped", transient=False)
+    except making.Stopped:
+        tell("failed", reason="stopped as its parent asked", cause="stopped", transient=False)
     except (ConfigError, ValidationError) as error:
-        tell("failed", reason=stages.describe(error), kind="config", transient=False)
+        tell("failed", reason=making.describe(error), cause="config", transient=False)
     except Exception as error:
         transient = isinstance(error, OSError) and not files.is_lasting(error)
-        tell("failed", reason=stages.describe(error), kind="error", transient=transient)
+        tell("failed", reason=making.describe(error), cause="error", transient=transient)
     else:
         facts = outcome._asdict()
         del facts["id"]
@@ -91,7 +91,7 @@ def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None =
 def _run(
     store: Store, request: dict[str, Any], tell: Callable[..., None], lines: Iterator[str]
 ) -> Any:
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
     def log(message: str) -> None:
         tell("log", message=message)
@@ -99,19 +99,19 @@ def _run(
     def progress(at: Any) -> None:
         tell("progress", **at._asdict())
         if request.get("steered") and not json.loads(next(lines))["go"]:
-            raise stages.Stopped
+            raise making.Stopped
 
-    match request["stage"]:
-        case "build":
-            return stages.build_target(store, TargetSpec.model_validate(request["spec"]), log)
-        case "sample":
-            return stages.sample_run(store, *_run_specs(request), log, progress)
-        case "analyse":
-            return stages.analyse_run(store, *_run_specs(request), log)
-        case "gallery":
-            return stages.build_gallery(store, Gallery.model_validate(request["spec"]), log)
-        case stage:
-            raise ValueError(f"no stage {stage!r}; known: build, sample, analyse, gallery")
+    match request["kind"]:
+        case "targets":
+            return making.build_target(store, TargetSpec.model_validate(request["spec"]), log)
+        case "runs":
+            return making.sample_run(store, *_run_specs(request), log, progress)
+        case "analyses":
+            return making.analyse_run(store, *_run_specs(request), log)
+        case "galleries":
+            return making.build_gallery(store, Gallery.model_validate(request["spec"]), log)
+        case kind:
+            raise ValueError(f"no kind {kind!r}; known: {', '.join(get_args(Kind))}")
 
 
 def _run_specs(request: dict[str, Any]) -> tuple[RunSpec, TargetSpec]:

@@ -52,12 +52,12 @@ class Site(NamedTuple):
         path.write_text(yaml.safe_dump({"tags": {"float32": tag, "float64": tag}}))
 
     def project(self, **environment):
-        from lambda_hat_assets.project import load_project
+        from lambda_hat_assets.project.project import load_project
 
         return load_project({**self.environment, **environment}, self.config)
 
     def calls(self):
-        """Return what workers were asked for: key, stage, JAX_ENABLE_X64."""
+        """Return what workers were asked for: key, kind, JAX_ENABLE_X64."""
         file = self.root / "runs" / "calls.txt"
         return [tuple(line.split()) for line in file.read_text().splitlines()]
 
@@ -96,11 +96,11 @@ class FakeBackend:
         self.x64 = str(int(dtype == "float64"))
 
     def run(self, context, orders):
-        from lambda_hat_assets.compute import Result
+        from lambda_hat_assets.compute.orders import Result
 
         for order in orders:
-            for kind in order.kinds:
-                end = fake_worker.answer(self.store, order.request(kind), self.x64)
+            for kind, request in zip(order.kinds, order.requests(), strict=True):
+                end = fake_worker.answer(self.store, request, self.x64)
                 yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))
                 if end["event"] == "failed":
                     break
@@ -114,7 +114,7 @@ def built():
     """A function from a project to its repository, whose backends compute nothing."""
 
     def build(project):
-        from lambda_hat_assets.compute import Compute
+        from lambda_hat_assets.compute.resource import Compute
         from lambda_hat_assets.definitions import build
 
         compute = Compute(project, lambda dtype, card: FakeBackend(project.store, dtype))

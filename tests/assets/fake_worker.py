@@ -17,7 +17,7 @@ from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import stages
+from lambda_hat_core.work import making
 
 META = {"n": 1000, "d": 3, "loss": "own", "loss0": 0.0, "grad_norm": 1e-12, "min_eigenvalue": 1.0}
 AUDIT = {"is_minimum": True, "audit_reasons": [], "llc_known": 1.5, "llc_known_reason": "exact"}
@@ -44,15 +44,16 @@ def main() -> None:
 
 
 def answer(store: Store, request: dict, x64: str) -> dict:
-    if request["stage"] == "gallery":
+    kind = request["kind"]
+    if kind == "galleries":
         return drawn(store, Gallery(**request["spec"]))
     store.root.mkdir(parents=True, exist_ok=True)
     with (store.root / "calls.txt").open("a") as calls:
-        calls.write(f"{request['id']} {request['stage']} {x64}\n")
+        calls.write(f"{request['id']} {kind} {x64}\n")
     seed = request["spec"]["seed"]
-    if request["stage"] != "analyse" and seed == 14:
+    if kind != "analyses" and seed == 14:
         os.abort()
-    if request["stage"] == "sample" and seed == 15 and not (store.root / "hung").exists():
+    if kind == "runs" and seed == 15 and not (store.root / "hung").exists():
         (store.root / "hung").touch()
         parent, end = os.getppid(), time.monotonic() + 600
         while time.monotonic() < end:
@@ -60,14 +61,13 @@ def answer(store: Store, request: dict, x64: str) -> dict:
             if os.getppid() != parent:
                 os._exit(1)
         (store.root / "woke").touch()
-    if request["stage"] != "analyse" and seed == 13:
-        spec = (TargetSpec if request["stage"] == "build" else RunSpec)(**request["spec"])
+    if kind != "analyses" and seed == 13:
+        spec = (TargetSpec if kind == "targets" else RunSpec)(**request["spec"])
         records.write_failure(store, spec, "seed 13 always fails")
         reason = "seed 13 always fails"
-        return {"event": "failed", "reason": reason, "kind": "error", "transient": False}
-    kind = {"build": "targets", "sample": "runs", "analyse": "analyses"}[request["stage"]]
+        return {"event": "failed", "reason": reason, "cause": "error", "transient": False}
     make(store, kind, request["spec"])
-    record = stages.record(store, kind, request["id"])
+    record = making.record(store, kind, request["id"])
     return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
 
 
@@ -78,7 +78,7 @@ def drawn(store: Store, gallery: Gallery) -> dict:
         (folder / "gamma_profile.png").write_bytes(PNG)
         facts["profiles"] = [{"figure": "gamma_profile.png", "note": "nuts: one plateau"}]
         (folder / FACTS).write_text(json.dumps(facts))
-    record = stages.record(store, "galleries", gallery.id)
+    record = making.record(store, "galleries", gallery.id)
     return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
 
 

@@ -18,7 +18,7 @@ def jobs(state):
 
 def repository(project):
     """Return the definitions, whose galleries are drawn by nobody."""
-    from lambda_hat_assets.compute import Compute
+    from lambda_hat_assets.compute.resource import Compute
     from lambda_hat_assets.definitions import build
     from lambda_hat_assets.slurm.backend import SlurmBackend
 

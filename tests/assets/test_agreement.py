@@ -15,11 +15,11 @@ COLUMNS = "llc llc_se llc_lo llc_hi llc_known llc_oracle v_m r_hat work_fge wall
 @pytest.fixture
 def numerics(monkeypatch):
     """Targets and samplers that cost nothing, in this process; everything else is real."""
-    from lambda_hat_core import precision, samplers, targets
+    from lambda_hat_core import precision, sample, targets
 
     for name in ("build", "save", "load", "oracle"):
         monkeypatch.setattr(targets, name, getattr(FakeTargets, name))
-    monkeypatch.setattr(samplers, "sample", fake_sample)
+    monkeypatch.setattr(sample, "sample", fake_sample)
     monkeypatch.setattr(precision, "require", lambda dtype: None)
 
 
@@ -30,13 +30,13 @@ class InProcess:
         self.store = store
 
     def run(self, context, orders):
-        from lambda_hat_assets.compute import Result
+        from lambda_hat_assets.compute.orders import Result
         from lambda_hat_core.work import worker
 
         for order in orders:
-            for kind in order.kinds:
+            for kind, request in zip(order.kinds, order.requests(), strict=True):
                 events = []
-                line = json.dumps(order.request(kind))
+                line = json.dumps(request)
                 worker.serve(self.store, line, events.append)
                 end = events[-1]
                 yield Result(order.key, kind, end.get("record", {}), failure=end.get("reason"))
@@ -50,7 +50,7 @@ class InProcess:
 @pytest.fixture
 def done(site, numerics):
     """An experiment of four runs that the job has made; two of them have no number."""
-    from lambda_hat_assets.compute import Compute
+    from lambda_hat_assets.compute.resource import Compute
     from lambda_hat_assets.definitions import build
 
     site.experiment(seeds=(1, 2, 13, 14))

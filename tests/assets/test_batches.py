@@ -1,6 +1,6 @@
 """How work is shared out to steps and cut into batches: no Dagster run is needed to know."""
 
-from lambda_hat_assets.card import Card, LocalTag, Tags
+from lambda_hat_assets.cards.card import Card, LocalTag, Tags
 from lambda_hat_assets.jobs.batches import batches, shares, step_count
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.exact import Nuts
@@ -38,7 +38,7 @@ def test_batches_are_contiguous_of_one_job_and_not_too_long():
     assert list(batches([], order)) == []
 
 
-def test_steps_are_as_many_as_are_worth_their_start():
+def test_a_step_is_added_only_where_it_saves_more_than_its_start_costs():
     card = Card(max_concurrent=4, tags=Tags(float64=LocalTag(max_concurrent=4)))
 
     def count(seconds):

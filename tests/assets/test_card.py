@@ -7,9 +7,9 @@ import sys
 import pytest
 import yaml
 
-from lambda_hat_assets.card import Card, LocalTag, Tags
-from lambda_hat_assets.card_file import changed, load_card
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
+from lambda_hat_assets.cards.card import Card, LocalTag, Tags
+from lambda_hat_assets.cards.file import changed, load_card
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
 from lambda_hat_core.config.errors import ConfigError
 from tests.assets.conftest import ROOT
 
@@ -38,7 +38,7 @@ def leaves(content, path=()):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_card_may_say_what_is_so(name, tmp_path):
+def test_a_card_may_spell_out_its_defaults(name, tmp_path):
     card = load_card(name, ROOT / "config")
     whole = card.model_dump(mode="json")
     file = tmp_path / "whole.yaml"
@@ -113,7 +113,7 @@ def test_one_pool_serves_both_dtypes_and_warns():
     assert card.tag("float32") == JOB
     assert card.slots == card.at_once("float32") == 4, "they share its limit"
     (line,) = card.warnings()
-    assert line == "the card has one pool, float64: payloads of float32 go there too"
+    assert line == "the card has one entry, float64; payloads of float32 go there too"
 
 
 def test_a_mixed_card_counts_processes_here_and_jobs_there():
@@ -124,7 +124,10 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("waltime=1", 'waltime is "1": names nothing of this card; did you mean walltime?'),
+        (
+            "waltime=1",
+            'waltime is "1": no part of this card has such a key; did you mean walltime?',
+        ),
         ("float16.cpus=1", 'float16.cpus is "1": no such part of this card; did you mean'),
         ("walltime=soon", 'tags.float32.walltime is "soon": must be text that matches'),
         ("cpus=0", "tags.float32.cpus is 0: must be > 0"),
@@ -132,11 +135,17 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
         ("threads=3", "tags.float32: threads is 3, but cpus is 2; raise cpus"),
         ("options=['-p x']", "tags.float32: options has '-p x'; write the long form"),
         ("options=['--mem=1G']", "tags.float32: options has '--mem=1G'; write memory instead"),
-        ("options=['--array=1-3']", "tags.float32: options has '--array=1-3', which jobs here"),
+        (
+            "options=['--array=1-3']",
+            "tags.float32: options has '--array=1-3', which these jobs cannot",
+        ),
         ("cluster.poll_interval=99", "cluster: poll_interval_max is 60, below poll_interval 99"),
         ("walltime", '"walltime": not of the form key=value'),
-        ("env.A-B=1", "tags.float32: env has 'A-B', which is no name of a variable; write letters"),
-        ("float64.env.1A=1", "tags.float64: env has '1A', which is no name of a variable"),
+        (
+            "env.A-B=1",
+            "tags.float32: env has 'A-B', which cannot be the name of a variable; write only",
+        ),
+        ("float64.env.1A=1", "tags.float64: env has '1A', which cannot be the name of a variable"),
         ("cluster.ssh.host=-oProxyCommand=x", "cluster.ssh: host is '-oProxyCommand=x', which ssh"),
         (
             "cluster.ssh.user='a b'",
@@ -145,7 +154,7 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
         ("cluster.ssh.jump.host=-J", "cluster.ssh.jump: host is '-J', which ssh would not read"),
     ],
 )
-def test_a_change_that_cannot_be_is_one_line_with_the_way_out(words, line):
+def test_an_impossible_change_is_one_line_with_the_way_out(words, line):
     with pytest.raises(ConfigError) as error:
         changed(CARD, [words])
     assert line in error.value.lines[0]
@@ -170,11 +179,11 @@ def test_a_change_goes_to_every_tag_or_to_one():
         ({"cluster": {"shh": {}}}, "cluster.shh is {}: no such key; did you mean ssh?"),
         (
             {"tags": {"float64": {"env": {"A=B": "1"}}}},
-            "card.yaml: tags.float64: env has 'A=B', which is no name of a variable; write letters",
+            "card.yaml: tags.float64: env has 'A=B', which cannot be the name of a variable",
         ),
         (
             {"tags": {"float32": {"env": {"A": "x\0y"}}}},
-            "tags.float32: env has 'x\\x00y', and no command can hold NUL; remove it",
+            "tags.float32: env has 'x\\x00y', but no command can hold NUL; remove it",
         ),
         *(
             (
@@ -182,7 +191,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
                     "cluster": {},
                     "tags": {"float64": {"executor": "slurm", "walltime": "1", key: value}},
                 },
-                f"tags.float64: {key} has 'a\\x00', and no command can hold NUL; remove it",
+                f"tags.float64: {key} has 'a\\x00', but no command can hold NUL; remove it",
             )
             for key, value in {
                 "python": "a\0",
@@ -191,9 +200,9 @@ def test_a_change_goes_to_every_tag_or_to_one():
                 "env": {"A": "a\0"},
             }.items()
         ),
-        ({"tags": {"float64": {"command": ["a\0"]}}}, "tags.float64: command has 'a\\x00', and no"),
-        ({"cluster": {"home": "/a\0"}}, "cluster: home has '/a\\x00', and no command can hold NUL"),
-        ({"cluster": {"ssh": {"key": "a\0"}}}, "cluster.ssh: key has 'a\\x00', and no command can"),
+        ({"tags": {"float64": {"command": ["a\0"]}}}, "tags.float64: command has 'a\\x00', but no"),
+        ({"cluster": {"home": "/a\0"}}, "cluster: home has '/a\\x00', but no command can hold NUL"),
+        ({"cluster": {"ssh": {"key": "a\0"}}}, "cluster.ssh: key has 'a\\x00', but no command can"),
         ({"cluster": {"ssh": {"host": "a\tb"}}}, "cluster.ssh: host is 'a\\tb', which ssh would"),
         ({"cluster": {"ssh": {"user": "-l"}}}, "cluster.ssh: user is '-l', which ssh would not"),
         (
@@ -202,7 +211,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
         ),
     ],
 )
-def test_a_file_that_cannot_be_names_its_mistake(tmp_path, content, line):
+def test_an_impossible_card_names_its_mistake(tmp_path, content, line):
     file = tmp_path / "card.yaml"
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError) as error:

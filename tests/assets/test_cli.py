@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lambda_hat_assets import cli
 from lambda_hat_assets.commands.run import Bars
-from lambda_hat_assets.missing import missing_runs
+from lambda_hat_assets.compute.orders import missing_runs
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
@@ -160,7 +160,7 @@ def test_changes_on_the_command_line_add_runs_to_the_experiment(command, home):
     assert Store(home).list("galleries") == ("small", "small_samplers.seed=2")
 
 
-def test_a_gallery_that_cannot_be_made_is_said(command, home):
+def test_a_gallery_that_cannot_be_made_is_reported(command, home):
     fill(home)
     (home.parent / "card.yaml").write_text(CARD.format(json.dumps(["/does/not/exist"])))
     done = command("run", home.parent / "small.yaml")
@@ -169,7 +169,7 @@ def test_a_gallery_that_cannot_be_made_is_said(command, home):
 
 
 def test_bars_move_and_failures_are_printed(home):
-    key = missing_runs(Store(home), small(home))[-1].id
+    key = missing_runs(Store(home), small(home))[-1].key
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
     with Bars(6, console) as bars:
         bars.heard(key, {"event": "log", "message": "[red]at work"})
@@ -210,7 +210,7 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     ]
 
 
-def test_killed_run_is_taken_up_again(command, home):
+def test_a_killed_run_is_resumed(command, home):
     child = started(home, "cat > /dev/null")
     child.kill()
     child.communicate()
@@ -232,7 +232,7 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     before = command("plan", file)
     assert before.returncode == 0
     assert "small: 2 targets, 0 exist; 4 runs, 0 exist" in before.stdout
-    assert "left: about" in before.stdout and "no like run" in before.stdout
+    assert "left: about" in before.stdout and "no similar run" in before.stdout
     assert all(id in before.stdout for id in (*small(home).targets, *small(home).runs))
     fill(home)
     assert "nothing is left" in command("plan", file).stdout
@@ -240,10 +240,10 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert "nothing is left" in command("plan", file, *so).stdout
     assert "2 targets and 4 runs, 6 exist" in command("run", file, *so).stdout
     changed = command("plan", file, "samplers.seed=5").stdout
-    assert "4 runs, 0 exist" in changed and "as like runs took it" in changed
+    assert "4 runs, 0 exist" in changed and "judged by similar runs" in changed
 
 
-def test_gc_removes_what_nothing_names_and_is_old(command, home, monkeypatch):
+def test_gc_removes_what_is_old_and_not_named_anywhere(command, home, monkeypatch):
     file = home.parent / "small.yaml"
     fill(home)
     young = command("artifacts", "gc", "--ttl-days", 1)
@@ -252,7 +252,7 @@ def test_gc_removes_what_nothing_names_and_is_old(command, home, monkeypatch):
     assert "0 folders" in command("artifacts", "gc", "--ttl-days", 0).stdout
     monkeypatch.delenv("LAMBDA_HAT_EXPERIMENT")
     dry = command("artifacts", "gc", "--ttl-days", 0, "--dry-run")
-    assert "10 folders" in dry.stdout and "would go" in dry.stdout
+    assert "10 folders" in dry.stdout and "would be removed" in dry.stdout
     assert len(Store(home).list("runs")) == 4
     with Store(home).lease("runs", next(iter(small(home).runs))):
         gone = command("artifacts", "gc", "--ttl-days", 0)
@@ -277,7 +277,7 @@ def test_gc_keeps_the_runs_of_studies(command, home):
     assert "tuning/study" in command("artifacts", "ls").stdout
 
 
-def test_empty_store_is_no_error(command):
+def test_an_empty_store_is_not_an_error(command):
     assert command("verify").stdout.startswith("0 folders")
     assert command("sql", "SELECT count(*) FROM draws").stdout.split() == [
         "count_star()",

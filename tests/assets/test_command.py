@@ -64,7 +64,7 @@ def test_bad_input_is_one_line_and_an_exit_code(site, execute, home, variables):
     assert not (site.root / "runs").exists()
 
 
-def test_a_home_of_ones_own_ends_with_the_table_and_why_a_run_failed(site, execute):
+def test_a_dagster_home_of_the_user_ends_with_the_table_and_the_reason_of_a_failure(site, execute):
     from lambda_hat_core.store import sql
 
     site.experiment(seeds=(1, 13))

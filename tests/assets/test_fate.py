@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from lambda_hat_assets.compute import Order
-from lambda_hat_assets.slurm.card import SlurmTag
+from lambda_hat_assets.cards.slurm import SlurmTag
+from lambda_hat_assets.compute.orders import Order
 from lambda_hat_assets.slurm.fate import fates, why
 from lambda_hat_assets.slurm.queue import JobState
 
@@ -36,7 +36,7 @@ def begun(*keys):
     return [{"id": key, "event": "begun"} for key in keys]
 
 
-def test_the_key_at_which_a_job_ended_is_charged_and_the_rest_is_not():
+def test_a_failed_try_counts_for_the_key_at_which_the_job_ended_only():
     found, charges = end("TIMEOUT", begun("a"))
     assert found == {"a": "again", "b": "again", "c": "again"}
     found, charges = end("TIMEOUT", begun("a"), charges)
@@ -44,7 +44,7 @@ def test_the_key_at_which_a_job_ended_is_charged_and_the_rest_is_not():
     assert charges == {"a": 2}
 
 
-def test_a_job_that_never_began_charges_all_so_that_trying_ends():
+def test_a_job_that_never_began_counts_as_a_failed_try_of_every_key():
     _, charges = end("NODE_FAIL", [])
     found, _ = end("NODE_FAIL", [], charges)
     assert set(found.values()) == {"the reason"}
@@ -54,7 +54,7 @@ def test_a_job_that_never_began_charges_all_so_that_trying_ends():
     ("failure", "first", "second"),
     [(NUMERIC, "not finite", "not finite"), (DISK, "again", "disk full")],
 )
-def test_numeric_failures_are_final_and_a_machine_s_are_not(failure, first, second):
+def test_numeric_failures_are_final_and_failures_of_a_machine_are_not(failure, first, second):
     events = [*begun("a"), {"id": "a", **failure}]
     found, charges = end("COMPLETED", events, keys="a")
     assert found == {"a": first}
@@ -65,7 +65,7 @@ def test_numeric_failures_are_final_and_a_machine_s_are_not(failure, first, seco
     ("state", "rest"),
     [("OUT_OF_MEMORY", "again"), ("CANCELLED", "the reason"), ("REFUSED", "the reason")],
 )
-def test_what_would_come_again_is_final_for_whom_it_is_about(state, rest):
+def test_an_end_that_would_repeat_is_final_for_its_key(state, rest):
     found, _ = end(state, begun("a") if state != "REFUSED" else [])
     assert found == {"a": "the reason", "b": rest, "c": rest}
 
@@ -83,7 +83,7 @@ def test_what_would_come_again_is_final_for_whom_it_is_about(state, rest):
         ("REFUSED", "", "no job was submitted (last words); asked for --time=01:00:00"),
     ],
 )
-def test_every_end_is_a_line_with_a_way_out(state, code, words):
+def test_every_end_of_a_job_is_a_line_with_a_way_out(state, code, words):
     line = why(7, JobState(state, code, "last words"), "float64", TAG)
     assert words in line
     assert "\n" not in line

@@ -21,7 +21,7 @@ def metadata(instance, key):
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-def test_an_experiment_waits_for_its_own_runs_alone(project, built, name):
+def test_a_gallery_depends_on_the_runs_of_its_experiment_only(project, built, name):
     graph = built(project).asset_graph
     below = graph.get(GALLERIES)
     assert set(below.partitions_def.get_partition_keys()) == {"a", "b"}
@@ -35,23 +35,27 @@ def test_an_experiment_waits_for_its_own_runs_alone(project, built, name):
     assert found == set(project.plans[name].runs)
 
 
-def test_llc_makes_the_gallery_of_its_experiment_once(site, project, built):
+def test_llc_draws_the_gallery_of_its_experiment_once_and_reports_it_each_time(
+    site, project, built
+):
     for _ in range(2):
         result = built(project).get_job("llc").execute_in_process(instance=site.instance)
         assert result.success
     assert site.instance.get_materialized_partitions(GALLERIES) == {"a"}
     told = site.instance.fetch_materializations(GALLERIES, limit=10).records
-    assert len(told) == 1
+    reused = [each.asset_materialization.metadata["reused"].value for each in told]
+    assert reused == [True, False], "the newest comes first"
     found = metadata(site.instance, "a")
     assert found["n_runs"].value == 2
-    assert found["reused"].value is False
     assert found["profiles"].value == "- nuts: one plateau"
     assert "data:image/webp;base64" in found["gamma_profile"].value
     assert found["path"].value == str(project.store.path("galleries", "a") / "index.html")
     assert project.store.is_complete("galleries", "a")
 
 
-def test_the_job_and_the_command_promote_alike(site, project, built, tmp_path, monkeypatch):
+def test_the_job_and_the_command_promote_the_same_files(
+    site, project, built, tmp_path, monkeypatch
+):
     from lambda_hat_assets import cli
     from lambda_hat_assets.commands import promote
 
@@ -75,7 +79,7 @@ def test_the_job_and_the_command_promote_alike(site, project, built, tmp_path, m
     assert cli.main(["promote", "a", "--plots", "none.png", "--outdir", outdir]) == 2
 
 
-def test_a_gallery_that_cannot_be_made_fails_its_partition_alone(site, project, built_local):
+def test_a_gallery_that_cannot_be_made_fails_only_its_partition(site, project, built_local):
     site.card(command=["/does/not/exist"])
     broken = built_local(site.project())
     job = broken.get_job("gallery")

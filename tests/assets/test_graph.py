@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from lambda_hat_assets.project import code_version
+from lambda_hat_assets.project.project import CODE_VERSION
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def node(repository, *path):
     return repository.asset_graph.get(dg.AssetKey(path))
 
 
-def test_the_graph_reads_as_the_method_does(repository):
+def test_the_graph_has_the_stages_of_the_method(repository):
     parents = {
         key.to_user_string(): {parent.to_user_string() for parent in node_.parent_keys}
         for key, node_ in ((key, repository.asset_graph.get(key)) for key in ALL)
@@ -37,14 +37,14 @@ ALL = {
 }
 
 
-def test_every_asset_says_what_it_is(repository):
+def test_every_asset_has_a_description(repository):
     for key in ALL:
         asset = repository.asset_graph.get(key)
         assert asset.description.endswith("."), key
         assert ". " not in asset.description, key
         assert asset.group_name in ("targets", "nuts", "sgld", "results")
         assert asset.kinds
-        assert asset.code_version == code_version(), key
+        assert asset.code_version == CODE_VERSION, key
         assert {"fields", "dagster/column_schema"} & asset.metadata.keys(), key
     for kind in ("runs", "analyses"):
         asset = node(repository, kind, "sgld")
@@ -52,7 +52,7 @@ def test_every_asset_says_what_it_is(repository):
         assert asset.pools == {"lambda_hat_float32"}
 
 
-def test_runs_hang_on_their_own_target(repository, site):
+def test_runs_depend_on_their_own_target(repository, site):
     runs = site.project().runs
     mapping = node(repository, "runs", "nuts").partition_mappings[dg.AssetKey("targets")]
     up, down = node(repository, "targets"), node(repository, "runs", "nuts")
@@ -79,7 +79,7 @@ def test_checks_are_partitioned_and_are_those_of_the_core(repository):
         assert check.partitions_def == repository.asset_graph.get(key.asset_key).partitions_def
 
 
-def test_a_sampler_in_its_other_precision_is_a_pair_of_its_own(site, built):
+def test_a_sampler_in_its_other_precision_has_two_assets_of_its_own(site, built):
     path = site.experiment(samplers=("sgld",))
     content = yaml.safe_load(path.read_text())
     content["samplers"].append({"name": "sgld", "seed": 1, "dtype": "float64"})
@@ -97,7 +97,7 @@ def test_a_backfill_batches_keys(repository):
     assert policy.max_partitions_per_run > 1
 
 
-def test_one_broken_file_leaves_the_others(site, built):
+def test_a_broken_file_does_not_stop_the_others(site, built):
     site.experiment()
     site.experiment("broken").write_text("targets: [")
     project = site.project()
@@ -121,7 +121,7 @@ def test_a_selected_file_that_is_broken_or_missing_is_refused(site):
         site.project(LAMBDA_HAT_CARD="nope").plan(None)
 
 
-def test_an_experiment_from_elsewhere_joins_the_union(site, tmp_path):
+def test_an_experiment_outside_config_is_loaded_with_the_others(site, tmp_path):
     site.experiment()
     other = site.experiment("other", target_seeds=(7,))
     elsewhere = tmp_path / "elsewhere.yaml"
@@ -132,7 +132,7 @@ def test_an_experiment_from_elsewhere_joins_the_union(site, tmp_path):
     assert len(project.targets) == 2
 
 
-def test_keys_follow_the_files_whatever_is_selected(site):
+def test_partitions_follow_the_files_and_not_the_selected_experiment(site):
     site.experiment("a", target_seeds=(1, 2))
     site.experiment("b", target_seeds=(2, 3))
     orders = [list(site.project(LAMBDA_HAT_EXPERIMENT=name).targets) for name in "ab"]
@@ -144,7 +144,7 @@ def test_keys_follow_the_files_whatever_is_selected(site):
     [
         ("max_concurent: 3", "max_concurent is 3: no such key; did you mean max_concurrent"),
         ("tags: {float32: {threads: 0}}", "tags.float32.threads is 0: must be > 0"),
-        ("tags: {float16: {}}", "tags.float16 is {}: no such dtype"),
+        ("tags: {float16: {}}", "tags.float16 is {}: no such key"),
         ("tags: {float32: {executor: slrm}}", 'tags.float32.executor is "slrm"'),
         ("tags: 3", "tags is 3: "),
     ],
@@ -160,8 +160,8 @@ def test_a_card_names_its_mistakes(site, text, line):
     assert str(error.value).startswith(f"{card}: {line}")
 
 
-def test_a_payload_is_told_its_dtype_and_threads(monkeypatch):
-    from lambda_hat_assets.card import LocalTag
+def test_a_payload_has_its_dtype_and_threads_in_its_environment(monkeypatch):
+    from lambda_hat_assets.cards.card import LocalTag
 
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
     found = LocalTag(threads=3, env={"A": "b"}).environment("float64")
@@ -172,7 +172,7 @@ def test_a_payload_is_told_its_dtype_and_threads(monkeypatch):
     assert found["A"] == "b"
 
 
-def test_who_serves_without_the_projects_env_file_is_told_why_nothing_opens(
+def test_dagster_dev_without_the_projects_env_file_says_why_it_does_not_open(
     site, monkeypatch, capsys
 ):
     from lambda_hat_assets import definitions
@@ -188,7 +188,7 @@ def test_who_serves_without_the_projects_env_file_is_told_why_nothing_opens(
 
 
 def test_the_sensor_launches_llc_when_a_file_changes(site, repository, monkeypatch):
-    from lambda_hat_assets import sensors
+    from lambda_hat_assets.jobs import sensors
 
     monkeypatch.setattr(sensors, "CONFIG", site.config)
     sensor = repository.get_sensor_def("config_changed")

@@ -5,6 +5,11 @@ import threading
 
 import dagster as dg
 import pytest
+from dagster._core.storage import sql
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
 
 def test_history_is_made_by_one_process_at_a_time(place):
@@ -28,34 +33,49 @@ def test_history_is_made_by_one_process_at_a_time(place):
     assert (folder / "history" / "runs").is_dir()
 
 
+def test_the_fault_two_processes_at_once_leave_a_history_that_nothing_opens(tmp_path, monkeypatch):
+    stamp, first, second = sql.stamp_alembic_rev, threading.Event(), threading.Event()
+
+    def make():
+        DagsterSqliteStorage(str(tmp_path)).dispose()
+
+    def slowly(*args, **options):
+        if threading.current_thread() is other:
+            second.set()
+        else:
+            first.set()
+            assert second.wait(60)
+        stamp(*args, **options)
+
+    other = threading.Thread(target=lambda: first.wait(60) and make())
+    with monkeypatch.context() as change:
+        change.setattr(sqlite_run_storage, "stamp_alembic_rev", slowly)
+        other.start()
+        make()
+        other.join()
+    with pytest.raises(Exception, match="more than one head"):
+        make()
+
+
 class Killed(Exception):
     pass
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
-def test_who_is_killed_while_making_it_leaves_nothing_that_cannot_be_opened(
-    place, monkeypatch, calls
-):
-    from dagster._core.storage import sql
-    from dagster._core.storage.event_log.sqlite import sqlite_event_log
-    from dagster._core.storage.runs.sqlite import sqlite_run_storage
-    from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
-
-    stamp, left = sql.stamp_alembic_rev, iter(range(calls))
+def test_history_whose_maker_was_killed_is_made_by_the_next_command(place, monkeypatch, calls):
+    left = iter(range(calls))
 
     def deadly(*args, **options):
         if next(left) == calls - 1:
             raise Killed
-        stamp(*args, **options)
+        sql.stamp_alembic_rev(*args, **options)
 
     with monkeypatch.context() as change:
         for module in (sqlite_run_storage, sqlite_event_log, sqlite_schedule_storage):
             change.setattr(module, "stamp_alembic_rev", deadly)
         with pytest.raises(Killed):
             dg.DagsterInstance.from_config(str(place), "dagster.yaml")
-    assert not (place / ".dagster_home" / "history").exists()
     with dg.DagsterInstance.from_config(str(place), "dagster.yaml") as instance:
         assert instance.get_runs() == []
-        assert not (place / ".dagster_home" / ".fresh").exists()
         instance.event_log_storage.set_concurrency_slots("pool", 1)
         assert [pool.name for pool in instance.event_log_storage.get_pool_limits()] == ["pool"]

@@ -38,7 +38,7 @@ def steps(result):
     return sorted(event.step_key for event in result.all_events if event.is_step_success)
 
 
-def test_a_step_is_started_for_each_worker_that_is_worth_it_and_no_other(site, built):
+def test_a_step_is_started_for_each_worker_that_saves_time(site, built):
     site.experiment(name="one", seeds=(1, 2))
     site.experiment(name="two", samplers=("nuts", "sgld"), seeds=(3,))
     repository = built(site.project(LAMBDA_HAT_EXPERIMENT="one"))
@@ -49,16 +49,16 @@ def test_a_step_is_started_for_each_worker_that_is_worth_it_and_no_other(site, b
     assert steps(llc(site, repository)) == ["plan", "report", "share_runs"]
 
 
-def test_each_dtype_has_a_process_of_its_own(site, built):
+def test_each_dtype_has_its_own_process(site, built):
     site.experiment(samplers=("nuts", "sgld"))
     llc(site, built(site.project()))
-    x64 = {(key.split("_")[1], stage): bit for key, stage, bit in site.calls()}
-    assert x64[("nuts", "sample")] == "1"
-    assert x64[("sgld", "sample")] == "0"
-    assert {bit for key, stage, bit in site.calls() if stage == "build"} == {"1"}
+    x64 = {(key.split("_")[1], kind): bit for key, kind, bit in site.calls()}
+    assert x64[("nuts", "runs")] == "1"
+    assert x64[("sgld", "runs")] == "0"
+    assert {bit for key, kind, bit in site.calls() if kind == "targets"} == {"1"}
 
 
-def test_a_failing_run_fails_alone_and_is_a_row_with_its_reason(site, built_local):
+def test_a_failing_run_stops_no_other_and_is_a_row_with_its_reason(site, built_local):
     from lambda_hat_core.store import sql
 
     site.experiment(seeds=(1, 13, 14))
@@ -128,7 +128,7 @@ def test_what_the_store_has_and_dagster_lacks_is_recorded_without_computing(site
     assert site.calls() == before
 
 
-def test_a_deleted_folder_is_made_again_alone(site, built):
+def test_only_a_deleted_folder_is_made_again(site, built):
     site.experiment(seeds=(1, 2))
     project = site.project()
     llc(site, built(project))
@@ -138,12 +138,12 @@ def test_a_deleted_folder_is_made_again_alone(site, built):
     before = site.calls()
     assert llc(site, built(project)).success
     assert [call[:2] for call in site.calls()[len(before) :]] == [
-        (gone, "sample"),
-        (gone, "analyse"),
+        (gone, "runs"),
+        (gone, "analyses"),
     ]
 
 
-def test_a_clicked_partition_makes_what_is_deleted_and_reuses_the_rest(site, built):
+def test_a_partition_run_makes_what_is_deleted_and_reuses_the_rest(site, built):
     site.experiment(seeds=(1, 2))
     project = site.project()
     llc(site, built(project))
@@ -152,7 +152,7 @@ def test_a_clicked_partition_makes_what_is_deleted_and_reuses_the_rest(site, bui
     before = site.calls()
     clicked = built(project).get_job("nuts")
     assert clicked.execute_in_process(instance=site.instance, partition_key=gone).success
-    assert [call[:2] for call in site.calls()[len(before) :]] == [(gone, "analyse")]
+    assert [call[:2] for call in site.calls()[len(before) :]] == [(gone, "analyses")]
     told = [site.instance.get_latest_materialization_event(key) for key in NUTS]
     reused = [event.asset_materialization.metadata["reused"].value for event in told]
     assert reused == [True, False]
@@ -161,7 +161,7 @@ def test_a_clicked_partition_makes_what_is_deleted_and_reuses_the_rest(site, bui
 NUTS = (dg.AssetKey(["runs", "nuts"]), dg.AssetKey(["analyses", "nuts"]))
 
 
-def test_a_failed_partition_is_run_again_alone(site, built_local):
+def test_only_a_failed_partition_is_run_again(site, built_local):
     site.experiment(seeds=(1, 13))
     project = site.project()
     repository = built_local(project)
@@ -175,7 +175,7 @@ def test_a_failed_partition_is_run_again_alone(site, built_local):
     assert {call[0] for call in site.calls()[len(before) :]} == {bad}
 
 
-def test_what_was_made_is_in_sync_and_stays_so_when_its_target_is_told_again(site, built):
+def test_partitions_stay_in_sync_when_their_target_is_reported_again(site, built):
     site.experiment(target_seeds=(0, 1), samplers=("nuts", "sgld"))
     project = site.project()
     repository = built(project)
@@ -199,7 +199,7 @@ def test_editing_the_file_adds_partitions_and_keeps_the_history_of_the_old(site,
     assert partitions(site, "analyses", "nuts") == {gone, new, *(set(old.runs) - {gone})}
 
 
-def test_the_launchpad_may_name_another_loaded_experiment(site, built):
+def test_run_config_may_name_another_loaded_experiment(site, built):
     site.experiment()
     site.experiment("other", target_seeds=(5,))
     project = site.project()
@@ -213,7 +213,7 @@ def test_the_launchpad_may_name_another_loaded_experiment(site, built):
     )
 
 
-def test_in_a_batch_a_key_fails_alone(site, built):
+def test_a_key_that_fails_stops_no_other_of_its_batch(site, built):
     site.experiment(seeds=(*range(100, 109), 13), samplers=("sgld",))
     site.card(max_concurrent=1)
     project = site.project()

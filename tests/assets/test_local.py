@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambda_hat_assets.compute import Order
-from lambda_hat_assets.local import LocalBackend
+from lambda_hat_assets.compute import local as local_module
+from lambda_hat_assets.compute.local import LocalBackend
+from lambda_hat_assets.compute.orders import Order
 
 
 @pytest.fixture
@@ -18,9 +19,9 @@ def backend(site):
         site.experiment(seeds=seeds)
         project = site.project()
         (target,) = project.targets.values()
-        backend = LocalBackend(project.store, "float64", project.card.tag("float64"))
+        backend = LocalBackend(project.store, project.card)
         backends.append(backend)
-        orders = [Order(target.id, ("targets",), target, None)]
+        orders = [Order(target.id, ("targets",), target)]
         runs = project.plan(None).runs.values()
         orders += [Order(run.id, ("runs", "analyses"), target, run) for run in runs]
         return backend, orders, project.store
@@ -54,22 +55,22 @@ def test_the_worker_goes_on_while_a_result_is_recorded(site, backend):
     assert "at work" in " ".join(said)
 
 
-def test_who_stops_listening_ends_the_worker_and_notes_no_failure(site, backend):
+def test_a_caller_that_stops_listening_ends_the_worker_without_a_failure(site, backend):
     local, orders, store = backend(15, 1)
     results = local.run(context()[0], orders)
     next(results)
     until((store.root / "hung").exists)
     results.close()
     assert not (store.root / "woke").exists(), "its end was waited for"
-    assert [call[1] for call in site.calls()] == ["build", "sample"], "it was asked again"
+    assert [call[1] for call in site.calls()] == ["targets", "runs"], "it was asked again"
     assert not list(store.root.glob("failures/*"))
     assert len(store.list("analyses")) == 0
     again = [each.failure for each in local.run(context()[0], orders)]
     assert again == [None] * 5, "the next step is served"
 
 
-def test_what_the_thread_raises_is_raised_here(backend, monkeypatch):
+def test_an_exception_in_a_thread_of_the_pool_is_raised(backend, monkeypatch):
     local, orders, _ = backend(1)
-    monkeypatch.setattr(Order, "request", lambda order, kind: 1 / 0)
+    monkeypatch.setattr(local_module, "_put", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(local.run(context()[0], orders))

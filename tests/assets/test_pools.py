@@ -1,6 +1,8 @@
 """A dtype's limit holds over everything that shares Dagster's history, and outlives the killed."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 
-from lambda_hat_assets import endings, pools
+from lambda_hat_assets.running import endings, pools
 from lambda_hat_core.store import process
 
 POOL = "lambda_hat_float64"
@@ -66,6 +68,28 @@ def test_the_job_and_a_backfill_keep_to_the_limit_together(
     assert at_once == most
 
 
+STOCK = """
+import time, dagster as dg, sys
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+now = time.time()
+time.time = lambda: now
+with dg.DagsterInstance.local_temp(sys.argv[1]) as instance:
+    instance.event_log_storage.set_concurrency_slots("pool", 1)
+    job = dg.GraphDefinition("nothing").to_job()
+    holder, waiter = (instance.create_run_for_job(job) for _ in range(2))
+    with InstanceConcurrencyContext(instance, holder) as holds:
+        holds.claim("pool", "step")
+        with InstanceConcurrencyContext(instance, waiter) as waits:
+            waits.claim("pool", "step")
+            print(waits.interval_to_next_pending_claim_check())
+"""
+
+
+def test_the_fault_a_waiting_step_of_dagster_does_not_sleep(tmp_path):
+    words = [sys.executable, "-c", STOCK, str(tmp_path)]
+    assert float(subprocess.check_output(words, timeout=120)) == 0.0
+
+
 def test_a_waiting_step_sleeps(instance, monkeypatch):
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
@@ -89,7 +113,7 @@ def an_op_job():
     return job
 
 
-def test_the_slot_of_a_killed_process_is_given_to_who_waits(instance):
+def test_the_slot_of_a_killed_process_is_given_to_a_waiting_step(instance):
     instance.event_log_storage.set_concurrency_slots(POOL, 1)
     dead = f"{process.host()}-{2**22 + 1}-1"
     ghost = instance.create_run_for_job(
@@ -98,7 +122,7 @@ def test_the_slot_of_a_killed_process_is_given_to_who_waits(instance):
     alive = instance.create_run_for_job(
         an_op_job(),
         status=dg.DagsterRunStatus.STARTED,
-        tags={endings.OWNER_TAG: endings.owner(os.getpid())},
+        tags={endings.OWNER_TAG: endings.owner()},
     )
     with InstanceConcurrencyContext(instance, ghost) as holds:
         assert holds.claim(POOL, "step")
@@ -111,7 +135,7 @@ def test_the_slot_of_a_killed_process_is_given_to_who_waits(instance):
     assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
 
 
-def test_pools_follow_the_card_and_the_sensor_sees_to_them(site, built, instance):
+def test_the_sensor_sets_the_pools_to_the_card(site, built, instance):
     site.experiment()
     site.card(max_concurrent=3)
     sensor = built(site.project()).get_sensor_def("pools")

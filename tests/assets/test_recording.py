@@ -6,9 +6,9 @@ import math
 import dagster as dg
 import pytest
 
-from lambda_hat_assets.compute import Result
-from lambda_hat_assets.fields import ANALYSIS, RUN, STUDY, TARGET, pick
-from lambda_hat_assets.recording import events
+from lambda_hat_assets.compute.orders import Result
+from lambda_hat_assets.recording.events import events
+from lambda_hat_assets.recording.fields import ANALYSIS, RUN, STUDY, TARGET, pick
 from lambda_hat_core.store import files
 
 FILLED = {float: math.nan, int: 3, str: "words", bool: True}
@@ -41,6 +41,6 @@ def test_what_is_not_finite_is_left_out_of_the_metadata(site, kind, fields, path
             assert not isinstance(value, dg.FloatMetadataValue) or math.isfinite(value.value)
 
 
-def test_the_best_of_a_study_is_told_without_what_is_not_finite():
+def test_metadata_of_a_study_leaves_out_what_is_not_finite():
     facts = {"trials": 2, "objective": math.inf, "v_m": math.nan, "llc": 1.5, "preset": None}
     assert pick(STUDY, facts) == {"trials": 2, "llc": 1.5}

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import yaml
 
-from lambda_hat_assets.runner import make
+from lambda_hat_assets.compute.plain import make
 from lambda_hat_core.analysis.traceio import load_trace
 from lambda_hat_core.gallery.members import gallery_of
 from tests.assets.conftest import Quiet

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from lambda_hat_assets.runner import make
+from lambda_hat_assets.compute.plain import make
 from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.work import forecast
 from tests.assets.conftest import FAKE, Quiet
 
 
 @pytest.mark.parametrize(("seconds", "workers"), [(1.0, 1), (20.0, 2)])
-def test_a_second_worker_is_started_where_it_is_worth_it(site, monkeypatch, seconds, workers):
+def test_a_second_worker_is_started_where_it_saves_time(site, monkeypatch, seconds, workers):
     pids = site.root / "pids"
     command = ["sh", "-c", f'echo $$ >> {pids}; exec "$@"', "worker", *FAKE]
     tags = {dtype: {"command": command} for dtype in ("float32", "float64")}

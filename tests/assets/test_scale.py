@@ -14,7 +14,7 @@ NUTS = dg.AssetKey(["runs", "nuts"])
 _DEFINITIONS = """
 from pathlib import Path
 from lambda_hat_assets.definitions import build, compute
-from lambda_hat_assets.project import load_project
+from lambda_hat_assets.project.project import load_project
 project = load_project({environment!r}, Path({config!r}))
 defs = build(project, compute(project))
 """

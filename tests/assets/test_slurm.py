@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import os
 import subprocess
 import sys
 import threading
@@ -19,14 +18,14 @@ from tests.assets.slurm_runs import jobs, llc, made, nuts, reason, repository
 RUNS = dg.AssetKey(["runs", "nuts"])
 
 
-def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, slurm):
+def test_dtypes_go_to_their_partitions_and_a_failing_key_stops_no_other(site, slurm):
     site.experiment(samplers=("nuts", "sgld"), seeds=(1, 13))
     project = site.project()
     changes = ["max_concurrent=1", "walltime=00:00:40"]
     assert not llc(site, project, set=changes).success
-    x64 = {(key.split("_")[1], stage): bit for key, stage, bit in site.calls()}
-    assert x64[("nuts", "sample")] == "1"
-    assert x64[("sgld", "sample")] == "0"
+    x64 = {(key.split("_")[1], kind): bit for key, kind, bit in site.calls()}
+    assert x64[("nuts", "runs")] == "1"
+    assert x64[("sgld", "runs")] == "0"
     by_seed = {(spec.sampler.kind, spec.seed): id for id, spec in project.runs.items()}
     for kind in ("nuts", "sgld"):
         key = dg.AssetKey(["analyses", kind])
@@ -38,7 +37,7 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
         ("--partition=gpu", *common, "--gres=gpu:a100:1", "--no-requeue"),
         ("--partition=cpu", *common, "--constraint=avx512", "--no-requeue", "--exclude=n7"),
     }
-    tried = Counter(key for key, stage, _ in site.calls() if stage == "sample")
+    tried = Counter(key for key, kind, _ in site.calls() if kind == "runs")
     assert tried[by_seed["nuts", 13]] == 1, "numeric failures are not tried again"
     assert len(jobs(slurm)) == 3, "targets, and a batch a dtype"
 
@@ -46,7 +45,7 @@ def test_dtypes_go_to_their_partitions_and_a_batch_loses_only_what_fails(site, s
 def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only(
     site, slurm, impatient
 ):
-    from lambda_hat_assets.compute import Order
+    from lambda_hat_assets.compute.orders import Order
     from lambda_hat_assets.slurm import batch as batches
 
     site.experiment(seeds=(1, 2))
@@ -59,7 +58,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
         f"until [ -e {go} ]; do sleep 0.1; done",
         f"exec '{project.card.tag('float64').python}' -m lambda_hat_assets.slurm.payload \"$PWD\"",
     ]
-    requests = [order.request(kind) for kind in order.kinds]
+    requests = order.requests()
     left = batches.write(project.store, requests, script, "earlier")
     options = [f"--job-name={left.name}", f"--chdir={left.folder}", "--time=00:01:00"]
     options += ["--output=o", "--error=e", left.folder / batches.SCRIPT]
@@ -79,18 +78,18 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
     assert nuts(site, project, one.seed).success
     thread.join()
     assert len(jobs(slurm)) == 2, "the same partition waits for the job that lives"
-    assert [key for key, stage, _ in site.calls() if stage == "sample"] == [two.id, one.id]
+    assert [key for key, kind, _ in site.calls() if kind == "runs"] == [two.id, one.id]
     assert made(site) == {one.id, two.id}
 
 
 def test_runs_are_ended_by_their_process_not_by_their_job(site, slurm):
     """dagster-slurm's own sensor fails runs whose job has ended while they still record it."""
-    from lambda_hat_assets.endings import OWNER_TAG, owner, reap
+    from lambda_hat_assets.running.endings import OWNER_TAG, owner, reap
 
     site.experiment()
     names = {sensor.name for sensor in repository(site.project()).sensor_defs}
     assert not {name for name in names if "orphan" in name or "slurm" in name}
-    tags = {OWNER_TAG: owner(os.getpid()), "dagster_slurm_job_id": "1"}
+    tags = {OWNER_TAG: owner(), "dagster_slurm_job_id": "1"}
     run = site.instance.create_run_for_job(
         repository(site.project()).get_job("nuts"), tags=tags, status=dg.DagsterRunStatus.STARTED
     )
@@ -118,11 +117,11 @@ def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(
     [
         ("", "card: cluster: sacct does not work (Slurm accounting storage is disabled)"),
         ("cluster.home=/nowhere", 'card: cluster.home is "/nowhere": the cluster does not see'),
-        ("max_concurrent=9", "--set: float64.max_concurrent is 9: a job can lower what the card"),
+        ("max_concurrent=9", "--set: float64.max_concurrent is 9: a job can lower the number that"),
         ("python=/no/python", 'card: tags.*.python is "/no/python": cannot run a payload'),
     ],
 )
-def test_a_cluster_that_is_not_fit_is_refused_before_anything_is_submitted(
+def test_a_cluster_that_cannot_run_payloads_is_refused_before_anything_is_submitted(
     site, slurm, change, line
 ):
     site.experiment()
@@ -143,7 +142,7 @@ def test_runs_that_took_longer_than_the_walltime_are_refused(site, slurm):
     project = site.project()
     (run,) = project.runs.values()
     require_fit(project.card, [(run, 29.0)])
-    with pytest.raises(ConfigError, match=r"00:00:30.*cut off; raise it: --set float64.walltime="):
+    with pytest.raises(ConfigError, match=r"00:00:30.*cut off; raise it: float64.walltime="):
         require_fit(project.card, [(run, 31.0)])
 
 

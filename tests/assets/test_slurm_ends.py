@@ -9,7 +9,7 @@ import time
 import dagster as dg
 import pytest
 
-from lambda_hat_assets.compute import CARD_TAG
+from lambda_hat_assets.compute.resource import CARD_TAG
 from tests.assets.slurm_runs import jobs, made, nuts, reason, until_hung
 
 
@@ -35,7 +35,7 @@ def test_a_preempted_job_is_tried_once_more(site, slurm, impatient):
 
 
 @pytest.mark.parametrize(("is_cancelled", "is_told"), [(True, True), (True, False), (False, True)])
-def test_a_click_on_terminate_cancels_and_the_end_of_a_process_does_not(
+def test_terminate_cancels_the_job_and_the_end_of_a_process_does_not(
     site, slurm, is_cancelled, is_told
 ):
     site.experiment(seeds=(15,))
@@ -61,7 +61,9 @@ def test_a_click_on_terminate_cancels_and_the_end_of_a_process_does_not(
     subprocess.run(["scancel", str(job["id"])], check=True)
 
 
-def test_the_jobs_of_a_run_are_cancelled_without_who_waits_for_them(site, slurm, impatient):
+def test_the_jobs_of_a_run_are_cancelled_without_the_step_that_waits_for_them(
+    site, slurm, impatient
+):
     from lambda_hat_assets.slurm.cancel import cancel_jobs
 
     site.experiment(seeds=(15,))
@@ -84,7 +86,7 @@ def test_the_jobs_of_a_run_are_cancelled_without_who_waits_for_them(site, slurm,
     assert len(said) == 1, "jobs that are over are not asked for"
 
 
-def test_what_the_payload_says_is_in_the_log_while_the_job_runs(site, slurm):
+def test_lines_of_the_payload_are_in_the_log_while_the_job_runs(site, slurm):
     site.experiment(seeds=(15,))
     project = site.project()
     heard = []

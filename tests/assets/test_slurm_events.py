@@ -8,7 +8,7 @@ from lambda_hat_assets.slurm import batch as batches
 from lambda_hat_assets.slurm import payload
 from lambda_hat_core.store.store import Store
 
-REQUESTS = [{"id": key, "stage": stage} for key in "abc" for stage in ("sample", "analyse")]
+REQUESTS = [{"id": key, "kind": kind} for key in "abc" for kind in ("runs", "analyses")]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def line(**event):
     return json.dumps(event).encode() + b"\n"
 
 
-def test_lines_are_read_as_they_come_and_never_by_halves(batch):
+def test_lines_are_read_when_they_are_whole(batch):
     file = batch.folder / batches.EVENTS
     log, begun = line(event="log", message="a 10%"), line(id="a", event="begun")
     with file.open("ab", buffering=0) as stream:
@@ -48,12 +48,12 @@ def test_bytes_that_a_file_server_still_owes_are_waited_for(batch):
     assert list(batch.news()) == []
 
 
-def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypatch):
+def test_a_payload_that_is_run_again_leaves_out_final_failures(batch, monkeypatch):
     served = []
 
     def serve(store, request, answer):
-        key, stage = json.loads(request).values()
-        served.append(key + stage[0])
+        key, kind = json.loads(request).values()
+        served.append(key + kind[0])
         answer({"id": key, "event": "log", "message": "at work"})
         if key == "a" or (key, len(served)) == ("b", 2):
             answer({"id": key, "event": "failed", "reason": "no", "transient": key == "b"})
@@ -63,7 +63,7 @@ def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypa
 
     monkeypatch.setattr(payload.worker, "serve", serve)
     payload.main(batch.folder)
-    assert served == ["as", "bs", "cs", "ca"], "no later stage after a failure"
+    assert served == ["ar", "br", "cr", "ca"], "nothing more of a key after its failure"
     assert list(batch.news()) == ["a at work", "b at work", "c at work", "c at work"]
     assert batch.is_closed
     told = [(event["id"], event["event"]) for event in batch.events]
@@ -74,7 +74,7 @@ def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypa
         file.write('{"id": "b", "ev')
     served.clear()
     payload.main(batch.folder)
-    assert served == ["bs", "ba", "cs", "ca"]
+    assert served == ["br", "ba", "cr", "ca"]
     list(batch.news())
     assert [(event["id"], event["event"]) for event in batch.events[8:10]] == [
         ("b", "begun"),
@@ -82,7 +82,7 @@ def test_a_payload_that_is_run_again_leaves_what_failed_for_good(batch, monkeypa
     ]
 
 
-def test_a_folder_knows_who_waits_until_its_job_is_over(batch):
+def test_a_folder_names_the_runs_that_wait_for_its_job(batch):
     store = Store(batch.folder.parents[1])
     batch.begin("another-run")
     (found,) = batches.unfinished(store)

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambda_hat_assets.card import Card
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.slurm import Cluster, Ssh
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import write
 from lambda_hat_assets.slurm.cancel import cancel_jobs
-from lambda_hat_assets.slurm.card import Cluster, Ssh
 from lambda_hat_assets.slurm.fitness import require
 from lambda_hat_assets.slurm.login import Failed, Login
 from lambda_hat_core.config.errors import ConfigError
@@ -29,7 +29,7 @@ def ssh(tmp_path, monkeypatch):
     return write
 
 
-def test_bytes_of_any_kind_are_answers(ssh):
+def test_an_answer_may_hold_any_bytes(ssh):
     login = ssh(r"printf '7|RUNNING|\351t\351\n8|PENDING|\n'; printf '\377' >&2")
     assert login.ask("squeue") == "7|RUNNING|\ufffdt\ufffd\n8|PENDING|\n"
     with pytest.raises(Failed, match="\ufffd is wrong") as failed:
@@ -49,13 +49,13 @@ def test_bytes_of_any_kind_are_answers(ssh):
         ("exec sleep 60", r"me@login1:22: no answer in 0\.2 s"),
     ],
 )
-def test_an_ssh_that_fails_is_no_answer(ssh, script, words):
+def test_an_ssh_that_fails_is_not_an_answer(ssh, script, words):
     with pytest.raises(ConnectionError, match=f"^{words}$") as error:
         ssh(script).ask("x", seconds=0.2 if "sleep" in script else 60)
     assert not isinstance(error.value, Failed)
 
 
-def test_a_machine_without_ssh_and_a_key_that_is_not_there_are_named(ssh, tmp_path, monkeypatch):
+def test_a_missing_ssh_and_a_missing_key_are_named(ssh, tmp_path, monkeypatch):
     login = ssh("")
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(ConnectionError, match=r"ssh cannot be started: .*No such file"):
@@ -64,7 +64,7 @@ def test_a_machine_without_ssh_and_a_key_that_is_not_there_are_named(ssh, tmp_pa
         Login(Ssh(key="/no"))
 
 
-def test_an_ssh_that_only_a_person_can_mend_is_refused_at_once(ssh, tmp_path):
+def test_a_failure_of_ssh_that_another_try_cannot_change_is_refused_at_once(ssh, tmp_path):
     login = ssh("echo 'me@login1: Permission denied (publickey).' >&2; exit 255")
     watch = SimpleNamespace(insist=lambda ask: ask())
     way_out = "see that `ssh` to it works without a password"
@@ -113,7 +113,7 @@ welcome to login1 | 15
 """
 
 
-def test_only_rows_that_are_ours_are_read():
+def test_only_rows_of_our_jobs_are_read():
     assert queue.find(Answers(ROWS), "lambda_hat-0123456789ab") == 7
     assert queue.find(Answers(ROWS), "lambda_hat-ffffffffffff") is None
     assert queue.find(Answers(""), "lambda_hat-0123456789ab") is None
@@ -149,7 +149,7 @@ def test_a_job_is_over_only_if_accounting_says_how_it_ended(answer, state):
         ("job 7", None),
     ],
 )
-def test_the_number_of_a_job_is_found_among_other_words(answer, number):
+def test_the_number_of_a_job_is_found_among_other_lines(answer, number):
     if number:
         assert queue.submit(Answers(answer), ["job.sh"]) == number
     else:
@@ -173,14 +173,14 @@ def test_the_number_of_a_job_is_found_among_other_words(answer, number):
         (127, "bash: sbatch: command not found", Failed),
     ],
 )
-def test_a_refusal_is_told_from_what_passes(code, words, kind):
+def test_a_refusal_differs_from_a_failure_that_passes(code, words, kind):
     with pytest.raises(kind) as error:
         queue.submit(Answers(Failed(code, [words] if words else [])), ["job.sh"])
     assert type(error.value) is kind
     assert str(error.value) == (words or "exit code 124")
 
 
-def test_a_job_that_has_ended_is_cancelled_already():
+def test_cancelling_a_job_that_has_ended_is_not_a_failure():
     names = ["lambda_hat-0123456789ab", "lambda_hat-0123456789ac"]
     login = Answers(Failed(1, ["scancel: error: Kill job error: Invalid job id specified"]))
     assert queue.cancel(login, names)

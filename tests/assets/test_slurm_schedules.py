@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 
-from lambda_hat_assets.compute import Order
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
+from lambda_hat_assets.compute.orders import Order
 from lambda_hat_assets.slurm import backend, fate, queue, watch
 from lambda_hat_assets.slurm import batch as batches
-from lambda_hat_assets.slurm.card import Cluster, SlurmTag
 from lambda_hat_core.store import files
 from tests.slurm.fake_cluster import LIVING, FakeCluster
 from tests.slurm.fake_time import Clock, FakeStore, Killed
@@ -53,7 +53,7 @@ class Context:
 def patched(tmp_path, monkeypatch):
     """A function that gives a fresh world: clock, store; nothing is synced to the disk."""
     monkeypatch.setattr(files, "sync", lambda path: None)
-    monkeypatch.setattr(fate.stages, "record", lambda store, kind, id: {})
+    monkeypatch.setattr(fate.making, "record", lambda store, kind, id: {})
     rows = []
     monkeypatch.setattr(
         backend.records, "write_failure", lambda store, spec, reason: rows.append(spec.id)
@@ -154,7 +154,7 @@ def judged(store, cluster, keys, habits, results):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_every_key_is_made_once_in_any_weather(patched, part):
+def test_every_key_is_made_once_whatever_the_cluster_does(patched, part):
     wrong = [line for seed in range(50 * part, 50 * part + 50) for line in schedule(seed, patched)]
     assert not wrong, "\n".join(wrong)
 
@@ -184,7 +184,7 @@ def test_the_schedules_find_a_bug(patched, monkeypatch, bug):
     pytest.fail("20 schedules went well with a bug")
 
 
-def test_a_cluster_that_is_silent_for_an_hour_is_given_up_and_its_job_is_taken_up_later(patched):
+def test_a_step_fails_after_an_hour_of_silence_and_the_next_command_waits_for_its_job(patched):
     clock, store, cluster = patched(0, {}, calm=True)
     context, began = Context(clock), clock.now
     clock.at(began + 20, lambda: setattr(cluster, "is_reachable", False))
@@ -199,18 +199,18 @@ def test_a_cluster_that_is_silent_for_an_hour_is_given_up_and_its_job_is_taken_u
     assert len(cluster.jobs) == 1
 
 
-def test_a_job_of_which_nobody_knows_how_it_ended_is_made_again_by_the_next_command(patched):
+def test_the_keys_of_a_job_of_unknown_end_are_made_again_by_the_next_command(patched):
     """As after a crash of slurmctld: gone from the queue, and running for ever in accounting."""
     clock, store, cluster = patched(0, {"a": "slow"}, calm=True)
     clock.at(clock.now + 200, lambda: vars(cluster.jobs[100]).update(state="gone", turn=-1))
-    with pytest.raises(OSError, match="do not say how the job stands: asked for an hour"):
+    with pytest.raises(OSError, match="knows the state of the job: asked for an hour"):
         list(made(store).run(Context(clock), orders(store, ["a"])))
     cluster.habits.clear()
     results = list(made(store).run(Context(clock), orders(store, ["a"])))
     assert [result.failure for result in results] == [None, None]
 
 
-def test_jobs_may_be_waited_for_from_another_thread(patched):
+def test_another_thread_may_wait_for_jobs(patched):
     """Trials are; Python gives signals to the main thread alone."""
     clock, store, _ = patched(0, {}, calm=True)
     found = []
@@ -222,7 +222,7 @@ def test_jobs_may_be_waited_for_from_another_thread(patched):
     assert [result.kind for result in found] == ["runs", "analyses"]
 
 
-def test_a_terminated_llc_cancels_the_jobs_of_its_parts(patched):
+def test_a_terminated_llc_cancels_the_jobs_of_its_batches(patched):
     clock, store, cluster = patched(0, {}, calm=True)
     context = Context(clock, clock.now + 50, {"lambda_hat/llc": "the llc job"})
     of_parent = context.get_run_by_id

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
-from lambda_hat_assets.mends.step_logs import copy_every_line
+from lambda_hat_assets.mends import step_logs
 
 PRINTS = """
 import os, subprocess, sys
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from lambda_hat_assets.mends.step_logs import copy_every_line
-copy_every_line()
+from lambda_hat_assets.mends import step_logs
+step_logs.mend()
 with LocalComputeLogManager(sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
     print("from Python", file=sys.stderr)
     os.write(2, b"x" * int(sys.argv[2]) + b"\\n")
@@ -26,13 +26,33 @@ os.write(2, b"after\\n")
 left.kill()
 """
 
+STOCK = """
+import os, sys
+os.environ["PATH"] = sys.argv[1]
+from dagster._core.execution.compute_logs import mirror_stream_to_file
+with mirror_stream_to_file(sys.stderr, sys.argv[1] + "/step.err"):
+    os.write(2, b"the last line\\n")
+"""
+
+
+def run(code, *words, **streams):
+    words = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(words, text=True, timeout=120, **streams)
+
 
 def printed(tmp_path, size, **streams):
-    words = [sys.executable, "-c", PRINTS, str(tmp_path), str(size)]
-    done = subprocess.run(words, text=True, timeout=120, **streams)
+    done = run(PRINTS, tmp_path, size, **streams)
     folder = tmp_path / "run" / "compute_logs"
     assert (folder / "step.complete").exists()
     return done, (folder / "step.out").read_text(), (folder / "step.err").read_text()
+
+
+def test_the_fault_dagster_kills_a_tail_that_has_not_read_the_last_line(tmp_path):
+    tail = tmp_path / "tail"
+    tail.write_text('#!/bin/sh\n/bin/sleep 2\nexec /usr/bin/tail "$@"\n')
+    tail.chmod(0o755)
+    assert run(STOCK, tmp_path, capture_output=True).stderr == ""
+    assert (tmp_path / "step.err").read_text() == "the last line\n"
 
 
 @pytest.mark.parametrize("size", [0, 1_000_000])
@@ -51,45 +71,13 @@ def test_a_terminal_that_is_gone_stops_neither_the_step_nor_its_file(tmp_path):
     assert err.endswith("the last line\n")
 
 
-def test_nothing_of_a_capture_stays_open(tmp_path):
+def test_nothing_of_a_capture_stays_open(tmp_path, monkeypatch):
     def open_files():
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    copy_every_line()
+    monkeypatch.setattr(step_logs.compute_logs, "execute_posix_tail", step_logs._follow)
     before = open_files(), threading.active_count()
     for i in range(3):
         with LocalComputeLogManager(str(tmp_path)).capture_logs(["run", f"step{i}"]):
             os.write(2, b"line\n")
     assert (open_files(), threading.active_count()) == before
-
-
-THREADS = """
-import os, sys, threading
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from lambda_hat_assets.mends.step_logs import copy_every_line
-copy_every_line()
-manager, inside, outside = LocalComputeLogManager(sys.argv[1]), threading.Event(), threading.Event()
-
-def second():
-    with manager.capture_logs(["run", "second"]):
-        inside.set()
-        outside.wait()
-        os.write(2, b"second\\n")
-
-thread = threading.Thread(target=second)
-with manager.capture_logs(["run", "first"]):
-    thread.start()
-    inside.wait()
-    os.write(2, b"first\\n")
-outside.set()
-thread.join()
-os.write(2, b"after\\n")
-"""
-
-
-def test_captures_of_two_threads_leave_the_terminal_as_it_was(tmp_path):
-    words = [sys.executable, "-c", THREADS, str(tmp_path)]
-    done = subprocess.run(words, text=True, timeout=120, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, "first\nsecond\nafter\n")
-    assert (tmp_path / "run" / "first.err").read_text() == "first\n"
-    assert (tmp_path / "run" / "second.err").exists()

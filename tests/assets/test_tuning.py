@@ -88,7 +88,7 @@ def test_one_command_makes_references_studies_presets_and_rows(site, tuned, buil
     assert tune(site, built(project)).success and site.calls() == calls
 
 
-def test_dry_run_says_what_would_be_done_and_does_nothing(site, tuned, built, capfd):
+def test_a_dry_run_prints_what_would_be_done_and_does_nothing(site, tuned, built, capfd):
     project = tuned()
     result = tune(site, built(project), dry_run=True, set=["max_trials_per_method=7"])
     assert result.success
@@ -109,7 +109,7 @@ def test_overrides_make_other_studies(site, tuned, built):
     assert metadata(site, STUDY)["objective"] == pytest.approx(0.01)
 
 
-def test_assets_do_the_same_partition_by_partition(site, tuned, built):
+def test_the_assets_of_tuning_make_the_same_as_the_job(site, tuned, built):
     project = tuned()
     job = built(project).get_job("__ASSET_JOB")
     (problem,) = project.studies.problems()
@@ -126,7 +126,7 @@ def test_assets_do_the_same_partition_by_partition(site, tuned, built):
     assert found.status.value == "SUCCEEDED"
 
 
-def test_a_mistake_is_said_and_nothing_else_is_lost(site, tuned, built, capfd):
+def test_a_mistake_is_printed_and_stops_nothing_else(site, tuned, built, capfd):
     project = tuned(budget={"trial_sec": -1})
     assert "budget.trial_sec is -1: must be > 0" in project.studies.mistakes["demo"]
     repository = built(project)
@@ -135,10 +135,10 @@ def test_a_mistake_is_said_and_nothing_else_is_lost(site, tuned, built, capfd):
     assert "budget.trial_sec is -1" in capfd.readouterr().err
 
 
-def test_budgets_are_held_against_the_cards_time_limits(tuned):
+def test_budgets_must_fit_into_the_cards_walltimes(tuned):
     from types import SimpleNamespace
 
-    from lambda_hat_assets.studies import check_budgets
+    from lambda_hat_assets.project.studies import check_budgets
     from lambda_hat_core.config.errors import ConfigError
 
     plan = tuned().studies.plan(None, ["budget.reference_sec=500", "budget.trial_sec=50"])
@@ -153,7 +153,7 @@ def test_budgets_are_held_against_the_cards_time_limits(tuned):
     assert "budget.reference_sec is 500.0: the card's jobs of float64 end after 100 s" in line
 
 
-def test_a_failing_method_fails_alone(site, tuned, built):
+def test_a_failing_method_stops_no_other(site, tuned, built):
     from lambda_hat_core.store import sql
 
     project = tuned(methods=["sgld", {"name": "mclmc", "seed": 13}], seeds_per_trial=1)
@@ -166,13 +166,13 @@ def test_a_failing_method_fails_alone(site, tuned, built):
     ]
 
 
-def test_a_job_makes_a_run_whole_and_says_why_it_could_not(site, tmp_path, monkeypatch):
-    from lambda_hat_assets.trials import Jobs
+def test_a_trial_as_a_job_is_made_or_gives_the_reason(site, tmp_path, monkeypatch):
+    from lambda_hat_assets.compute.trials import Jobs
     from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning.search import runs_of
     from tests.assets.conftest import FakeBackend
 
-    monkeypatch.setattr("lambda_hat_assets.trials.replay", lambda store, spec, steer: None)
+    monkeypatch.setattr("lambda_hat_assets.compute.trials.replay", lambda store, spec, steer: None)
     site.experiment()
     (site.config / "tune").mkdir()
     (site.config / "tune" / "demo.yaml").write_text(yaml.safe_dump(FILE))

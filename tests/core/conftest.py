@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the core, which is imported inside them: so its types are checked."""
+"""Fixtures of the core's tests. The core is imported inside them, so that its types are checked."""
 
 import pytest
 

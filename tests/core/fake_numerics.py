@@ -16,7 +16,7 @@ from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.work import stages, worker
+from lambda_hat_core.work import making, worker
 
 ARGV = [sys.executable, "-m", "tests.core.fake_numerics"]
 
@@ -56,7 +56,7 @@ def build_target(store, spec, log):
         case 7:
             os.kill(os.getpid(), signal.SIGSEGV)
     record = {"pid": os.getpid(), "nan": float("nan"), "numpy": np.float32(1.5)}
-    return stages.Outcome(spec.id, "made", 0.5, record)
+    return making.Outcome(spec.id, "made", 0.5, record)
 
 
 def sample_run(store, spec, target, log, progress):
@@ -64,7 +64,7 @@ def sample_run(store, spec, target, log, progress):
     from lambda_hat_core import precision
 
     precision.require(spec.dtype)
-    return stages.Outcome(spec.id, "made", 0.5, {})
+    return making.Outcome(spec.id, "made", 0.5, {})
 
 
 class FakeLoss:
@@ -78,7 +78,7 @@ class FakeLoss:
 
 
 class FakeTargets(ModuleType):
-    """Targets of three parameters that cost nothing; seed 9 cannot be built."""
+    """Fake targets with three parameters, built immediately; seed 9 cannot be built."""
 
     @staticmethod
     def build(spec, log):
@@ -108,7 +108,7 @@ class FakeTargets(ModuleType):
 
 
 def fake_sample(posterior, spec, *, progress, log, checkpoint):
-    """Return independent draws; seed 13 meets a number that is not finite, seed 14 an error."""
+    """Return independent draws; seed 13 gives a non-finite number, and seed 14 an error."""
     from lambda_hat_core.samplers.drive import Progress
     from lambda_hat_core.samplers.trace import Trace
 
@@ -147,7 +147,7 @@ def fake_sample(posterior, spec, *, progress, log, checkpoint):
 
 
 def install():
-    """Put the fakes where the stages find them."""
+    """Replace the functions that `making` calls by the fakes."""
     import lambda_hat_core
     from lambda_hat_core import sample
     from lambda_hat_core.analysis.figures import run as figures
@@ -162,5 +162,5 @@ if __name__ == "__main__":
     if os.environ.get("FAKE") == "numerics":
         install()
     else:
-        stages.build_target, stages.sample_run = build_target, sample_run
+        making.build_target, making.sample_run = build_target, sample_run
     sys.exit(worker.main())

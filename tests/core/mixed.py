@@ -3,8 +3,8 @@
 L(w) = mean over rows of  (x . phi(w) - y)^2 / 2  +  q (w_0 w_1)^2  +  a (exp(w_2) - w_2 - 1).
 
 phi(w) is w, then the entries of A B C with w = (A, B, C) of 2 x 2, then those of W W^T with w = W
-of 6 x 2: a linear model, a deep linear net or one of quadratic activation, as the rows choose.
-Where q or a is on they see only the last coordinates, so the parts are independent and the exact
+of 6 x 2: a linear model, a deep linear net or one of quadratic activation, as the rows choose. If q
+or a is not 0, the rows use only the last coordinates, so the parts are independent and the exact
 answer is a sum: rotated quadratic of any spectrum, normal crossing of degree 4, one-sided wall.
 """
 

@@ -1,4 +1,4 @@
-"""Experiments of a line or two, for tests of plans."""
+"""Short experiments for tests of plans."""
 
 from pathlib import Path
 

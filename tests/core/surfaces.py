@@ -1,4 +1,4 @@
-"""Loss surfaces with known answers, for tests of what does not need a whole target."""
+"""Loss functions with known answers, for tests that do not need a complete target."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
-"""Known answers where XLA optimises as it does for users, in processes with a worker's own flags.
+"""Known answers with the XLA optimisation that users have, in processes with a worker's flags.
 
-Everywhere else in the tests it optimises little: other instructions in another order.
+The other tests lower the optimisation level, which gives other instructions in another order.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import one_process
 
 ROOT = Path(__file__).parents[2]
 BIAS = {
@@ -20,13 +20,13 @@ BIAS = {
     "sgld": {"quadratic": 0.10, "singular": 0.10},
     "vi": {"quadratic": 0.01, "singular": 0.05},
 }
-"""Relative to the exact value: energy errors, step size, a family that is a little off."""
+"""Bias relative to the exact value: energy errors, step size, error of the family."""
 SAMPLERS = {"float64": ("nuts", "mclmc"), "float32": ("sgld", "vi")}
 
 
 @pytest.fixture(scope="module")
 def found():
-    """What a process of each dtype says, both at once: estimates, and what XLA was told."""
+    """Return the output of one process per dtype: estimates, and the options of XLA."""
     plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     plain.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", None)
     children = {
@@ -45,7 +45,7 @@ def found():
 
 
 @pytest.mark.parametrize("dtype", SAMPLERS)
-def test_the_processes_optimise_as_those_of_a_user(found, dtype):
+def test_processes_use_the_same_compiler_options_as_a_user(found, dtype):
     told = found[dtype]["told"]
     assert told["x64"] == (dtype == "float64")
     assert told["unoptimised"] is False

@@ -66,7 +66,7 @@ def test_there_are_samplers_that_take_batches():
 
 
 @pytest.mark.parametrize("name", TAKING)
-def test_the_rule_on_every_side_of_n(name):
+def test_a_batch_follows_the_rule_on_every_side_of_n(name):
     size = DEFAULT[name]
     unset, whole = SAMPLERS[name](), SAMPLERS[name](batch_size=None)
     for n, found in {1: None, size - 1: None, size: None, size + 1: size, 10 * size: size}.items():
@@ -149,16 +149,16 @@ def user(tmp_path, monkeypatch):
 
 
 def sampled(store, name, target, **fields):
-    """Take a run of a custom target through its stages, in the dtypes of their processes."""
+    """Build a custom target and sample it, each in the dtype of its process."""
     import jax
 
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
     spec = run(name, target, **short(name, **fields))
     with jax.enable_x64(True):
-        stages.build_target(store, target, lambda line: None)
+        making.build_target(store, target, lambda line: None)
     said = []
-    stages.sample_run(store, spec, target, said.append)
+    making.sample_run(store, spec, target, said.append)
     info = store.read_json("runs", spec.id, "work.json")["info"]
     return store.read_json("runs", spec.id, "spec.json"), info, said
 

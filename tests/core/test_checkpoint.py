@@ -13,11 +13,11 @@ def point(tmp_path):
     return CheckpointFile(tmp_path / "run_x", {"spec": "abc", "numerics_version": 1}).bind(chunk=50)
 
 
-def test_nothing_stored_is_none(point):
+def test_load_returns_none_without_a_checkpoint(point):
     assert point.load() is None
 
 
-def test_arrays_come_back_bit_for_bit_and_the_newest_wins(point):
+def test_the_newest_arrays_are_loaded_bit_for_bit(point):
     point.save(0, {"w": np.zeros(1)})
     point.save(1, ARRAYS)
     index, arrays = point.load()
@@ -32,7 +32,7 @@ def test_arrays_come_back_bit_for_bit_and_the_newest_wins(point):
     "other",
     [{"spec": "other", "numerics_version": 1}, {"spec": "abc", "numerics_version": 2}],
 )
-def test_another_computation_does_not_read_it(point, other):
+def test_another_computation_does_not_load_the_checkpoint(point, other):
     point.save(0, ARRAYS)
     assert CheckpointFile(point.path.parent, other).bind(chunk=50).load() is None
     assert point.bind(chunk=25).load() is None
@@ -40,13 +40,13 @@ def test_another_computation_does_not_read_it(point, other):
 
 
 @pytest.mark.parametrize("damage", [slice(0, 0), slice(0, 100), slice(50, None)])
-def test_torn_file_is_nothing(point, damage):
+def test_a_truncated_checkpoint_is_ignored(point, damage):
     point.save(0, ARRAYS)
     point.path.write_bytes(point.path.read_bytes()[damage])
     assert point.load() is None
 
 
-def test_flipped_byte_is_nothing(point):
+def test_a_checkpoint_with_a_flipped_byte_is_ignored(point):
     point.save(0, ARRAYS)
     content = bytearray(point.path.read_bytes())
     content[content.index(ARRAYS["w"].tobytes()) + 20] ^= 1
@@ -54,14 +54,14 @@ def test_flipped_byte_is_nothing(point):
     assert point.load() is None
 
 
-def test_objects_are_refused_never_unpickled(point):
+def test_pickled_objects_are_rejected_without_unpickling(point):
     point.path.parent.mkdir()
     key = json.dumps("x")
     np.savez(point.path, w=np.array([{"a": 1}], dtype=object), __key__=key, __chunk__=0)
     assert point.load() is None
 
 
-def test_clear_leaves_nothing(point):
+def test_clear_removes_the_folder(point):
     point.save(0, ARRAYS)
     point.clear()
     assert not point.path.parent.exists()

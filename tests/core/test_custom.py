@@ -1,4 +1,4 @@
-"""Targets from a user's module: what they may return, and what is said of what they may not."""
+"""Targets from a user's module: valid results of a factory, and errors for invalid ones."""
 
 import sys
 
@@ -97,7 +97,7 @@ def no_examples(key):
 
 @pytest.fixture
 def user(tmp_path, monkeypatch):
-    """A working directory with the user's module in it."""
+    """Return a working directory that contains the user's module."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "users_targets.py").write_text(SOURCE)
@@ -116,7 +116,7 @@ def silent(line):
     del line
 
 
-def test_a_potential_keeps_what_its_author_vouches_for(x64, user):
+def test_a_potential_keeps_the_coefficient_that_its_author_states(x64, user):
     made = targets.build(spec("bowl", h=4.0), silent)
     assert made.meta["llc_known"] == 1.0 and "factory" in made.meta["llc_known_reason"]
     assert made.meta["min_eigenvalue"] == pytest.approx(4.0)
@@ -134,13 +134,13 @@ def test_params_to_train_are_trained_and_polished(x64, user):
     assert not kept.meta["is_minimum"] and not kept.w.any()
 
 
-def test_an_equinox_module_is_a_flat_vector(x64, user):
+def test_an_equinox_module_becomes_a_flat_vector(x64, user):
     made = targets.build(spec("module"), silent)
     assert made.meta["d"] == 13 and made.meta["llc_known"] is None
     assert made.data["batch0"].shape == (30, 2)
 
 
-def test_a_custom_target_is_the_same_in_both_precisions(user):
+def test_a_custom_target_has_the_same_numbers_in_both_precisions(user):
     at = spec("line", k=2, training=Training(steps=20))
     with jax.enable_x64(True):
         made = targets.build(at, silent)
@@ -152,7 +152,7 @@ def test_a_custom_target_is_the_same_in_both_precisions(user):
     assert gradient.dtype == jnp.float32 and np.abs(gradient).sum() > 0.1
 
 
-def test_data_of_any_shape_are_kept_and_come_back(user):
+def test_data_of_any_structure_are_stored_and_loaded(user):
     at = spec("tree", training=Training(steps=20, batch_size=10))
     with jax.enable_x64(True):
         made = targets.build(at, silent)
@@ -167,7 +167,7 @@ def test_data_of_any_shape_are_kept_and_come_back(user):
     assert loss_at_minimum(localised(narrow, PosteriorSpec())) == pytest.approx(expected, rel=1e-7)
 
 
-def test_a_loss_that_draws_in_the_dtype_of_its_process_is_refused(user):
+def test_a_loss_that_draws_random_numbers_in_the_default_dtype_is_rejected(user):
     at = spec("line", drawn=True, training=Training(steps=20))
     with jax.enable_x64(True):
         targets.save(targets.build(at, silent), user)
@@ -187,7 +187,7 @@ def test_losses_are_equal_by_source_kwargs_and_seed(x64, user):
     assert loss("line") != loss("line", seed=1)
 
 
-def test_a_changed_source_is_imported_again_or_refused(x64, user):
+def test_a_changed_source_is_reloaded_or_rejected(x64, user):
     at = spec("bowl")
     before = targets.build(at, silent).meta["max_eigenvalue"]
     source = user / "users_targets.py"
@@ -202,7 +202,7 @@ REFUSED = {
     "nowhere:make": ("cannot be imported (there is no module nowhere)", "PYTHONPATH"),
     "broken:make": ("broken:make cannot be imported", "PYTHONPATH"),
     "missing": ("is not a function of that module", "check its name"),
-    "a_bug": ("raised KeyError: 'w'", "mend it"),
+    "a_bug": ("raised KeyError: 'w'", "correct it"),
     "a_dict": ("returned a dict", "CustomTarget(params, loss, data, n)"),
     "integers": ("whose leaf ['a'] is", "params hold float arrays"),
     "numbers": ("whose leaf ['a'] is float 1.0", "params hold float arrays"),
@@ -216,7 +216,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("factory", REFUSED)
-def test_what_a_factory_may_not_do_is_named_with_the_way_out(x64, user, factory):
+def test_mistakes_of_a_factory_are_named_with_the_correction(x64, user, factory):
     with pytest.raises(ValueError) as caught:
         targets.build(spec(factory), silent)
     message = str(caught.value)
@@ -224,17 +224,17 @@ def test_what_a_factory_may_not_do_is_named_with_the_way_out(x64, user, factory)
     assert "\n" not in message
 
 
-def test_kwargs_that_do_not_fit_are_named(x64, user):
+def test_kwargs_that_the_factory_does_not_take_are_named(x64, user):
     with pytest.raises(ValueError, match=r"does not take .*width.*; correct model\.kwargs"):
         targets.build(spec("bowl", width=3), silent)
 
 
-def test_nan_in_data_is_refused(x64, user):
+def test_nan_in_data_is_rejected(x64, user):
     with pytest.raises(ValueError, match="NaN or infinite") as caught:
         targets.build(spec("line", poison=True), silent)
     assert "\n" not in str(caught.value)
 
 
-def test_custom_target_is_public():
+def test_custom_target_is_exported():
     made = CustomTarget(jnp.zeros(1), lambda w, batch: jnp.sum(w), None, 3)
     assert (made.llc_known, made.train) == (None, False)

@@ -1,4 +1,4 @@
-"""Synthetic laws against their moments, real data against their files."""
+"""Synthetic distributions against their moments, and real data against their files."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from lambda_hat_core.targets.synthetic import dropout, inputs, noise
 
 N = 40_000
 SE = 4 / np.sqrt(N)
-"""Four standard errors of a mean of unit variance."""
+"""Return four standard errors of a mean of values with unit variance."""
 
 
 def draw(dim=5, seed=0, **fields):
@@ -80,7 +80,7 @@ def test_noise_models_have_their_scales(x64):
     assert np.mean(np.abs(wild) > 1) == pytest.approx(0.25 * 0.739, abs=SE)
 
 
-def test_dropout_zeroes_its_share_and_keeps_the_mean(x64):
+def test_dropout_zeroes_the_given_fraction_and_keeps_the_mean(x64):
     y = np.asarray(jax.jit(lambda key, y: dropout(key, 0.3, y))(jr.key(0), np.ones((N, 1))))
     assert np.mean(y == 0) == pytest.approx(0.3, abs=SE)
     assert y.mean() == pytest.approx(1.0, abs=SE)

@@ -1,4 +1,4 @@
-"""A loss without a gradient or a Hessian where they are needed: one sentence, at every door."""
+"""Errors for a loss without the gradient or Hessian that is needed: one sentence, everywhere."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.store import sql
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import stages
+from lambda_hat_core.work import making
 
 SOURCE = """
 import jax.numpy as jnp
@@ -67,10 +67,10 @@ REFUSED = {
     "norm": ("gradient", 2),
     "outer where": ("gradient", 2),
 }
-"""Which derivative is not finite, and by how many entries of `layer.w`."""
+"""The derivative that is not finite, and the number of entries of `layer.w` concerned."""
 
 ALLOWED = ("squared powers", "whole powers", "softened root", "inner where")
-"""The ways out that the errors name."""
+"""The corrections that the errors suggest."""
 
 
 @pytest.fixture
@@ -100,68 +100,76 @@ def losses(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_factory_s_loss_is_refused_in_one_sentence(x64, user, name):
+def test_a_factory_s_loss_without_derivatives_is_rejected_in_one_sentence(x64, user, name):
     with pytest.raises(ValueError) as caught:
         build(loss=name)
     message = str(caught.value)
     what, count = REFUSED[name]
     assert message.startswith(
-        f"model.factory odd_targets:make has a loss whose {what} is not finite at w*, by layer.w "
-        f"({count} of 2 entries); every sampler sets itself up by it, so none can run: write it"
+        f"model.factory odd_targets:make has a loss whose {what} is not finite at w*, with respect "
+        f"to layer.w ({count} of 2 entries); every sampler needs it, so none can run: write it"
     )
     assert "\n" not in message and "free" not in message
     assert "JSON" not in message
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_same_is_said_in_one_call(x64, user, name):
+def test_estimate_llc_rejects_it_with_the_same_sentence(x64, user, name):
     from lambda_hat_core import estimate_llc
 
     loss, params = losses(name)
-    words = rf"^estimate_llc has a loss whose {REFUSED[name][0]} is not .* by layer\.w \("
+    words = rf"^estimate_llc has a loss whose {REFUSED[name][0]} is not .* respect to layer\.w \("
     for sampler in ("nuts", "sgld", "vi"):
         with pytest.raises(ValueError, match=words):
             estimate_llc(loss, params, None, n=100, sampler=sampler)
 
 
-def test_one_call_in_float32_says_it_too(user):
+def test_estimate_llc_rejects_it_in_float32_too(user):
     from lambda_hat_core import estimate_llc
 
     loss, params = losses("root")
-    with pytest.raises(ValueError, match=r"gradient is not finite at w\*, by layer\.w"):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite at w\*, with respect to layer\.w"
+    ):
         estimate_llc(loss, params, None, n=100, sampler="sgld")
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_the_ways_out_are_ways_out(x64, user, name):
+def test_the_suggested_corrections_work(x64, user, name):
     meta = build(loss=name).meta
     assert meta["is_minimum"] and meta["max_eigenvalue"] >= 2.0
     json.dumps(meta, allow_nan=False)
 
 
 @pytest.mark.parametrize("name", ["real power", "root"])
-def test_off_the_point_the_loss_may_stay_as_it_is(x64, user, name):
+def test_the_same_loss_is_accepted_away_from_that_point(x64, user, name):
     made = build(loss=name, at=0.5)
     assert not made.meta["is_minimum"] and np.isfinite(made.meta["max_eigenvalue"])
 
 
-def test_the_store_has_the_sentence_and_no_folder(x64, user):
+def test_the_store_records_the_error_and_has_no_folder(x64, user):
     store, target = Store(user / "home"), spec(loss="powers")
     with pytest.raises(ValueError, match="Hessian"):
-        stages.build_target(store, target, lambda line: None)
+        making.build_target(store, target, lambda line: None)
     assert store.list("targets") == ()
     ((kind, failure),) = sql.query(store, "SELECT kind, failure FROM targets").rows
-    assert kind == "custom" and "whose Hessian is not finite at w*, by layer.w" in failure
+    assert (
+        kind == "custom" and "whose Hessian is not finite at w*, with respect to layer.w" in failure
+    )
 
 
-def test_training_says_where_it_has_no_gradient(x64, user):
-    with pytest.raises(ValueError, match=r"gradient is not finite where training starts, by lay"):
+def test_training_names_the_point_without_a_gradient(x64, user):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite where training starts, with respect to lay"
+    ):
         build(loss="root", train=True, training=Training(steps=20))
-    with pytest.raises(ValueError, match=r"gradient is not finite where the polish starts, by l"):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite where the polish starts, with respect to l"
+    ):
         build(loss="root", train=True, training=Training(steps=0))
 
 
-def test_a_step_that_is_too_large_is_still_named_as_that(x64, user):
+def test_a_learning_rate_that_is_too_large_is_named(x64, user):
     with pytest.raises(FloatingPointError, match=r"training diverged: .*lower training\.lr"):
         training = Training(steps=50, lr=1e200, optimizer="sgd")
         build(loss="squared powers", at=1.0, train=True, training=training)
@@ -180,32 +188,36 @@ def audited(at):
     return audit(jax.random.key(0), at, at.start, nbeta=20.0, gamma=1.0)
 
 
-def test_many_dimensions_are_refused_by_name(x64):
+def test_the_parameter_is_named_in_many_dimensions(x64):
     from lambda_hat_core.targets.audit import DENSE
 
     start = {"a": jnp.zeros(DENSE), "b": jnp.zeros(3)}
     at = problem(lambda p: jnp.sum(p["a"] ** 2) + jnp.sum((p["b"] * p["b"]) ** 1.5), start)
-    with pytest.raises(ValueError, match=r"a test has a loss whose Hessian .* by b \(3 of 3 ent"):
+    with pytest.raises(
+        ValueError, match=r"a test has a loss whose Hessian .* respect to b \(3 of 3"
+    ):
         audited(at)
 
 
-def test_of_many_parameters_the_first_are_named(x64):
+def test_the_first_of_many_parameters_are_named(x64):
     start = {name: jnp.zeros(1) for name in "abcde"}
     at = problem(lambda p: sum(jnp.linalg.norm(value) for value in p.values()), start)
-    names = r"by a \(1 of 1 entries\), b \(1 of 1 entries\), c \(1 of 1 entries\), 2 more;"
+    names = r"respect to a \(1 of 1 entries\), b \(1 of 1 entries\), c \(1 of 1 entries\), 2 more;"
     with pytest.raises(ValueError, match=names):
         audited(at)
 
 
-def test_a_single_entry_is_counted(x64):
+def test_the_number_of_entries_is_given(x64):
     at = problem(lambda p: jnp.sum(jnp.sqrt(p["b"])), {"b": jnp.asarray([1.0, 0.0, 4.0])})
-    with pytest.raises(ValueError, match=r"gradient is not finite at w\*, by b \(1 of 3 entries\)"):
+    with pytest.raises(
+        ValueError, match=r"gradient is not finite at w\*, with respect to b \(1 of 3 entries\)"
+    ):
         audited(at)
 
 
-def test_a_gradient_too_large_to_be_measured_is_refused(x64):
+def test_a_gradient_whose_norm_overflows_is_rejected(x64):
     at = problem(lambda p: 1e200 * jnp.sum(p["b"]), {"b": jnp.zeros(2)})
-    with pytest.raises(ValueError, match=r"gradient .* by the sum over its entries"):
+    with pytest.raises(ValueError, match=r"gradient .* all parameters together"):
         audited(at)
 
 
@@ -227,19 +239,19 @@ def test_names_are_dotted(name, words):
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_params_that_the_loss_does_not_see_are_finite_too(x64, number):
+def test_params_that_the_loss_ignores_must_be_finite_too(x64, number):
     with pytest.raises(ValueError, match=r"has params that hold NaN or infinite numbers at a\.1;"):
         problem(lambda p: jnp.sum(p["a"][0]), {"a": [jnp.ones(2), jnp.asarray([1.0, number])]})
 
 
 @pytest.mark.parametrize("claim", ["nan", "inf"])
-def test_a_coefficient_that_is_not_finite_is_refused(x64, user, claim):
+def test_a_stated_coefficient_must_be_finite(x64, user, claim):
     words = rf"claims has llc_known = .*{claim}.*; llc_known is a finite number, or None where"
     with pytest.raises(ValueError, match=words):
         build("claims", claim=claim)
 
 
-def test_a_coefficient_is_a_number():
+def test_a_stated_coefficient_must_be_a_number():
     from lambda_hat_core.targets.custom import _claim
 
     assert [_claim("m", stated) for stated in (None, 1, 0.5, np.float32(2))] == [None, 1, 0.5, 2]
@@ -248,7 +260,7 @@ def test_a_coefficient_is_a_number():
             _claim("m", stated)
 
 
-def test_a_sampler_whose_dtype_does_not_hold_the_hessian_says_so():
+def test_a_hessian_that_overflows_the_sampler_s_dtype_is_named():
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.posterior import Posterior
 

@@ -1,4 +1,4 @@
-"""The queries that the pages show are queries that the views answer."""
+"""The SQL queries in the docs are valid for the views."""
 
 import re
 from pathlib import Path
@@ -17,17 +17,17 @@ README_QUERIES = re.findall(
 
 
 @pytest.mark.parametrize("query", [*QUERIES, *README_QUERIES])
-def test_queries_of_the_pages_run_on_an_empty_store(tmp_path, query):
+def test_queries_in_the_docs_run_on_an_empty_store(tmp_path, query):
     assert sql.query(Store(tmp_path), query).rows == []
 
 
-def test_pages_have_queries():
+def test_the_queries_in_the_docs_are_found():
     assert len(QUERIES) == PAGE.count("```sql") == 5
     assert README_QUERIES
 
 
 @pytest.mark.parametrize("view", sql.VIEWS)
-def test_page_names_every_column(tmp_path, view):
+def test_the_sql_page_lists_every_column(tmp_path, view):
     row = re.search(rf"^\| `{view}` \|.*\| `(.*)` \|$", PAGE, flags=re.MULTILINE)
     assert row is not None
     assert row[1].split(", ") == sql.query(Store(tmp_path), f"SELECT * FROM {view}").names

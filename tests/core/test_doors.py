@@ -157,8 +157,8 @@ def experiments(tmp_path_factory):
         for process, last in alike.items()
     }
     targets = {target.id: target for run, target in itertools.chain(*runs.values())}
-    asked = {process: [request("sample", *specs) for specs in runs[process]] for process in runs}
-    asked["float64"] = [request("build", one) for one in targets.values()] + asked["float64"]
+    asked = {process: [request("runs", *specs) for specs in runs[process]] for process in runs}
+    asked["float64"] = [request("targets", one) for one in targets.values()] + asked["float64"]
     for process in ("float64", "float32"):
         file = home / f"{process}.jsonl"
         file.write_text("".join(f"{json.dumps(line)}\n" for line in asked[process]))
@@ -171,7 +171,7 @@ def experiments(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("door", "process"), PLACES)
-def test_answers(door, process, request):
+def test_every_door_meets_the_exact_answer(door, process, request):
     draws = request.getfixturevalue(f"{door}s")[process]
     for case, llc in zip(of(door, process), draws, strict=False):
         check(case, llc)

@@ -1,4 +1,4 @@
-"""Standard errors, intervals and what gates a run, where each has an exact value."""
+"""Standard errors, intervals and the numbers that the verdict uses, against exact values."""
 
 import math
 
@@ -9,12 +9,12 @@ from scipy import special
 from tests.core import traces
 
 T_95 = {1: 6.313752, 3: 2.353363, 7: 1.894579}
-"""The 95 % quantile of Student's t from its table, by degrees of freedom."""
+"""The 95 % quantile of Student's t from a table, by degrees of freedom."""
 
 
 @pytest.mark.parametrize("dof", T_95)
-def test_an_interval_takes_the_quantile_of_its_degrees_of_freedom(dof):
-    """Three draws a chain have no ESS: what is left is the scatter of C means."""
+def test_an_interval_uses_the_quantile_of_its_degrees_of_freedom(dof):
+    """Three draws per chain have no ESS, so only the scatter of the C means remains."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
     series = np.random.default_rng(0).normal(size=(dof + 1, 3))
@@ -26,7 +26,7 @@ def test_an_interval_takes_the_quantile_of_its_degrees_of_freedom(dof):
 
 
 def test_few_effective_draws_widen_the_interval_of_one_chain():
-    """Its degrees of freedom are those that its own standard error tells of."""
+    """The degrees of freedom are those implied by the standard error."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
     series = traces.ar1(np.random.default_rng(3), 1, 200, 0.97)
@@ -36,8 +36,8 @@ def test_few_effective_draws_widen_the_interval_of_one_chain():
     assert special.stdtr(ess - 1, found.half_width / found.se) == pytest.approx(0.95, abs=1e-9)
 
 
-def test_the_standard_error_is_that_of_rare_and_lasting_excursions():
-    """Ranks hide them: of excursions of two states the mean has a known variance.
+def test_the_standard_error_accounts_for_rare_long_excursions():
+    """Ranks hide excursions; for those of a two-state chain the variance of the mean is known.
 
     x_t = noise + 20 b_t, with b_t in (0, 1), mean p and correlation a^k: the mean of n draws has
     the variance (1 + 400 p (1 - p) (1 + a) / (1 - a)) / n, up to 1 / n.
@@ -61,8 +61,8 @@ def test_the_standard_error_is_that_of_rare_and_lasting_excursions():
     assert by_ranks < 0.6 * exact
 
 
-def test_the_error_is_the_larger_of_both_and_so_is_the_interval():
-    """Chains that stay apart: within each the draws know nothing of it."""
+def test_error_and_interval_are_the_larger_of_both():
+    """The chains stay at different values, which the draws within a chain cannot show."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
     offsets = np.array([-3.0, -1.0, 1.0, 3.0])
@@ -80,8 +80,8 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_the_fewest_effective_draws_gate_whatever_they_are_of(name):
-    """|w - w*|^2 may wander where the loss is flat, while the loss has long mixed."""
+def test_the_verdict_uses_the_smallest_ess_of_all_quantities(name):
+    """|w - w*|^2 may drift where the loss is flat, although the loss has mixed."""
     from lambda_hat_core.analysis.diagnostics import ess_bulk, ess_tail
     from lambda_hat_core.analysis.measure import measure
 
@@ -101,7 +101,7 @@ def test_the_fewest_effective_draws_gate_whatever_they_are_of(name):
         assert found.ess_min_of == name and found.ess_bulk > 400
 
 
-def test_r_hat_sees_distances_that_differ_while_losses_agree():
+def test_r_hat_detects_chains_with_equal_losses_but_different_distances():
     from lambda_hat_core.analysis.measure import measure
 
     trace = traces.trace()
@@ -111,7 +111,7 @@ def test_r_hat_sees_distances_that_differ_while_losses_agree():
     assert found.r_hat_of == "|w - w*|^2"
 
 
-def test_the_worst_restart_gives_k_hat():
+def test_k_hat_is_that_of_the_worst_restart():
     from lambda_hat_core.analysis.measure import measure
 
     trace = traces.trace(iid=True, extras={"khat": np.array([0.1, 0.9, 0.2, 0.3])})

@@ -1,4 +1,4 @@
-"""Estimates and their errors, where the exact answer is known."""
+"""Estimates and their errors for traces with known answers."""
 
 import math
 
@@ -18,7 +18,7 @@ def measured(trace):
 
 
 def replicates(rho, n_chains, n_draws, count, d=1):
-    """Means of `count` runs whose LLC draws are half chi-squared(d), in one stroke."""
+    """Return the means of `count` runs whose LLC draws are half chi-squared(d)."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
     rng = np.random.default_rng(11)
@@ -31,7 +31,7 @@ def replicates(rho, n_chains, n_draws, count, d=1):
     ("rho", "n_chains", "n_draws"),
     [(0.0, 4, 200), (0.5, 4, 500), (0.95, 4, 500), (0.5, 2, 500), (0.5, 8, 250), (0.5, 1, 1000)],
 )
-def test_intervals_hold_the_truth_as_often_as_they_say(rho, n_chains, n_draws):
+def test_intervals_have_their_nominal_coverage(rho, n_chains, n_draws):
     count, exact = 240, 0.5
     runs = replicates(rho, n_chains, n_draws, count)
     covered = np.mean([abs(run.mean - exact) < run.half_width for run in runs])
@@ -41,7 +41,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(rho, n_chains, n_draws):
 
 
 @pytest.mark.parametrize(("rho", "n_chains"), [(0.0, 4), (0.5, 4), (0.95, 4), (0.5, 1)])
-def test_standard_errors_are_the_scatter_of_the_means(rho, n_chains):
+def test_standard_errors_equal_the_scatter_of_the_means(rho, n_chains):
     runs = replicates(rho, n_chains, 1000, 200)
     scatter = np.std([run.mean for run in runs])
     claimed = np.mean([run.se for run in runs])
@@ -66,7 +66,7 @@ def test_estimate_of_a_well_mixed_run():
     assert (estimate.n_divergent, estimate.n_stuck, estimate.khat) == (0, 0, None)
 
 
-def test_everything_is_plain_python():
+def test_all_numbers_are_plain_python():
     import json
 
     for trace in (traces.trace(), traces.trace(n_draws=0), traces.trace(n_chains=1, n_draws=3)):
@@ -74,7 +74,7 @@ def test_everything_is_plain_python():
         assert json.loads(json.dumps(values, allow_nan=False)) == values
 
 
-def test_autocorrelation_costs_effective_draws():
+def test_autocorrelation_reduces_the_ess():
     sticky = measured(traces.trace(rho=0.9))
     loose = measured(traces.trace(rho=0.0))
     expected = (1 - 0.9**2) / (1 + 0.9**2)
@@ -82,7 +82,7 @@ def test_autocorrelation_costs_effective_draws():
     assert sticky.llc_se > 2 * loose.llc_se
 
 
-def test_a_chain_elsewhere_widens_the_error_and_r_hat():
+def test_a_chain_at_another_value_increases_the_error_and_r_hat():
     trace = traces.trace()
     loss = trace.loss.copy()
     loss[0] += 5 / trace.nbeta
@@ -92,7 +92,7 @@ def test_a_chain_elsewhere_widens_the_error_and_r_hat():
     assert estimate.llc_lo < EXACT < estimate.llc_hi
 
 
-def test_a_chain_that_stands_still_is_counted():
+def test_a_chain_that_does_not_move_is_counted_as_stuck():
     trace = traces.trace()
     loss = trace.loss.copy()
     loss[2] = loss[2, 0]
@@ -101,7 +101,7 @@ def test_a_chain_that_stands_still_is_counted():
     assert estimate.r_hat > 1.01
 
 
-def test_cold_directions_show_in_r_hat_of_the_projections_alone():
+def test_unexplored_directions_show_only_in_r_hat_of_the_projections():
     trace = traces.trace()
     projections = trace.projections + np.arange(4.0)[:, None, None]
     estimate = measured(trace._replace(projections=projections))
@@ -118,7 +118,7 @@ def test_frozen_projections_give_the_largest_r_hat():
     assert measured(trace._replace(projections=frozen)).r_hat == R_HAT_CAP
 
 
-def test_tiny_losses_are_not_taken_for_constants():
+def test_tiny_losses_are_not_mistaken_for_constants():
     from lambda_hat_core.analysis.diagnostics import ess_bulk, mcmc_mean
 
     series = traces.trace().llc
@@ -128,7 +128,7 @@ def test_tiny_losses_are_not_taken_for_constants():
 
 @pytest.mark.parametrize("where", ["loss", "dist2", "projections", "virial", "virial_m"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_one_number_that_is_not_finite_leaves_no_estimate(where, value):
+def test_one_non_finite_number_leaves_no_estimate(where, value):
     trace = traces.trace()
     values = getattr(trace, where).copy()
     values[1, 3] = value
@@ -144,7 +144,7 @@ def test_a_run_that_stopped_early_has_no_estimate():
     assert estimate.n_draws == 500
 
 
-def test_what_one_chain_and_few_draws_cannot_tell_is_none():
+def test_diagnostics_that_need_more_chains_or_draws_are_none():
     one = measured(traces.trace(n_chains=1))
     assert one.r_hat is None
     assert one.llc_se > 0
@@ -156,7 +156,7 @@ def test_what_one_chain_and_few_draws_cannot_tell_is_none():
     assert (least.llc_se, least.llc_lo) == (None, None)
 
 
-def test_independent_draws_err_by_their_number():
+def test_the_error_of_independent_draws_follows_from_their_number():
     trace = traces.trace(rho=0.0, d=D, iid=True)
     estimate = measured(trace)
     assert estimate.llc_se == pytest.approx(math.sqrt(D / 2 / trace.loss.size), rel=0.4)
@@ -164,14 +164,14 @@ def test_independent_draws_err_by_their_number():
     assert (estimate.r_hat, estimate.n_stuck) == (None, 0)
 
 
-def test_restarts_that_disagree_do_not_average_out():
+def test_the_bias_of_restarts_that_disagree_does_not_average_out():
     trace = traces.trace(rho=0.0, d=D, n_draws=4000, iid=True)
     offsets = np.array([-1.0, 1.0, -1.0, 1.0])[:, None] / trace.nbeta
     estimate = measured(trace._replace(loss=trace.loss + offsets))
     assert estimate.llc_se == pytest.approx(np.std([-1, 1, -1, 1], ddof=1), rel=0.05)
 
 
-def test_a_repeated_scalar_has_no_error():
+def test_a_constant_scalar_has_no_error():
     trace = traces.trace(iid=True)
     estimate = measured(trace._replace(loss=np.full_like(trace.loss, trace.loss0 + 0.01)))
     assert estimate.llc == pytest.approx(2.0)
@@ -188,7 +188,7 @@ def test_control_variates_replace_the_mean_of_the_draws():
 
 
 @pytest.mark.parametrize("moved", [0.3, -0.3])
-def test_the_interval_reaches_where_weighted_draws_tell_another_estimate(moved):
+def test_the_interval_includes_the_estimate_from_weighted_draws(moved):
     trace = traces.trace(iid=True)
     plain = measured(trace)
     weighted = trace.llc.mean(axis=1) + moved
@@ -199,7 +199,7 @@ def test_the_interval_reaches_where_weighted_draws_tell_another_estimate(moved):
     assert estimate.llc_lo == pytest.approx(plain.llc_lo + min(moved, 0))
 
 
-def test_coverage_over_restarts():
+def test_intervals_over_restarts_have_their_nominal_coverage():
     from lambda_hat_core.analysis.diagnostics import iid_mean
 
     rng, count = np.random.default_rng(5), 300

@@ -1,4 +1,4 @@
-"""Figures: every case is drawn, legibly, in colours that people can tell apart, from any thread."""
+"""Figures: all cases are drawn legibly, in distinguishable colours, from any thread."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +68,7 @@ def has_colours(path, *, more_than):
 
 
 def assert_legible(figure):
-    """Every letter is on the page, and no tick label covers another."""
+    """Check that all text is inside the figure, and that no tick labels overlap."""
     renderer, page = figure.canvas.get_renderer(), figure.bbox.padded(1.5)
     words = [*figure.texts]
     for axes in figure.axes:
@@ -96,7 +96,7 @@ def assert_legible(figure):
             assert inside, (word.get_text(), box)
 
 
-def test_the_palette_stands_out_and_apart():
+def test_palette_colours_have_contrast_and_differ():
     from lambda_hat_core.analysis.figures.style import PALETTE
     from lambda_hat_core.config.samplers.known import SAMPLERS
 
@@ -144,7 +144,7 @@ def test_threads_draw_the_same_bytes(tmp_path):
             assert [path.read_bytes() for path in paths] == alone[name]
 
 
-def test_nothing_global_is_touched(tmp_path):
+def test_no_global_state_of_matplotlib_changes(tmp_path):
     import matplotlib
     from matplotlib._pylab_helpers import Gcf
 
@@ -169,7 +169,7 @@ def test_the_running_estimate_ends_at_the_estimate():
     assert (np.diff(run.fge) > 0).all()
 
 
-def test_the_running_estimate_stops_before_what_is_not_finite():
+def test_the_running_estimate_stops_before_the_first_non_finite_draw():
     from lambda_hat_core.analysis.running import running
 
     run = running(cases()["stopped"])
@@ -178,14 +178,14 @@ def test_the_running_estimate_stops_before_what_is_not_finite():
 
 
 def curves_outside(figure):
-    """Chains whose rank curve leaves the band, of the first panel."""
+    """Return the chains whose rank curve leaves the band in the first panel."""
     axes = figure.axes[0]
     band = axes.patches[0].get_bbox().y1
     lines = [line for line in axes.get_lines() if line.get_label().startswith("chain")]
     return [line.get_label() for line in lines if np.abs(line.get_ydata()).max() > band]
 
 
-def test_the_rank_band_holds_agreeing_chains_and_shows_others():
+def test_the_rank_band_contains_exactly_the_chains_that_agree():
     from lambda_hat_core.analysis.figures.chains import rank_figure
 
     seeds = range(20)
@@ -197,7 +197,7 @@ def test_the_rank_band_holds_agreeing_chains_and_shows_others():
     assert "chain 2" in curves_outside(rank_figure(trace._replace(loss=loss), "", ""))
 
 
-def test_far_values_are_cut_off_and_counted():
+def test_outliers_are_cut_off_and_counted():
     from lambda_hat_core.analysis.figures.chains import trace_figure
 
     axes = trace_figure(cases()["outlier"], "", "", []).axes[0]
@@ -252,7 +252,7 @@ def test_comparisons_stay_legible(count, tmp_path):
         assert figure.get_size_inches()[1] < 12
 
 
-def test_a_forest_shows_every_run_where_it_is():
+def test_a_forest_plot_shows_every_run_at_its_value():
     from lambda_hat_core.analysis.figures.forest import forest_figure
 
     runs = intervals(12)

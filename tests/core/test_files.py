@@ -8,7 +8,7 @@ import pytest
 from lambda_hat_core.store import files, process
 
 
-def test_json_is_strict_whatever_it_is_given():
+def test_json_is_strict_for_any_content():
     content = {
         "nan": float("nan"),
         "inf": [-float("inf"), 1.5],
@@ -26,7 +26,7 @@ def test_json_is_strict_whatever_it_is_given():
     assert files.to_json(True) == "true"
 
 
-def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
     path = tmp_path / "folder" / "a.txt"
     files.write_atomic(path, "old")
 
@@ -42,7 +42,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside(tmp_path):
     assert path.read_text() == "new"
 
 
-def test_sweep_spares_the_living_the_young_and_other_hosts(tmp_path):
+def test_sweep_keeps_files_of_running_processes_new_files_and_other_hosts(tmp_path):
     old = time.time() - 7200
     names = {
         "gone": f".tmp-x-{process.host()}-999999999-ab",
@@ -60,7 +60,7 @@ def test_sweep_spares_the_living_the_young_and_other_hosts(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == set(names.values())
 
 
-def test_living_process_is_told_from_a_later_one_of_its_pid():
+def test_a_process_is_distinguished_from_a_later_one_with_its_pid():
     mine = process.start_time(os.getpid())
     assert process.alive(os.getpid(), mine) and process.alive(os.getpid())
     assert not process.alive(os.getpid(), "1" if mine else mine + "x")

@@ -1,4 +1,4 @@
-"""Galleries: what the page holds, when it is made again, and what cannot break out of it."""
+"""Galleries: content of the page, when it is made again, and escaping of text."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.core.fake_numerics import run, target
 
 
 def png():
-    """A picture of one pixel."""
+    """Return a PNG of one pixel."""
 
     def chunk(kind, body):
         crc = zlib.crc32(kind + body)
@@ -61,7 +61,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def gallery(store):
-    """Four runs: fine, suspect, failed, never tried."""
+    """Return a gallery of four runs: ok, suspect, failed, and not run."""
     from lambda_hat_core.gallery.members import Gallery, Member
     from lambda_hat_core.store import records
 
@@ -78,7 +78,7 @@ def gallery(store):
 
 
 class Page(HTMLParser):
-    """Table rows by run, as dictionaries of class -> (attributes, text); and all images."""
+    """Parses a page: rows by run, as dictionaries of class -> (attributes, text), and images."""
 
     def __init__(self, text):
         super().__init__()
@@ -109,14 +109,14 @@ class Page(HTMLParser):
 
 
 def made(store, gallery):
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
-    outcome = stages.build_gallery(store, gallery, print)
+    outcome = making.build_gallery(store, gallery, print)
     text = (store.path("galleries", gallery.id) / "index.html").read_text()
     return outcome, Page(text), text
 
 
-def test_every_run_is_a_row_with_its_verdict_and_reasons(store, gallery):
+def test_every_run_has_a_row_with_its_verdict_and_reasons(store, gallery):
     outcome, page, _ = made(store, gallery)
     assert outcome.status == "made" and outcome.record["n_runs"] == 4
     assert list(page.rows) == list(gallery.runs)
@@ -140,7 +140,22 @@ def test_text_cannot_become_markup_and_nothing_is_fetched(store, gallery):
     assert "\\<script>" in snippet and snippet.count("![") == 2
 
 
-def test_every_picture_is_in_the_folder_and_the_folder_holds_no_other(store, gallery):
+def test_page_and_snippet_explain_the_words_in_a_collapsed_section(store, gallery):
+    from lambda_hat_core.gallery.glossary import RESULTS
+
+    _, page, text = made(store, gallery)
+    section = re.search(r'<details class="glossary">(.*?)</details>', text, flags=re.DOTALL)
+    assert section is not None and page.tags.count("dt") == len(RESULTS)
+    assert "<code>log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 + const</code>" in section[1]
+    snippet = (store.path("galleries", "exp") / "gallery.md").read_text()
+    assert all(f"\n| {term.name.split(',')[0]}" in unescaped(snippet) for term in RESULTS)
+
+
+def unescaped(markdown):
+    return re.sub(r"\\([*_|])", r"\1", markdown)
+
+
+def test_the_folder_has_exactly_the_pictures_of_the_page(store, gallery):
     _, page, text = made(store, gallery)
     folder = store.path("galleries", "exp")
     there = {path.relative_to(folder).as_posix() for path in folder.glob("assets/*.png")}
@@ -149,7 +164,7 @@ def test_every_picture_is_in_the_folder_and_the_folder_holds_no_other(store, gal
     assert 'alt="llc convergence combined of sgld seed 1"' in text
 
 
-def test_made_again_only_when_something_changed(store, gallery):
+def test_a_gallery_is_made_again_only_if_something_changed(store, gallery):
     from lambda_hat_core.store import records
 
     assert made(store, gallery)[0].status == "made"
@@ -184,7 +199,7 @@ def test_promotion_takes_the_newest_run_of_every_sampler(store, gallery, tmp_pat
 
 
 def older(manifest):
-    """Return a manifest that says its folder was made long ago."""
+    """Return a manifest according to which its folder was made long ago."""
     from lambda_hat_core.store.store import _digest
 
     body = json.loads(manifest.read_bytes())
@@ -193,7 +208,7 @@ def older(manifest):
     return json.dumps({**body, "sha256": _digest(body)}).encode()
 
 
-def test_nothing_to_promote_is_said(store, gallery, tmp_path):
+def test_promoting_without_a_complete_run_is_an_error(store, gallery, tmp_path):
     from lambda_hat_core.gallery.promote import promote
 
     untried = dict(list(gallery.runs.items())[3:])
@@ -202,7 +217,7 @@ def test_nothing_to_promote_is_said(store, gallery, tmp_path):
     assert not (tmp_path / "exp").exists()
 
 
-def test_runs_of_a_target_are_told_apart(gallery):
+def test_runs_of_a_target_have_different_names(gallery):
     from lambda_hat_core.gallery.members import Gallery
     from lambda_hat_core.gallery.rows import short_names
 

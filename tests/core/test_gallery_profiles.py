@@ -1,4 +1,4 @@
-"""Curves over gamma and nbeta on a target's part of the page, with each bias as a number."""
+"""Profiles over gamma and nbeta on the page, with each bias as a number."""
 
 import math
 
@@ -36,7 +36,7 @@ def add(store, sampler, llc, posterior, **facts):
 
 def page_of(store, runs):
     from lambda_hat_core.gallery.members import Gallery, Member
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
     made_target(store, target())
     labels = (f"{run.sampler.kind} (own, gamma {run.posterior.gamma:g}, seed 0)" for run in runs)
@@ -45,11 +45,11 @@ def page_of(store, runs):
         for run, label in zip(runs, labels, strict=True)
     }
     gallery = Gallery(experiment="exp", targets={target().id: "net"}, runs=members)
-    record = stages.build_gallery(store, gallery, print).record
+    record = making.build_gallery(store, gallery, print).record
     return record, (store.path("galleries", gallery.id) / "index.html").read_text()
 
 
-def test_two_plateaus_are_noted_on_the_page(store):
+def test_two_plateaus_are_mentioned_on_the_page(store):
     gammas = np.geomspace(0.1, 1e4, 6)
     levels = [7.0, 7.0, 7.0, 8.0, 8.0, 8.0]
     runs = [add(store, NUTS, a, {"gamma": g}) for g, a in zip(gammas, levels, strict=True)]
@@ -64,8 +64,8 @@ def test_two_plateaus_are_noted_on_the_page(store):
     assert "gamma_profile" in snippet
 
 
-def test_three_biases_are_three_numbers(store):
-    """lambda = 5, m = 3; SGLD reads 0.4 more than NUTS, or 1 more by its ledger alone."""
+def test_the_three_biases_are_listed_as_numbers(store):
+    """lambda = 5, m = 3; SGLD estimates 0.4 more than NUTS, and its ledger predicts 1 more."""
     nbetas = (1e3, 1e4, 1e5)
     exact = [5 - 2 / math.log(nbeta) for nbeta in nbetas]
     runs = [add(store, NUTS, a, {"nbeta": x}) for x, a in zip(nbetas, exact, strict=True)]
@@ -91,7 +91,7 @@ def test_three_biases_are_three_numbers(store):
     assert "<td>0.400 ± 0.014 (against nuts)</td>" in lines[6]
 
 
-def test_burn_in_is_what_the_first_half_adds():
+def test_the_burn_in_bias_compares_all_draws_with_the_second_half():
     from lambda_hat_core.analysis.biases import burn_in_bias
 
     rng = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def test_burn_in_is_what_the_first_half_adds():
     assert burn_in_bias(steady[:1]) is None
 
 
-def test_runs_that_differ_elsewhere_are_no_profile(store):
+def test_runs_that_differ_in_other_settings_are_no_profile(store):
     runs = [add(store, NUTS, 5.0, {"gamma": 1.0}), add(store, SGLD, 5.0, {"gamma": 10.0})]
     record, text = page_of(store, runs)
     assert record["profiles"] == []

@@ -1,4 +1,4 @@
-"""What means the same has one id, and ids stay what they are."""
+"""Equivalent specifications have the same id, and ids do not change."""
 
 import hashlib
 

@@ -61,14 +61,14 @@ def until(condition):
         time.sleep(0.02)
 
 
-def test_lease_is_given_back(store):
+def test_a_lease_is_released(store):
     with store.lease("runs", "run_x"):
         assert store.is_leased("runs", "run_x")
     assert not store.is_leased("runs", "run_x")
     assert list((store.root / "leases" / "runs").iterdir()) == []
 
 
-def test_lease_is_given_back_after_an_exception(store):
+def test_a_lease_is_released_after_an_exception(store):
     with pytest.raises(RuntimeError), store.lease("runs", "run_x"):
         raise RuntimeError
     assert not store.is_leased("runs", "run_x")
@@ -93,7 +93,7 @@ def test_two_processes_compute_every_key_once(store):
     assert sorted(made, key=int) == [str(key) for key in range(20)]
 
 
-def test_living_owner_is_waited_for_and_named(store, holder):
+def test_a_running_owner_is_named_and_waited_for(store, holder):
     said, held = [], threading.Event()
 
     def wait():
@@ -104,14 +104,14 @@ def test_living_owner_is_waited_for_and_named(store, holder):
     waiter.start()
     until(lambda: said)
     assert not held.wait(0.7)
-    assert said == [f"waiting for process {holder.pid}, which is at work on run_x"]
+    assert said == [f"waiting for process {holder.pid}, which is making run_x"]
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert held.wait(120)
     waiter.join()
 
 
-def test_lease_of_a_killed_owner_is_taken_over_at_once(store, holder, monkeypatch):
+def test_the_lease_of_a_killed_owner_is_taken_over_immediately(store, holder, monkeypatch):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert not store.is_leased("runs", "run_x")
@@ -120,7 +120,7 @@ def test_lease_of_a_killed_owner_is_taken_over_at_once(store, holder, monkeypatc
         pass
 
 
-def test_reused_pid_is_not_the_owner(store):
+def test_a_process_with_a_reused_pid_is_not_the_owner(store):
     path = store.lease_path("runs", "run_x")
     path.parent.mkdir(parents=True)
     me = lease.Owner(lease.process.host(), os.getpid(), "1", "token")
@@ -129,7 +129,7 @@ def test_reused_pid_is_not_the_owner(store):
         pass
 
 
-def test_silent_owner_of_another_host_is_taken_over_after_the_limit(store):
+def test_a_lease_of_another_host_without_heartbeat_is_taken_over(store):
     path = store.lease_path("runs", "run_x")
     path.parent.mkdir(parents=True)
     lease._create(path, lease.Owner("elsewhere", 1, "", "token"))
@@ -147,7 +147,7 @@ def test_heartbeat_keeps_a_slow_owner(tmp_path):
         until(lambda: not lease.is_dead(path, lease.read(path)))
 
 
-def test_half_written_lease_counts_as_alive_until_the_limit(store):
+def test_an_incomplete_lease_counts_as_held_until_it_is_stale(store):
     path = store.lease_path("runs", "run_x")
     path.parent.mkdir(parents=True)
     path.touch()
@@ -157,7 +157,7 @@ def test_half_written_lease_counts_as_alive_until_the_limit(store):
         pass
 
 
-def test_store_deleted_under_a_lease_does_not_hurt(store):
+def test_deleting_the_store_while_a_lease_is_held_is_no_error(store):
     import shutil
 
     with store.lease("runs", "run_x"):

@@ -1,4 +1,4 @@
-"""One call from a loss to a judged estimate, held against exact values."""
+"""One call from a loss to an estimate with a verdict, compared with exact values."""
 
 import equinox as eqx
 import jax
@@ -25,13 +25,13 @@ def regression():
 
 
 def exact(columns, nbeta, gamma):
-    """1/2 sum of s_i; the Hessian of a mean square is 2 X^T X / n."""
+    """Return 1/2 sum of s_i; the Hessian of a mean square is 2 X^T X / n."""
     h = 2 * np.linalg.eigvalsh(columns.T @ columns / N)
     return 0.5 * np.sum(nbeta * h / (nbeta * h + gamma))
 
 
 @pytest.mark.parametrize("sampler", ["nuts", "sgld"])
-def test_regression_hits_its_exact_value(sampler):
+def test_linear_regression_gives_its_exact_value(sampler):
     from lambda_hat_core import Nuts, Posterior, Sgld, estimate_llc
 
     data, best, columns = regression()
@@ -47,8 +47,8 @@ def test_regression_hits_its_exact_value(sampler):
     assert found.settings["dtype"] == ("float64" if sampler == "nuts" else "float32")
 
 
-def test_what_a_loss_reads_is_part_of_what_it_is():
-    """`jax.jit` would go on with the old value of a variable that the loss reads."""
+def test_arrays_that_a_loss_reads_are_part_of_its_identity():
+    """`jax.jit` would keep using the old value of a variable that the loss reads."""
     from lambda_hat_core import Mala, estimate_llc
 
     power = 2
@@ -61,7 +61,7 @@ def test_what_a_loss_reads_is_part_of_what_it_is():
         point = {"w": np.zeros(2)}
         sampler = Mala(**SHORT)
         found[power] = estimate_llc(steep, point, None, n=1000, sampler=sampler, progress=False)
-    # 1/2 a coordinate for w^2, 1/4 for w^4 as gamma / nbeta goes to 0
+    # 1/2 per coordinate for w^2, 1/4 for w^4, as gamma / nbeta goes to 0
     assert found[2].llc == pytest.approx(1.0, abs=0.15)
     assert found[4].llc == pytest.approx(0.5, abs=0.1)
 
@@ -72,7 +72,7 @@ def programs(*losses):
     return [program_of(loss, jnp.ones(2), None) for loss in losses]
 
 
-def test_losses_are_one_if_they_compute_the_same():
+def test_losses_that_compute_the_same_are_equal():
     def times(factor, table=None):
         return lambda w, batch: jnp.sum(w**2) * factor + (0.0 if table is None else table @ w)
 
@@ -87,7 +87,7 @@ def test_losses_are_one_if_they_compute_the_same():
         assert len(set(programs(*map(times, scalars)))) == 2
 
 
-def test_gradients_tell_apart_what_values_do_not():
+def test_losses_with_equal_values_but_different_gradients_differ():
     @jax.custom_vjp
     def square(w):
         return w**2
@@ -110,7 +110,7 @@ def test_modules_that_differ_in_a_static_field_do_not_share_code():
     assert tanh != relu
 
 
-def test_a_point_that_is_no_minimum_is_not_ok():
+def test_a_point_that_is_not_a_minimum_is_not_ok():
     from lambda_hat_core import Nuts, estimate_llc
 
     data, best, _ = regression()

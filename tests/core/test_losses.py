@@ -26,7 +26,7 @@ def evaluated(loss, w, data):
     return loss.per_example(w, data), loss.mean(w, data), loss.network.apply(w, data[0])
 
 
-def test_regression_losses_are_their_formulas(x64):
+def test_regression_losses_equal_their_formulas(x64):
     w, (x, y) = weights_and_batch()
     formulas = {
         "mse": lambda r2: r2.mean(axis=1),
@@ -121,5 +121,5 @@ def test_normal_crossing_and_its_gradient_at_zero(dtype):
 def test_potentials_have_no_examples():
     loss = NormalCrossingPotential((1,))
     assert not loss.has_per_example
-    with pytest.raises(TypeError, match="NormalCrossing has no examples"):
+    with pytest.raises(TypeError, match="NormalCrossingPotential has no examples"):
         loss.per_example(jnp.zeros(1), None)

@@ -51,7 +51,7 @@ def normalise(h):
 
 @pytest.mark.parametrize("layernorm", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_mlp_is_its_layers(x64, bias, layernorm):
+def test_an_mlp_equals_its_layers(x64, bias, layernorm):
     network = MlpNetwork((3, 5, 4, 2), "tanh", bias, layernorm)
     w = np.asarray(init(network))
     w = w + 0.1 * np.random.default_rng(2).normal(size=w.shape)
@@ -80,7 +80,7 @@ def test_skip_connections_add_the_input_of_a_block_of_equal_width(x64):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "identity"])
-def test_initial_weights_keep_the_size_of_the_signal(x64, activation):
+def test_initial_weights_preserve_the_variance_of_the_signal(x64, activation):
     network = MlpNetwork((100, 200, 200, 50), activation)
     outputs = apply(network, init(network), EXAMPLES)
     assert 0.2 < np.std(outputs) < 2.0
@@ -94,7 +94,7 @@ def test_split_and_join_are_inverse():
 
 
 @pytest.mark.parametrize("n", [1, 200])
-def test_deep_linear_is_its_product_in_either_order(x64, n):
+def test_a_deep_linear_network_equals_its_product_in_either_order(x64, n):
     network = DeepLinearNetwork((3, 6, 5, 2))
     w, x = init(network), EXAMPLES[:n, :3]
     expected = x @ np.linalg.multi_dot(layers(network, w))
@@ -112,12 +112,12 @@ def test_factors_are_balanced_and_have_the_rank_of_their_product(x64, widths):
         np.testing.assert_allclose(left.T @ left, right @ right.T, atol=1e-12)
 
 
-def test_a_product_that_does_not_pass_is_refused(x64):
-    with pytest.raises(ValueError, match="rank 3 does not pass widths"):
+def test_a_rank_above_the_narrowest_width_is_rejected(x64):
+    with pytest.raises(ValueError, match="rank 3 is impossible with widths"):
         DeepLinearNetwork((3, 2, 3)).factor(jnp.eye(3), 3)
 
 
-def test_quadratic_activation_is_a_quadratic_form(x64):
+def test_a_quadratic_activation_network_is_a_quadratic_form(x64):
     network = QuadraticActivationNetwork(3, 4)
     u = np.asarray(init(network)).reshape(3, 4)
     outputs = apply(network, u.reshape(-1), X)
@@ -131,7 +131,7 @@ def test_diagonal_linear_multiplies_its_factors(x64):
     np.testing.assert_allclose(np.ravel(apply(network, w, X)), X @ [3.0, -2.0, 0.0])
 
 
-def test_an_mlp_takes_open_dimensions_from_the_data():
+def test_an_mlp_takes_null_dimensions_from_the_data():
     network = make_network(model.Mlp(depth=1, hidden=7), 64, 10)
     assert network == MlpNetwork((64, 7, 10))
 

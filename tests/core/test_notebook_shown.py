@@ -1,4 +1,4 @@
-"""What an estimate looks like, and what is said while one waits for it."""
+"""The display of an estimate, and the messages during a call."""
 
 import io
 import json
@@ -25,7 +25,7 @@ def answered(trace=None, **changes):
     return answer(estimate(trace, {}), trace, run, at_minimum=True, seconds=2.5)
 
 
-def test_one_line_says_it_and_its_text_says_why():
+def test_repr_is_one_line_and_str_adds_the_reasons():
     found = answered()
     ends = f"{found.interval[0]:.2f}, {found.interval[1]:.2f}"
     assert repr(found) == f"Llc({found.llc:.3f} ± {found.se:.3f}, 90 % [{ends}], ok)"
@@ -43,7 +43,7 @@ def test_a_failure_has_no_number():
     assert "failed" in found._repr_html_()
 
 
-def test_fields_are_flat_frozen_and_plain():
+def test_fields_are_plain_values_and_cannot_be_set():
     found = answered()
     facts = found.to_dict()
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
@@ -56,7 +56,7 @@ def test_fields_are_flat_frozen_and_plain():
         found.llc = 3.0
 
 
-def test_a_notebook_shows_numbers_settings_and_a_picture():
+def test_the_html_has_numbers_settings_and_a_picture():
     page = answered(n_chains=1)._repr_html_()
     assert "run at least 2" in page and "step_size 0.25" in page and ">suspect<" in page
     assert page.count("data:image/png;base64,iVBOR") == 1
@@ -67,7 +67,7 @@ def test_text_is_escaped():
     assert "a &lt; b" in answered(failure="a < b")._repr_html_()
 
 
-def test_plots_show_themselves():
+def test_plots_can_be_displayed_by_a_notebook():
     from matplotlib.figure import Figure
 
     found = answered()
@@ -80,7 +80,7 @@ def test_plots_show_themselves():
         quiet.plot("energy")
 
 
-def test_draws_go_to_arviz():
+def test_draws_can_be_passed_to_arviz():
     found = answered()
     tree = found.to_datatree()
     assert np.array_equal(tree["posterior"]["llc"].values, found.trace.llc)
@@ -125,7 +125,7 @@ def test_a_file_gets_a_line_every_ten_seconds():
     assert lines == ["nuts: about 40 s", "nuts: 50% of 100 draws, 40 s left, llc 8.00 ± 0.10"]
 
 
-def test_a_terminal_gets_one_line_that_goes():
+def test_a_terminal_gets_one_line_that_is_removed():
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -138,7 +138,7 @@ def test_a_terminal_gets_one_line_that_goes():
     )
 
 
-def test_a_call_says_how_long_before_it_begins(capsys):
+def test_a_call_prints_a_forecast_before_it_begins(capsys):
     from lambda_hat_core import Mala, estimate_llc
 
     told = []
@@ -157,7 +157,7 @@ def test_a_call_says_how_long_before_it_begins(capsys):
     assert "(d = 2, n = 100)" in said.err
 
 
-def test_seconds_are_gradients_times_their_time(x64, monkeypatch):
+def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypatch):
     from lambda_hat_core.config.samplers.exact import Nuts
     from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.notebook import timing
@@ -178,7 +178,7 @@ def test_seconds_are_gradients_times_their_time(x64, monkeypatch):
     assert timing.expected(posterior, sgld) == pytest.approx(seconds)
 
 
-def test_a_gradient_takes_time(x64):
+def test_the_measured_time_of_a_gradient_is_positive(x64):
     from lambda_hat_core.notebook.timing import timed
     from tests.core import mixed
 

@@ -1,4 +1,4 @@
-"""Mistakes in a notebook: a sentence each, the same as in an experiment's file."""
+"""Mistakes in a notebook: one sentence each, the same as for an experiment file."""
 
 import equinox as eqx
 import jax
@@ -44,7 +44,7 @@ def test_mistakes_of_a_call_are_named(name):
     assert "\n" not in message and "pydantic" not in message
 
 
-def test_every_mistake_of_a_call_has_its_line():
+def test_each_of_several_mistakes_has_a_line():
     from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.notebook.arguments import asked
 
@@ -77,7 +77,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_samplers_say_what_a_file_says(name, plan_of):
+def test_samplers_report_mistakes_as_a_file_does(name, plan_of):
     from lambda_hat_core.config.samplers.known import SAMPLERS
 
     with pytest.raises(ValueError) as in_python:
@@ -96,7 +96,7 @@ def test_samplers_say_what_a_file_says(name, plan_of):
     ]
 
 
-def test_samplers_and_posterior_are_made_as_before():
+def test_valid_samplers_and_posteriors_are_accepted():
     from lambda_hat_core import Posterior, Sgld
 
     made = Sgld(batch_size=64)
@@ -124,7 +124,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_that_are_none_are_refused(name):
+def test_invalid_losses_are_rejected(name):
     loss, words = LOSSES[name]
     message = mistake(loss=loss)
     assert message.startswith("estimate_llc has a") and words in message

@@ -1,4 +1,4 @@
-"""The Python of the pages runs as it is printed, and prints what the pages show."""
+"""The Python code of the docs runs as printed, and prints what the docs show."""
 
 import json
 import os
@@ -31,8 +31,8 @@ NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?)(?: ± (\d+(?:\.\d+)?))?")
 VERDICT = re.compile(r"], (ok|suspect|failed).*")
 
 MADE_ON = "614f0d0a"
-"""The processor that printed what the pages show: another one rounds otherwise, and a chain that
-was rounded otherwise is another chain."""
+"""The processor on which the printed outputs were made. Other processors round differently, which
+changes the chains."""
 
 
 def pages():
@@ -46,21 +46,21 @@ def pages():
 
 
 def blocks(page):
-    """Python blocks, each with what is shown right after it, or None."""
+    """Yield Python blocks, each with the output that is shown after it, or None."""
     found = BLOCK.findall((ROOT / page).read_text())
     for (language, code), (after, shown) in zip(found, [*found[1:], ("end", "")], strict=True):
         if language == "python":
             yield code, shown if after == "" and "print(" in code else None
 
 
-def test_pages_are_found():
+def test_the_pages_with_python_are_found():
     assert {str(page) for page in pages()} == {"README.md", "docs/recipes.md"}
     assert [shown is not None for _, shown in blocks("docs/recipes.md")] == [True, True, False]
 
 
 @pytest.mark.parametrize("page", [*pages()], ids=str)
-def test_a_page_prints_what_it_shows(page, tmp_path):
-    """In one plain process, as a reader would: no JAX setting, no flag of the tests."""
+def test_the_python_of_a_page_prints_what_the_page_shows(page, tmp_path):
+    """Run the code in one process as a reader would, without settings of JAX or of the tests."""
     from lambda_hat_core.store.process import processor
 
     codes, shown = zip(*blocks(page), strict=True)
@@ -87,7 +87,7 @@ def test_a_page_prints_what_it_shows(page, tmp_path):
 
 
 def assert_alike(line, expected):
-    """Hold words to be the same, and estimates to agree within four of their errors."""
+    """Check that words are equal and that estimates agree within four standard errors."""
     assert NUMBER.sub("#", line) == NUMBER.sub("#", expected)
     found = zip(NUMBER.findall(line), NUMBER.findall(expected), strict=True)
     for (here, se), (there, other) in found:

@@ -1,4 +1,4 @@
-"""Mistakes that leave a plausible number: starts, burn-in, digits of the loss, work not counted."""
+"""Mistakes that give plausible numbers: starts, burn-in, digits of the loss, uncounted work."""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from tests.core import mixed
 from tests.core.test_samplers import begun
 
 
-def test_chains_start_as_far_out_as_the_posterior_reaches(x64):
-    """Not a fixed width away: the loss at the starts is the posterior's own, whatever d and H."""
+def test_chains_start_with_the_spread_of_the_posterior(x64):
+    """The loss at the starts has the posterior's distribution for any d and H."""
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers.start import laplace_start
 
@@ -28,7 +28,7 @@ def test_chains_start_as_far_out_as_the_posterior_reaches(x64):
     assert np.abs(apart).max() < 5 / 2000**0.5
 
 
-def test_burn_in_is_dropped_and_only_that(x64, monkeypatch):
+def test_exactly_the_burn_in_is_discarded(x64, monkeypatch):
     case, sampler = mixed.quadratic(1.0), begun("mala", 1, monkeypatch)
     whole = mixed.run(case, {**sampler, "n_burn": 0})
     kept = mixed.run(case, {**sampler, "n_burn": 15})
@@ -37,8 +37,8 @@ def test_burn_in_is_dropped_and_only_that(x64, monkeypatch):
     assert kept.work == whole.work
 
 
-def test_every_chain_adapts_the_step(x64):
-    """One chain that stands elsewhere changes the step size of all."""
+def test_all_chains_contribute_to_the_adapted_step(x64):
+    """One chain at another point changes the step size of all chains."""
     from lambda_hat_core.samplers import coordinates, mala
     from lambda_hat_core.samplers.adapt import dual_averaging
 
@@ -54,8 +54,8 @@ def test_every_chain_adapts_the_step(x64):
     assert abs(sizes[1] / sizes[0] - 1) > 1e-3
 
 
-def test_the_loss_keeps_the_digits_that_float32_rounds_away():
-    """The sum over examples is a float64 one in a float32 process, at w* and at every draw."""
+def test_the_loss_keeps_digits_that_float32_would_lose():
+    """The sum over examples is in float64 also in a float32 process, at w* and at every draw."""
     case = mixed.quadratic(1.0, noise=0.02)
     many = case._replace(data=tuple(np.repeat(array, 400, axis=0) for array in case.data))
     posterior = mixed.posterior(many)
@@ -69,7 +69,7 @@ def test_the_loss_keeps_the_digits_that_float32_rounds_away():
     assert float(high) != pytest.approx(exact, rel=1e-12)
 
 
-def test_work_is_that_of_all_chains_draws_and_recorded_scalars(monkeypatch):
+def test_work_counts_all_chains_draws_and_recorded_scalars(monkeypatch):
     sampler = {**begun("sgld", 1, monkeypatch), "n_burn": 10}
     trace = mixed.run(mixed.quadratic(1.0, noise=0.02), sampler)
     share, thin = 24 / mixed.N, sampler["thin"]

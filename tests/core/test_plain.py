@@ -1,4 +1,4 @@
-"""Trees of arrays come back from JSON and arrays as they were, and nothing else does."""
+"""Trees of arrays are restored exactly from JSON and arrays; other objects are rejected."""
 
 import json
 
@@ -12,7 +12,7 @@ class Known:
     pass
 
 
-def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
+def test_a_set_up_is_restored_bit_for_bit(x64):
     import jax.numpy as jnp
     import jax.random as jr
 
@@ -41,7 +41,7 @@ def test_everything_a_set_up_holds_comes_back_bit_for_bit(x64):
     assert jr.key_data(found["rest"][4]).tolist() == jr.key_data(jr.key(5)).tolist()
 
 
-def test_what_is_not_of_this_package_is_neither_stored_nor_made():
+def test_classes_of_other_packages_are_neither_stored_nor_restored():
     from lambda_hat_core.store.plain import from_plain, to_plain
 
     with pytest.raises(TypeError, match="a set cannot be stored"):

@@ -93,10 +93,16 @@ BAD = {
         experiment("{model: {kind: quadratic}, data: small}"),
         ["no synthetic data"],
     ),
-    "own_truth": (experiment(DEEP[:-1] + ", data: digits}"), ["brings a truth"]),
+    "own_truth": (
+        experiment(DEEP[:-1] + ", data: digits}"),
+        ['targets[0].data is "digits"', "brings a truth"],
+    ),
     "mlp_no_data": (experiment("{model: small, data: {kind: none}}"), ["an mlp needs data"]),
     "digits_n": (experiment("{model: small, data: {kind: digits, n_data: 1700}}"), ["<= 1697"]),
-    "digits_teacher": (experiment(DIGITS[:-1] + ", teacher: small}"), ["targets[0].teacher"]),
+    "digits_teacher": (
+        experiment(DIGITS[:-1] + ", teacher: small}"),
+        ['targets[0].teacher is "small"', "digits data"],
+    ),
     "teacher_sizes": (
         experiment(MLP[:-1] + ", teacher: {hidden: 3, widths: [3]}}"),
         ["targets[0].teacher", "only one of"],
@@ -111,6 +117,14 @@ BAD = {
     "start_2": (
         experiment(MLP[:-1] + ", teacher: base, training: {start: truth}}"),
         ["targets[0].training.start", "teacher: _null"],
+    ),
+    "start_dropout": (
+        experiment(MLP[:-1] + ", teacher: {dropout_rate: 0.2}, training: {start: truth}}"),
+        ["targets[0].training.start", "dropout_rate is 0.2"],
+    ),
+    "teacher_depth": (
+        experiment("{model: {widths: [4, 5]}, teacher: {depth: 3}}"),
+        ["targets[0].teacher.depth is 3", "widths [4, 5] differ", "give widths"],
     ),
     "early_stop": (
         experiment(MLP[:-1] + ", overrides: {training.early_stop_tol: 1e-6}}"),

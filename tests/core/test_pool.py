@@ -26,7 +26,7 @@ for text in sys.stdin:
         for done in range(4):
             tell(id=id, event="progress", done=done)
             if line.get("steered") and not json.loads(sys.stdin.readline())["go"]:
-                tell(id=id, event="failed", reason="", kind="stopped", transient=False)
+                tell(id=id, event="failed", reason="", cause="stopped", transient=False)
                 break
         else:
             tell(id=id, event="done", pid=os.getpid(), x64=os.environ["JAX_ENABLE_X64"])
@@ -130,7 +130,7 @@ def test_one_death_is_forgiven_and_the_second_is_a_failure(opened, tmp_path):
     once = task(ask("die once", mark=str(tmp_path / "mark")))
     assert pool.submit(once).result(timeout=60)["event"] == "done"
     end = pool.submit(task(ask("die"), ask("work"))).result(timeout=60)
-    assert end["event"] == "failed" and end["kind"] == "died" and "code 3" in end["reason"]
+    assert end["event"] == "failed" and end["cause"] == "died" and "code 3" in end["reason"]
     assert pool.submit(task(ask("work"))).result(timeout=60)["event"] == "done"
 
 
@@ -143,7 +143,7 @@ def test_a_steered_task_goes_on_or_stops_with_the_words_it_was_given(opened):
         return "too hot" if event["done"] == 2 else None
 
     end = pool.submit(task(ask("run"), steer=steer)).result(timeout=60)
-    assert (end["kind"], end["reason"], seen) == ("stopped", "too hot", [0, 1, 2])
+    assert (end["cause"], end["reason"], seen) == ("stopped", "too hot", [0, 1, 2])
     assert pool.submit(task(ask("run"), steer=lambda event: None)).result(timeout=60)["pid"]
 
 
@@ -170,7 +170,7 @@ def test_close_ends_what_runs_and_cancels_what_waits(opened):
     waiting = pool.submit(task(ask("work")))
     assert hangs.wait(timeout=60)
     pool.close()
-    assert running.result(timeout=60)["kind"] == "died"
+    assert running.result(timeout=60)["cause"] == "died"
     with pytest.raises(CancelledError):
         waiting.result(timeout=60)
     with pytest.raises(RuntimeError, match="closed"):

@@ -14,7 +14,7 @@ NBETA, GAMMA = 7.0, 3.0
 
 
 class Regression:
-    """Half a squared residual a row."""
+    """Half the squared residual per row."""
 
     has_per_example = True
 
@@ -28,7 +28,7 @@ class Regression:
 
 @pytest.fixture
 def made(x64):
-    """A posterior, its rows, and a point beside w*."""
+    """Return a posterior, its rows, and a point near w*."""
     rng = np.random.default_rng(0)
     x, y, w0 = rng.normal(size=(N, D)), rng.normal(size=N), np.array([2.0, -1.0, 0.5])
     posterior = Posterior(
@@ -42,7 +42,7 @@ def made(x64):
     return posterior, x, y, w0, w0 + np.array([0.3, 0.1, -0.2])
 
 
-def test_the_density_and_its_gradient_are_their_formulas(made):
+def test_the_density_and_its_gradient_equal_their_formulas(made):
     posterior, x, y, w0, w = made
 
     @jax.jit
@@ -60,7 +60,7 @@ def test_the_density_and_its_gradient_are_their_formulas(made):
 
 
 def test_minibatches_are_drawn_with_replacement_from_all_rows(made):
-    """So the gradient's covariance is that of one row over the size, without a correction."""
+    """The gradient's covariance is therefore that of one row divided by the size."""
     posterior, x, y, _, w = made
     count = 20_000
 

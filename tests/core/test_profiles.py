@@ -1,4 +1,4 @@
-"""Plateaus over gamma, and the extrapolation over nbeta, on curves whose answer is known."""
+"""Plateaus over gamma, and the extrapolation over nbeta, on curves with known answers."""
 
 import math
 
@@ -18,7 +18,7 @@ def two_levels(x):
     return (7 + 1 / (1 + (80 / x) ** 3)) / (1 + (x / 3e4) ** 1.5)
 
 
-def test_two_plateaus_are_two_coefficients():
+def test_two_plateaus_are_found_and_noted():
     from lambda_hat_core.analysis.profiles import gamma_profile
 
     gammas = np.geomspace(0.1, 1e5, 19)
@@ -34,17 +34,17 @@ def test_two_plateaus_are_two_coefficients():
     [
         ([5.0, 5.05, 4.96], 0.02, "one plateau: 5.0"),
         ([5.0, 6.0, 7.0], 0.02, "depends on gamma throughout"),
-        ([5.0, 5.05, 4.95], 0.3, "draw more"),
-        ([5.0, 5.0], 0.02, "takes 3 runs"),
+        ([5.0, 5.05, 4.95], 0.3, "use more draws"),
+        ([5.0, 5.0], 0.02, "needs 3 runs"),
     ],
 )
-def test_what_three_gammas_say(llc, se, note):
+def test_the_note_on_three_gammas(llc, se, note):
     from lambda_hat_core.analysis.profiles import gamma_profile
 
     assert note in gamma_profile(points([1, 10, 100][: len(llc)], llc, se)).note
 
 
-def test_a_ramp_is_no_plateau_however_densely_sampled():
+def test_a_slope_is_no_plateau_even_if_densely_sampled():
     from lambda_hat_core.analysis.profiles import gamma_profile
 
     gammas = np.geomspace(1, 1e3, 60)
@@ -52,7 +52,7 @@ def test_a_ramp_is_no_plateau_however_densely_sampled():
     assert not gamma_profile(points(gammas, ramp, 0.01)).plateaus
 
 
-def test_failed_runs_are_left_out():
+def test_failed_runs_are_ignored():
     from lambda_hat_core.analysis.profiles import Point, gamma_profile, temperature_fit
 
     good = points([10, 100, 1000], [5.0, 5.0, 5.0], 0.02)
@@ -63,7 +63,7 @@ def test_failed_runs_are_left_out():
 
 @pytest.mark.parametrize("shift", [0.0, 2.0])
 def test_extrapolation_is_calibrated(shift):
-    """Also where the next order is not negligible, as it never is at what can be sampled."""
+    """Test also curves whose next order is not negligible, as for all nbeta that can be sampled."""
     from lambda_hat_core.analysis.profiles import temperature_fit
 
     rng, nbetas = np.random.default_rng(0), np.array([1e2, 1e3, 1e4, 1e5])
@@ -81,7 +81,7 @@ def test_extrapolation_is_calibrated(shift):
 
 @pytest.mark.parametrize("gamma", [1.0, 4.0])
 def test_lambda_of_a_crossing_is_within_the_errors_of_the_fit(gamma):
-    """w0^2 w1^2: lambda = 1/2 and m = 2, exact values at four temperatures."""
+    """w0^2 w1^2 has lambda = 1/2 and m = 2; the values at four temperatures are exact."""
     from lambda_hat_core.analysis.profiles import temperature_fit
 
     nbetas, w1 = (1e2, 1e3, 1e4, 1e5), np.linspace(-9, 9, 200_001) / math.sqrt(gamma)
@@ -96,17 +96,17 @@ def test_lambda_of_a_crossing_is_within_the_errors_of_the_fit(gamma):
     assert abs(fit.multiplicity - 2) < 2 * fit.multiplicity_se
 
 
-def test_a_fit_says_what_it_cannot_do():
+def test_a_fit_states_its_limitations():
     from lambda_hat_core.analysis.profiles import temperature_fit
 
     one = temperature_fit(points([1e3, 1e3], [5.0, 5.1], 0.1))
     assert (one.llc, one.multiplicity) == (None, None)
-    assert "2 values of nbeta" in one.note
+    assert "2 or more values of nbeta" in one.note
     two = temperature_fit(points([1e3, 1e5], [5.0, 5.1], 0.1))
-    assert "nothing to test it" in two.note
+    assert "cannot be tested" in two.note
     assert two.llc == pytest.approx(5.1 + 0.1 * math.log(1e3) / (math.log(1e5) - math.log(1e3)))
     bent = temperature_fit(points([10, 1e2, 1e3, 1e4], [1.0, 2.0, 2.0, 1.0], 0.01))
-    assert "no fit" in bent.note
+    assert "does not fit" in bent.note
     assert bent.llc_se > 0.1
 
 
@@ -140,14 +140,14 @@ def test_profile_figures_are_legible(count):
         (3e9, 1e8, "3e+09 ± 1e+08"),
     ],
 )
-def test_numbers_are_written_to_their_error(value, se, text):
+def test_numbers_are_formatted_to_the_digits_of_their_error(value, se, text):
     from lambda_hat_core.analysis.words import plus_minus
 
     assert plus_minus(value, se) == text
 
 
-def test_a_bias_that_needs_a_number_which_is_null_is_unknown():
-    """Null is what a number that is not finite becomes in estimate.json."""
+def test_a_bias_that_needs_a_null_number_is_unknown():
+    """Non-finite numbers are null in estimate.json."""
     from lambda_hat_core.analysis.biases import step_bias
 
     run = {"sampler": "sgld", "llc": 2.0, "llc_se": None}

@@ -1,4 +1,4 @@
-"""What machines do wrong is tried again with growing pauses; what numbers do is not."""
+"""Failures of the machine are retried with growing pauses; failures of numbers are not."""
 
 import pytest
 
@@ -8,7 +8,7 @@ LINE = {"id": "run_x"}
 
 
 class Scripted:
-    """A client whose requests end as the script says."""
+    """A client whose requests end as a script prescribes."""
 
     def __init__(self, *ends):
         self.ends = list(ends)
@@ -22,8 +22,8 @@ class Scripted:
 DONE = {"event": "done"}
 
 
-def failed(kind, transient):
-    return {"event": "failed", "kind": kind, "transient": transient, "reason": f"{kind}!"}
+def failed(cause, transient):
+    return {"event": "failed", "cause": cause, "transient": transient, "reason": f"{cause}!"}
 
 
 AWAY, DIED, NAN = failed("error", True), failed("died", True), failed("error", False)
@@ -42,7 +42,7 @@ AWAY, DIED, NAN = failed("error", True), failed("died", True), failed("error", F
     ],
     ids=["well", "passes", "stays", "dies once", "dies twice", "number", "then number"],
 )
-def test_tries(ends, last, pauses):
+def test_what_a_machine_failed_at_is_tried_again_after_pauses(ends, last, pauses):
     slept = []
     client = Scripted(*ends)
     events = list(insist(lambda: client.run([LINE]), sleep=slept.append))

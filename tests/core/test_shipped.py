@@ -1,4 +1,4 @@
-"""Experiments and presets that come with the project, and files that came before them."""
+"""Experiments and presets that come with the project, and files of older versions."""
 
 from pathlib import Path
 

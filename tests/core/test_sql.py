@@ -89,7 +89,7 @@ def test_types_of_an_empty_view_are_those_of_a_full_one(store):
     assert types["n"] == "BIGINT" and types["llc"] == "DOUBLE" and types["experiment"] == "VARCHAR"
 
 
-def test_run_is_one_row_and_its_experiment_comes_from_the_membership(store):
+def test_a_run_has_one_row_per_experiment(store):
     run = spec()
     add_run(store, run, llc=2.5, reasons=["because"])
     assert sql.query(store, "SELECT experiment, llc FROM llc").rows == [(None, 2.5)]
@@ -98,7 +98,7 @@ def test_run_is_one_row_and_its_experiment_comes_from_the_membership(store):
     assert rows == [("e", "adam", "mse", 400, ["because"])]
 
 
-def test_failure_is_a_row_until_there_is_an_analysis(store):
+def test_a_failure_is_shown_until_there_is_an_analysis(store):
     run = spec()
     records.write_experiment(store, "e", [(run.target, run.id)])
     records.write_failure(store, run, "killed by\nsignal 9")
@@ -118,7 +118,7 @@ def target_spec(seed=0, **model):
     return TargetSpec(model=Quadratic(d=3, **model), data=NoData(), seed=seed)
 
 
-def test_a_failed_target_is_a_row_with_what_its_spec_tells_until_it_is_built(store):
+def test_a_failed_target_is_shown_until_it_is_built(store):
     target = target_spec(seed=5)
     run = spec().model_copy(update={"target": target.id})
     records.write_failure(store, target, "the loss\nis not finite", "Traceback")
@@ -143,7 +143,7 @@ def test_a_failed_target_is_a_row_with_what_its_spec_tells_until_it_is_built(sto
     assert sql.query(store, facts).rows == [("a bowl", 1000, None)]
 
 
-def test_failures_of_runs_and_targets_are_told_apart(store):
+def test_failures_of_runs_and_of_targets_are_distinguished(store):
     records.write_failure(store, spec(), "a run")
     records.write_failure(store, target_spec(), "a target")
     built = target_spec(seed=1)
@@ -160,7 +160,7 @@ def test_failures_of_runs_and_targets_are_told_apart(store):
     assert {row[0]: row[1] for row in empty} == types
 
 
-def test_a_note_of_an_older_version_is_a_row_with_its_reason(store):
+def test_failure_records_of_older_versions_can_be_read(store):
     target = target_spec()
     row = {"target_id": target.id, "seed": 0, "verdict": "failed", "reasons": ["an old reason"]}
     records.write("llc", [row], records.failure_path(store, target.id))
@@ -169,7 +169,7 @@ def test_a_note_of_an_older_version_is_a_row_with_its_reason(store):
     assert sql.query(store, found).rows == [(target.id, 0, None, "an old reason")]
 
 
-def test_a_note_may_go_and_the_empty_files_of_the_views_stay(store):
+def test_collecting_records_keeps_the_empty_files_of_the_views(store):
     sql.refresh(store)
     records.write_failure(store, target_spec(), "a target", "Traceback")
     records.write_failure(store, spec(), "a run")
@@ -179,7 +179,7 @@ def test_a_note_may_go_and_the_empty_files_of_the_views_stay(store):
     assert gone == {f"{id}.parquet", f"{id}.txt"}
 
 
-def test_half_written_folder_is_not_read(store):
+def test_an_incomplete_folder_is_not_read(store):
     add_run(store, spec(), llc=1.0)
     shutil.copytree(
         store.path("analyses", spec().id), store.root / "analyses" / f".tmp-{spec().id}-x-1-y"
@@ -219,7 +219,7 @@ def test_database_holds_views_only_and_is_small(store):
         assert "v1.0.0" in str(tags.fetchall())
 
 
-def test_moved_store_is_not_fresh_and_is_written_anew(store, tmp_path):
+def test_the_database_of_a_moved_store_is_rewritten(store, tmp_path):
     add_run(store, spec(), llc=1.0)
     sql.refresh(store)
     assert sql.is_fresh(store)
@@ -231,7 +231,7 @@ def test_moved_store_is_not_fresh_and_is_written_anew(store, tmp_path):
     assert sql.is_fresh(moved)
 
 
-def test_database_that_is_not_one_is_written_anew(store):
+def test_an_invalid_database_file_is_rewritten(store):
     store.root.mkdir()
     (store.root / "llc.duckdb").write_text("garbage")
     assert not sql.is_fresh(store)
@@ -253,14 +253,14 @@ def test_table_as_text():
     assert sql.show(sql.Table(["a"], [])) == "a\n-"
 
 
-def test_wrong_sql_is_one_line(store):
+def test_the_error_of_wrong_sql_is_one_line(store):
     with pytest.raises(ValueError, match=r"this SQL cannot be run: .*lcc") as info:
         sql.query(store, "select * from lcc")
     assert "\n" not in str(info.value)
 
 
 def test_a_query_reads_the_file_of_each_run_twice(store):
-    """Where its columns are, and then what is asked for: no more, however many runs there are."""
+    """One read finds the columns, and one reads the data, for any number of runs."""
     first = store.path("analyses", "run_sgld_000000000000") / "estimate.parquet"
     records.write("llc", [{"run_id": "run_sgld", "llc": 1.0, "verdict": "ok"}], first)
     content, runs = first.read_bytes(), 1000
@@ -286,7 +286,7 @@ def test_a_store_of_an_older_version_gets_the_columns_that_are_new(store, monkey
     assert sql.query(store, "SELECT study FROM trials").rows == []
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_database(tmp_path):
+def test_a_full_disk_gives_one_line_and_keeps_the_old_database(tmp_path):
     import resource
 
     store = Store(tmp_path)

@@ -71,7 +71,7 @@ def test_absent_folder_is_not_complete(store):
         store.read_json("targets", SPEC.id, "meta.json")
 
 
-def test_first_complete_writer_stays(store):
+def test_the_first_complete_folder_is_kept(store):
     with store.publish("targets", SPEC.id, SPEC) as folder:
         write(store, text="first")
         (folder / "data.txt").write_text("second")
@@ -79,7 +79,7 @@ def test_first_complete_writer_stays(store):
     assert hidden(store) == []
 
 
-def test_newest_gallery_replaces_the_older(store):
+def test_a_new_gallery_replaces_the_old_one(store):
     for text in ("old", "new"):
         with store.publish("galleries", "exp") as folder:
             (folder / "index.html").write_text(text)
@@ -88,7 +88,7 @@ def test_newest_gallery_replaces_the_older(store):
 
 
 @pytest.mark.parametrize("part", ["data.txt", "figures/a.txt", "spec.json", "manifest.json"])
-def test_corrupt_byte_is_seen_and_the_folder_is_rebuilt(store, part):
+def test_a_corrupt_byte_is_detected_and_the_folder_rebuilt(store, part):
     path = write(store) / part
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -100,7 +100,7 @@ def test_corrupt_byte_is_seen_and_the_folder_is_rebuilt(store, part):
     assert hidden(store) == []
 
 
-def test_rot_that_keeps_size_and_time_is_found_by_verify(store):
+def test_verify_finds_corruption_that_keeps_size_and_time(store):
     path = write(store) / "data.txt"
     stat = path.stat()
     path.write_text("PAYLOAD")
@@ -136,13 +136,13 @@ def test_folder_under_another_name_is_not_complete(store):
         pass
 
 
-def test_exception_leaves_nothing(store):
+def test_an_exception_leaves_no_folder(store):
     with pytest.raises(RuntimeError, match="boom"), store.publish("targets", SPEC.id, SPEC):
         raise RuntimeError("boom")
     assert store.list("targets") == () and hidden(store) == []
 
 
-def test_killed_writer_leaves_no_folder_and_its_remains_are_swept(store):
+def test_a_killed_writer_leaves_no_folder_and_its_files_are_swept(store):
     script = WRITER.format(tests=str(Path(__file__).parent), root=str(store.root))
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -160,7 +160,7 @@ def test_killed_writer_leaves_no_folder_and_its_remains_are_swept(store):
     assert hidden(store) == []
 
 
-def test_remains_of_a_living_writer_are_kept(store):
+def test_temporary_files_of_a_running_writer_are_kept(store):
     with store.publish("targets", SPEC.id, SPEC) as folder:
         os.utime(folder, (0, 0))
         write(store, Spec(x=2))
@@ -169,7 +169,7 @@ def test_remains_of_a_living_writer_are_kept(store):
     assert store.verify("targets", SPEC.id) is None
 
 
-def test_full_disk_is_one_line_and_nothing_is_kept(store):
+def test_a_full_disk_gives_one_line_and_keeps_nothing(store):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
@@ -189,7 +189,7 @@ def test_full_disk_is_one_line_and_nothing_is_kept(store):
     assert store.is_complete("targets", SPEC.id)
 
 
-def test_folder_deleted_in_mid_run_is_a_clear_failure(store):
+def test_a_folder_deleted_during_a_run_is_named(store):
     import shutil
 
     with (
@@ -202,7 +202,7 @@ def test_folder_deleted_in_mid_run_is_a_clear_failure(store):
     assert store.is_complete("targets", SPEC.id)
 
 
-def test_home_that_is_a_file_is_refused_in_one_line(tmp_path):
+def test_a_home_that_is_a_file_is_rejected_in_one_line(tmp_path):
     home = tmp_path / "home"
     home.write_text("")
     with pytest.raises(PermissionError, match=r"home .*set LAMBDA_HAT_HOME") as info:
@@ -210,7 +210,7 @@ def test_home_that_is_a_file_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(info.value)
 
 
-def test_unwritable_home_is_refused_in_one_line(tmp_path):
+def test_an_unwritable_home_is_rejected_in_one_line(tmp_path):
     script = f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -230,7 +230,7 @@ except PermissionError as error:
     assert "set LAMBDA_HAT_HOME" in out.stdout and out.stdout.count("\n") == 1, out.stderr
 
 
-def test_racing_writers_leave_one_whole_folder(store):
+def test_concurrent_writers_leave_one_complete_folder(store):
     script = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})

@@ -1,4 +1,4 @@
-"""Targets from spec to disk and back: what is built, what is known, what is refused."""
+"""Targets from spec to disk and back: builds, known coefficients, rejected specs."""
 
 import json
 
@@ -9,7 +9,7 @@ import pytest
 
 from lambda_hat_core import targets
 from lambda_hat_core.config import model
-from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic, Teacher
+from lambda_hat_core.config.data import Digits, NoData, Synthetic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
@@ -94,7 +94,7 @@ def test_an_uncertain_coefficient_is_null_with_its_reason(x64, name):
     assert reason in meta["llc_known_reason"]
 
 
-def test_what_is_not_a_minimum_is_named_and_has_no_coefficient(x64):
+def test_a_point_that_is_not_a_minimum_has_reasons_and_no_coefficient(x64):
     training = Training(start="truth", polish="none")
     meta = built(TANH, synthetic(noise=0.2), training)
     assert not meta["is_minimum"] and "falls by" in meta["audit_reasons"][0]
@@ -128,7 +128,7 @@ def test_a_stored_target_is_the_same_in_both_precisions(tmp_path):
     assert loss_at_minimum(localised(single, PosteriorSpec())) == pytest.approx(loss0, rel=1e-4)
 
 
-def test_a_folder_holds_its_files_and_figures(x64, tmp_path):
+def test_a_target_folder_has_its_files_and_figures(x64, tmp_path):
     for name, kind, data in (("a", TANH, synthetic()), ("b", model.Quadratic(d=3), NoData())):
         (tmp_path / name).mkdir()
         targets.save(targets.build(spec(kind, data), silent), tmp_path / name)
@@ -158,13 +158,13 @@ def test_a_posterior_chooses_its_loss_and_scale(x64, tmp_path):
     value = float(squared.loss.mean(squared.w0, squared.data))
     assert float(gaussian.loss.mean(gaussian.w0, gaussian.data)) == pytest.approx(value / 0.08)
     assert float(scaled.loss.mean(scaled.w0, scaled.data)) == pytest.approx(value / 0.32)
-    with pytest.raises(ValueError, match="synthetic data have real labels; choose mse"):
+    with pytest.raises(ValueError, match=r"posterior\.loss is .*numbers, not classes"):
         targets.load(target, tmp_path, PosteriorSpec(loss="cross_entropy"))
-    with pytest.raises(ValueError, match="mlp has no loss of its own"):
+    with pytest.raises(ValueError, match="'mlp' has no loss of its own"):
         targets.load(target, tmp_path, PosteriorSpec(loss="own"))
 
 
-def test_oracles_of_potentials(dtype, tmp_path):
+def test_potentials_meet_their_oracles(dtype, tmp_path):
     cases = {
         "quadratic": (spec(model.Quadratic(d=4, condition=100.0), seed=1), None),
         "crossing": (spec(model.NormalCrossing(powers=(1, 1))), 0.3614334),
@@ -181,7 +181,7 @@ def test_oracles_of_potentials(dtype, tmp_path):
         assert value == pytest.approx(exact, rel=1e-6), reason
 
 
-def test_where_there_is_no_oracle_there_is_a_reason(x64):
+def test_a_missing_oracle_has_a_reason(x64):
     problem = assemble(spec(TANH, synthetic()))
     from lambda_hat_core.posterior import Target
 
@@ -190,42 +190,13 @@ def test_where_there_is_no_oracle_there_is_a_reason(x64):
     assert value is None and "mlp with data" in reason
 
 
-REFUSED = {
-    "truth of another network": (
-        spec(TANH, synthetic(), teacher=Teacher(widths=(7,))),
-        "no weights of this network generate the labels",
-    ),
-    "truth of real data": (spec(TANH, Diabetes()), "training.start is truth"),
-    "potential with data": (spec(model.Quadratic(d=2), synthetic()), "data.kind is synthetic"),
-    "network without data": (spec(TANH, NoData()), "mlp needs examples"),
-    "minibatch": (
-        spec(TANH, synthetic(), Training(batch_size=301)),
-        "batch_size is 301, but there are n = 300",
-    ),
-    "numbers that overflow": (
-        spec(TANH, synthetic(noise=1e308)),
-        "NaN or infinite; every number must be finite",
-    ),
-    "gaussian without noise": (
-        spec(TANH, synthetic(), Training(loss="gaussian")),
-        "loss gaussian needs a noise scale",
-    ),
-    "dimensions": (
-        spec(model.Mlp(in_dim=3), Diabetes(), QUICK),
-        "mlp maps 3 inputs to 1 outputs, but diabetes has 10 and 1",
-    ),
-}
+def test_data_that_overflow_are_refused_in_one_line(x64):
+    with pytest.raises(ValueError, match="NaN or infinite; every number must be fin") as caught:
+        targets.build(spec(TANH, synthetic(noise=1e308)), silent)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_built_is_refused_in_one_line(x64, name):
-    target, message = REFUSED[name]
-    with pytest.raises(ValueError) as caught:
-        targets.build(target, silent)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_divergence_is_named(x64):
+def test_diverging_training_is_named(x64):
     training = Training(optimizer="sgd", lr=1e3, steps=60)
     with pytest.raises(FloatingPointError, match=r"lower training\.lr"):
         targets.build(spec(SQUARES, synthetic(noise=0.2), training), silent)

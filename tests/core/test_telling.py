@@ -1,4 +1,4 @@
-"""What is said while one waits: how far a warm-up is, and not more often than anybody reads."""
+"""Progress messages of the warm-up, and how often they are written."""
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,7 +7,7 @@ from tests.core import mixed
 
 
 def test_a_warm_up_says_how_far_it_is(x64):
-    """On a narrow ridge it can take longer than the draws."""
+    """On a narrow ridge the warm-up can take longer than the draws."""
     from lambda_hat_core.samplers import coordinates, mala
     from lambda_hat_core.samplers.adapt import dual_averaging
 

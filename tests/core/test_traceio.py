@@ -1,4 +1,4 @@
-"""Traces survive the file bit for bit, and ArviZ opens it."""
+"""Traces are stored bit for bit, and ArviZ opens the file."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_round_trip_is_exact(name, tmp_path):
     assert_same(trace, load_trace(tmp_path / "trace.nc"))
 
 
-def test_what_set_up_found_is_strict_json(tmp_path):
+def test_values_found_by_the_set_up_are_strict_json(tmp_path):
     import xarray as xr
 
     from lambda_hat_core.analysis.measure import measure
@@ -86,7 +86,7 @@ def test_what_set_up_found_is_strict_json(tmp_path):
     assert measure(read).ledger_error is None
 
 
-def test_arviz_opens_it_and_finds_what_it_expects(tmp_path):
+def test_arviz_opens_the_file_and_finds_its_groups(tmp_path):
     import arviz as az
 
     from lambda_hat_core.analysis.measure import measure

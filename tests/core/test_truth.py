@@ -26,7 +26,7 @@ REDUCED_RANK = [((5, 3, 5), 6.5), ((5, 4, 5), 8), ((4, 3, 8), 6), ((8, 3, 4), 6)
 
 
 def by_subset(widths, rank):
-    """Aoyagi's value by a search over subsets of layers, as Lau et al. state it."""
+    """Return Aoyagi's value by a search over subsets of layers, as stated by Lau et al."""
     excess = [width - rank for width in widths]
     for size in range(2, len(excess) + 1):
         for chosen in combinations(range(len(excess)), size):
@@ -86,12 +86,12 @@ def test_reduced_rank_on_pure_noise(sizes, llc):
     assert coefficients.reduced_rank(*sizes, 0).llc == Fraction(llc)
 
 
-def test_chains_of_ones_have_multiplicity_of_their_depth():
+def test_products_of_scalars_have_the_multiplicity_of_their_depth():
     for depth in range(1, 6):
         assert coefficients.deep_linear((1,) * (depth + 1), 0) == (Fraction(1, 2), depth)
 
 
-def test_deep_linear_refuses_a_rank_that_does_not_pass():
+def test_deep_linear_rejects_a_rank_above_the_narrowest_width():
     with pytest.raises(ValueError, match=r"rank is 4, but the widths are \(5, 3, 5\)"):
         coefficients.deep_linear((5, 3, 5), 4)
 
@@ -196,7 +196,7 @@ def test_quadrature_needs_a_localiser_and_few_dimensions():
 
 
 def recursion(nbeta, gamma, step_size, variance, n_burn, n_steps):
-    """Mean of nbeta L over states n_burn + 1 .. n_steps, by iterating second moments."""
+    """Return the mean of nbeta L over states n_burn + 1 .. n_steps, by iterating second moments."""
     rho = 1 - step_size * (nbeta * H + gamma) / 2
     moment, losses = np.zeros_like(H), []
     for _ in range(n_steps):
@@ -212,7 +212,7 @@ def test_sgld_oracle_is_the_recursion_of_second_moments():
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_sgld_stationary_law_has_the_euler_bias():
+def test_the_stationary_distribution_of_sgld_has_the_euler_bias():
     a = 100.0 * H + 1.0
     expected = 0.5 * np.sum(100.0 * H / (a * (1 - 2e-3 * a / 4)))
     assert oracles.sgld(H, 100.0, 1.0, step_size=2e-3) == pytest.approx(expected, rel=1e-12)
@@ -227,6 +227,6 @@ def test_sgld_biases_have_their_signs_and_add_up():
     assert sum(biases) == pytest.approx(total - 1.5, rel=1e-12)
 
 
-def test_sgld_oracle_refuses_an_unstable_step():
-    with pytest.raises(ValueError, match="stable only below"):
+def test_the_sgld_oracle_rejects_an_unstable_step():
+    with pytest.raises(ValueError, match="to be stable"):
         oracles.sgld(H, 100.0, 1.0, step_size=0.02)

@@ -41,7 +41,7 @@ def study_spec(**changes):
 
 
 def conducted(folder, runner, spec, n_trials=14, slots=2, reference=TRUTH, **options):
-    """Return the study after `n_trials`, and what was told."""
+    """Return the study after `n_trials`, and the trials that were told."""
     from lambda_hat_core.tuning.optimiser import open_study
     from lambda_hat_core.tuning.search import Search
 
@@ -53,7 +53,7 @@ def conducted(folder, runner, spec, n_trials=14, slots=2, reference=TRUTH, **opt
 
 
 def facts(study):
-    """Return all that must not depend on timing."""
+    """Return everything that must not depend on timing."""
     from lambda_hat_core.tuning.search import outcome_of
 
     return [
@@ -95,7 +95,7 @@ def test_objectives(objective, expected):
         ((math.nan, 0.1, 1.0, 1.0), 10.0, "the objective is nan"),
     ],
 )
-def test_an_objective_without_its_numbers_says_so(run, reference, said):
+def test_an_objective_with_missing_numbers_says_so(run, reference, said):
     from lambda_hat_core.tuning.objectives import Measured, value
 
     with pytest.raises(ValueError, match=said):
@@ -137,7 +137,7 @@ def test_sqlite_and_a_journal_hold_the_same_study(tmp_path):
 
 
 @pytest.mark.parametrize("dies_after", [2, 30, 71, 107])
-def test_a_kill_loses_no_trial_and_runs_none_twice(tmp_path, dies_after):
+def test_a_kill_loses_no_trial_and_repeats_none(tmp_path, dies_after):
     whole, _ = conducted(tmp_path / "whole", FakeRunner(), study_spec())
     runner = FakeRunner(dies_after=dies_after)
     with pytest.raises(KeyboardInterrupt):
@@ -221,10 +221,10 @@ def test_failures_are_told_with_their_reason(tmp_path):
 
 def test_the_time_budget_is_a_failure(tmp_path):
     _, told = conducted(tmp_path, FakeRunner(), study_spec(trial_sec=1e-9), n_trials=2)
-    assert {outcome.reason for _, outcome in told} == {"the trial's 1e-09 s were over"}
+    assert {outcome.reason for _, outcome in told} == {"the trial exceeded its 1e-09 s"}
 
 
-def test_settings_asked_for_twice_are_the_same_runs(tmp_path):
+def test_settings_that_are_proposed_twice_are_the_same_runs(tmp_path):
     space = {"precond": SPACE["precond"]}
     runner = FakeRunner()
     study, _ = conducted(tmp_path, runner, study_spec(search_space=space), n_trials=8, slots=1)

@@ -1,11 +1,11 @@
-"""One small study with real workers: what is pruned really stops."""
+"""One small study with real workers, in which a pruned trial really stops."""
 
 import os
 from pathlib import Path
 
 import yaml
 
-from lambda_hat_assets.threads import one_process
+from lambda_hat_assets.cards.environment import one_process
 
 CONFIG = Path(__file__).parents[2] / "config"
 FILE = {
@@ -24,7 +24,7 @@ FILE = {
 }
 
 
-def test_a_hot_step_is_stopped_early_and_leaves_nothing(tmp_path):
+def test_a_too_large_step_is_pruned_early_and_leaves_nothing(tmp_path):
     from lambda_hat_core.plan.study import load_tuning
     from lambda_hat_core.store import records, sql
     from lambda_hat_core.store.store import Store

@@ -30,7 +30,7 @@ def problem(gamma=10.0):
 
 
 class FakeNuts:
-    """Exact draws of a Gaussian of curvature 5 in two directions and 0 in three others."""
+    """Returns exact draws of a Gaussian with curvature 5 in two directions and 0 in three."""
 
     def __init__(self, store, record=lambda spec: GOOD, shift=0.0):
         self.store, self.record, self.shift = store, record, shift
@@ -72,7 +72,7 @@ def certified(store, runner, budget=1000.0, gamma=10.0):
     return certify(store, problem(gamma), runner, budget, lambda line: None)
 
 
-def test_two_gammas_that_agree_certify_and_are_not_asked_twice(tmp_path):
+def test_agreement_at_two_gammas_certifies_the_reference_once(tmp_path):
     store = Store(tmp_path)
     runner = FakeNuts(store)
     found = certified(store, runner)
@@ -85,7 +85,7 @@ def test_two_gammas_that_agree_certify_and_are_not_asked_twice(tmp_path):
     assert certified(store, runner) == found and len(runner.runs) == 2
 
 
-def test_two_gammas_that_disagree_do_not(tmp_path):
+def test_disagreement_at_two_gammas_does_not_certify(tmp_path):
     store = Store(tmp_path)
     found = certified(store, FakeNuts(store, shift=0.1), budget=11.0)
     assert not found.certified and found.llc is not None
@@ -127,11 +127,11 @@ def test_longer_runs_follow_until_the_chains_have_mixed(tmp_path):
         ({"verdict": "failed", "reasons": ["negative"]}, "negative"),
     ],
 )
-def test_what_is_wrong_is_said_when_the_budget_ends(tmp_path, facts, said):
+def test_the_reasons_are_given_when_the_budget_is_used_up(tmp_path, facts, said):
     store = Store(tmp_path)
     found = certified(store, FakeNuts(store, lambda spec: GOOD | facts), budget=1.5)
     assert not found.certified and said in found.reasons[0]
-    assert found.reasons[-1] == "the budget of 1.5 s ended"
+    assert found.reasons[-1] == "the budget of 1.5 s is used up"
     assert "NOT certified" in found.words()
 
 
@@ -143,7 +143,7 @@ def test_a_larger_budget_tries_again_and_a_smaller_one_does_not(tmp_path):
     assert not certified(store, bad, budget=3.0).certified and len(bad.runs) == 3
 
 
-def test_a_study_refuses_an_uncertified_reference_unless_it_may():
+def test_a_study_rejects_an_uncertified_reference_unless_allowed():
     from lambda_hat_core.tuning.conduct import _accepted
     from lambda_hat_core.tuning.reference import Reference
 

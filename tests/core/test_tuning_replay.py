@@ -7,7 +7,7 @@ from tests.core.test_samplers import MCMC, QUADRATICS, in_float64
 
 
 @pytest.mark.parametrize("name", ["sgld", "nuts"])
-def test_replay_is_what_was_reported(name, monkeypatch):
+def test_replay_repeats_the_reports_of_the_run(name, monkeypatch):
     from lambda_hat_core.config.samplers.known import SAMPLERS
     from lambda_hat_core.samplers import drive
     from lambda_hat_core.tuning.replay import events

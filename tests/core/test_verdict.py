@@ -1,4 +1,4 @@
-"""Each reason against a run triggers at its threshold, and its neighbour does not."""
+"""Each finding occurs beyond its threshold, and not just before it."""
 
 import json
 
@@ -32,7 +32,7 @@ REASONS = {
         "R-hat of projection 2",
     ),
     "r_hat at the limit": ({"r_hat": 1.01}, {}, "ok", ""),
-    "no r_hat": ({"r_hat": None, "n_draws": 3}, {}, "suspect", "at least 4 draws a chain"),
+    "no r_hat": ({"r_hat": None, "n_draws": 3}, {}, "suspect", "at least 4 draws per chain"),
     "one chain": ({"n_chains": 1, "r_hat": None}, {}, "suspect", "at least 2"),
     "ess": ({"ess_min": 99.0, "ess_min_of": "|w - w*|^2"}, {}, "suspect", "99 of |w - w*|^2"),
     "ess at the limit": ({"ess_min": 100.0}, {}, "ok", ""),
@@ -70,7 +70,7 @@ REASONS = {
         {"llc": 0.2, "llc_se": 0.01},
         {"off_centre_bias": 0.11},
         "failed",
-        "far off",
+        "far from",
     ),
     "off centre, hotter": (
         {"nbeta": 2 * DEFAULT_NBETA},
@@ -103,7 +103,7 @@ def good(**changes):
 
 
 @pytest.mark.parametrize("name", list(REASONS))
-def test_every_reason_and_its_neighbour(name):
+def test_every_reason_and_the_value_next_to_its_limit(name):
     from lambda_hat_core.analysis.verdict import judge
 
     changes, meta, expected, text = REASONS[name]
@@ -113,7 +113,7 @@ def test_every_reason_and_its_neighbour(name):
     assert text in " ".join(reasons)
 
 
-def test_a_failure_comes_first_and_wins():
+def test_a_failure_is_listed_first_and_determines_the_verdict():
     from lambda_hat_core.analysis.verdict import judge
 
     verdict, reasons = judge(good(llc=-3.0, r_hat=1.5), META)
@@ -168,7 +168,7 @@ def test_checks_fail_one_at_a_time(name):
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
-def test_severity_says_whether_a_number_is_left():
+def test_the_severity_is_error_if_no_number_is_left():
     from lambda_hat_core.analysis.checks import checks
 
     def severity(estimate, name):

@@ -1,4 +1,4 @@
-"""Variational runs against exact answers, in float32 as by default; one compilation a family."""
+"""Variational runs against exact answers, in float32, with one compilation per family."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ BIAS = {"mfa": 0.01, "flow": 0.05}
 
 @pytest.fixture(scope="module")
 def regressions():
-    """One trace a family of the regression whose answer is known."""
+    """Return one trace per family, for a regression with a known answer."""
     target, exact = vicases.regression()
     return {algo: vicases.run(target, algo) for algo in ALGOS}, exact
 
@@ -44,7 +44,7 @@ def test_quadratic(algo, condition):
 
 
 def test_float64_agrees(regressions, x64):
-    """The family most used; that both keep to float32 is tested beside their densities."""
+    """Test the default family; that both work in float32 is tested with their densities."""
     from lambda_hat_core.analysis.estimate import estimate
 
     traces, exact = regressions
@@ -108,8 +108,8 @@ def test_the_elbo_ends_at_the_log_evidence(regressions, algo):
 
 
 @pytest.mark.parametrize("algo", ALGOS)
-def test_a_wrong_start_is_repaired(algo, monkeypatch):
-    """From coordinates that are 1.5 times too wide the ascent comes back to the answer."""
+def test_a_fit_recovers_from_a_wrong_start(algo, monkeypatch):
+    """Starting with coordinates 1.5 times too wide, the fit still finds the answer."""
     from lambda_hat_core.vi import whitening
 
     laplace = whitening.laplace
@@ -135,7 +135,7 @@ def test_a_wrong_start_is_repaired(algo, monkeypatch):
 
 @pytest.mark.parametrize("algo", ALGOS)
 @pytest.mark.parametrize("whitening", ["rmsprop", "adam"])
-def test_whitening_changes_coordinates_only(algo, whitening):
+def test_whitening_changes_only_the_coordinates(algo, whitening):
     target, exact = vicases.quadratic(1e3)
     target = vicases.posterior(*target.data[:2], target.w0, 0, gamma=30.0)
     h = 1e3 ** (-np.arange(vicases.D) / (vicases.D - 1)) * float(target.nbeta)
@@ -148,7 +148,7 @@ def test_whitening_changes_coordinates_only(algo, whitening):
 
 @pytest.mark.parametrize("algo", ALGOS)
 def test_a_family_that_does_not_cover_the_posterior_is_suspect(algo):
-    """On crossings Laplace is no guide, and no Gaussian mixture follows the ridges."""
+    """On crossings Laplace's approximation is wrong, and no mixture follows the ridges."""
     from lambda_hat_core.analysis.estimate import estimate
 
     target, exact = vicases.crossings()
@@ -158,8 +158,8 @@ def test_a_family_that_does_not_cover_the_posterior_is_suspect(algo):
 
 
 @pytest.mark.parametrize("algo", ALGOS)
-def test_the_interval_of_a_family_that_is_a_little_off_reaches_the_answer(algo):
-    """On a quartic; importance weights are right where k-hat is."""
+def test_the_interval_of_a_slightly_biased_family_contains_the_answer(algo):
+    """Test a quartic, for which the importance weights are reliable where k-hat is small."""
     from lambda_hat_core.analysis.estimate import estimate
     from lambda_hat_core.analysis.verdict import FAMILY_SHARE
 
@@ -175,7 +175,7 @@ def test_the_interval_of_a_family_that_is_a_little_off_reaches_the_answer(algo):
 
 
 def test_work_counts_everything(regressions):
-    """Minibatch gradients of every sample and the one at w*, Lanczos, every recorded scalar."""
+    """Count minibatch gradients of all samples and at w*, Lanczos, and all recorded scalars."""
     trace = regressions[0]["mfa"]
     assert trace.work == {
         "pilot": 0.0,
@@ -192,7 +192,7 @@ def test_work_counts_everything(regressions):
     assert (np.diff(trace.seconds) > 0).all()
 
 
-def test_a_fit_that_blows_up_is_a_result():
+def test_a_diverging_fit_is_a_failed_result():
     from lambda_hat_core.analysis.estimate import estimate
 
     trace = vicases.run(vicases.regression()[0], lr=1e6)
@@ -202,7 +202,7 @@ def test_a_fit_that_blows_up_is_a_result():
     assert found.llc is None
 
 
-def test_impossible_sizes_are_refused():
+def test_impossible_sizes_are_rejected():
     target, _ = vicases.regression()
     with pytest.raises(ValueError, match=r"vi.batch_size is 4000, but the target has n = 2000"):
         vicases.run(target, batch_size=4000)

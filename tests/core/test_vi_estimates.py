@@ -1,11 +1,11 @@
-"""The control variate and k-hat, on numbers whose answers are known."""
+"""The control variate and k-hat, on examples with known answers."""
 
 import numpy as np
 import pytest
 
 
 def test_the_control_variate_is_unbiased():
-    """Whatever its coefficient: over 2000 runs of a cubic loss it has the plain mean's value."""
+    """For any coefficient, the mean over 2000 runs on a cubic loss is that of the plain mean."""
     from lambda_hat_core.vi.control import controlled_means
 
     draws = np.random.default_rng(7).normal(size=(2000, 200))
@@ -38,10 +38,10 @@ def test_k_hat_of_equal_and_of_few_ratios():
     assert np.isnan(khat).all()
 
 
-def test_draws_are_weighed_by_the_whole_posterior():
-    """Before any step the family is Laplace's, here exact: all weights are the evidence.
+def test_importance_weights_include_the_localiser():
+    """Before the first step the family is Laplace's, here exact, so all weights equal the evidence.
 
-    log Z = -1/2 log det((nbeta H + gamma) / 2 pi), with a localiser that is half of it.
+    log Z = -1/2 log det((nbeta H + gamma) / 2 pi), where the localiser contributes half.
     """
     from tests.core import vicases
 

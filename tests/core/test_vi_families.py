@@ -20,7 +20,7 @@ def spec(**fields):
 
 
 def mixture(rng, **fields):
-    """A mixture of three components of ranks 0, 1 and 3, far from its start."""
+    """Return a mixture of three components of ranks 0, 1 and 3, far from its start."""
     import equinox as eqx
 
     from lambda_hat_core.vi import mfa
@@ -46,7 +46,7 @@ def densities(family, u):
 
 
 def lifted(rng, flow_type="realnvp", k=3):
-    """A flow on three directions of five, weights and widths far from their start."""
+    """Return a flow on three of five directions, with weights and widths far from their start."""
     import equinox as eqx
 
     from lambda_hat_core.vi import flow
@@ -89,8 +89,8 @@ def test_mixture_draws_have_its_moments(x64):
     np.testing.assert_allclose(draws.log_q, densities(family, draws.u), rtol=1e-10)
 
 
-def test_weights_get_the_rao_blackwell_gradient(x64):
-    """Gradient of log q in the logits is (responsibility - pi) / temperature, in them alone."""
+def test_mixture_weights_have_the_rao_blackwell_gradient(x64):
+    """The gradient is (responsibility - pi) / temperature in the logits and 0 elsewhere."""
     family = mixture(np.random.default_rng(2), alpha_temperature=2.0)
     u = jnp.ones(D)
 
@@ -114,7 +114,7 @@ def test_prior_and_bonus_regularise_the_weights(x64):
 
 @pytest.mark.parametrize("flow_type", ["realnvp", "maf", "nsf_ar"])
 def test_lifted_density_is_that_of_its_draws(x64, flow_type):
-    """log q from the forward pass equals log q from the inverse, and the complement's is dense."""
+    """log q of the forward pass equals that of the inverse, and the dense complement density."""
     import equinox as eqx
 
     rng = np.random.default_rng(4)
@@ -146,7 +146,7 @@ def test_draws_and_densities_keep_to_float32(of):
 
 
 def test_lifted_gradient_sticks_the_landing(x64):
-    """It equals the gradient through w of log q with its parameters held fixed."""
+    """The gradient equals that through w of log q with fixed parameters."""
     import equinox as eqx
 
     from lambda_hat_core.vi.family import join
@@ -201,7 +201,7 @@ def test_the_gradient_has_no_variance_at_the_answer(x64):
 
 @pytest.mark.parametrize("latent", [0, 3])
 def test_the_trace_term_is_complete(x64, latent):
-    """tr(H E[delta delta^T]) with H, chart and moment as dense matrices; D and all of it counts."""
+    """The mean of h equals tr(H E[delta delta^T]) / 2 with dense H, chart and moment."""
     from lambda_hat_core.linalg.spectrum import Spectrum
     from lambda_hat_core.samplers.coordinates import Coordinates
     from lambda_hat_core.vi.chart import Chart

@@ -1,4 +1,4 @@
-"""What a fit ascends, against an integral on a grid; and its minibatches, where they are exact."""
+"""The objective of a fit against an integral on a grid, and minibatches where they are exact."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ NBETA, GAMMA, CURVATURE = 3.0, 1.5, 0.4
 
 
 def setting():
-    """A mixture of two Gaussians in one dimension, away from its start, and its posterior."""
+    """Return a mixture of two Gaussians in one dimension, away from its start, and a posterior."""
     import equinox as eqx
 
     from lambda_hat_core.config.samplers.vi import Vi
@@ -46,7 +46,7 @@ def setting():
 
 
 def test_the_ascent_follows_the_gradient_of_the_elbo(x64):
-    """Of all parameters, the mixture's weights included, which draws do not depend on smoothly."""
+    """Test all parameters, including the mixture weights, in which draws are not smooth."""
     from lambda_hat_core.vi.family import join, split
     from lambda_hat_core.vi.fit import FitOptions, Minimum, _objective
 
@@ -85,7 +85,7 @@ def test_the_ascent_follows_the_gradient_of_the_elbo(x64):
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-    """A plane a row, and half the squared length times a row's number."""
+    """A linear function per row, plus half the squared length times a number of the row."""
 
     has_per_example: bool = True
 
@@ -98,8 +98,8 @@ class Linear:
 
 
 @pytest.mark.parametrize("bend", [0.0, 2.0])
-def test_a_minibatch_knows_all_but_its_rows_curvature(x64, bend):
-    """Where rows differ in value and slope alone, a minibatch gives the full data's rise."""
+def test_only_the_curvature_differs_between_minibatch_and_full_loss(x64, bend):
+    """If rows differ only in value and slope, a minibatch gives the rise on the full data."""
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.vi.fit import FitOptions, _losses_above_minimum, minimum_of, step_work
 

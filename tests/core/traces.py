@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 
 
 def ar1(rng: np.random.Generator, n_chains: int, n_draws: int, rho: float) -> np.ndarray:
-    """Stationary AR(1) chains of mean 0 and variance 1."""
+    """Return stationary AR(1) chains with mean 0 and variance 1."""
     noise = rng.normal(size=(n_chains, n_draws))
     noise[:, :1] /= np.sqrt(1 - rho**2)
     return np.sqrt(1 - rho**2) * lfilter([1.0], [1.0, -rho], noise, axis=1)
@@ -22,7 +22,7 @@ def trace(
     d: int = 10,
     **changes: Any,
 ):
-    """A trace whose LLC draws are half a chi-squared of d degrees of freedom: exactly d / 2."""
+    """Return a trace whose LLC draws are half a chi-squared variable, so that the LLC is d / 2."""
     from lambda_hat_core.samplers.trace import Trace
 
     rng = np.random.default_rng(seed)

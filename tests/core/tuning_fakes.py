@@ -13,13 +13,13 @@ N_CHUNKS = 8
 
 
 class FakeRunner:
-    """SGLD whose bias is 4 step_fraction, heated likewise; 250 work units a chunk.
+    """A fake SGLD with a bias of 4 step_fraction in llc and V_M, and 250 work units per chunk.
 
     Args:
-        fail: gives the reason why a run fails, or None.
-        dies_after: chunks, over all runs, after which `die` is called.
-        die: ends the study, or its process.
-        folder: keeps results between processes; None: in memory.
+        fail: returns the reason why a run fails, or None.
+        dies_after: number of chunks, over all runs, after which `die` is called.
+        die: a function that ends the study or its process.
+        folder: stores results between processes; None: in memory.
     """
 
     def __init__(self, fail=lambda spec: None, dies_after=float("inf"), die=None, folder=None):

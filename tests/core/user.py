@@ -1,7 +1,7 @@
 """Known answers as a user's process finds them: `python -m tests.core.user SAMPLER ...`.
 
 It prints a JSON object: for every sampler and case the estimate, its standard error and the exact
-value; and what XLA was told of optimising, which tests elsewhere turn down for speed.
+value; and the optimisation options of XLA, which other tests lower for speed.
 """
 
 import json
@@ -29,7 +29,7 @@ LENGTHS = {
 
 
 def chains(sampler):
-    """Mean, standard error and exact value of a Markov chain sampler, by case."""
+    """Return mean, standard error and exact value of a Markov chain sampler, by case."""
     for name, case in CASES.items():
         spec = RunSpec(
             target=f"tgt_{0:012}",
@@ -44,7 +44,7 @@ def chains(sampler):
 
 
 def families():
-    """The same of a mixture of factor analysers."""
+    """Return the same for a mixture of factor analysers."""
     for name, (target, exact) in {
         "quadratic": vicases.quadratic(100.0),
         "singular": vicases.quartic(),

@@ -27,7 +27,7 @@ class Features:
 
 
 def posterior(x, y, w0, kind, *, nbeta=None, gamma=1.0):
-    """Around w0; `kind` is 0, 1 or 2."""
+    """Return a posterior around w0; `kind` is 0, 1 or 2."""
     from lambda_hat_core.posterior import Posterior
 
     mix = np.tile(np.eye(3)[kind], (len(x), 1))
@@ -42,7 +42,7 @@ def posterior(x, y, w0, kind, *, nbeta=None, gamma=1.0):
 
 
 def regression(seed=0):
-    """Least squares at its minimum, and the exact estimate there."""
+    """Return least squares at its minimum, and the exact estimate there."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(N, D))
     y = x @ rng.normal(size=D) + rng.normal(size=N)
@@ -52,7 +52,7 @@ def regression(seed=0):
 
 
 def quadratic(condition, *, rank=D):
-    """L = 1/2 w^T H w, H rotated, eigenvalues 1 .. 1/condition, then zeros; and its answer."""
+    """Return L = 1/2 w^T H w with eigenvalues 1 .. 1/condition, then zeros, and its answer."""
     rng = np.random.default_rng(1)
     h = np.where(np.arange(D) < rank, float(condition) ** (-np.arange(D) / (D - 1)), 0.0)
     rows, _ = np.linalg.qr(rng.normal(size=(N, D)))
@@ -63,7 +63,7 @@ def quadratic(condition, *, rank=D):
 
 
 def _axes(used):
-    """Data with mean of (x . phi)^2 equal to the sum of phi_j^2 over the axes used."""
+    """Return data for which the mean of (x . phi)^2 is the sum of phi_j^2 over the axes used."""
     x = np.zeros((N, D))
     rows = np.arange(N)
     x[rows, used[rows % len(used)]] = np.sqrt(len(used))
@@ -71,7 +71,7 @@ def _axes(used):
 
 
 def quartic():
-    """L = 1/2 sum w_j^4, flat to second order everywhere; and its answer by quadrature."""
+    """Return L = 1/2 sum w_j^4, flat to second order, and its answer by quadrature."""
     w = np.linspace(-3, 3, 20001)
     nbeta = N / np.log(N)
     p = np.exp(-0.5 * nbeta * w**4 - 0.5 * w**2)
@@ -80,7 +80,7 @@ def quartic():
 
 
 def crossings():
-    """Five normal crossings, L = 1/2 sum (w_2i w_2i+1)^2; and the answer by quadrature."""
+    """Return five normal crossings, L = 1/2 sum (w_2i w_2i+1)^2, and the answer by quadrature."""
     w = np.linspace(-6, 6, 1501)
     potential = 0.5 * N / np.log(N) * np.outer(w, w) ** 2
     p = np.exp(-potential - 0.5 * w[:, None] ** 2 - 0.5 * w**2)
@@ -89,7 +89,7 @@ def crossings():
 
 
 def run(target, algo="mfa", *, seed=0, checkpoint=None, **fields):
-    """Trace of a small run."""
+    """Return the trace of a small run."""
     import jax
 
     from lambda_hat_core.config.posterior import PosteriorSpec

@@ -44,7 +44,7 @@ def test_a_full_disk_is_a_clear_failure_and_nothing_is_half_written(site, undist
 
 
 @pytest.mark.parametrize("command", [PLAIN, JOB], ids=["plain", "job"])
-def test_a_home_that_is_read_only_is_one_line(site, command):
+def test_a_store_that_is_read_only_is_one_line(site, command):
     home = site.root / "locked"
     home.mkdir()
     home.chmod(0o555)
@@ -56,7 +56,7 @@ def test_a_home_that_is_read_only_is_one_line(site, command):
     assert not list(home.iterdir())
 
 
-def test_a_store_deleted_in_mid_run_is_made_again(site, undisturbed):
+def test_a_store_deleted_during_a_run_is_made_again(site, undisturbed):
     process = site.start(PLAIN)
     try:
         (sampling,) = (phase for phase in PHASES if phase.name == "sampling")

@@ -18,7 +18,7 @@ from tests.slurm.fake_time import Windows
 
 LIVING = ("PENDING", "RUNNING", "COMPLETING")
 WALLTIME = 1800.0
-KINDS = {"sample": "runs", "analyse": "analyses"}
+KINDS = ("runs", "analyses")
 DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 FOREIGN = [
     "9_[1-3]|PENDING|a",
@@ -215,7 +215,7 @@ class FakeCluster:
         self._stop(job, accident)
 
     def _is_made(self, key):
-        return all((kind, key) in self.store.seen for kind in KINDS.values())
+        return all((kind, key) in self.store.seen for kind in KINDS)
 
     def _stop(self, job, state, code="0:0"):
         if job.state == "RUNNING" and state != "COMPLETED" and self.rng.random() < 0.3:
@@ -231,7 +231,7 @@ class FakeCluster:
             self._later(job, turn, 0.5, lambda: self._stop(job, "COMPLETED"))
             return
         request = left.pop(0)
-        key, kind = request["id"], KINDS[request["stage"]]
+        key, kind = request["id"], request["kind"]
         habit = self.habits.get(key, "made") if kind == "runs" else "made"
         self._note(job, id=key, event="begun")
         self._note(job, event="log", message=f"{key} at work")

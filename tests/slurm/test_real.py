@@ -75,7 +75,7 @@ def test_terminating_the_job_cancels_what_it_submitted(site, monkeypatch):
     assert job[2].startswith("CANCELLED")
 
 
-def test_an_overrun_is_tried_once_more_and_then_a_row(overrun):
+def test_a_job_over_its_walltime_is_tried_once_more_and_then_a_row(overrun):
     site, process = overrun
     assert process.wait(timeout=400) == 1, site.said()
     assert [state for _, _, state, *_ in site.jobs()] == ["TIMEOUT", "TIMEOUT"]

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.ui
 
 @pytest.fixture
 def opened(page, store, gallery):  # noqa: F811
-    from lambda_hat_core.work import stages
+    from lambda_hat_core.work import making
 
-    stages.build_gallery(store, gallery, print)
+    making.build_gallery(store, gallery, print)
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     page.goto((store.path("galleries", "exp") / "index.html").as_uri())

@@ -1,4 +1,4 @@
-"""Figures, drawn with matplotlib objects on Agg: no pyplot, no rcParams, no TeX, no mathtext.
+"""Figures, drawn with matplotlib objects on Agg, without pyplot, rcParams, TeX or mathtext.
 
-Nothing here is shared between threads, so figures may be drawn from several at once.
+Threads share no state here, so several of them may draw figures at the same time.
 """

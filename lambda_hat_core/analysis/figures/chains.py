@@ -1,4 +1,4 @@
-"""Diagnostics of single chains: their draws, whether they agree in rank, their energy."""
+"""Figures of the chains of a run: their draws, their ranks, and their energy."""
 
 import math
 
@@ -16,7 +16,7 @@ LLC_DRAWS = "nβ (L(w) - L(w*))"
 DISTANCE = "|w - w*|²"
 
 _MOST_SHOWN = 1500
-"""Draws a chain on a trace figure; of longer chains every k-th."""
+"""Most draws shown per chain in a trace figure; of longer chains every k-th is shown."""
 
 _LEGEND_ROOM = 0.18
 
@@ -28,7 +28,7 @@ def trace_figure(trace: Trace, title: str, said: str, lines: list[ReferenceLine]
     """Draw every chain's LLC draws and squared distances, with their histograms."""
     count = finite_prefix(trace)
     if count == 0:
-        return style.empty_figure(9.0, 3.0, title, said, "no finite draw was kept")
+        return style.empty_figure(9.0, 3.0, title, said, "there is no finite draw")
     figure = style.new_figure(9.0, 5.2, title, said)
     grid = figure.subplots(2, 2, width_ratios=(4, 1), sharey="row", sharex="col", squeeze=False)
     rows = ((trace.llc[:, :count], LLC_DRAWS), (trace.dist2[:, :count], DISTANCE))
@@ -66,15 +66,15 @@ def _steps(axes: Axes, values: np.ndarray, every: int, colour: str, n_chains: in
 
 
 def rank_figure(trace: Trace, title: str, said: str) -> Figure:
-    """Draw, for each chain, how its ranks among all draws deviate from uniform.
+    """Draw, for each chain, how the ranks of its draws among all draws deviate from uniform.
 
-    A curve inside the band means that the chain visits low and high values as often as the rest; a
-    curve above it, that the chain sits low. The band is Kolmogorov's at 90 %, for as many draws as
-    the chain has effectively.
+    A curve inside the band means that the chain visits low and high values as often as the others
+    do; a curve above it means that the chain has too many low values. The band is Kolmogorov's at
+    90 %, for the effective sample size of the chain.
     """
     count = finite_prefix(trace)
     if count < MIN_DRAWS:
-        return style.empty_figure(9.0, 3.0, title, said, "too few draws to rank")
+        return style.empty_figure(9.0, 3.0, title, said, "too few draws for ranks")
     figure = style.new_figure(9.0, 4.0, title, said, right=1.75)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, series, name in zip(
@@ -87,7 +87,7 @@ def rank_figure(trace: Trace, title: str, said: str) -> Figure:
         style.dress(axes, f"rank of {name} among all draws", "")
         share = 1 - 1 / len(values)
         band = _KS_90 * math.sqrt(share * len(values) / (ess_bulk(values) or values.size))
-        axes.axhspan(-band, band, color=style.GRID, zorder=0, label="90 % if they agree")
+        axes.axhspan(-band, band, color=style.GRID, zorder=0, label="90 % band")
         axes.axhline(0.0, color=style.FAINT, linewidth=0.8)
         order = np.sort(values, axis=None)
         for chain, own in enumerate(values):
@@ -97,7 +97,7 @@ def rank_figure(trace: Trace, title: str, said: str) -> Figure:
             pooled = np.searchsorted(order, thresholds, side="right") / order.size
             colour = style.colour(chain)
             axes.plot(pooled, ecdf - pooled, color=colour, linewidth=1.2, label=labels[chain])
-    panels[0].set_ylabel("chain's share below - share of all below", size=9.5, color=style.INK)
+    panels[0].set_ylabel("fraction below, chain - all chains", size=9.5, color=style.INK)
     handles, _ = panels[1].get_legend_handles_labels()
     shown = handles if len(handles) <= 1 + len(style.PALETTE) else handles[:1]
     style.legend(panels[1], shown, loc="upper left", bbox_to_anchor=(1.02, 1.0))
@@ -105,7 +105,7 @@ def rank_figure(trace: Trace, title: str, said: str) -> Figure:
 
 
 def _to_compare(series: Series) -> tuple[np.ndarray, list[str]]:
-    """Return chains and their names; a single chain is compared with itself, half by half."""
+    """Return chains and their names; a single chain is split into two halves."""
     if len(series) > 1:
         return series, [f"chain {chain + 1}" for chain in range(len(series))]
     half = series.shape[1] // 2
@@ -113,7 +113,7 @@ def _to_compare(series: Series) -> tuple[np.ndarray, list[str]]:
 
 
 def energy_figure(trace: Trace, title: str, said: str, bfmi: float | None) -> Figure:
-    """Draw the energy's distribution against that of its changes from draw to draw.
+    """Draw the distributions of the energy and of its changes from draw to draw.
 
     Changes much narrower than the energy itself mean that the momentum refreshment explores the
     energy slowly (Betancourt 2016, arXiv:1604.00695).
@@ -121,7 +121,9 @@ def energy_figure(trace: Trace, title: str, said: str, bfmi: float | None) -> Fi
     energy = trace.stats["energy"][:, : finite_prefix(trace)]
     energy = energy[:, np.isfinite(energy).all(axis=0)]
     if energy.shape[1] < MIN_DRAWS or not moves(energy):
-        return style.empty_figure(9.0, 3.0, title, said, "too few distinct draws for an energy")
+        return style.empty_figure(
+            9.0, 3.0, title, said, "too few distinct draws for an energy figure"
+        )
     figure = style.new_figure(9.0, 4.0, title, said, top=0.85)
     axes = figure.subplots()
     centred = (energy - energy.mean()).ravel()
@@ -131,7 +133,7 @@ def energy_figure(trace: Trace, title: str, said: str, bfmi: float | None) -> Fi
     options = {"bins": bins, "density": True, "linewidth": 1.5}
     filled = {"histtype": "stepfilled", "alpha": 0.45}
     axes.hist(centred, color=style.colour(0), label="energy - its mean", **filled, **options)
-    axes.hist(changes, color=style.colour(1), histtype="step", label="change a draw", **options)
+    axes.hist(changes, color=style.colour(1), histtype="step", label="change per draw", **options)
     text = "" if bfmi is None else f"lowest BFMI of a chain {bfmi:.2f} (below 0.3 is poor)"
     style.dress(axes, "energy (nats)", "density", text)
     style.legend(axes, loc="upper right")

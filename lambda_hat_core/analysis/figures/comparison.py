@@ -17,10 +17,10 @@ from lambda_hat_core.analysis.measure import Verdict
 from lambda_hat_core.config.samplers.known import SAMPLERS
 
 _MOST_LINES = 40
-"""Runs up to which each has a line of its own."""
+"""Most runs for which each run has its own line."""
 
 _NAMED_LINES = 10
-"""Runs up to which every line is named."""
+"""Most runs for which each line has a name in the legend."""
 
 _POINTS = 60
 
@@ -42,7 +42,7 @@ def running_curve(
     llc: Float[np.ndarray, "chain draw"],
     cumulative_fge: Float[np.ndarray, " draw"],
 ) -> Curve:
-    """Return the mean over chains and draws so far, at draws evenly spaced in their logarithm."""
+    """Return the mean over all chains of the draws so far, at log-spaced numbers of draws."""
     finite = np.isfinite(llc).all(axis=0)
     n_draws = int(np.argmin(finite)) if not finite.all() else llc.shape[1]
     if n_draws == 0:
@@ -57,8 +57,8 @@ def convergence_comparison(
 ) -> Figure:
     """Draw the running estimates of all runs against work.
 
-    Up to 40 runs each has a line, dashed where it is not ok; of more, every sampler has its median
-    and its central 80 %. All have a mark where they end.
+    Up to 40 runs have a line each, which is dashed if the run is not ok. For more runs, each
+    sampler is shown by its median and its central 80 %. A mark shows the end of every run.
     """
     drawn = [curve for curve in curves if curve.fge.size]
     if not drawn:
@@ -94,7 +94,7 @@ def convergence_comparison(
 
 
 def _band(axes: Axes, curves: Sequence[Curve], room: float) -> None:
-    """Draw one sampler's median where half its runs are, its central 80 % where that has room."""
+    """Draw the median of one sampler's runs, and their central 80 % where it is not too wide."""
     ends = [(curve.fge[0], curve.fge[-1]) for curve in curves]
     grid = np.geomspace(min(first for first, _ in ends), max(last for _, last in ends), _POINTS)
     rows = [
@@ -125,7 +125,7 @@ def _curve_handles(curves: Sequence[Curve], *, many: bool) -> list[Line2D]:
 
 
 def _final_range(curves: Sequence[Curve], lines: Sequence[ReferenceLine]) -> tuple[float, float]:
-    """Hold the second half of the middle 90 % of runs, and the references."""
+    """Return limits that contain the second halves of most runs, and the references."""
     tails = [curve.llc[curve.llc.size // 2 :] for curve in curves if curve.verdict == "ok"]
     tails = tails or [curve.llc[curve.llc.size // 2 :] for curve in curves]
     low, high = np.quantile(np.concatenate(tails), [0.02, 0.98])

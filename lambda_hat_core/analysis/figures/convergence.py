@@ -1,4 +1,4 @@
-"""How a run's estimate settled, and what its precision cost."""
+"""Figures of the convergence of a run's estimate, and of its efficiency."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ _CHAINS_SHOWN = 8
 def convergence_figure(run: Running, title: str, said: str, lines: list[ReferenceLine]) -> Figure:
     """Draw the running estimate with its interval against work and against seconds."""
     if run.llc.size == 0:
-        return style.empty_figure(9.0, 3.0, title, said, "no finite draw was kept")
+        return style.empty_figure(9.0, 3.0, title, said, "there is no finite draw")
     figure = style.new_figure(9.0, 4.2, title, said, bottom=0.9)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, x, label in zip(panels, (run.fge, run.seconds), (FGE, SECONDS), strict=True):
@@ -42,7 +42,7 @@ def convergence_figure(run: Running, title: str, said: str, lines: list[Referenc
 
 
 def wnv_figure(run: Running, title: str, said: str) -> Figure:
-    """Draw variance x work as it went: flat once the error falls as 1 / sqrt(work)."""
+    """Draw variance x work, which is constant once the error falls as 1 / sqrt(work)."""
     known = np.isfinite(run.se) & (run.se > 0)
     if not known.any():
         return style.empty_figure(9.0, 3.0, title, said, "no standard error is known")
@@ -65,7 +65,7 @@ def _marker(values: np.ndarray) -> str | None:
 
 
 def _settled_limits(run: Running, lines: list[ReferenceLine]) -> tuple[float, float]:
-    """Limits that show the last two thirds of the points, and every reference not far away."""
+    """Return limits that show the last two thirds of the points, and references near them."""
     tail = slice(run.llc.size // 3, None)
     values = np.concatenate([run.lo[tail], run.hi[tail], run.llc[tail]])
     values = values[np.isfinite(values)]

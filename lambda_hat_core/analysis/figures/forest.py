@@ -1,4 +1,4 @@
-"""All runs of one target side by side: a forest of intervals, grouped by sampler."""
+"""A forest plot: the intervals of all runs of one target, grouped by sampler."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,21 +15,21 @@ from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.samplers.known import SAMPLERS
 
 _NAMED_ROWS = 40
-"""Runs up to which every row is named and its number written out."""
+"""Most runs for which each row has a name and a number."""
 
 _LETTER = 0.066
-"""Mean width of a label's letter, in inches."""
+"""Mean width of one character of a label, in inches."""
 
 MARKS = {"ok": "o", "suspect": "o", "failed": "X"}
 
 
 class Interval(NamedTuple):
-    """One run of a forest.
+    """One run in a forest plot.
 
     Attributes:
-        sampler: its name, which gives colour and group.
-        label: what tells it from the sampler's other runs.
-        llc: estimate, None for a run without one.
+        sampler: the sampler's name, which determines colour and group.
+        label: distinguishes the run from the sampler's other runs.
+        llc: the estimate, None if there is none.
         se: standard error.
         lo: lower end of its interval.
         hi: upper end.
@@ -46,14 +46,14 @@ class Interval(NamedTuple):
 
 
 def sampler_colour(sampler: str) -> str:
-    """Return the one colour a sampler has in every figure."""
+    """Return the colour of a sampler, the same in every figure."""
     return style.colour(list(SAMPLERS).index(sampler))
 
 
 def forest_figure(
     runs: Sequence[Interval], title: str, said: str, lines: Sequence[ReferenceLine]
 ) -> Figure:
-    """Draw every run's interval; what lies outside the axis ends in an arrow."""
+    """Draw every run's interval; intervals that leave the axis end in an arrow."""
     if not runs:
         return style.empty_figure(7.5, 2.5, title, said, "no run to compare")
     rows = sorted(runs, key=lambda run: (list(SAMPLERS).index(run.sampler), run.label))
@@ -109,7 +109,7 @@ def _forest_row(
 
 
 def _shown_range(rows: Sequence[Interval], lines: Sequence[ReferenceLine]) -> tuple[float, float]:
-    """Hold every good interval, and of the rest what is no further than two ranges away."""
+    """Return limits that contain the intervals of good runs, and others nearby."""
     good = [run for run in rows if run.verdict == "ok" and run.llc is not None]
     core = good or [run for run in rows if run.llc is not None]
     values = [value for run in core for value in (run.llc, run.lo, run.hi) if value is not None]
@@ -126,7 +126,7 @@ def _shown_range(rows: Sequence[Interval], lines: Sequence[ReferenceLine]) -> tu
 
 
 def _row_labels(rows: Sequence[Interval], *, named: bool) -> tuple[list[float], list[str]]:
-    """Name every row, or where they are many every group in its middle."""
+    """Return labels for every row, or, if there are many rows, for every group."""
     if named:
         return [float(row) for row in range(len(rows))], [run.label for run in rows]
     ticks, labels = [], []
@@ -138,7 +138,7 @@ def _row_labels(rows: Sequence[Interval], *, named: bool) -> tuple[list[float], 
 
 
 def verdict_handles() -> list[Line2D]:
-    """Return what explains the marks of verdicts in a legend."""
+    """Return legend entries that explain the marks of the verdicts."""
     options = {"linestyle": "", "color": style.FAINT, "markersize": 6}
     return [
         Line2D([], [], marker="o", label="ok", **options),

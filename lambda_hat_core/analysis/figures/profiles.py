@@ -18,7 +18,7 @@ _Z = t_quantile(math.inf)
 
 
 def gamma_figure(profile: GammaProfile, title: str, lines: Sequence[ReferenceLine]) -> Figure:
-    """Draw the estimate over gamma, its plateaus shaded."""
+    """Draw the estimate against gamma, with shaded plateaus."""
     if not profile.points:
         return style.empty_figure(7.5, 2.5, title, "", profile.note)
     figure = style.new_figure(7.5, 4.4, title, profile.note, right=2.2)
@@ -44,7 +44,7 @@ def gamma_figure(profile: GammaProfile, title: str, lines: Sequence[ReferenceLin
 
 
 def temperature_figure(fit: TemperatureFit, title: str, lines: Sequence[ReferenceLine]) -> Figure:
-    """Draw the estimate over 1 / log nbeta with the fitted curve and its intercept, lambda."""
+    """Draw the estimate against 1 / log nbeta, with the fitted curve and its intercept lambda."""
     if not fit.points:
         return style.empty_figure(7.5, 2.5, title, "", fit.note)
     figure = style.new_figure(7.5, 4.4, title, fit.note, right=2.2)
@@ -78,7 +78,7 @@ def temperature_figure(fit: TemperatureFit, title: str, lines: Sequence[Referenc
 def _temperature_ticks(
     places: Sequence[float], points: Sequence[Point]
 ) -> tuple[list[float], list[str]]:
-    """Label infinity and every nbeta that is not too close to the one labelled before it."""
+    """Return ticks for infinity and for every nbeta that is not too close to the previous tick."""
     ticks, labels = [0.0], ["∞"]
     for place, point in sorted(zip(places, points, strict=True), key=lambda pair: pair[0]):
         if place - ticks[-1] > _LEAST_GAP * max(places):
@@ -88,7 +88,7 @@ def _temperature_ticks(
 
 
 def _error_bars(axes: Axes, places: Sequence[float], points: Sequence[Point]) -> None:
-    """Draw estimates with their intervals; hollow where suspect."""
+    """Draw estimates with their intervals, with hollow marks for suspect runs."""
     for verdict, face in (("ok", style.colour(0)), ("suspect", "white")):
         members = [pair for pair in zip(places, points, strict=True) if pair[1].verdict == verdict]
         if not members:

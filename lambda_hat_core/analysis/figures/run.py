@@ -13,7 +13,7 @@ from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.samplers.trace import Trace
 
 FIGURES = ("trace", "rank", "energy", "llc_convergence_combined", "wnv")
-"""What a run may have; `energy` only where its sampler has one."""
+"""The names of a run's figures; `energy` exists only for samplers that have an energy."""
 
 
 def draw_figures(
@@ -25,15 +25,15 @@ def draw_figures(
     llc_known: float | None = None,
     llc_oracle: float | None = None,
 ) -> list[Path]:
-    """Draw a run's figures as PNG into a folder that exists.
+    """Draw a run's figures as PNG files into an existing folder.
 
     Args:
-        trace: the run, failed or not.
+        trace: the draws of the run, which may have failed.
         estimate: its estimate.
-        folder: where `<name>.png` go, for the names in `FIGURES`.
-        title: what ran on what, in words.
+        folder: gets `<name>.png` for the names in `FIGURES`.
+        title: sampler and target in words.
         llc_known: lambda, drawn as a dashed line.
-        llc_oracle: the exact value at this nbeta and gamma, dotted.
+        llc_oracle: the exact value at this nbeta and gamma, drawn as a dotted line.
     """
     figures = run_figures(trace, estimate, title, references(llc_known, llc_oracle))
     return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]

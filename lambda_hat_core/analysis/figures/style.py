@@ -1,4 +1,4 @@
-"""The look of every figure, set object by object because rcParams are shared between threads."""
+"""The style of all figures, set per object because threads share rcParams."""
 
 import io
 import math
@@ -26,8 +26,8 @@ PALETTE = (
     "#882255",
     "#2d161a",
 )
-"""Nine colours, pairwise at least 20 apart in CIELAB under normal vision and simulated protanopia,
-deuteranopia and tritanopia, and of contrast 3 or more on white (tested)."""
+"""Nine colours that differ pairwise by at least 20 in CIELAB, for normal vision and simulated
+protanopia, deuteranopia and tritanopia, with a contrast of at least 3 on white (tested)."""
 
 INK = "#222222"
 FAINT = "#6b6b6b"
@@ -35,20 +35,20 @@ GRID = "#e3e3e3"
 DPI = 110
 _COLOURS = 64
 _WHITE = 253
-"""Levels that quantising takes white to, and that are set back to it."""
+"""Levels from which quantised colours are set back to white."""
 
 _EM = {"bold": 0.66, "normal": 0.55}
-"""Mean width of a letter in units of the font size."""
+"""Mean width of a character in units of the font size."""
 _LEAST_SIZE = 7.0
 _FONT = {"size": 9.5, "color": INK}
 
 
 class ReferenceLine(NamedTuple):
-    """A value a figure draws a line at.
+    """A value at which a figure draws a line.
 
     Attributes:
-        value: in the units of the LLC.
-        label: what it is, for the legend.
+        value: the LLC at which the line is drawn.
+        label: its name in the legend.
         dashes: matplotlib's line style.
     """
 
@@ -86,10 +86,10 @@ def new_figure(
     top: float = 0.65,
     gap: float = 0.25,
 ) -> Figure:
-    """Return an empty figure under a title and a line that says more.
+    """Return an empty figure with a title and a second line below it.
 
-    Size, margins and the gap between columns are in inches. Margins are given, not found by a
-    layout engine, which would draw everything twice.
+    Size, margins and the gap between columns are in inches. Margins are explicit, because a layout
+    engine would draw everything twice.
     """
     figure = Shown(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -107,7 +107,7 @@ def new_figure(
 
 
 def _line(figure: Figure, text: str, below_top: float, size: float, weight: str) -> None:
-    """Write a line across the top, in smaller letters if it is long and cut if very long."""
+    """Write a line across the top, in a smaller font if it is long, and shortened if very long."""
     width, height = figure.get_size_inches()
     wanted = len(text) * size * _EM[weight] / 72
     size = max(_LEAST_SIZE, size * min(1.0, (width - 0.2) / max(wanted, 1e-9)))
@@ -118,7 +118,7 @@ def _line(figure: Figure, text: str, below_top: float, size: float, weight: str)
 
 
 def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
-    """Give an axes its labels, spines, few ticks (they cost most of the drawing) and grid."""
+    """Give an axes its labels, spines, grid and few ticks, which take most of the drawing time."""
     axes.set_xlabel(xlabel, **_FONT)
     axes.set_ylabel(ylabel, **_FONT)
     if title:
@@ -139,7 +139,7 @@ def _tick(value: float, _position: Any) -> str:
 
 
 def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
-    """Make an axis logarithmic, with enough plain labels even within one decade."""
+    """Make an axis logarithmic, with enough tick labels even within one decade."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     positive = [value for value in values if value > 0 and math.isfinite(value)]
@@ -157,7 +157,7 @@ def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
 
 
 def count_axis(axes: Axes) -> None:
-    """Label the x axis with whole numbers."""
+    """Label the x axis with integers."""
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
 
@@ -170,7 +170,7 @@ def draw_references(axes: Axes, lines: Iterable[ReferenceLine], *, vertical: boo
 
 
 def legend(target: Axes | Figure, handles: Iterable[Any] | None = None, **where: Any) -> None:
-    """Put a frameless legend."""
+    """Add a legend without a frame."""
     options = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, **where}
     if handles is None:
         target.legend(**options)
@@ -179,13 +179,13 @@ def legend(target: Axes | Figure, handles: Iterable[Any] | None = None, **where:
 
 
 def message(axes: Axes, text: str) -> None:
-    """Fill an axes with a sentence where there is nothing to draw."""
+    """Show a sentence in an axes that has nothing to draw."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, **_FONT)
 
 
 def empty_figure(width: float, height: float, title: str, said: str, text: str) -> Figure:
-    """Return a figure that only says why there is nothing to draw."""
+    """Return a figure with only a sentence that says why there is nothing to draw."""
     figure = new_figure(width, height, title, said)
     figure.text(0.5, 0.45, text, ha="center", va="center", **_FONT)
     return figure
@@ -197,9 +197,9 @@ def colour(index: int) -> str:
 
 
 def clear_outliers(axes: Axes, values: ArrayLike) -> None:
-    """Limit y to the bulk where a few values would flatten the rest, and say how many are out.
+    """Limit y to the bulk of the values if outliers would dominate the axis, and count them.
 
-    The bulk is the central 99 %; values count as far when they would more than triple its range.
+    The bulk is the central 99 %. Values are outliers if they would more than triple its range.
     """
     finite = np.asarray(values, float).ravel()
     finite = finite[np.isfinite(finite)]
@@ -225,7 +225,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def png(figure: Figure) -> bytes:
-    """Return a PNG in at most 64 colours, which is a third of its size in full colour."""
+    """Return a PNG with at most 64 colours, a third of the size of one in full colour."""
     from PIL import Image
 
     canvas = figure.canvas

@@ -1,1 +1,1 @@
-"""Every sampler by the name that experiments use: one model each, its facts beside its fields."""
+"""The models of the samplers: settings, defaults, and facts about each sampler."""

@@ -1,4 +1,4 @@
-"""What every sampler's model has: its precision, its cost, and what other tools call its fields."""
+"""The base classes of the samplers' models: precision, forecast of the cost, hints for keys."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
@@ -12,18 +12,18 @@ Metric = Literal["identity", "diagonal", "lanczos"]
 Dtype = Literal["float32", "float64"]
 
 RECORD = 4 / 3
-"""The full-data loss of a draw and the gradient of its virial certificate."""
+"""Gradients per draw: its full-data loss and the gradient of its virial certificate."""
 
 SPECTRUM = 136
-"""64 Lanczos steps and 4 probes at one point, 2 gradients a Hessian-vector product."""
+"""64 Lanczos steps and 4 probes at one point, with 2 gradients per Hessian-vector product."""
 
 PILOT = 2 * (200 + SPECTRUM)
-"""Gradients of a chain before its sampler sets itself up: two rounds of HMC, each with a spectrum
-at the end."""
+"""Gradients per chain before its sampler is set up: two rounds of HMC, each followed by a
+spectrum."""
 
 BUDGET = 4
-"""Times the forecast that a run may cost. Of adaptive samplers the forecast is a guess: the trees
-of NUTS are 0.5 to 2.6 times as long on the default experiment."""
+"""A run may cost this many times its forecast. For adaptive samplers the forecast is a guess: the
+trees of NUTS are 0.5 to 2.6 times as long in the default experiment."""
 
 
 class Until(Settings):
@@ -41,28 +41,30 @@ class Until(Settings):
 
 
 class Gradients(NamedTuple):
-    """How many gradients a sampler is forecast to take of all examples, and how many of a batch."""
+    """Forecast numbers of gradients over all examples, and of gradients over a batch."""
 
     full: float
     batch: float = 0.0
 
 
 class Sampler(Settings):
-    """The settings of a sampler, and the facts about it that others ask for.
+    """The settings of a sampler, and the facts about it that other modules need.
 
     Attributes:
-        default_dtype: precision of runs that do not name one.
-        hints: what to write instead of a key of another tool.
-        n_programs: programs that a run compiles, each about as large as one gradient's.
+        default_dtype: precision of runs that do not set one.
+        hints: what to write instead of keys of other tools, by key.
+        n_programs: number of programs that a run compiles, each about as large as one gradient.
+        is_exact: whether a Metropolis test removes the bias from the step size.
     """
 
     default_dtype: ClassVar[Dtype] = "float64"
     hints: ClassVar[Mapping[str, str]] = ANY
     n_programs: ClassVar[float] = 10.0
+    is_exact: ClassVar[bool] = False
 
     @property
     def flavour(self) -> str | None:
-        """The choice within the sampler that tables show beside its name."""
+        """The variant of the sampler that tables show beside its name, or None."""
         return None
 
     def gradients(self) -> Gradients:
@@ -76,26 +78,28 @@ class Sampler(Settings):
         return full + batch * (1.0 if size is None else size / n)
 
     def budget(self, n: int) -> float:
-        """Return the full-gradient evaluations that a run on `n` examples should cost at most.
+        """Return the most full-gradient evaluations that a run on `n` examples should cost.
 
-        It follows from the specification alone, so that the same run always has the same budget.
+        The value depends on the specification alone, so the same run always has the same budget.
         """
         return BUDGET * self.work(n)
 
 
 class Chains(Sampler):
-    """What the driver needs to know of every Markov chain sampler."""
+    """The settings that all Markov chain samplers share."""
 
-    n_chains: PositiveInt = Field(default=4, description="independent chains; R-hat needs two")
-    n_draws: PositiveInt = Field(default=1000, description="draws a chain, burn-in included")
-    n_burn: NonNegativeInt = Field(
-        default=200, description="first draws of each chain that are dropped"
+    n_chains: PositiveInt = Field(
+        default=4, description="number of independent chains; R-hat needs two"
     )
-    thin: PositiveInt = Field(default=1, description="kernel steps a draw")
+    n_draws: PositiveInt = Field(default=1000, description="draws per chain, burn-in included")
+    n_burn: NonNegativeInt = Field(
+        default=200, description="first draws of each chain that are discarded"
+    )
+    thin: PositiveInt = Field(default=1, description="kernel steps per draw")
     until: Until | None = Field(
         default=None,
-        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. Where "
-        "no length is written, the default rule holds",
+        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. If no "
+        "length is written, the default rule applies",
     )
 
     @model_validator(mode="after")

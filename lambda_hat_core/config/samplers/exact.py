@@ -1,4 +1,4 @@
-"""Samplers that follow full-data gradients."""
+"""Samplers that use full-data gradients."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -8,11 +8,16 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from lambda_hat_core.config.samplers.base import Chains, Metric
 from lambda_hat_core.config.samplers.hints import ADJUSTED_MCLMC, FULL_BATCH, HMC, MCLMC, NUTS
 
+_METRIC = (
+    "coordinates in which the sampler moves: the parameters, each of them scaled, or whitened "
+    "by the Hessian that the pilot measures"
+)
+
 _TREE = 15
-"""Leapfrog steps of a NUTS draw, 2^4 - 1: what trees on whitened posteriors settle at."""
+"""Leapfrog steps per NUTS draw, 2^4 - 1: the typical size of trees on whitened posteriors."""
 
 _TRAJECTORY = 8
-"""Gradients of an adjusted MCLMC draw; it tunes its trajectory, so this is a guess."""
+"""Gradients per adjusted MCLMC draw; its trajectory is tuned, so this is a guess."""
 
 
 class Nuts(Chains):
@@ -20,20 +25,23 @@ class Nuts(Chains):
 
     hints: ClassVar[Mapping[str, str]] = NUTS
     n_programs: ClassVar[float] = 25.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["nuts"] = "nuts"
-    n_draws: PositiveInt = Field(default=700, description="draws a chain, burn-in included")
+    n_draws: PositiveInt = Field(default=700, description="draws per chain, burn-in included")
     n_burn: NonNegativeInt = Field(
-        default=100, description="first draws of each chain that are dropped"
+        default=100, description="first draws of each chain that are discarded"
     )
     n_warmup: PositiveInt = Field(
-        default=300, description="adaptation steps a chain, before any draw"
+        default=300, description="adaptation steps per chain, before the first draw"
     )
-    target_acceptance: float = Field(default=0.8, gt=0, lt=1)
+    target_acceptance: float = Field(
+        default=0.8, gt=0, lt=1, description="acceptance rate that the step size is adapted to"
+    )
     max_doublings: PositiveInt = Field(
-        default=10, le=14, description="trees have <= 2^this leapfrogs"
+        default=10, le=14, description="a tree has at most 2^max_doublings leapfrog steps"
     )
-    metric: Metric = "lanczos"
+    metric: Metric = Field(default="lanczos", description=_METRIC)
 
     def steps(self) -> int:
         """Return how many full-data gradients a chain takes between its set-up and its end."""
@@ -45,17 +53,21 @@ class Hmc(Chains):
 
     hints: ClassVar[Mapping[str, str]] = HMC
     n_programs: ClassVar[float] = 20.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["hmc"] = "hmc"
     n_warmup: PositiveInt = Field(
-        default=300, description="adaptation steps a chain, before any draw"
+        default=300, description="adaptation steps per chain, before the first draw"
     )
     n_leapfrog: PositiveInt = Field(
         default=16,
-        description="mean leapfrog steps a draw; each draw uses uniform 1 .. 2 n_leapfrog - 1",
+        description="mean number of leapfrog steps per draw; the number is uniform on "
+        "1 .. 2 n_leapfrog - 1",
     )
-    target_acceptance: float = Field(default=0.8, gt=0, lt=1)
-    metric: Metric = "lanczos"
+    target_acceptance: float = Field(
+        default=0.8, gt=0, lt=1, description="acceptance rate that the step size is adapted to"
+    )
+    metric: Metric = Field(default="lanczos", description=_METRIC)
 
     def steps(self) -> int:
         """Return how many full-data gradients a chain takes between its set-up and its end."""
@@ -67,21 +79,26 @@ class Mala(Chains):
 
     hints: ClassVar[Mapping[str, str]] = FULL_BATCH
     n_programs: ClassVar[float] = 15.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["mala"] = "mala"
-    n_draws: PositiveInt = Field(default=2000, description="draws a chain, burn-in included")
-    thin: PositiveInt = Field(default=8, description="kernel steps a draw")
+    n_draws: PositiveInt = Field(default=2000, description="draws per chain, burn-in included")
+    thin: PositiveInt = Field(default=8, description="kernel steps per draw")
     n_warmup: PositiveInt = Field(
-        default=500, description="adaptation steps a chain, before any draw"
+        default=500, description="adaptation steps per chain, before the first draw"
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
-        description="eps in w += -(eps/2) grad U + sqrt(eps) xi; auto: adapted to the target",
+        description="eps in w += -(eps/2) grad U + sqrt(eps) xi; auto: adapted to "
+        "target_acceptance",
     )
     target_acceptance: float = Field(
-        default=0.574, gt=0, lt=1, description="Roberts & Rosenthal 1998"
+        default=0.574,
+        gt=0,
+        lt=1,
+        description="acceptance rate that the step size is adapted to (Roberts & Rosenthal 1998)",
     )
-    metric: Metric = "lanczos"
+    metric: Metric = Field(default="lanczos", description=_METRIC)
 
     def steps(self) -> int:
         """Return how many full-data gradients a chain takes between its set-up and its end."""
@@ -95,27 +112,31 @@ class Mclmc(Chains):
     n_programs: ClassVar[float] = 20.0
 
     kind: Literal["mclmc"] = "mclmc"
-    n_draws: PositiveInt = Field(default=2000, description="draws a chain, burn-in included")
+    n_draws: PositiveInt = Field(default=2000, description="draws per chain, burn-in included")
     n_burn: NonNegativeInt = Field(
-        default=400, description="first draws of each chain that are dropped"
+        default=400, description="first draws of each chain that are discarded"
     )
-    thin: PositiveInt = Field(default=4, description="kernel steps a draw")
+    thin: PositiveInt = Field(default=4, description="kernel steps per draw")
     n_tune: PositiveInt = Field(
-        default=2000, ge=100, description="steps that find L and the step size"
+        default=2000, ge=100, description="tuning steps, which determine L and the step size"
     )
     desired_energy_var: PositiveFloat = Field(
-        default=5e-6, description="energy error variance a dimension; at 5e-4 the loss is 1-3 % low"
+        default=5e-6,
+        description="energy error variance per dimension that the step size is tuned to; at 5e-4 "
+        "the loss is 1-3 % too low",
     )
-    integrator: Literal["isokinetic_mclachlan", "isokinetic_velocity_verlet"] = (
-        "isokinetic_mclachlan"
+    integrator: Literal["isokinetic_mclachlan", "isokinetic_velocity_verlet"] = Field(
+        default="isokinetic_mclachlan", description="integrator of the isokinetic dynamics"
     )
     L: PositiveFloat | Literal["auto"] = Field(
-        default="auto", description="length over which the direction is forgotten, in the metric"
+        default="auto",
+        description="length over which momentum decoheres, in the coordinates of the metric; "
+        "auto: tuned",
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
-        default="auto", description="length of a step in the metric's coordinates"
+        default="auto", description="length of a step in the metric's coordinates; auto: tuned"
     )
-    metric: Metric = "lanczos"
+    metric: Metric = Field(default="lanczos", description=_METRIC)
 
     def steps(self) -> int:
         """Return how many full-data gradients a chain takes between its set-up and its end."""
@@ -124,17 +145,20 @@ class Mclmc(Chains):
 
 
 class AdjustedMclmc(Chains):
-    """Metropolised microcanonical Langevin Monte Carlo: exact."""
+    """Metropolised, hence exact, microcanonical Langevin Monte Carlo."""
 
     hints: ClassVar[Mapping[str, str]] = ADJUSTED_MCLMC
     n_programs: ClassVar[float] = 25.0
+    is_exact: ClassVar[bool] = True
 
     kind: Literal["adjusted_mclmc"] = "adjusted_mclmc"
     n_tune: PositiveInt = Field(
-        default=1000, ge=100, description="steps that find L and the step size"
+        default=1000, ge=100, description="tuning steps, which determine L and the step size"
     )
-    target_acceptance: float = Field(default=0.9, gt=0, lt=1)
-    metric: Metric = "lanczos"
+    target_acceptance: float = Field(
+        default=0.9, gt=0, lt=1, description="acceptance rate that the step size is tuned to"
+    )
+    metric: Metric = Field(default="lanczos", description=_METRIC)
 
     def steps(self) -> int:
         """Return how many full-data gradients a chain takes between its set-up and its end."""

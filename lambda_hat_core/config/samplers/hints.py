@@ -1,11 +1,11 @@
-"""What to write instead of a key of a sampler that other tools, or older versions, use."""
+"""What to write instead of sampler keys that other tools, or older versions, use."""
 
-_BUDGET = "write n_draws (draws a chain) and thin (kernel steps a draw): steps = n_draws * thin"
-_BURN = "write n_burn, the first draws of each chain that are dropped, counted in draws"
+_BUDGET = "write n_draws (draws per chain) and thin (kernel steps per draw): steps = n_draws * thin"
+_BURN = "write n_burn, the first draws of each chain that are discarded, counted in draws"
 _WARMUP = "write n_warmup, adaptation steps before any draw"
 _CHAINS = "write n_chains"
 _DRAWS = "write n_draws"
-_THIN = "write thin, kernel steps a draw (every draw records the full-data loss)"
+_THIN = "write thin, kernel steps per draw (every draw records the full-data loss)"
 _ENTRY_DTYPE = "write dtype: float32 or float64 beside name, or dtype= of estimate_llc"
 _ENTRY_SEED = "write seed beside name, or seed= of estimate_llc"
 _POSTERIOR = (
@@ -41,16 +41,16 @@ FULL_BATCH = ANY | {
     "warmup": _WARMUP,
     "num_warmup": _WARMUP,
     "steps": "write n_draws and thin",
-    "batch_size": _REMOVE + ": this sampler follows full-data gradients",
+    "batch_size": _REMOVE + ": this sampler uses full-data gradients",
     "target_accept": "write target_acceptance",
     "inverse_mass_matrix": "write metric: identity, diagonal or lanczos",
     "diagonal_preconditioning": "write metric: diagonal",
 }
 
 _TUNED_MCLMC = {
-    "warmup": "write n_tune, the steps that find L and the step size",
-    "num_warmup": "write n_tune, the steps that find L and the step size",
-    "num_steps": "write n_tune, the steps that find L and the step size",
+    "warmup": "write n_tune, the tuning steps, which determine L and the step size",
+    "num_warmup": "write n_tune, the tuning steps, which determine L and the step size",
+    "num_steps": "write n_tune, the tuning steps, which determine L and the step size",
     "frac_tune1": _REMOVE + " and set n_tune",
     "frac_tune2": _REMOVE + " and set n_tune",
     "frac_tune3": _REMOVE + " and set n_tune",
@@ -78,7 +78,7 @@ NUTS = FULL_BATCH | {
 }
 
 HMC = FULL_BATCH | {
-    "num_integration_steps": "write n_leapfrog, the mean number of leapfrog steps a draw",
+    "num_integration_steps": "write n_leapfrog, the mean number of leapfrog steps per draw",
     "step_size": _REMOVE + ": it is adapted to target_acceptance",
     "adapt_step_size": _REMOVE + ": the step size is always adapted",
     "max_tree_depth": _REMOVE + ", or use the sampler nuts and its max_doublings",
@@ -102,7 +102,7 @@ SGHMC = STOCHASTIC | {
 }
 
 VI = ANY | {
-    "eval_samples": "write n_draws, the independent draws a restart at evaluation",
+    "eval_samples": "write n_draws, the independent draws per restart at evaluation",
     "eval_every": _REMOVE + ": every step is traced",
     "whitening_mode": "write whitening",
     "use_whitening": "write whitening: rmsprop or adam",

@@ -1,6 +1,6 @@
 """Every sampler by the name that experiments use."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -13,13 +13,5 @@ ChainSpec = Nuts | Hmc | Mala | Mclmc | AdjustedMclmc | Sgld | Sghmc | Sgnht
 SamplerSpec = Annotated[ChainSpec | Vi, Field(discriminator="kind")]
 
 SAMPLERS: dict[str, type[Sampler]] = {
-    "nuts": Nuts,
-    "hmc": Hmc,
-    "mala": Mala,
-    "mclmc": Mclmc,
-    "adjusted_mclmc": AdjustedMclmc,
-    "sgld": Sgld,
-    "sghmc": Sghmc,
-    "sgnht": Sgnht,
-    "vi": Vi,
+    model.model_fields["kind"].default: model for model in (*get_args(ChainSpec), Vi)
 }

@@ -1,4 +1,4 @@
-"""Samplers that follow gradients of minibatches."""
+"""Samplers that use minibatch gradients."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -17,25 +17,27 @@ from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
 
 
 class Stochastic(Chains):
-    """Samplers that follow minibatch gradients."""
+    """The settings that all minibatch samplers share."""
 
     default_dtype: ClassVar[Dtype] = "float32"
     hints: ClassVar[Mapping[str, str]] = STOCHASTIC
 
-    n_draws: PositiveInt = Field(default=1200, description="draws a chain, burn-in included")
+    n_draws: PositiveInt = Field(default=1200, description="draws per chain, burn-in included")
     n_burn: NonNegativeInt = Field(
-        default=400, description="first draws of each chain that are dropped"
+        default=400, description="first draws of each chain that are discarded"
     )
-    thin: PositiveInt = Field(default=25, description="kernel steps a draw")
+    thin: PositiveInt = Field(default=25, description="kernel steps per draw")
     batch_size: PositiveInt | None = Field(
-        default=256, description="examples a gradient, with replacement; null: full batch"
+        default=256,
+        description="examples per gradient, drawn with replacement; null: the full batch",
     )
     step_fraction: float = Field(
         default=0.2,
         gt=0,
         lt=4,
-        description="auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / (nbeta h_max + "
-        "gamma), lowered where minibatch noise demands it; 4 is the limit of stability",
+        description="with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of "
+        "1 / (nbeta h_max + gamma), reduced if the minibatch noise requires it; the dynamics are "
+        "unstable from 4 on",
     )
     damping: NonNegativeFloat = Field(
         default=5.0,
@@ -48,7 +50,7 @@ class Stochastic(Chains):
         "estimate to step size 0",
     )
     noise: Literal["threefry", "philox"] = Field(
-        default="threefry", description="generator of the injected noise"
+        default="threefry", description="random number generator of the injected noise"
     )
 
     def gradients(self) -> Gradients:
@@ -64,21 +66,26 @@ class Sgld(Stochastic):
     kind: Literal["sgld"] = "sgld"
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
-        description="eps (Welling & Teh 2011); auto: from curvature and minibatch noise at w*",
+        description="eps (Welling & Teh 2011); auto: from the curvature and the minibatch noise",
     )
-    precond: Literal["none", "rmsprop", "adam"] = "none"
+    precond: Literal["none", "rmsprop", "adam"] = Field(
+        default="none", description="preconditioner P, from moments of the gradient"
+    )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
     beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
-    eps: PositiveFloat = Field(default=1e-8, description="P = 1 / (sqrt(v_hat) + eps)")
-    bias_correction: bool = True
+    eps: PositiveFloat = Field(default=1e-8, description="eps of P = 1 / (sqrt(v_hat) + eps)")
+    bias_correction: bool = Field(
+        default=True, description="correct the moments for their start at 0"
+    )
     freeze_preconditioner: bool = Field(
         default=True,
-        description="keep P fixed after burn-in: without a Gamma(w) term a moving P is biased",
+        description="keep P fixed after burn-in; if P changed, leaving out the term Gamma(w) would "
+        "bias the samples",
     )
 
     @property
     def flavour(self) -> str:
-        """The preconditioner."""
+        """The name of the preconditioner."""
         return self.precond
 
 
@@ -91,13 +98,14 @@ class Sghmc(Stochastic):
     precond: Literal["none", "lanczos"] = "lanczos"
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
-        description="eps, a time: p -= eps grad U, w += eps p; auto: from curvature and noise",
+        description="time step eps of p -= eps grad U, w += eps p; auto: from the curvature and "
+        "the minibatch noise",
     )
     alpha: float = Field(
         default=0.1,
         gt=0,
         le=1,
-        description="share of the momentum replaced a step: p <- (1 - alpha) p + "
+        description="fraction of the momentum that is replaced per step: p <- (1 - alpha) p + "
         "sqrt(1 - (1 - alpha)^2) N(0, 1)",
     )
 
@@ -108,12 +116,13 @@ class Sgnht(Stochastic):
     kind: Literal["sgnht"] = "sgnht"
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
-        description="eps, a time: p -= eps grad U, w += eps p; auto: from curvature and noise",
+        description="time step eps of p -= eps grad U, w += eps p; auto: from the curvature and "
+        "the minibatch noise",
     )
     alpha: float = Field(
         default=0.1,
         gt=0,
         le=1,
-        description="injected noise, 2 alpha a step, and the friction a step (x in "
-        "p <- exp(-x) p) from which the thermostat starts",
+        description="noise injected per step, of variance 2 alpha, and the friction per step (x in "
+        "p <- exp(-x) p) at which the thermostat starts",
     )

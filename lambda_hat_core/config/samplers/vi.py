@@ -1,4 +1,4 @@
-"""Variational inference: a fitted family in place of a chain."""
+"""Variational inference: draws from a fitted family instead of a chain."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -23,35 +23,62 @@ class Vi(Sampler):
     hints: ClassVar[Mapping[str, str]] = VI
 
     kind: Literal["vi"] = "vi"
-    algo: Literal["mfa", "flow"] = "mfa"
-    n_chains: PositiveInt = Field(default=4, description="independent restarts")
+    algo: Literal["mfa", "flow"] = Field(
+        default="mfa", description="family: mixture of factor analysers, or normalising flow"
+    )
+    n_chains: PositiveInt = Field(default=4, description="number of independent fits (restarts)")
     n_draws: PositiveInt = Field(
-        default=1000, description="independent draws a restart, at evaluation"
+        default=1000, description="independent draws per restart, at evaluation"
     )
-    steps: NonNegativeInt = Field(default=2000, description="optimiser steps")
-    batch_size: PositiveInt | None = Field(default=256, description="null: full batch")
-    n_samples: PositiveInt = Field(default=4, description="Monte Carlo draws an ELBO gradient")
-    lr: PositiveFloat = 1e-2
-    lr_schedule: Literal["constant", "cosine", "linear_decay"] = "cosine"
-    lr_warmup_frac: float = Field(default=0.05, ge=0, lt=1)
-    clip_global_norm: PositiveFloat | None = 5.0
+    steps: NonNegativeInt = Field(default=2000, description="number of optimiser steps")
+    batch_size: PositiveInt | None = Field(
+        default=256, description="examples per step; null: the full batch"
+    )
+    n_samples: PositiveInt = Field(default=4, description="Monte Carlo draws per ELBO gradient")
+    lr: PositiveFloat = Field(default=1e-2, description="peak learning rate of Adam")
+    lr_schedule: Literal["constant", "cosine", "linear_decay"] = Field(
+        default="cosine", description="learning rate after the warm-up"
+    )
+    lr_warmup_frac: float = Field(
+        default=0.05, ge=0, lt=1, description="fraction of the steps with a linear warm-up"
+    )
+    clip_global_norm: PositiveFloat | None = Field(
+        default=5.0, description="largest norm of the gradient; null: no clipping"
+    )
     whitening: Literal["none", "rmsprop", "adam"] = Field(
-        default="none", description="coordinates of the family only; the target does not change"
+        default="none",
+        description="diagonal whitening of the family's coordinates; the target does not change",
     )
-    whitening_decay: float = Field(default=0.99, ge=0, lt=1)
-    M: PositiveInt = Field(default=4, description="mfa: components")
-    r: NonNegativeInt = Field(default=4, description="mfa: rank of a component")
-    r_per_component: tuple[NonNegativeInt, ...] | None = None
-    tie_means: bool = Field(default=False, description="mfa: every mean is w*")
-    alpha_dirichlet_prior: PositiveFloat | None = None
-    entropy_bonus: NonNegativeFloat = 0.0
-    alpha_temperature: PositiveFloat = 1.0
-    hvp_control_variate: bool = True
-    d_latent: PositiveInt = Field(default=8, description="flow: directions the flow bends")
-    flow_type: Literal["realnvp", "maf", "nsf_ar"] = "realnvp"
-    flow_depth: PositiveInt = 4
-    flow_hidden: PositiveInt = 32
-    tensorboard: bool = False
+    whitening_decay: float = Field(
+        default=0.99, ge=0, lt=1, description="decay of the whitening's moving average"
+    )
+    M: PositiveInt = Field(default=4, description="mfa: number of components")
+    r: NonNegativeInt = Field(default=4, description="mfa: rank of each component")
+    r_per_component: tuple[NonNegativeInt, ...] | None = Field(
+        default=None, description="mfa: rank of every component in turn; overrides r"
+    )
+    tie_means: bool = Field(default=False, description="mfa: fix every mean at w*")
+    alpha_dirichlet_prior: PositiveFloat | None = Field(
+        default=None, description="mfa: concentration of a prior on the weights; null: no prior"
+    )
+    entropy_bonus: NonNegativeFloat = Field(
+        default=0.0, description="mfa: factor of the weights' entropy in the objective"
+    )
+    alpha_temperature: PositiveFloat = Field(
+        default=1.0, description="mfa: temperature of the softmax that gives the weights"
+    )
+    hvp_control_variate: bool = Field(
+        default=True, description="estimate the mean loss with a quadratic control variate"
+    )
+    d_latent: PositiveInt = Field(
+        default=8, description="flow: number of flattest directions that the flow acts on"
+    )
+    flow_type: Literal["realnvp", "maf", "nsf_ar"] = Field(
+        default="realnvp", description="flow: its architecture"
+    )
+    flow_depth: PositiveInt = Field(default=4, description="flow: number of layers")
+    flow_hidden: PositiveInt = Field(default=32, description="flow: hidden width of its networks")
+    tensorboard: bool = Field(default=False, description="write TensorBoard logs")
 
     @model_validator(mode="after")
     def _one_rank_a_component(self):
@@ -62,7 +89,7 @@ class Vi(Sampler):
 
     @property
     def flavour(self) -> str:
-        """The family of distributions."""
+        """The name of the variational family."""
         return self.algo
 
     def gradients(self) -> Gradients:

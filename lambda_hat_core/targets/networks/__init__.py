@@ -1,4 +1,4 @@
-"""Networks: frozen, array-free descriptions that act on flat weight vectors."""
+"""Networks: immutable descriptions without arrays, applied to flat weight vectors."""
 
 from lambda_hat_core.config import model
 from lambda_hat_core.config.data import Teacher
@@ -22,7 +22,7 @@ NetworkSpec = model.Mlp | model.DeepLinear | model.QuadraticActivation | model.D
 
 
 def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
-    """Return the network of `spec`; an MLP takes dimensions it leaves null from here."""
+    """Return the network of `spec`; `in_dim` and `out_dim` replace null dimensions of an MLP."""
     match spec:
         case model.Mlp():
             return make_mlp(spec, in_dim, out_dim)
@@ -35,28 +35,16 @@ def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
 
 
 def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> MlpNetwork:
-    """Return the MLP of `spec`, its hidden width inferred where `target_params` says so."""
-    p, q = spec.in_dim or in_dim, spec.out_dim or out_dim
-    hidden = spec.widths
-    if hidden is None:
-        width = spec.hidden
-        if spec.target_params is not None:
-            width = model.infer_width(
-                p, q, spec.depth, spec.target_params, bias=spec.bias, layernorm=spec.layernorm
-            )
-        hidden = (width,) * spec.depth
-    period = spec.residual_period if spec.skip_connections else 0
-    return MlpNetwork((p, *hidden, q), spec.activation, spec.bias, spec.layernorm, period)
+    """Return the MLP of `spec`, with the hidden width inferred if `target_params` is set."""
+    whole = spec.completed(in_dim, out_dim)
+    assert whole.in_dim and whole.widths and whole.out_dim
+    period = whole.residual_period if whole.skip_connections else 0
+    sizes = (whole.in_dim, *whole.widths, whole.out_dim)
+    return MlpNetwork(sizes, whole.activation, whole.bias, whole.layernorm, period)
 
 
 def make_teacher(spec: model.Mlp, teacher: Teacher | None, student: MlpNetwork) -> MlpNetwork:
-    """Return the labelling network: the student's own architecture wherever a field is null."""
-    fields = {} if teacher is None else teacher.model_dump(exclude={"dropout_rate"})
-    given = {name: value for name, value in fields.items() if value is not None}
-    sizes = {"widths", "target_params", "hidden"}
-    if sizes & given.keys():
-        given |= {name: None for name in ("widths", "target_params") if name not in given}
-    elif "depth" in given:
-        given |= {"widths": None, "target_params": None, "hidden": max(student.widths[1:-1])}
-    merged = spec.model_copy(update=given)
-    return make_mlp(merged, student.in_dim, student.out_dim)
+    """Return the teacher network; fields that are null are taken from the student."""
+    if teacher is None:
+        return student
+    return make_mlp(teacher.network(spec), student.in_dim, student.out_dim)

@@ -15,18 +15,18 @@ from lambda_hat_core.types import Weights
 
 @dataclass(frozen=True)
 class DeepLinearNetwork:
-    """A deep linear network without arrays; `widths` are H_0 .. H_L."""
+    """The description of a deep linear network, where `widths` are H_0 .. H_L."""
 
     widths: tuple[int, ...]
 
     @property
     def in_dim(self) -> int:
-        """Length of an input row."""
+        """The length of an input row."""
         return self.widths[0]
 
     @property
     def out_dim(self) -> int:
-        """Length of an output row."""
+        """The length of an output row."""
         return self.widths[-1]
 
     @property
@@ -36,11 +36,11 @@ class DeepLinearNetwork:
 
     @property
     def size(self) -> int:
-        """Number of weights d."""
+        """The number of weights d."""
         return size(self.shapes)
 
     def init(self, key: PRNGKeyArray) -> Weights:
-        """Draw normal weights that keep the variance."""
+        """Draw normal weights that preserve the variance from layer to layer."""
         keys = jr.split(key, len(self.shapes))
         arrays = {
             name: jr.normal(sub, shape) / math.sqrt(shape[0])
@@ -53,7 +53,7 @@ class DeepLinearNetwork:
         return list(split(self.shapes, w).values())
 
     def apply(self, w: Weights, x: Float[Array, "n p"]) -> Float[Array, "n q"]:
-        """Return the outputs, in the cheaper order: layer by layer, or the product first."""
+        """Return the outputs in the cheaper order: layer by layer, or the product first."""
         n, p, q = x.shape[0], self.in_dim, self.out_dim
         through_layers = n * sum(a * b for a, b in pairwise(self.widths))
         through_product = n * p * q + p * sum(a * b for a, b in pairwise(self.widths[1:]))
@@ -63,14 +63,14 @@ class DeepLinearNetwork:
         return reduce(jnp.matmul, layers, x)
 
     def factor(self, product: Float[Array, "p q"], rank: int) -> Weights:
-        """Return balanced weights of a product of the given rank: every layer has that rank.
+        """Return balanced weights of a product of the given rank, each layer having that rank.
 
         Raises:
             ValueError: if the rank is larger than the narrowest layer.
         """
         if rank > min(self.widths):
             raise ValueError(
-                f"deep linear: a product of rank {rank} does not pass widths {self.widths}; "
+                f"deep linear: a product of rank {rank} is impossible with widths {self.widths}; "
                 "choose rank <= min(widths)"
             )
         left, singular, right = jnp.linalg.svd(product, full_matrices=False)

@@ -13,14 +13,14 @@ from lambda_hat_core.types import Weights
 
 @dataclass(frozen=True)
 class DiagonalLinearNetwork:
-    """A diagonal linear network without arrays; its flat vector is factor 1, factor 2, ..."""
+    """The description of a diagonal linear network; its flat vector is factor 1, factor 2, ..."""
 
     in_dim: int
     depth: int
 
     @property
     def out_dim(self) -> int:
-        """One output."""
+        """The number of outputs, which is 1."""
         return 1
 
     @property
@@ -30,7 +30,7 @@ class DiagonalLinearNetwork:
 
     @property
     def size(self) -> int:
-        """Number of weights d."""
+        """The number of weights d."""
         return self.depth * self.in_dim
 
     def init(self, key: PRNGKeyArray) -> Weights:
@@ -38,7 +38,7 @@ class DiagonalLinearNetwork:
         return jr.normal(key, (self.size,))
 
     def theta(self, w: Weights) -> Float[Array, " p"]:
-        """Return the linear map that the factors multiply to."""
+        """Return the coefficients theta, the products of the factors."""
         return reduce(mul, list(w.reshape(self.depth, self.in_dim)))
 
     def apply(self, w: Weights, x: Float[Array, "n p"]) -> Float[Array, "n 1"]:

@@ -1,7 +1,8 @@
-"""Where each named array lies in the flat vector.
+"""The positions of named arrays in the flat vector.
 
-Cut by one lax.split, whose gradient is one concatenation; slices would have one zero-padded vector
-of length d each, and cost a gradient 10 to 30 % at d = 1e5.
+The vector is divided by one lax.split, whose gradient is one concatenation. The gradient of slices
+would be one zero-padded vector of length d per slice, which makes gradients 10 to 30 % slower at
+d = 1e5.
 """
 
 import math
@@ -38,5 +39,5 @@ _KEY = re.compile(r"\['([^']*)'\]|\[(\d+)\]|\.?([^.\[\]]+)")
 
 
 def dotted(name: str) -> str:
-    """Return the name of an array as people write it: `['head']['weight']` is head.weight."""
+    """Return the dotted name of an array: `['head']['weight']` becomes head.weight."""
     return ".".join("".join(parts) for parts in _KEY.findall(name)) or name

@@ -19,20 +19,22 @@ _ACTIVATIONS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType
     {"relu": jax.nn.relu, "tanh": jnp.tanh, "gelu": jax.nn.gelu, "identity": lambda x: x}
 )
 _HALVED = ("relu", "gelu")
-"""Activations that pass about half the variance: He et al. 2015 doubles the weights' for them."""
+"""Activations that halve the variance; the weights' variance is doubled (He et al. 2015)."""
 _NORM_FLOOR = 1e-5
-"""Added to a layer's variance before the root (Ba et al. 2016)."""
+"""Constant added to a layer's variance before the square root (Ba et al. 2016)."""
 
 
 @dataclass(frozen=True)
 class MlpNetwork:
-    """An MLP without arrays.
+    """The description of an MLP.
 
     Attributes:
         widths: inputs, hidden widths, outputs.
-        layernorm: normalise before each activation, with learned scale and shift.
-        residual_period: every so many hidden layers add the block's input, where the widths agree;
-            0 is no skip connections.
+        activation: name of the activation function.
+        bias: whether layers have biases.
+        layernorm: whether to normalise before each activation, with learned scale and shift.
+        residual_period: number of hidden layers after which the input of the block is added, if
+            the widths agree; 0: no skip connections.
     """
 
     widths: tuple[int, ...]
@@ -43,17 +45,17 @@ class MlpNetwork:
 
     @property
     def in_dim(self) -> int:
-        """Length of an input row."""
+        """The length of an input row."""
         return self.widths[0]
 
     @property
     def out_dim(self) -> int:
-        """Length of an output row."""
+        """The length of an output row."""
         return self.widths[-1]
 
     @property
     def hidden_units(self) -> int:
-        """Number of hidden units."""
+        """The number of hidden units."""
         return sum(self.widths[1:-1])
 
     @property
@@ -71,11 +73,11 @@ class MlpNetwork:
 
     @property
     def size(self) -> int:
-        """Number of weights d."""
+        """The number of weights d."""
         return size(self.shapes)
 
     def init(self, key: PRNGKeyArray) -> Weights:
-        """Draw normal weights that keep the variance, and biases uniform in +-1/sqrt(fan-in)."""
+        """Draw variance-preserving normal weights, and biases uniform in +-1/sqrt(fan-in)."""
         gain = 2.0 if self.activation in _HALVED else 1.0
         weight_key, bias_key = jr.split(key)
         normal = split(self.shapes, jr.normal(weight_key, (self.size,)))

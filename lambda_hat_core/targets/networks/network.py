@@ -10,16 +10,16 @@ from lambda_hat_core.types import Weights
 
 @runtime_checkable
 class Network(Protocol):
-    """Implementations are frozen dataclasses, equal by value, and hold no arrays."""
+    """A network. Implementations are frozen dataclasses without arrays, compared by value."""
 
     @property
     def in_dim(self) -> int:
-        """Length of an input row."""
+        """The length of an input row."""
         ...
 
     @property
     def out_dim(self) -> int:
-        """Length of an output row."""
+        """The length of an output row."""
         ...
 
     @property
@@ -29,7 +29,7 @@ class Network(Protocol):
 
     @property
     def size(self) -> int:
-        """Number of weights d."""
+        """The number of weights d."""
         ...
 
     def init(self, key: PRNGKeyArray) -> Weights:

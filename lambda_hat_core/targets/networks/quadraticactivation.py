@@ -1,4 +1,4 @@
-"""One hidden layer of squares, summed: f(x) = sum_h (u_h . x)^2, U of shape inputs x width."""
+"""One hidden layer of squares: f(x) = sum_h (u_h . x)^2, with U of shape inputs x width."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,28 @@ from lambda_hat_core.types import Weights
 
 @dataclass(frozen=True)
 class QuadraticActivationNetwork:
-    """A quadratic-activation network without arrays; its flat vector is U, row by row."""
+    """The description of a quadratic-activation network; its flat vector is U, row by row."""
 
     in_dim: int
     width: int
 
     @property
     def out_dim(self) -> int:
-        """One output."""
+        """The number of outputs, which is 1."""
         return 1
 
     @property
     def shapes(self) -> Shapes:
-        """U alone."""
+        """The shape of U, the only array."""
         return (("u", (self.in_dim, self.width)),)
 
     @property
     def size(self) -> int:
-        """Number of weights d."""
+        """The number of weights d."""
         return self.in_dim * self.width
 
     def init(self, key: PRNGKeyArray) -> Weights:
-        """Draw normal weights with mean output |x|^2 / inputs."""
+        """Draw normal weights for which the mean output is |x|^2 / inputs."""
         return jr.normal(key, (self.size,)) / jnp.sqrt(self.in_dim * self.width)
 
     def apply(self, w: Weights, x: Float[Array, "n p"]) -> Float[Array, "n 1"]:

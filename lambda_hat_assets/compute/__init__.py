@@ -1,0 +1,1 @@
+"""Makes what assets ask for, with worker processes on this machine."""

@@ -1,0 +1,100 @@
+"""Makes an experiment without Dagster: targets, then runs, with a pool of workers."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, as_completed
+from functools import partial
+from typing import Protocol
+
+from lambda_hat_assets.cards.card import DTYPES, Card
+from lambda_hat_assets.compute.orders import Order, missing_runs, missing_targets, note_failure
+from lambda_hat_assets.compute.workers import open_pool
+from lambda_hat_core.gallery.members import Gallery, is_current
+from lambda_hat_core.plan.plan import Plan
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import Store
+from lambda_hat_core.work.client import Event
+from lambda_hat_core.work.forecast import times, workers
+from lambda_hat_core.work.pool import Pool, Task
+
+
+class Listener(Protocol):
+    """Follows what happens to each key; it is called from several threads."""
+
+    def heard(self, key: str, event: Event) -> None:
+        """Take an event of a worker."""
+        ...
+
+    def ended(self, key: str, failure: str | None) -> None:
+        """Take the end of a key, and the reason if it failed."""
+        ...
+
+
+def make(
+    store: Store, card: Card, plan: Plan, gallery: Gallery, listener: Listener
+) -> tuple[dict[str, str], str | None]:
+    """Make what the store lacks of a plan, then the gallery.
+
+    A failure stops only what depends on it.
+
+    Args:
+        store: where results go.
+        card: environment and number of workers of each dtype, all local.
+        plan: the experiment.
+        gallery: drawn at the end, by a worker that runs already.
+        listener: follows what happens.
+
+    Returns:
+        The reasons why keys failed, by id; and the reason why the gallery could not be drawn, None
+        if it was drawn.
+    """
+    targets = missing_targets(store, plan)
+    with open_pool(store, card, min(card.at_once("float64"), max(1, len(targets)))) as pool:
+        failures = _made(store, pool, targets, listener)
+        runs: list[Order] = []
+        for run in missing_runs(store, plan):
+            if run.target.id not in failures:
+                runs.append(run)
+                continue
+            why = f"its target {run.target.id} could not be built: {failures[run.target.id]}"
+            failures[run.key] = why
+            records.write_failure(store, plan.runs[run.key], why)
+            listener.ended(run.key, why)
+        pool.resize(_worker_count(store, card, plan, runs))
+        failures |= _made(store, pool, runs, listener)
+        return failures, _draw(store, pool, gallery, runs or targets)
+
+
+def _made(store: Store, pool: Pool, wanted: Sequence[Order], listener: Listener) -> dict[str, str]:
+    """Make all orders, which do not depend on one another, and return the reasons of failures."""
+    futures: dict[Future[Event], Order] = {}
+    for order in wanted:
+        hear = partial(listener.heard, order.key)
+        futures[pool.submit(Task(order.dtype, order.requests(), order.likeness, hear))] = order
+    failures: dict[str, str] = {}
+    for future in as_completed(futures):
+        order, end = futures[future], future.result()
+        note_failure(store, order, end)
+        if end["event"] == "failed":
+            failures[order.key] = end["reason"]
+        listener.ended(order.key, failures.get(order.key))
+    return failures
+
+
+def _worker_count(store: Store, card: Card, plan: Plan, runs: Sequence[Order]) -> int:
+    """Return how many workers save more time than they take to start, within the card's limit."""
+    count = 0
+    for dtype in DTYPES:
+        specs = [order.run for order in runs if order.run and order.dtype == dtype]
+        if specs:
+            wanted = workers(specs, times(store, specs, plan.targets))
+            count += min(wanted, len(specs), card.at_once(dtype))
+    return max(1, min(count, card.slots))
+
+
+def _draw(store: Store, pool: Pool, gallery: Gallery, made: Sequence[Order]) -> str | None:
+    """Draw the gallery unless it is current, and return the reason if that failed."""
+    if is_current(store, gallery):
+        return None
+    dtype = made[-1].dtype if made else "float64"
+    end = pool.submit(Task(dtype, Order(gallery.id, ("galleries",), gallery).requests())).result()
+    return end["reason"] if end["event"] == "failed" else None

@@ -1,0 +1,107 @@
+"""The `compute` resource: finds in the store what an asset asks for, or lets a backend make it.
+
+The body of an asset computes nothing. A backend runs payloads; the card says which one.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import dagster as dg
+
+from lambda_hat_assets.cards.card import Card
+from lambda_hat_assets.cards.file import changed
+from lambda_hat_assets.compute.orders import Order, Result
+from lambda_hat_assets.project.project import Project
+from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.gallery.members import gallery_of, is_current
+from lambda_hat_core.store.store import Kind
+from lambda_hat_core.work import making
+
+CARD_TAG = "lambda_hat/card"
+"""Tag of a Dagster run: changes to the card as `--set` takes them, such as walltime=04:00:00."""
+
+
+class Backend(Protocol):
+    """Runs payloads of one dtype."""
+
+    def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
+        """Yield results as they come; the failure of a key does not stop the keys after it.
+
+        Args:
+            context: of the step that wants them; what happens is written to its log.
+            orders: all of one dtype.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the processes that are kept between calls."""
+        ...
+
+
+class Compute:
+    """Looks in the store, and sends what is missing to the backend of its dtype.
+
+    Args:
+        project: the store and the specs.
+        backend: makes the backend of a dtype as a card says. It is called when the backend is
+            first needed.
+    """
+
+    def __init__(self, project: Project, backend: Callable[[Dtype, Card], Backend]):
+        self._project = project
+        self._make = backend
+        self._open: dict[tuple[Dtype, str], Backend] = {}
+
+    def run(
+        self, context: dg.AssetExecutionContext, kinds: Sequence[Kind], keys: Sequence[str]
+    ) -> Iterator[Result]:
+        """Yield the artifacts of every key, those that exist first.
+
+        Args:
+            context: of the step that wants them; what happens is written to its log.
+            kinds: what is to be made of each key, in this order.
+            keys: target ids, run ids or experiments, all of one dtype.
+        """
+        orders: list[Order] = []
+        for key in keys:
+            missing: tuple[Kind, ...] = tuple(
+                kind for kind in kinds if not self._complete(kind, key)
+            )
+            for kind in kinds:
+                if kind not in missing:
+                    yield self._reused(context, kind, key)
+            if missing:
+                orders.append(self._order(key, missing))
+        if orders:
+            yield from self.backend(context, orders[0].dtype).run(context, orders)
+
+    def close(self) -> None:
+        """Close the backends that were used."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _complete(self, kind: Kind, key: str) -> bool:
+        if kind == "galleries":
+            return is_current(self._project.store, gallery_of(self._project.plans[key]))
+        return self._project.store.is_complete(kind, key)
+
+    def _reused(self, context: dg.AssetExecutionContext, kind: Kind, key: str) -> Result:
+        record = making.record(self._project.store, kind, key)
+        context.log.info(f"{kind} {key} exists since {record['made']} and is reused")
+        return Result(key, kind, record, reused=True)
+
+    def _order(self, key: str, kinds: tuple[Kind, ...]) -> Order:
+        if "galleries" in kinds:
+            return Order(key, kinds, gallery_of(self._project.plans[key]))
+        run = self._project.runs.get(key)
+        target = self._project.targets[run.target if run else key]
+        return Order(key, kinds, target, run)
+
+    def backend(self, context: dg.AssetExecutionContext, dtype: Dtype) -> Backend:
+        """Return the backend of a dtype, on the card with the changes that a run's tag asks for."""
+        words = context.run.tags.get(CARD_TAG, "")
+        if (dtype, words) not in self._open:
+            card = changed(self._project.card, shlex.split(words))
+            self._open[dtype, words] = self._make(dtype, card)
+        return self._open[dtype, words]

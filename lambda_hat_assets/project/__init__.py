@@ -1,0 +1,1 @@
+"""What definitions are made from: experiments, studies, targets and runs as partitions."""

@@ -1,0 +1,1 @@
+"""Turns what was computed into what Dagster keeps of it."""

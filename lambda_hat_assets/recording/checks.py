@@ -1,0 +1,76 @@
+"""Asset checks, one for each partition: declared here, decided in the core, kept in the record."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from lambda_hat_core.config.samplers.base import BUDGET
+
+ANALYSIS_CHECKS = {
+    "finite": "Every recorded number is finite and the run did not stop early.",
+    "converged": "R-hat, effective draws, divergences and k-hat are within their limits.",
+    "certificate": "The virial certificate V_M is 1 within its error, where it is computed.",
+    "minimum": "Nothing in the draws or in the audit says that w* is not a minimum.",
+    "interval_covers_known": "The 90 % interval holds the exact value, where one is known.",
+    "work_within_budget": f"The run took at most {BUDGET} times the gradients that were forecast.",
+}
+TARGET_CHECKS = {"minimum": "w* passed its audit: gradient, lowest eigenvalue, predicted bias."}
+
+_NEEDED = {
+    "certificate": "value",
+    "interval_covers_known": "threshold",
+    "work_within_budget": "threshold",
+}
+"""For some checks, the field without which a record says that the check was not made."""
+
+_SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
+
+
+def specs(
+    asset: dg.AssetKey, checks: Mapping[str, str], partitions: dg.PartitionsDefinition
+) -> list[dg.AssetCheckSpec]:
+    """Declare partitioned checks of an asset."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset, description=words, partitions_def=partitions)
+        for name, words in checks.items()
+    ]
+
+
+def evaluations(
+    asset: dg.AssetKey, key: str, checks: Sequence[Mapping[str, Any]]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Yield the evaluations of the checks that were made of a partition.
+
+    Args:
+        asset: that the checks belong to.
+        key: the partition.
+        checks: of the partition's record, with name, passed, severity, value, threshold and text.
+    """
+    for found in checks:
+        needed = _NEEDED.get(found["name"])
+        if needed is not None and found[needed] is None:
+            continue
+        numbers = {name: found[name] for name in ("value", "threshold") if found[name] is not None}
+        yield dg.AssetCheckEvaluation(
+            asset_key=asset,
+            check_name=found["name"],
+            passed=found["passed"],
+            severity=_SEVERITY[found["severity"]],
+            description=found["text"],
+            metadata=numbers | {"text": found["text"]},
+            partition=key,
+        )
+
+
+def audit(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the audit of a target, which its meta.json holds, as a check."""
+    said = [*meta["audit_reasons"], *meta.get("audit_notes", [])]
+    return {
+        "name": "minimum",
+        "passed": meta["is_minimum"],
+        "severity": "warn",
+        "value": meta.get("off_centre_bias"),
+        "threshold": meta.get("audit_limit"),
+        "text": "; ".join(said) or "w* passed its audit",
+    }

@@ -1,0 +1,110 @@
+"""The fields of each asset's materialisations, with their types and meanings."""
+
+import math
+from typing import Any
+
+import dagster as dg
+
+Fields = dict[str, tuple[type, str]]
+
+_COMMON: Fields = {
+    "id": (str, "what the id stands for, in words"),
+    "made": (str, "when the artifact was computed, in UTC"),
+    "reused": (bool, "whether it existed before this materialisation, which then computed nothing"),
+}
+
+TARGET: Fields = _COMMON | {
+    "n": (int, "examples"),
+    "d": (int, "parameters"),
+    "loss0": (float, "L_n(w*), the final mean loss"),
+    "grad_norm": (float, "gradient norm at w*"),
+    "min_eigenvalue": (float, "lowest eigenvalue of the Hessian at w*"),
+    "max_eigenvalue": (float, "highest eigenvalue of the Hessian at w*"),
+    "off_centre_bias": (float, "nats by which a gradient left at w* lowers the LLC"),
+    "is_minimum": (bool, "whether w* passed its audit"),
+    "llc_known": (float, "the exact LLC at this w*, where it is certain"),
+    "llc_known_reason": (str, "why the LLC is known, or is not"),
+    "test_loss": (float, "mean loss on held-out examples"),
+}
+
+RUN: Fields = _COMMON | {
+    "sampler": (str, "sampler, flavour and dtype"),
+    "work_fge": (float, "full-gradient evaluations, all chains and purposes"),
+    "wall_s": (float, "wall seconds"),
+    "loss0": (float, "L_n(w*)"),
+    "failure": (str, "why the run stopped early"),
+}
+
+ANALYSIS: Fields = _COMMON | {
+    "llc": (float, "the estimate"),
+    "llc_se": (float, "its standard error"),
+    "interval": (str, "central 90 % interval"),
+    "verdict": (str, "ok, suspect or failed"),
+    "reasons": (str, "why the verdict is not ok"),
+    "llc_known": (float, "the exact LLC at this w*, where it is certain"),
+    "llc_oracle": (float, "the exact value at this nbeta and gamma, where it is computable"),
+    "r_hat": (float, "largest R-hat over the loss, |w - w*|^2 and projections"),
+    "ess": (float, "smallest effective number of draws over the same"),
+    "v_m": (float, "virial certificate, 1 at equilibrium"),
+    "v_m_se": (float, "its standard error"),
+    "v": (float, "the same over all directions alike, which errors can hide from"),
+    "v_se": (float, "its standard error"),
+    "work_fge": (float, "full-gradient evaluations, all chains and purposes"),
+    "wall_s": (float, "wall seconds"),
+    "loss0": (float, "L_n(w*)"),
+}
+
+GALLERY: Fields = {
+    "made": (str, "when the page was made, in UTC"),
+    "reused": (bool, "whether nothing had changed since an earlier page, which then stayed"),
+    "n_targets": (int, "targets on the page"),
+    "n_runs": (int, "runs on the page, whatever became of them"),
+}
+
+
+REFERENCE: Fields = {
+    "id": (str, "the problem in words"),
+    "certified": (bool, "whether its certificate holds"),
+    "llc": (float, "the estimate of the longest run"),
+    "llc_se": (float, "its standard error"),
+    "reasons": (str, "why it is not certified"),
+    "run_id": (str, "that run, an ordinary one"),
+    "checked_by": (str, "the run at the second gamma"),
+    "work_fge": (float, "full-gradient evaluations of all its runs"),
+    "wall_s": (float, "wall seconds of all its runs"),
+    "budget_sec": (float, "wall seconds that it was allowed"),
+}
+
+STUDY: Fields = {
+    "id": (str, "method and problem in words"),
+    "trials": (int, "trials in the study"),
+    "pruned": (int, "trials that were stopped early"),
+    "failed": (int, "trials without an objective"),
+    "objective": (float, "of the best trial, lower is better"),
+    "best_trial": (int, "its number"),
+    "parameters": (str, "its parameters"),
+    "llc": (float, "mean over its runs"),
+    "llc_ref": (float, "the reference, where the objective needs one"),
+    "v_m": (float, "virial certificate, mean over its runs"),
+    "work_fge": (float, "full-gradient evaluations of all trials"),
+    "preset": (str, "path of its settings, which an experiment can name"),
+}
+
+
+def schema(fields: Fields) -> dict[str, Any]:
+    """Return definition metadata that lists the fields of every materialisation."""
+    columns = [
+        dg.TableColumn(name, type=kind.__name__, description=words)
+        for name, (kind, words) in fields.items()
+    ]
+    return {"fields": dg.MetadataValue.table_schema(dg.TableSchema(columns))}
+
+
+def pick(fields: Fields, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that a record has, leaving out what is null or not finite."""
+    found = {name: record.get(name) for name in fields}
+    return {name: value for name, value in found.items() if _is_told(value)}
+
+
+def _is_told(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))

@@ -1,0 +1,1 @@
+"""How Dagster runs execute: in which processes, within which limits, and how they end."""

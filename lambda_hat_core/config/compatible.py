@@ -1,0 +1,194 @@
+"""What goes together in a target: model, data, teacher and training.
+
+A `TargetSpec` asks all of this when it is made, from a file or in Python, so that nothing after it
+has to. A null is left to the data or to the model, and goes with everything.
+"""
+
+from typing import Literal
+
+from lambda_hat_core.config.data import DIMS, DataSpec, Digits, NoData, Synthetic, Teacher
+from lambda_hat_core.config.errors import Misfit
+from lambda_hat_core.config.model import (
+    Custom,
+    DeepLinear,
+    DiagonalLinear,
+    Mlp,
+    ModelSpec,
+    NormalCrossing,
+    Quadratic,
+    QuadraticActivation,
+)
+from lambda_hat_core.config.training import SCALED, LossName, Training
+
+POTENTIALS = (Quadratic, NormalCrossing)
+OWN_LOSS = (*POTENTIALS, Custom)
+"""Models that bring their loss; an experiment's choice of loss does not concern them."""
+
+UNTRAINED = Training(loss="own", start="truth")
+"""The training of every potential."""
+
+_OWN_TRUTH = (DeepLinear, QuadraticActivation, DiagonalLinear)
+
+
+def default_loss(model: ModelSpec, data: DataSpec) -> LossName | Literal["own"]:
+    """Return the loss of a target for which nobody chose one."""
+    if isinstance(model, OWN_LOSS):
+        return "own"
+    return "cross_entropy" if isinstance(data, Digits) else "mse"
+
+
+def noise_scale(data: DataSpec) -> float | None:
+    """Return the scale of the label noise; None where there is none, or none is known."""
+    return data.noise_scale if isinstance(data, Synthetic) and data.noise_scale > 0 else None
+
+
+def check_data(model: ModelSpec, data: DataSpec) -> None:
+    """Check that a model has the examples it needs, in its dimensions.
+
+    Raises:
+        Misfit: if it has not.
+    """
+    if isinstance(model, Custom) and data != NoData():
+        written = data.model_dump(exclude_defaults=True) | {"kind": data.kind}
+        raise Misfit(
+            "data", written, "a custom target's factory brings its data and n", "remove data"
+        )
+    if isinstance(model, POTENTIALS) and not isinstance(data, NoData):
+        rule = f"a {model.kind} potential has no {data.kind} data"
+        raise Misfit("data", data.kind, rule, "write data: {n_data: <n>}")
+    if isinstance(model, _OWN_TRUTH) and not isinstance(data, Synthetic):
+        raise Misfit(
+            "data",
+            data.kind,
+            f"{model.kind} brings a truth, which labels synthetic data, not {data.kind} data",
+            "write data: {kind: synthetic, n_data: <n>}, or choose model kind mlp",
+        )
+    if not isinstance(model, Mlp):
+        return
+    if isinstance(data, NoData):
+        way_out = "choose kind synthetic, digits or diabetes"
+        raise Misfit("data", data.kind, "an mlp needs data", way_out)
+    if isinstance(data, Synthetic):
+        return
+    nouns = ("inputs", "classes" if isinstance(data, Digits) else "outputs")
+    for key, size, noun in zip(("in_dim", "out_dim"), DIMS[data.kind], nouns, strict=True):
+        if getattr(model, key) not in (None, size):
+            rule = f"{data.kind} data have {size} {noun}"
+            raise Misfit(f"model.{key}", getattr(model, key), rule, f"set {key}: null")
+
+
+def check_teacher(model: ModelSpec, data: DataSpec, teacher: Teacher | None) -> None:
+    """Check that there is something for a teacher to label, and that its widths are known.
+
+    Raises:
+        Misfit: if not.
+    """
+    if teacher is None:
+        return
+    if isinstance(model, Mlp) and isinstance(data, Synthetic):
+        teacher.network(model)
+        return
+    owner = f"{data.kind} data" if isinstance(model, Mlp) else f"a {model.kind} target"
+    raise Misfit(
+        "teacher",
+        teacher.model_dump(exclude_defaults=True),
+        f"a teacher labels synthetic data for an mlp, and {owner} can have none",
+        "remove teacher, or write teacher: _null",
+    )
+
+
+def check_loss(key: str, loss: str | None, model: ModelSpec, data: DataSpec) -> None:
+    """Check that a target has a loss of that name.
+
+    Args:
+        key: where the loss is asked for: `training.loss` or `posterior.loss`.
+        loss: its name.
+        model: of the target.
+        data: of the target.
+
+    Raises:
+        Misfit: if its labels, or its potential, are not of that loss.
+    """
+    if loss is None or (isinstance(model, OWN_LOSS) and loss == "own"):
+        return
+    if isinstance(model, OWN_LOSS):
+        raise Misfit(key, loss, f"a {model.kind} target brings its own loss", "remove it")
+    if loss == "own":
+        rule = f"'{model.kind}' has no loss of its own"
+        raise Misfit(key, loss, rule, f"write {default_loss(model, data)}, or leave it out")
+    if isinstance(data, Digits) and loss != "cross_entropy":
+        raise Misfit(
+            key,
+            loss,
+            "the digits' labels are classes",
+            "write cross_entropy, or leave loss out so that each target takes its own",
+        )
+    if loss == "cross_entropy" and not isinstance(data, Digits):
+        raise Misfit(
+            key,
+            loss,
+            f"the labels of {data.kind} data are numbers, not classes",
+            "write mse, gaussian or student_t, or leave loss out",
+        )
+
+
+def check_training(
+    model: ModelSpec, data: DataSpec, teacher: Teacher | None, training: Training
+) -> None:
+    """Check that a target can be trained, and started, as it is to be.
+
+    Raises:
+        Misfit: if it cannot.
+    """
+    check_loss("training.loss", training.loss, model, data)
+    if training.loss in SCALED and noise_scale(data) is None:
+        raise Misfit(
+            "training.loss",
+            training.loss,
+            f"{training.loss} needs a noise scale to train with, and these {data.kind} data have "
+            "no noise_scale > 0",
+            "write mse",
+        )
+    if isinstance(model, POTENTIALS):
+        _check_untrained(training)
+    if training.start == "truth":
+        _check_known_truth(model, data, teacher)
+    size = training.batch_size
+    if size is not None and not isinstance(model, Custom) and size > data.n_data:
+        rule = f"there are n_data = {data.n_data} examples"
+        raise Misfit("training.batch_size", size, rule, "lower it")
+
+
+def _check_untrained(training: Training) -> None:
+    """Refuse training of a potential; the defaults of other targets are no training."""
+    for key, default in Training():
+        value = getattr(training, key)
+        if value not in (default, getattr(UNTRAINED, key)):
+            rule = "a potential starts at its minimum and is not trained"
+            raise Misfit(f"training.{key}", value, rule, "remove it")
+
+
+def _check_known_truth(model: ModelSpec, data: DataSpec, teacher: Teacher | None) -> None:
+    def misfit(rule: str, way_out: str = "") -> Misfit:
+        return Misfit("training.start", "truth", rule, f"write start: random{way_out}")
+
+    if isinstance(model, Custom):
+        raise misfit("a custom target starts at its factory's params")
+    if not isinstance(model, Mlp):
+        return
+    if not isinstance(data, Synthetic):
+        raise misfit(f"{data.kind} data have no known truth")
+    if teacher is None:
+        return
+    if teacher.network(model) != model.completed(*DIMS["synthetic"]):
+        raise misfit(
+            "the teacher's widths and activation are not the student's, so no student weights are "
+            "known to generate the data",
+            ", or teacher: _null",
+        )
+    if teacher.dropout_rate > 0:
+        raise misfit(
+            f"the teacher's dropout_rate is {teacher.dropout_rate:g}, so that no student weights "
+            "generate the data",
+            ", or dropout_rate: 0",
+        )

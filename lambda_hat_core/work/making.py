@@ -1,0 +1,297 @@
+"""Make artifacts: what the store has is reused, what it lacks is computed once and published.
+
+A result that is not finite is a result. Any other failure leaves no folder but a row that SQL
+shows. JAX and the numeric packages are imported inside functions.
+"""
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from lambda_hat_core.config.batches import as_sampled
+from lambda_hat_core.config.samplers.vi import Vi
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
+from lambda_hat_core.store import files, records
+from lambda_hat_core.store.store import Kind, Store
+
+Log = Callable[[str], None]
+
+LESS_MEMORY = "lower n_chains or batch_size, or max_concurrent in the compute card"
+
+
+class Stopped(Exception):
+    """Raised by a progress callback: nothing of the run is kept, and it did not fail."""
+
+
+class Outcome(NamedTuple):
+    """How one artifact came to be in the store.
+
+    Attributes:
+        id: of the artifact.
+        status: whether it was computed now or found in the store.
+        seconds: wall seconds of this call, waiting included.
+        record: small JSON-able facts of the artifact, read back from the store.
+    """
+
+    id: str
+    status: Literal["made", "reused"]
+    seconds: float
+    record: dict[str, Any]
+
+
+def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
+    """Train, polish and audit a target, in float64."""
+
+    def make(folder: Path) -> None:
+        from lambda_hat_core import targets
+
+        targets.save(targets.build(spec, log), folder)
+        meta = json.loads((folder / "meta.json").read_bytes())
+        records.write("targets", [records.target_row(spec, meta)], folder / "target.parquet")
+
+    return _made(store, "targets", spec, make, log)
+
+
+def sample_run(
+    store: Store,
+    spec: RunSpec,
+    target: TargetSpec,
+    log: Log,
+    progress: Callable[[Any], None] | None = None,
+) -> Outcome:
+    """Sample the posterior of a target that the store has.
+
+    Args:
+        store: where everything is.
+        spec: the run.
+        target: its target.
+        log: told a line at a time; the lines are kept in log.txt.
+        progress: given a `samplers.drive.Progress` a chunk; may raise `Stopped`.
+    """
+
+    def make(folder: Path) -> None:
+        from lambda_hat_core import targets
+        from lambda_hat_core.analysis.traceio import save_trace
+        from lambda_hat_core.posterior import localised
+        from lambda_hat_core.sample import sample
+
+        _require(store, "targets", spec.target)
+        with (folder / "log.txt").open("w") as file:
+
+            def say(line: str) -> None:
+                print(line, file=file, flush=True)
+                log(line)
+
+            def tell(at: Any) -> None:
+                say(
+                    f"{at.done / at.total:4.0%} of {at.total} draws, "
+                    f"{at.draws_per_second:.3g} draws/s, {at.eta_seconds:.0f} s left, "
+                    f"llc {at.llc:.4g}"
+                )
+                if progress is not None:
+                    progress(at)
+
+            posterior = localised(
+                targets.load(target, store.path("targets", spec.target), spec.posterior),
+                spec.posterior,
+            )
+            used = as_sampled(spec, target, None if posterior.data is None else posterior.n)
+            if used != spec:
+                say(f"the full batch is used: the target has n = {posterior.n}")
+            trace = sample(
+                posterior, used, progress=tell, log=say, checkpoint=_checkpoint(store, spec)
+            )
+            if trace.failure:
+                say(f"stopped: {trace.failure}")
+        save_trace(trace, spec, folder / "trace.nc")
+        if isinstance(spec.sampler, Vi) and spec.sampler.tensorboard:
+            from lambda_hat_core.vi.tensorboard import write_tensorboard
+
+            write_tensorboard(trace, folder / "tensorboard")
+        names = ("work", "work_fge", "loss0", "nbeta", "gamma", "n", "d", "failure", "info")
+        facts = {name: getattr(trace, name) for name in names} | {"wall_s": trace.seconds_total}
+        _write_json(folder / "work.json", facts)
+
+    try:
+        outcome = _made(store, "runs", spec, make, log)
+    except Stopped:
+        files.remove(checkpoint_folder(store, spec.id))
+        raise
+    files.remove(checkpoint_folder(store, spec.id))
+    return outcome
+
+
+def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Outcome:
+    """Estimate and judge a run that the store has, and draw its figures."""
+
+    def make(folder: Path) -> None:
+        from lambda_hat_core import targets
+        from lambda_hat_core.analysis.checks import checks
+        from lambda_hat_core.analysis.estimate import estimate
+        from lambda_hat_core.analysis.figures.run import draw_figures
+        from lambda_hat_core.analysis.traceio import load_trace
+        from lambda_hat_core.plan.labels import run_label
+
+        _require(store, "runs", spec.id)
+        _require(store, "targets", spec.target)
+        meta = store.read_json("targets", spec.target, "meta.json")
+        trace = load_trace(store.path("runs", spec.id) / "trace.nc")
+        at = targets.load(target, store.path("targets", spec.target), spec.posterior)
+        oracle, oracle_reason = targets.oracle(target, at, trace.nbeta, trace.gamma)
+        found = estimate(trace, meta)
+        used = as_sampled(spec, target, None if at.data is None else at.n)
+        meant = used.sampler.budget(trace.n)
+        judged = checks(found, meta, llc_oracle=oracle, budget_fge=meant)
+        extra = {
+            "llc_known": meta["llc_known"],
+            "llc_known_reason": meta["llc_known_reason"],
+            "llc_oracle": oracle,
+            "llc_oracle_reason": oracle_reason,
+            "ledger": trace.info.get("ledger"),
+            "checks": [check._asdict() for check in judged],
+        }
+        row = records.run_row(spec)
+        row |= {name: value for name, value in found._asdict().items() if name not in row}
+        row |= {"loss": spec.posterior.loss or meta["loss"], **extra}
+        records.write("llc", [row], folder / "estimate.parquet")
+        records.write_draws(spec.id, trace, folder / "draws.parquet")
+        _write_json(folder / "estimate.json", {**row, "created_at": row["created_at"].isoformat()})
+        (folder / "figures").mkdir()
+        draw_figures(
+            trace,
+            found,
+            folder / "figures",
+            title=run_label(spec, meta["label"]),
+            llc_known=meta["llc_known"],
+            llc_oracle=oracle,
+        )
+
+    return _made(store, "analyses", spec, make, log)
+
+
+def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
+    """Make an experiment's gallery, unless the one in the store is of the same inputs."""
+    began = time.perf_counter()
+    status: Literal["made", "reused"] = "reused"
+    with store.lease("galleries", gallery.id, log):
+        if not is_current(store, gallery):
+            from lambda_hat_core.gallery.build import write
+
+            with store.publish("galleries", gallery.id) as folder:
+                write(store, gallery, folder)
+            status = "made"
+    seconds = time.perf_counter() - began
+    return Outcome(gallery.id, status, seconds, record(store, "galleries", gallery.id))
+
+
+_FACTS: dict[Kind, str] = {
+    "targets": "meta.json",
+    "runs": "work.json",
+    "analyses": "estimate.json",
+    "galleries": FACTS,
+}
+
+
+def record(store: Store, kind: Kind, id: str) -> dict[str, Any]:
+    """Return the facts of a complete artifact: its JSON file, its folder, figures and age."""
+    name = _FACTS[kind]
+    facts = store.read_json(kind, id, name)
+    folder = store.path(kind, id)
+    return facts | {
+        "id": id,
+        "path": str(folder),
+        "made": store.made_at(kind, id).isoformat(),
+        "figures": sorted(path.name for path in (folder / "figures").glob("*.png")),
+    }
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one line; the words alone where they were written to be read."""
+    words = " ".join(str(error).split()) or "no message"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in words:
+        return f"out of memory ({words}): {LESS_MEMORY}"
+    plain = isinstance(error, ValueError | OSError | FloatingPointError)
+    return words if plain else f"{type(error).__name__}: {words}"
+
+
+def _made(
+    store: Store,
+    kind: Kind,
+    spec: TargetSpec | RunSpec,
+    make: Callable[[Path], None],
+    log: Log,
+) -> Outcome:
+    began = time.perf_counter()
+    status: Literal["made", "reused"] = "reused"
+    if not store.is_complete(kind, spec.id):
+        from lambda_hat_core import precision
+
+        precision.require("float64" if isinstance(spec, TargetSpec) else spec.dtype)
+        with _noted(store, spec), store.lease(kind, spec.id, log):
+            problem = store.problem(kind, spec.id)
+            if problem is not None:
+                if store.path(kind, spec.id).exists():
+                    log(f"{spec.id} is made again: {problem}")
+                with store.publish(kind, spec.id, spec) as folder:
+                    make(folder)
+                status = "made"
+    records.clear_failure(store, spec.id)
+    seconds = time.perf_counter() - began
+    return Outcome(spec.id, status, seconds, record(store, kind, spec.id))
+
+
+@contextmanager
+def _noted(store: Store, spec: TargetSpec | RunSpec) -> Iterator[None]:
+    """Leave a row for SQL, and the traceback beside it, behind an exception."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Stopped):
+            raise
+        try:
+            records.write_failure(
+                store, spec, describe(error), "".join(traceback.format_exception(error))
+            )
+        except OSError as another:
+            error.add_note(f"and the failure could not be noted: {another}")
+        raise
+
+
+def _require(store: Store, kind: Kind, id: str) -> None:
+    problem = store.problem(kind, id)
+    if problem is not None:
+        raise FileNotFoundError(
+            f"{store.path(kind, id)} is needed but not complete ({problem}); make {id} first"
+        )
+
+
+def checkpoint_folder(store: Store, id: str) -> Path:
+    """Return where a run keeps its checkpoint."""
+    return store.root / "checkpoints" / id
+
+
+def _checkpoint(store: Store, spec: RunSpec) -> Any:
+    import jax
+
+    from lambda_hat_core.samplers import drive
+    from lambda_hat_core.samplers.resume import DiskCheckpoint
+    from lambda_hat_core.store.checkpoint import CheckpointFile
+
+    target = store.read_json("targets", spec.target, "manifest.json")["files"]
+    identity = {
+        "spec": spec.id,
+        "numerics_version": spec.numerics_version,
+        "target": {name: entry["sha256"] for name, entry in target.items()},
+        "devices": jax.device_count(),
+        "chunks": drive.CHUNKS,
+    }
+    return DiskCheckpoint(CheckpointFile(checkpoint_folder(store, spec.id), identity))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(files.to_json(content, indent=1))
