@@ -109,12 +109,13 @@ def fly(
     fly_key, spectrum_key = jr.split(key)
     n_chains, d = start.shape
     at = damped(posterior, spectrum, DAMPING)
-    alpha, no_halving = jnp.asarray(_ALPHA, start.dtype), jnp.zeros((), start.dtype)
+    alpha, none = jnp.asarray(_ALPHA, start.dtype), jnp.zeros((), start.dtype)
+    cold = jnp.zeros((len(spectrum.theta),), start.dtype)
     step = jnp.asarray(_STEP_SIZE, start.dtype)
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     for halvings in range(_MOST_HALVINGS):
         step = jnp.asarray(_STEP_SIZE / 2**halvings, start.dtype)
-        kernel = SghmcKernel(posterior, at, step, alpha, no_halving, None, "threefry")
+        kernel = SghmcKernel(posterior, at, step, alpha, none, cold, none, None, "threefry")
         positions, kinetic, mean_loss = _flight(jr.fold_in(fly_key, halvings), kernel, start)
         if bool(jnp.all(kinetic < most)):
             break

@@ -7,6 +7,10 @@ and replaced in every step. This is the splitting of Leimkuhler & Matthews 2013 
 BAOAB) with adjacent kicks joined: with full gradients its stationary positions on a quadratic are
 exact for every stable step, h^2 A H_U A < 4, and elsewhere their law is off by O(h^2). An explicit
 Euler step for the same dynamics is stable only for h A H_U A < friction.
+
+A minibatch adds noise of its own to p, c^2 h^2 B with B the covariance of A g. Where B is measured,
+in the manner of Chen et al., section 3.3, that much less is injected: sqrt(1 - c^2 - c^2 h^2 B) xi,
+with B diagonal in the basis of the metric.
 """
 
 from typing import NamedTuple
@@ -58,6 +62,8 @@ class SghmcKernel(Kernel):
     Attributes:
         block: steps in a block; in the last of every CYCLE of them the step size is half of
             `step_size`. 0: never.
+        heat: B along each of the metric's vectors.
+        heat_rest: B in every direction that they leave out.
     """
 
     posterior: Posterior
@@ -65,6 +71,8 @@ class SghmcKernel(Kernel):
     step_size: Scalar
     alpha: Scalar
     block: Scalar
+    heat: Float[Array, " k"]
+    heat_rest: Scalar
     batch_size: int | None = eqx.field(static=True)
     noise: Generator = eqx.field(static=True)
 
@@ -103,11 +111,21 @@ class SghmcKernel(Kernel):
         step_size, keep = share * self.step_size, (1 - self.alpha) ** share
         kicked = p - step_size * self.coordinates.apply(gradient)
         xi = standard_normal(noise_key, w, self.noise)
-        p = keep * kicked + jnp.sqrt(1 - keep**2) * xi
+        p = keep * kicked + self._injected(xi, step_size, keep)
         w = w + self.coordinates.apply(0.5 * step_size * (kicked + p))
         state = SghmcState(w, p, self.estimate(batch_key, w), t + 1)
         work = jnp.asarray(self.posterior.batch_work(self.batch_size), w.dtype)
         return state, {"work": work, "step_size": step_size}
+
+    def _injected(self, xi: Weights, step_size: Scalar, keep: Scalar) -> Weights:
+        """Noise that makes up, with the minibatch's own, what damping takes away."""
+        if self.batch_size is None or self.posterior.data is None:
+            return jnp.sqrt(1 - keep**2) * xi
+        share = (keep * step_size) ** 2
+        rest = jnp.sqrt(jnp.maximum(1 - keep**2 - share * self.heat_rest, 0.0))
+        along = jnp.sqrt(jnp.maximum(1 - keep**2 - share * self.heat, 0.0)) - rest
+        vectors = self.coordinates.vectors
+        return rest * xi + (along * (vectors @ xi)) @ vectors
 
     def position(self, state: SghmcState) -> Weights:
         """Return w."""
@@ -158,7 +176,7 @@ def build(
         if spec.precond == "none"
         else coordinates.damped(posterior, spectrum, spec.damping)
     )
-    step_size, work, info = tune(
+    step_size, work, info, modes = tune(
         key,
         posterior,
         spec,
@@ -170,12 +188,17 @@ def build(
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
         metric=None if spec.precond == "none" else at,
     )
+    measured = modes.noise if spec.precond == "lanczos" else np.zeros(1)
+    k = at.vectors.shape[0]
+    rest = measured[k] if len(measured) > k else 0.0
     kernel = SghmcKernel(
         posterior,
         at,
         jnp.asarray(step_size, dtype),
         jnp.asarray(spec.alpha, dtype),
         jnp.asarray(BLOCK * spec.thin if spec.extrapolate else 0, dtype),
+        jnp.asarray(measured[:k], dtype),
+        jnp.asarray(rest, dtype),
         spec.batch_size,
         spec.noise,
     )

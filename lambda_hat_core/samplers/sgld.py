@@ -149,7 +149,7 @@ def build(
         v = remembered + (1 - remembered) * second_moment
         return preconditioner_of(v, jnp.asarray(max(last, 1), v.dtype), spec)
 
-    step_size, work, info = tune(
+    step_size, work, info, _ = tune(
         key,
         posterior,
         spec,

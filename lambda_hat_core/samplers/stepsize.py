@@ -76,8 +76,8 @@ def tune(
     preconditioner: Callable[[Weights], Weights] | None = None,
     metric: Coordinates | None = None,
     lag: float = 1.0,
-) -> tuple[float, float, dict[str, Any]]:
-    """Return the step size, the work of finding it, and what the run should know of itself."""
+) -> tuple[float, float, dict[str, Any], Modes]:
+    """Return the step size, the work of finding it, what the run should know of itself, and modes."""
     measure_key, peak_key = jr.split(key)
     if metric is None:
         modes, work = measure(
@@ -112,11 +112,11 @@ def tune(
     }
     moving = modes.mu > 1e-12 * modes.mu.max()
     if not moving.any():
-        return step, work, info
-    modes = Modes(*(values[moving] for values in modes))
-    advised, _ = automatic(modes, **rule)
-    info["ledger"] = _ledger(modes, spec, step, advised, dynamics, llc)
-    return step, work, info
+        return step, work, info, modes
+    known = Modes(*(values[moving] for values in modes))
+    advised, _ = automatic(known, **rule)
+    info["ledger"] = _ledger(known, spec, step, advised, dynamics, llc)
+    return step, work, info, modes
 
 
 def tuned_momentum(
@@ -132,7 +132,7 @@ def tuned_momentum(
     dynamics: Callable[[Modes, float], Dynamics],
 ) -> Tuned:
     """`tune` a sampler with momentum, whose eps^2 has the unit of 1 / mu."""
-    step_size, work, info = tune(
+    step_size, work, info, _ = tune(
         key,
         posterior,
         spec,
