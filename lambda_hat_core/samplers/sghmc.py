@@ -32,12 +32,17 @@ from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
-from lambda_hat_core.samplers.stepsize import BLOCK, CYCLE, tune
+from lambda_hat_core.samplers.stepsize import BLOCK, CYCLE, NOISE_BUDGET, tune
 from lambda_hat_core.types import Weights
 
 IN_TURN = 1000
 """From this d on the gradients of several chains are computed in turn: one chain's products are
 plain matrix products instead of batched ones, and its activations fit the cache."""
+
+
+_MOST_HEAT = 5 * NOISE_BUDGET
+"""Where the minibatch's noise is compensated it may be a fifth of what damping takes away: `heat` is such
+that the budget allows that."""
 
 
 class SghmcState(NamedTuple):
@@ -137,12 +142,16 @@ class SghmcKernel(Kernel):
         return state.gradient, 0.0
 
 
-def dynamics(modes: Modes, eps: float, alpha: float) -> Dynamics:
-    """One step on a quadratic, as a map of (u, p)."""
-    return damped(modes, eps, 1 - alpha, 1 - (1 - alpha) ** 2)
+def dynamics(modes: Modes, eps: float, alpha: float, *, compensated: bool = False) -> Dynamics:
+    """One step on a quadratic, as a map of (u, p); `compensated`: B is taken from the noise."""
+    keep = 1 - alpha
+    injected = np.full_like(modes.mu, 1 - keep**2)
+    if compensated:
+        injected = np.maximum(injected - (keep * eps) ** 2 * modes.noise, 0.0)
+    return damped(modes, eps, keep, injected)
 
 
-def damped(modes: Modes, eps: float, keep: float, injected: float) -> Dynamics:
+def damped(modes: Modes, eps: float, keep: float, injected: float | np.ndarray) -> Dynamics:
     """The same for any share of momentum kept and any variance injected."""
     mu, one = modes.mu, np.ones_like(modes.mu)
     both = 1 + keep
@@ -170,10 +179,10 @@ def build(
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
-    dtype = start.dtype
+    dtype, keep, whitens = start.dtype, 1 - spec.alpha, spec.precond == "lanczos"
     at = (
         coordinates.identity(posterior)
-        if spec.precond == "none"
+        if not whitens
         else coordinates.damped(posterior, spectrum, spec.damping)
     )
     step_size, work, info, modes = tune(
@@ -184,11 +193,11 @@ def build(
         spectrum=spectrum,
         llc=llc,
         power=2,
-        heat=1 / (1 - (1 - spec.alpha) ** 2),
-        dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
-        metric=None if spec.precond == "none" else at,
+        heat=_MOST_HEAT * keep**2 / (1 - keep**2) if whitens else 1 / (1 - keep**2),
+        dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha, compensated=whitens),
+        metric=at if whitens else None,
     )
-    measured = modes.noise if spec.precond == "lanczos" else np.zeros(1)
+    measured = modes.noise if whitens else np.zeros(1)
     k = at.vectors.shape[0]
     rest = measured[k] if len(measured) > k else 0.0
     kernel = SghmcKernel(
