@@ -54,7 +54,7 @@ def test_positions_come_back_and_gradients_are_those_of_the_potential(name, dtyp
 
 def built(name):
     """A kernel whose adaptation is as short as can be."""
-    from lambda_hat_core.config import samplers as config
+    from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers import (
         adjusted_mclmc,
@@ -85,7 +85,7 @@ def built(name):
         "sgnht": lambda: sgnht.SgnhtKernel(posterior, small, 0.1, 24, "threefry"),
     }
     if spec["kind"] == "sgld":
-        kernel = sgld.SgldKernel(posterior, small, small, config.Sgld.model_validate(spec))
+        kernel = sgld.SgldKernel(posterior, small, small, Sgld.model_validate(spec))
         return spec, kernel
     return spec, kernels[name]()
 
