@@ -221,7 +221,9 @@ def measure(trace: Trace) -> Estimate:
 
 
 def _predicted(trace: Trace) -> float | None:
-    error = (trace.info.get("ledger") or {}).get("error")
+    ledger = trace.info.get("ledger") or {}
+    # What extrapolation over the step measures need not be predicted.
+    error = ledger.get("burn_in" if _alternates(trace) else "error")
     return None if error is None else number(error["relative"])
 
 

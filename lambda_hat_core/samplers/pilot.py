@@ -23,7 +23,9 @@ from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.alternating import Alternation
 from lambda_hat_core.samplers.coordinates import damped
+from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.sghmc import SghmcKernel, SghmcState
 
 DAMPING = 5.0
@@ -110,12 +112,13 @@ def fly(
     n_chains, d = start.shape
     at = damped(posterior, spectrum, DAMPING)
     alpha, none = jnp.asarray(_ALPHA, start.dtype), jnp.zeros((), start.dtype)
-    cold = jnp.zeros((len(spectrum.theta),), start.dtype)
+    full = GradientEstimate(posterior, jnp.zeros((0,), start.dtype), None)
+    cold = jnp.zeros((len(spectrum.theta) + 1,), start.dtype)
     step = jnp.asarray(_STEP_SIZE, start.dtype)
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     for halvings in range(_MOST_HALVINGS):
         step = jnp.asarray(_STEP_SIZE / 2**halvings, start.dtype)
-        kernel = SghmcKernel(posterior, at, step, alpha, none, cold, none, None, "threefry")
+        kernel = SghmcKernel(posterior, full, at, Alternation(step, none), alpha, cold, "threefry")
         positions, kinetic, mean_loss = _flight(jr.fold_in(fly_key, halvings), kernel, start)
         if bool(jnp.all(kinetic < most)):
             break

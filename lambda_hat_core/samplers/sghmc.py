@@ -16,7 +16,6 @@ with B diagonal in the basis of the metric.
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -26,19 +25,16 @@ from lambda_hat_core.config.samplers.stochastic import Sghmc
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers import coordinates
+from lambda_hat_core.samplers.alternating import Alternation
 from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
-from lambda_hat_core.samplers.stepsize import BLOCK, CYCLE, NOISE_BUDGET, tune
+from lambda_hat_core.samplers.stepsize import NOISE_BUDGET
+from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights
-
-IN_TURN = 1000
-"""From this d on the gradients of several chains are computed in turn: one chain's products are
-plain matrix products instead of batched ones, and its activations fit the cache."""
-
 
 _MOST_HEAT = 5 * NOISE_BUDGET
 """Where the minibatch's noise is compensated it may be a fifth of what damping takes away: `heat` is such
@@ -65,39 +61,21 @@ class SghmcKernel(Kernel):
     """One step is one gradient.
 
     Attributes:
-        block: steps in a block; in the last of every CYCLE of them the step size is half of
-            `step_size`. 0: never.
-        heat: B along each of the metric's vectors.
-        heat_rest: B in every direction that they leave out.
+        heat: B along each of the metric's vectors, and last in any direction that they leave out.
     """
 
     posterior: Posterior
+    estimate: GradientEstimate
     coordinates: Coordinates
-    step_size: Scalar
+    alternation: Alternation
     alpha: Scalar
-    block: Scalar
-    heat: Float[Array, " k"]
-    heat_rest: Scalar
-    batch_size: int | None = eqx.field(static=True)
+    heat: Float[Array, " k+1"]
     noise: Generator = eqx.field(static=True)
 
     @property
     def together(self) -> bool:
         """The metric's vectors are read once for all chains."""
         return True
-
-    def estimate(self, key: PRNGKeyArray, w: Weights) -> Weights:
-        """grad U at w, from a batch that `key` draws."""
-        # What a function closes over is not batched by `sequential_vmap`: it takes its data.
-        arrays, static = eqx.partition(self.posterior, eqx.is_array)
-
-        def gradient(arrays: Posterior, key: PRNGKeyArray, w: Weights) -> Weights:
-            posterior = eqx.combine(arrays, static)
-            return posterior.potential_grad(w, posterior.minibatch(key, self.batch_size))
-
-        if w.size >= IN_TURN:
-            return jax.custom_batching.sequential_vmap(gradient)(arrays, key, w)
-        return gradient(arrays, key, w)
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SghmcState:
         """Draw a momentum."""
@@ -109,28 +87,25 @@ class SghmcKernel(Kernel):
         """Kick, drift, damp, drift; then look at the gradient where it has come to."""
         batch_key, noise_key = split(key)
         w, p, gradient, t = state
-        turn = (t // jnp.maximum(self.block, 1)) % CYCLE
-        halved = (self.block > 0) & (turn == CYCLE - 1)
-        share = jnp.where(halved, 0.5, 1.0).astype(w.dtype)
+        step_size = self.alternation.step_size(t)
         # The friction of a unit of time stays what it is.
-        step_size, keep = share * self.step_size, (1 - self.alpha) ** share
+        keep = (1 - self.alpha) ** self.alternation.share(t)
         kicked = p - step_size * self.coordinates.apply(gradient)
         xi = standard_normal(noise_key, w, self.noise)
         p = keep * kicked + self._injected(xi, step_size, keep)
         w = w + self.coordinates.apply(0.5 * step_size * (kicked + p))
         state = SghmcState(w, p, self.estimate(batch_key, w), t + 1)
-        work = jnp.asarray(self.posterior.batch_work(self.batch_size), w.dtype)
+        work = jnp.asarray(self.estimate.work, w.dtype)
         return state, {"work": work, "step_size": step_size}
 
     def _injected(self, xi: Weights, step_size: Scalar, keep: Scalar) -> Weights:
         """Noise that makes up, with the minibatch's own, what damping takes away."""
-        if self.batch_size is None or self.posterior.data is None:
+        if self.estimate.is_exact:
             return jnp.sqrt(1 - keep**2) * xi
-        share = (keep * step_size) ** 2
-        rest = jnp.sqrt(jnp.maximum(1 - keep**2 - share * self.heat_rest, 0.0))
-        along = jnp.sqrt(jnp.maximum(1 - keep**2 - share * self.heat, 0.0)) - rest
-        vectors = self.coordinates.vectors
-        return rest * xi + (along * (vectors @ xi)) @ vectors
+        left = 1 - keep**2 - (keep * step_size) ** 2 * self.heat
+        size = jnp.sqrt(jnp.maximum(left, 0.0))
+        vectors, rest = self.coordinates.vectors, size[-1]
+        return rest * xi + ((size[:-1] - rest) * (vectors @ xi)) @ vectors
 
     def position(self, state: SghmcState) -> Weights:
         """Return w."""
@@ -179,13 +154,8 @@ def build(
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
-    dtype, keep, whitens = start.dtype, 1 - spec.alpha, spec.precond == "lanczos"
-    at = (
-        coordinates.identity(posterior)
-        if not whitens
-        else coordinates.damped(posterior, spectrum, spec.damping)
-    )
-    step_size, work, info, modes = tune(
+    keep, whitens = 1 - spec.alpha, spec.precond == "lanczos"
+    made = whiten(
         key,
         posterior,
         spec,
@@ -195,22 +165,14 @@ def build(
         power=2,
         heat=_MOST_HEAT * keep**2 / (1 - keep**2) if whitens else 1 / (1 - keep**2),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha, compensated=whitens),
-        metric=at if whitens else None,
     )
-    measured = modes.noise if whitens else np.zeros(1)
-    k = at.vectors.shape[0]
-    rest = measured[k] if len(measured) > k else 0.0
     kernel = SghmcKernel(
         posterior,
-        at,
-        jnp.asarray(step_size, dtype),
-        jnp.asarray(spec.alpha, dtype),
-        jnp.asarray(BLOCK * spec.thin if spec.extrapolate else 0, dtype),
-        jnp.asarray(measured[:k], dtype),
-        jnp.asarray(rest, dtype),
-        spec.batch_size,
+        made.estimate,
+        made.coordinates,
+        made.alternation,
+        jnp.asarray(spec.alpha, start.dtype),
+        made.heat,
         spec.noise,
     )
-    if spec.extrapolate:
-        info["step_order"] = 2 if spec.batch_size is None or posterior.data is None else 1
-    return Tuned(kernel, start, work, info)
+    return Tuned(kernel, start, made.work, made.info)

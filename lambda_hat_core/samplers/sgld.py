@@ -19,11 +19,13 @@ from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers import overdamped
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import standard_normal
 from lambda_hat_core.samplers.stepsize import tune
+from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights
 
 _RULE = {
@@ -37,6 +39,9 @@ _RULE = {
     "noise",
 }
 """The fields that the compiled step depends on; runs that differ elsewhere share it."""
+
+_COMPENSATED = 0.25
+"""Of the noise that is compensated, four times as much is allowed."""
 
 
 class SgldState(NamedTuple):
@@ -141,6 +146,8 @@ def build(
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict the biases; nothing else is adapted."""
+    if spec.precond in ("none", "lanczos"):
+        return _constant(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
     burn = spec.n_burn * spec.thin
     last = burn if spec.freeze_preconditioner else spec.n_draws * spec.thin
     remembered = spec.beta2**last
@@ -170,3 +177,41 @@ def build(
         Sgld.model_validate(spec.model_dump(include=_RULE)),
     )
     return Tuned(kernel, start, work, info)
+
+
+def _constant(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Sgld,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+    llc: float | None,
+) -> Tuned:
+    whitens = spec.precond == "lanczos"
+
+    def law(modes: Modes, eps: float) -> Dynamics:
+        return overdamped.dynamics(modes, eps, spec.integrator, compensated=whitens)
+
+    made = whiten(
+        key,
+        posterior,
+        spec,
+        start=start,
+        spectrum=spectrum,
+        llc=llc,
+        power=1,
+        heat=0.25 * (_COMPENSATED if whitens else 1.0),
+        dynamics=law,
+    )
+    kernel = overdamped.OverdampedKernel(
+        posterior,
+        made.estimate,
+        made.coordinates,
+        made.alternation,
+        made.heat,
+        made.mu,
+        spec.integrator,
+        spec.noise,
+    )
+    return Tuned(kernel, start, made.work, made.info)

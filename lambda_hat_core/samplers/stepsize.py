@@ -32,10 +32,6 @@ from lambda_hat_core.samplers.noise import Generator
 from lambda_hat_core.samplers.peaks import peak_curvature
 from lambda_hat_core.types import Weights
 
-BLOCK, CYCLE = 10, 4
-"""Draws in a block, where a run extrapolates over its step size, and blocks in a cycle: in the last
-of them the step is half as long. Half a step moves half as far, so it has the smaller share."""
-
 NOISE_BUDGET = 0.05
 """Largest relative inflation by minibatch noise of a quadratic's llc, as the curvature rule allows;
 on a singular loss the same step inflates an llc that is smaller, which the ledger then says."""

@@ -68,8 +68,14 @@ class Sgld(Stochastic):
         default="auto",
         description="eps (Welling & Teh 2011); auto: from the curvature and the minibatch noise",
     )
-    precond: Literal["none", "rmsprop", "adam"] = Field(
-        default="none", description="preconditioner P, from moments of the gradient"
+    precond: Literal["none", "rmsprop", "adam", "lanczos"] = Field(
+        default="lanczos",
+        description="preconditioner P; rmsprop, adam: from moments of the gradient; lanczos: the "
+        "inverse of the damped mean Hessian, constant",
+    )
+    integrator: Literal["euler", "leimkuhler_matthews"] = Field(
+        default="leimkuhler_matthews",
+        description="of none and lanczos; leimkuhler_matthews has no bias on a Gaussian",
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
     beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
