@@ -87,7 +87,7 @@ def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> 
         return draft.spec
     n = None if target.data.kind == "none" else target.data.n_data
     size, written = getattr(draft.spec, "batch_size", None), "batch_size" in draft.part.values
-    if n is not None and written and size is not None and size > n:
+    if n is not None and written and isinstance(size, int) and size > n:
         raise draft.part.error(
             "batch_size",
             f"{target_place.path} has n_data = {n}",

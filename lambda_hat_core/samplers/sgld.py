@@ -29,7 +29,6 @@ from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights
 
 _RULE = {
-    "batch_size",
     "precond",
     "beta1",
     "beta2",
@@ -60,6 +59,7 @@ class SgldKernel(Kernel):
     step_size: Scalar
     burn_steps: Scalar
     spec: Sgld = eqx.field(static=True)
+    batch_size: int | None = eqx.field(static=True)
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SgldState:
         """Start with unit second moment and no momentum."""
@@ -74,7 +74,7 @@ class SgldKernel(Kernel):
         posterior, spec = self.posterior, self.spec
         batch_key, noise_key = split(key)
         w, v, m, t = state
-        g = posterior.loss_grad(w, posterior.minibatch(batch_key, spec.batch_size))
+        g = posterior.loss_grad(w, posterior.minibatch(batch_key, self.batch_size))
         t = t + 1
         preconditioner = jnp.ones((), w.dtype)
         drift = g
@@ -91,7 +91,7 @@ class SgldKernel(Kernel):
         step = self.step_size * preconditioner
         w = w - 0.5 * step * force + jnp.sqrt(step) * noise
         return SgldState(w, v, m, t), {
-            "work": jnp.asarray(posterior.batch_work(spec.batch_size), w.dtype)
+            "work": jnp.asarray(posterior.batch_work(self.batch_size), w.dtype)
         }
 
     def position(self, state: SgldState) -> Weights:
@@ -100,7 +100,7 @@ class SgldKernel(Kernel):
 
     def gradient(self, key: PRNGKeyArray, state: SgldState) -> tuple[Weights, float]:
         """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
-        size = self.spec.batch_size
+        size = self.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
 
@@ -174,7 +174,7 @@ def build(
         posterior,
         jnp.asarray(step_size, start.dtype),
         jnp.asarray(burn, start.dtype),
-        Sgld.model_validate(spec.model_dump(include=_RULE)),
+        Sgld.model_validate(spec.model_dump(include=_RULE) | {"batch_size": info["batch_size"]}),
     )
     return Tuned(kernel, start, work, info)
 

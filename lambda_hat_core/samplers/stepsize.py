@@ -7,6 +7,7 @@ noise. eps^p is then the smaller of
     budget / (heat x mean noise of the directions that make the llc)   (minibatch noise).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
@@ -37,6 +39,16 @@ NOISE_BUDGET = 0.05
 on a singular loss the same step inflates an llc that is smaller, which the ledger then says."""
 
 
+_PROBE, _LEAST_BATCH = 64, 32
+"""Examples in the batches whose noise is measured for `batch_size: auto`, and the smallest one."""
+
+
+def _mean_noise(modes: Modes) -> float:
+    """Return the noise of the directions that make the llc."""
+    weight = modes.size * modes.share
+    return float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
+
+
 def automatic(
     modes: Modes, *, peak: float, power: int, heat: float, fraction: float, lag: float = 1.0
 ) -> tuple[float, str]:
@@ -45,8 +57,7 @@ def automatic(
     Raises:
         ValueError: where there is nothing to take a scale from.
     """
-    weight = modes.size * modes.share
-    noise = float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
+    noise = _mean_noise(modes)
     by_curvature = fraction / (lag * peak) if peak > 0 else np.inf
     by_noise = NOISE_BUDGET / (heat * noise) if noise > 0 else np.inf
     step = min(by_curvature, by_noise)
@@ -56,6 +67,39 @@ def automatic(
             "is 0); give step_size a number or choose gamma > 0"
         )
     return step ** (1 / power), "curvature" if by_curvature <= by_noise else "minibatch noise"
+
+
+def _default_batch(posterior: Posterior) -> int | None:
+    """Return the batch where nothing has been measured."""
+    return AUTO_BATCH if posterior.data is not None and posterior.n > AUTO_BATCH else None
+
+
+def _batch_for(
+    posterior: Posterior,
+    modes: Modes,
+    probe: int,
+    spec: Sgld | Sghmc | Sgnht,
+    rule: dict[str, Any],
+) -> int | None:
+    """Return the smallest batch whose noise allows the step that the curvature allows.
+
+    A power of two, so that runs share programs; the full batch where that is not much larger.
+
+    Args:
+        posterior: with n examples.
+        modes: their noise is that of batches of `probe` examples.
+        probe: that was measured with.
+        spec: of the sampler.
+        rule: as `automatic` takes it.
+    """
+    if posterior.data is None:
+        return None
+    step = rule["fraction"] / (rule["lag"] * rule["peak"])
+    if spec.step_size != "auto":
+        step = spec.step_size ** rule["power"]
+    needed = probe * rule["heat"] * _mean_noise(modes) * step / NOISE_BUDGET
+    size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
+    return size if size <= posterior.n / 2 else None
 
 
 def tune(
@@ -75,28 +119,36 @@ def tune(
 ) -> tuple[float, float, dict[str, Any], Modes]:
     """Return the step size, the work of finding it, what the run should know of itself, and modes."""
     measure_key, peak_key = jr.split(key)
+    rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
+    rule["fraction"] = spec.step_fraction
+    size = spec.batch_size
     if metric is None:
+        size = _default_batch(posterior) if size == "auto" else size
         modes, work = measure(
             measure_key,
             posterior,
             start=start,
             spectrum=spectrum,
-            batch_size=spec.batch_size,
+            batch_size=size,
             preconditioner=preconditioner,
         )
-        peak = float(modes.mu.max())
+        rule["peak"] = float(modes.mu.max())
     else:
+        probe = min(_PROBE, posterior.n) if size == "auto" else size
         modes, work = whitened(
             measure_key,
             posterior,
             metric,
             start=start,
             spectrum=spectrum,
-            batch_size=spec.batch_size,
+            batch_size=probe,
         )
-        peak, spent = peak_curvature(peak_key, posterior, metric, start)
+        rule["peak"], spent = peak_curvature(peak_key, posterior, metric, start)
         work += spent
-    rule = {"peak": peak, "power": power, "heat": heat, "fraction": spec.step_fraction, "lag": lag}
+        if size == "auto":
+            assert probe is not None
+            size = _batch_for(posterior, modes, probe, spec, rule)
+            modes = modes._replace(noise=modes.noise * (0.0 if size is None else probe / size))
     if spec.step_size == "auto":
         step, limit = automatic(modes, **rule)
     else:
@@ -104,7 +156,8 @@ def tune(
     info = {
         "step_size": step,
         "step_limited_by": limit,
-        "mu_max": peak,
+        "mu_max": rule["peak"],
+        "batch_size": size,
     }
     moving = modes.mu > 1e-12 * modes.mu.max()
     if not moving.any():
@@ -140,7 +193,7 @@ def tuned_momentum(
         dynamics=dynamics,
     )
     step = jnp.asarray(step_size, start.dtype)
-    built = kernel(posterior, step, spec.alpha, spec.batch_size, spec.noise)
+    built = kernel(posterior, step, spec.alpha, info["batch_size"], spec.noise)
     return Tuned(built, start, work, info)
 
 

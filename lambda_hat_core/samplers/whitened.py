@@ -76,7 +76,7 @@ def whiten(
     if whitens:
         count = min(k + 1, len(modes.mu))
         noise[:count], mu[:count] = modes.noise[:count], np.maximum(modes.mu[:count], 1e-12)
-    estimate = GradientEstimate(posterior, jnp.zeros((0,), dtype), spec.batch_size)
+    estimate = GradientEstimate(posterior, jnp.zeros((0,), dtype), info["batch_size"])
     if spec.extrapolate:
         info["step_order"] = 2 if estimate.is_exact else 1
     return Whitened(

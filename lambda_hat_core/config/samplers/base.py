@@ -21,6 +21,9 @@ PILOT = 2 * (200 + SPECTRUM)
 """Gradients per chain before its sampler is set up: two rounds of HMC, each followed by a
 spectrum."""
 
+AUTO_BATCH = 256
+"""Examples per gradient where nobody chose, and nothing has been measured."""
+
 BUDGET = 4
 """A run may cost this many times its forecast. For adaptive samplers the forecast is a guess: the
 trees of NUTS are 0.5 to 2.6 times as long in the default experiment."""
@@ -75,6 +78,8 @@ class Sampler(Settings):
         """Return the forecast in full-gradient evaluations on `n` examples."""
         full, batch = self.gradients()
         size = getattr(self, "batch_size", None)
+        if size == "auto":
+            size = min(n, max(AUTO_BATCH, n // 16))
         return full + batch * (1.0 if size is None else size / n)
 
     def budget(self, n: int) -> float:

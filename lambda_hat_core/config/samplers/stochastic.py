@@ -27,9 +27,10 @@ class Stochastic(Chains):
         default=400, description="first draws of each chain that are discarded"
     )
     thin: PositiveInt = Field(default=25, description="kernel steps per draw")
-    batch_size: PositiveInt | None = Field(
-        default=256,
-        description="examples per gradient, drawn with replacement; null: the full batch",
+    batch_size: PositiveInt | Literal["auto"] | None = Field(
+        default="auto",
+        description="examples per gradient, drawn with replacement; null: the full batch; auto: as "
+        "many as the step size needs (lanczos), else 256",
     )
     step_fraction: float = Field(
         default=0.2,
