@@ -22,6 +22,8 @@ def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
     size = getattr(sampler, "batch_size", None)
     if size is None or (size == "auto" and n is not None):
         return sampler
+    if size == "auto":
+        return sampler.model_copy(update={"batch_size": None})
     if n is not None and (size < n or (written and size == n)):
         return sampler
     if n is not None and written:

@@ -174,7 +174,8 @@ def build(
         posterior,
         jnp.asarray(step_size, start.dtype),
         jnp.asarray(burn, start.dtype),
-        Sgld.model_validate(spec.model_dump(include=_RULE) | {"batch_size": info["batch_size"]}),
+        Sgld.model_validate(spec.model_dump(include=_RULE)),
+        info["batch_size"],
     )
     return Tuned(kernel, start, work, info)
 
