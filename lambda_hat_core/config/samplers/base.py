@@ -12,7 +12,7 @@ Metric = Literal["identity", "diagonal", "lanczos"]
 Dtype = Literal["float32", "float64"]
 
 RECORD = 4 / 3
-"""Gradients per draw: its full-data loss and the gradient of its virial certificate."""
+"""Gradients per draw, spent on its full-data loss and on the gradient of its virial certificate."""
 
 SPECTRUM = 136
 """64 Lanczos steps and 4 probes at one point, with 2 gradients per Hessian-vector product."""
