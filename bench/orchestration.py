@@ -159,7 +159,7 @@ def local(count: int) -> Iterator[Row]:
         yield Row("local", "worker", count, "wall s", median(wall["bare"]))
         for name in COMMANDS:
             extra = [(of - bare) / count for of, bare in zip(cpu[name], cpu["bare"], strict=True)]
-            yield Row("local", name, count, "CPU s a run beyond it", median(extra), BARS.get(count))
+            yield Row("local", name, count, "CPU s per run besides", median(extra), BARS.get(count))
             yield Row("local", name, count, "wall s", median(wall[name]))
         again = site.run("job", "job 0")
         yield Row("local", "job", count, "CPU s with nothing left to do", again[0])
