@@ -58,7 +58,7 @@ class Progress(NamedTuple):
 
 
 class Checkpoint:
-    """Interface for storing the state of a run between processes. This base class stores nothing."""
+    """Keeps the state of a run between processes. This base class stores nothing."""
 
     def remember(self, name: str, known: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """Return what `make` returned the first time. Objects in `known` are not stored with it."""
@@ -66,7 +66,7 @@ class Checkpoint:
         return make()
 
     def resume(self, states: Any) -> tuple[Any, list[dict[str, np.ndarray]], list[float]]:
-        """Return the stored states, chunks and end times of chunks, or `states` and two empty lists."""
+        """Return the stored states, chunks and end times, or `states` and two empty lists."""
         return states, [], []
 
     def save(self, states: Any, parts: list[dict[str, np.ndarray]], ends: list[float]) -> None:

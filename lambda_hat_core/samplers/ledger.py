@@ -138,7 +138,7 @@ def _bias(value: float, reference: float) -> dict[str, float]:
 
 
 def burn_in_needed(modes: Modes, dynamics: Dynamics, *, n_kept: int, thin: int) -> int:
-    """Return the number of burn-in draws after which `n_kept` draws have a burn-in bias below 1 %."""
+    """Return the burn-in draws after which `n_kept` draws have a burn-in bias below 1 %."""
     half = 0.5 * modes.size * modes.share * modes.mu
     oracle = 0.5 * float(modes.size @ modes.share)
     final = float(half @ stationary(dynamics)[:, 0])

@@ -100,7 +100,7 @@ def _find_step(
     energy_var: Scalar,
     scale: bool,
 ) -> tuple[Any, Scalar, Scalar, Weights]:
-    """Return states, pooled step size, pooled L, and the pooled variances of u if `scale` is true."""
+    """Return states, pooled step size, pooled L, and pooled variances of u if `scale` is true."""
     d = kernel.posterior.w0.size
     # After rescaling, blackjax spends a third more steps on adapting again.
     share = 3 / 7 if scale else 1 / 2
@@ -134,7 +134,7 @@ def _find_step(
 def _watch(
     key: PRNGKeyArray, kernel: MclmcKernel, states: Any, n_steps: int
 ) -> tuple[Any, Scalar, StationaryCheck]:
-    """Continue sampling; return states, steps between independent points, and the check's series."""
+    """Sample on; return states, steps between independent points, and the check's series."""
     d = kernel.posterior.w0.size
     dtype = kernel.posterior.w0.dtype
     key, look_key = jr.split(key)
@@ -207,7 +207,7 @@ def build(
 def _rescale(
     key: PRNGKeyArray, kernel: MclmcKernel, start: Float[Array, "chain d"], spec: Mclmc
 ) -> tuple[MclmcKernel, Float[Array, "chain d"], float]:
-    """Return the kernel in coordinates scaled by the pooled variances, the positions, and the work."""
+    """Return the kernel in coordinates scaled by pooled variances, positions, and the work."""
     init_key, find_key = jr.split(key)
     states = _start(init_key, kernel, start)
     goal = jnp.asarray(spec.desired_energy_var, start.dtype)
