@@ -56,7 +56,7 @@ def operator_spectrum(key: PRNGKeyArray, product: Operator, d: int, k: int) -> S
 
 
 def spectrum_work(d: int, k: int) -> float:
-    """Full-gradient evaluations that `operator_spectrum` costs, 2 a Hessian-vector product."""
+    """Full-gradient evaluations that `operator_spectrum` costs, 2 per Hessian-vector product."""
     return 2.0 * (k + (_PROBES if k < d else 0))
 
 
@@ -85,7 +85,7 @@ def hessian_spectrum(
     at: Float[Array, "point d"] | None = None,
     rank: int = RANK,
 ) -> tuple[Spectrum, float]:
-    """Return the spectrum and its work in full-gradient evaluations (2 a product and point).
+    """Return the spectrum and its work in full-gradient evaluations (2 per product and point).
 
     The Hessian is averaged over the points `at`; None is w* alone.
 

@@ -24,18 +24,19 @@ from lambda_hat_core.samplers.hmc import HmcKernel
 _ROUNDS = 2
 _STEPS = 50
 _LEAPFROGS = 4
-"""Mean trajectory: 200 gradients a round and chain."""
+"""Leapfrogs of a mean trajectory, which makes 200 gradients per round and chain."""
 _ACCEPTANCE = 0.8
 
 
 class Pilot(NamedTuple):
-    """Where the chains stand, and what they met on the way.
+    """The positions of the chains, and what the pilot measured on the way.
 
     Attributes:
-        positions: of the chains.
-        spectrum: of the Hessian averaged over them.
-        llc: nbeta (L_n - L_n(w*)) over the last steps, None where nothing flew: a rough estimate.
-        work: full-gradient evaluations of both.
+        positions: positions of the chains.
+        spectrum: spectrum of the Hessian averaged over these positions.
+        llc: rough estimate, the mean of nbeta (L_n - L_n(w*)) over the last steps; None if no pilot
+            ran.
+        work: full-gradient evaluations of the pilot and of the spectrum.
     """
 
     positions: Float[Array, "chain d"]

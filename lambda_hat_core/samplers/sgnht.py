@@ -34,7 +34,7 @@ _MOST_FRICTION = 8.0
 
 
 class SgnhtState(NamedTuple):
-    """Point, momentum of unit mass, friction a step."""
+    """Point, momentum of unit mass, friction per step."""
 
     w: Weights
     p: Weights
