@@ -1,4 +1,4 @@
-"""The Hessian of L_n, as Ritz pairs plus the mean of what they leave out.
+"""The Hessian of L_n, as Ritz pairs and the mean eigenvalue of their complement.
 
 Taken at w*, or averaged over points of the posterior: where the loss is not quadratic the average
 is what a chain meets.
@@ -14,7 +14,7 @@ from lambda_hat_core.linalg.lanczos import Operator, lanczos
 from lambda_hat_core.posterior import Posterior
 
 RANK = 64
-"""Ritz pairs kept: 128 gradient evaluations, little beside any run."""
+"""Ritz pairs kept. They cost 128 gradient evaluations, which is little compared with any run."""
 _PROBES = 4
 
 

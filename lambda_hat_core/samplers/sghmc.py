@@ -64,7 +64,7 @@ class SghmcKernel(Kernel):
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SghmcState) -> tuple[Weights, float]:
-        """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
+        """Return grad U on a FRESH minibatch: the one that moved w is correlated with w."""
         size = self.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
@@ -76,7 +76,7 @@ def dynamics(modes: Modes, eps: float, alpha: float) -> Dynamics:
 
 
 def damped(modes: Modes, eps: float, keep: float, injected: float) -> Dynamics:
-    """The same for any share of momentum kept and any variance injected."""
+    """Return such a step for any kept fraction of momentum and any injected variance."""
     mu, one = modes.mu, np.ones_like(modes.mu)
     both = 1 + keep
     A = np.stack(
@@ -102,7 +102,7 @@ def build(
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
-    """Choose the step size where it is `auto`, and predict its biases."""
+    """Choose the step size if it is `auto`, and predict its biases."""
     return tuned_momentum(
         key,
         posterior,

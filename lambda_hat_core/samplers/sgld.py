@@ -94,7 +94,7 @@ class SgldKernel(Kernel):
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SgldState) -> tuple[Weights, float]:
-        """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
+        """Return grad U on a FRESH minibatch: the one that moved w is correlated with w."""
         size = self.spec.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
@@ -140,7 +140,7 @@ def build(
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
-    """Choose the step size where it is `auto`, and predict the biases; nothing else is adapted."""
+    """Choose the step size if it is `auto`, and predict the biases; nothing else is adapted."""
     burn = spec.n_burn * spec.thin
     last = burn if spec.freeze_preconditioner else spec.n_draws * spec.thin
     remembered = spec.beta2**last
