@@ -35,6 +35,7 @@ def test_history_is_made_by_one_process_at_a_time(place):
 
 def test_the_fault_two_processes_at_once_leave_a_history_that_nothing_opens(tmp_path, monkeypatch):
     stamp, first, second = sql.stamp_alembic_rev, threading.Event(), threading.Event()
+    stamped = threading.Event()
 
     def make():
         DagsterSqliteStorage(str(tmp_path)).dispose()
@@ -42,10 +43,13 @@ def test_the_fault_two_processes_at_once_leave_a_history_that_nothing_opens(tmp_
     def slowly(*args, **options):
         if threading.current_thread() is other:
             second.set()
+            stamped.wait(60)
+            stamp(*args, **options)
         else:
             first.set()
             assert second.wait(60)
-        stamp(*args, **options)
+            stamp(*args, **options)
+            stamped.set()
 
     other = threading.Thread(target=lambda: first.wait(60) and make())
     with monkeypatch.context() as change:
