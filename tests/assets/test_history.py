@@ -9,7 +9,6 @@ from dagster._core.storage import sql
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
 
 def test_history_is_made_by_one_process_at_a_time(place):
@@ -31,38 +30,6 @@ def test_history_is_made_by_one_process_at_a_time(place):
     assert made.wait(60)
     thread.join()
     assert (folder / "history" / "runs").is_dir()
-
-
-def test_the_fault_two_processes_at_once_leave_a_history_that_nothing_opens(tmp_path, monkeypatch):
-    stamp, first, second = sql.stamp_alembic_rev, threading.Event(), threading.Event()
-    stamped = threading.Event()
-
-    def make():
-        DagsterSqliteStorage(str(tmp_path)).dispose()
-
-    def slowly(*args, **options):
-        if threading.current_thread() is other:
-            second.set()
-            stamped.wait(60)
-            stamp(*args, **options)
-        else:
-            first.set()
-            assert second.wait(60)
-            stamp(*args, **options)
-            stamped.set()
-
-    other = threading.Thread(target=lambda: first.wait(60) and make())
-    with monkeypatch.context() as change:
-        change.setattr(sqlite_run_storage, "stamp_alembic_rev", slowly)
-        other.start()
-        make()
-        other.join()
-    with pytest.raises(Exception, match="more than one head"):
-        make()
-
-
-class Killed(Exception):
-    pass
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
