@@ -32,6 +32,10 @@ def test_history_is_made_by_one_process_at_a_time(place):
     assert (folder / "history" / "runs").is_dir()
 
 
+class Killed(Exception):
+    pass
+
+
 @pytest.mark.parametrize("calls", [1, 2, 3])
 def test_history_whose_maker_was_killed_is_made_by_the_next_command(place, monkeypatch, calls):
     left = iter(range(calls))
