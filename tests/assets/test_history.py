@@ -1,14 +1,24 @@
 """Dagster's databases: two commands at once must not both make them."""
 
 import fcntl
+import subprocess
+import sys
 import threading
 
 import dagster as dg
 import pytest
+from alembic.runtime.migration import HeadMaintainer
 from dagster._core.storage import sql
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+
+OTHER = """
+import sys
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+DagsterSqliteStorage(sys.argv[1]).dispose()
+"""
 
 
 def test_history_is_made_by_one_process_at_a_time(place):
@@ -30,6 +40,22 @@ def test_history_is_made_by_one_process_at_a_time(place):
     assert made.wait(60)
     thread.join()
     assert (folder / "history" / "runs").is_dir()
+
+
+def test_the_fault_two_processes_at_once_leave_a_history_that_nothing_opens(tmp_path, monkeypatch):
+    """The other process makes all of it after this one has read that no version is noted."""
+    note, others = HeadMaintainer.update_to_step, iter([[sys.executable, "-c", OTHER, tmp_path]])
+
+    def late(maintainer, step):
+        for other in others:
+            subprocess.run(other, check=True, timeout=120)
+        note(maintainer, step)
+
+    with monkeypatch.context() as change:
+        change.setattr(HeadMaintainer, "update_to_step", late)
+        DagsterSqliteStorage(str(tmp_path)).dispose()
+    with pytest.raises(Exception, match="more than one head"):
+        DagsterSqliteStorage(str(tmp_path))
 
 
 class Killed(Exception):
