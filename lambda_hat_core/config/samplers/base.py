@@ -1,5 +1,6 @@
 """The base classes of the samplers' models: precision, forecast of the cost, hints for keys."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
@@ -53,9 +54,10 @@ class Sampler(Settings):
         """The variant of the sampler that tables show beside its name, or None."""
         return None
 
+    @abstractmethod
     def gradients(self) -> Gradients:
         """Return the forecast of a whole run, set-up included."""
-        raise NotImplementedError
+        ...
 
     def work(self, n: int) -> float:
         """Return the forecast in full-gradient evaluations on `n` examples."""
@@ -92,9 +94,10 @@ class Chains(Sampler):
             )
         return self
 
+    @abstractmethod
     def steps(self) -> int:
         """Return how many full-data gradients a chain takes between its set-up and its end."""
-        raise NotImplementedError
+        ...
 
     def gradients(self) -> Gradients:
         """Return the forecast of a whole run, set-up included."""
