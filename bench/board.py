@@ -36,7 +36,10 @@ def _cell(at: Any) -> str:
 
 
 def leaderboard(frame: pd.DataFrame, targets: Sequence[str], samplers: Sequence[str]) -> str:
-    """Gradients to 5 %, CPU seconds once compiled, error; the verdict where it is not ok."""
+    """Return a table of gradients to 5 %, CPU seconds without compilation, and error.
+
+    The verdict is added where it is not ok.
+    """
     lines = [[f"`{s}`", *map(_cell, _rows(frame, s, targets))] for s in samplers]
     first = frame.drop_duplicates("target").set_index("target")
     answers = ["*answer*"] + [
@@ -52,7 +55,10 @@ def leaderboard(frame: pd.DataFrame, targets: Sequence[str], samplers: Sequence[
 def metrics(
     frame: pd.DataFrame, targets: Sequence[str], kinds: Sequence[str], names: Sequence[str]
 ) -> str:
-    """Gradients to 5 % by metric, the default first; the least in bold where all are there."""
+    """Return a table of gradients to 5 % by metric, with the default first.
+
+    The smallest value of a row is bold if all values are present.
+    """
     lines = []
     for kind in kinds:
         samplers = [kind if name == names[0] else f"{kind} {name}" for name in names]
@@ -73,7 +79,7 @@ def _metric_cell(at: Any, won: bool) -> str:
 
 
 def draw(frame: pd.DataFrame, targets: Sequence[str], samplers: Sequence[str], path: Path) -> None:
-    """Error above, gradients to 5 % below, a column a target."""
+    """Draw the error above and the gradients to 5 % below, with one column per target."""
     figure = style.new_figure(
         2.3 * len(targets) + 1.4,
         7.2,

@@ -1,8 +1,8 @@
 """One process of bench/speed.py: times cells on request, in the environment a worker would have.
 
-Reads one JSON request a line, [sampler, d, batch, variants], and answers each with the CPU and wall
-seconds that one SGLD step (or one NUTS gradient) of one chain costs in each variant: the product's,
-and plain scans.
+It reads one JSON request per line, [sampler, d, batch, variants], and answers each with the CPU and
+wall seconds that one SGLD step (or one NUTS gradient) of one chain costs in each variant. The
+variants are the product's code and plain scans.
 """
 
 import json
@@ -30,16 +30,17 @@ from lambda_hat_core.samplers.sgld import SgldKernel
 
 THIN = 25
 BLOCK = 0.3
-"""Seconds a timed call should take at least, so that clocks and calls do not show."""
+"""Least seconds of a timed call, so that the overhead of clocks and calls is negligible."""
 
 Clock = tuple[float, float]
 """CPU and wall seconds."""
 
 
 class Case(NamedTuple):
-    """One timed call, and what its time is divided by (a count, or one found while it runs).
+    """One timed call, and the number of units that its time is divided by.
 
-    The time of `base` is taken off: what a call costs beside the steps that are counted.
+    The number is fixed or is computed from what the call returns. The time of `base`, which is the
+    cost of a call apart from the counted steps, is subtracted.
     """
 
     call: Callable[[], Any]
@@ -48,7 +49,7 @@ class Case(NamedTuple):
 
 
 def product(kernel: Kernel, monitor: Monitor, draws: int, thin: int) -> Callable[[], Any]:
-    """The driver as `sample` calls it, from the start point on."""
+    """Return a call of the driver as `sample` makes it, beginning at the start point."""
     start = jnp.tile(kernel.posterior.w0, (CHAINS, 1))
 
     def silent(progress: Progress) -> None:
@@ -70,7 +71,7 @@ def product(kernel: Kernel, monitor: Monitor, draws: int, thin: int) -> Callable
 
 
 def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
-    """The product's steps, by generator; with a draw every THIN of them; and plain scans."""
+    """Return the product's steps by generator, its steps with draws every THIN, and plain scans."""
     posterior = posterior_of(d)
     size = posterior.w0.size
     guess = flops(WIDTHS[d], batch or N) / 60e9 + size * 4e-9 + 1e-5
@@ -104,7 +105,7 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
 
 
 def nuts_cases(d: int) -> dict[str, Case]:
-    """The product's tree, the same by hand, and a bare scan over gradients."""
+    """Return the product's NUTS, NUTS written by hand, and a bare scan over gradients."""
     posterior = posterior_of(d)
     size = posterior.w0.size
     vectors = basis(size)
@@ -136,7 +137,7 @@ def nuts_cases(d: int) -> dict[str, Case]:
 
 
 def gemm() -> Case:
-    """Square matrix products, whose unit is one floating-point operation."""
+    """Return a case of square matrix products, whose unit is one floating-point operation."""
     a = jnp.ones((1024, 1024))
     multiply = jax.jit(lambda a: a @ a)
     return Case(lambda: [multiply(a) for _ in range(8)], lambda _: 8 * 2.0 * 1024**3)
@@ -160,14 +161,14 @@ def compiled(sampler: str, d: int, batch: int | None, variant: str) -> Case:
 
 
 def clocked(call: Callable[[], Any]) -> tuple[Any, Clock]:
-    """Return what a call returns, and its CPU and wall seconds."""
+    """Return the value of a call, and its CPU and wall seconds."""
     cpu, wall = time.process_time(), time.perf_counter()
     out = jax.block_until_ready(call())
     return out, (time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def timed(case: Case) -> Clock:
-    """CPU and wall seconds a unit."""
+    """Return the CPU and wall seconds per unit."""
     out, (cpu, wall) = clocked(case.call)
     if case.base is not None:
         _, (less_cpu, less_wall) = clocked(case.base)

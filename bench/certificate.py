@@ -3,8 +3,8 @@
 `python bench/certificate.py [--out bench/out]`
 
 On a deep linear net 6-6-6-6 of rank 3 (n = 2000, gamma 10), whose posterior is singular, |V_M - 1|
-must rank the steps as their true error does: Spearman's correlation above 0.9, the truth being
-NUTS.
+must rank the step sizes as their true error does, with a Spearman correlation above 0.9. The truth
+is taken from NUTS.
 """
 
 import argparse
@@ -33,10 +33,11 @@ GAMMA = 10.0
 NUTS = {"kind": "nuts", "n_chains": 8, "n_warmup": 200, "n_draws": 4000}
 SGLD = {"kind": "sgld", "n_chains": 32, "batch_size": 2}
 FACTORS = 3.0 * 10 ** np.linspace(-2, 0, 9)
-"""Step sizes in units of `auto`; at 6 chains leave."""
+"""Step sizes in units of `auto`; at 6 times `auto` chains leave the neighbourhood."""
 DRAWS, THIN = 6000, 20
-"""Of a chain; THIN steps a draw at `auto`, more where they are smaller: every run walks as far. A
-draw costs its full-data loss, which is why it is not taken more often."""
+"""Draws per chain, and steps per draw at `auto`. Smaller step sizes take more steps per draw, so
+that every run covers the same distance. Draws are not more frequent, because each costs a
+full-data loss."""
 
 
 def run(folder, spec, sampler, dtype):
@@ -50,7 +51,7 @@ def run(folder, spec, sampler, dtype):
 
 
 def measure(folder, spec, factor, auto):
-    """One step size: the means of its llc and of its V_M."""
+    """Sample at one step size and return the mean llc and the mean V_M."""
     settings = {"n_draws": DRAWS, "n_burn": DRAWS // 20, "thin": max(1, round(THIN / factor))}
     trace = run(folder, spec, {**SGLD, **settings, "step_size": factor * auto}, "float32")
     return mcmc_mean(trace.llc), mcmc_mean(trace.virial_m)

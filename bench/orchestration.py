@@ -2,10 +2,10 @@
 
 The same runs of one shape go through `dagster job execute -j llc`, through `lambda-hat run`, and
 through one bare worker, each from an empty store. The difference of their CPU seconds, children
-included, is what planning, Dagster and further workers cost. Then the job once more, which has
-nothing left to do, and beside them an empty job of Dagster's own and the commands that look at
-5,000 runs. Compilations are cached before, so that nobody pays for them. `--cards slurm` needs a
-SLURM: tests/slurm/with.sh starts one.
+included, is what planning, Dagster and further workers cost. The job is then run once more with
+nothing left to do. An empty Dagster job and the commands that look at 5,000 runs are also measured.
+Compilations are cached beforehand, so that no measurement includes them. `--cards slurm` needs a
+SLURM cluster; tests/slurm/with.sh starts one.
 """
 
 import argparse
@@ -40,12 +40,13 @@ COMMANDS = {
     "plain": [str(BIN / "lambda-hat"), "run", "orchestration"],
 }
 BARS = {20: 1.5, 200: 0.5}
-"""CPU seconds a run beyond the numerics, by number of runs."""
+"""Most CPU seconds per run beyond the numerics, by number of runs."""
 COUNTS = [1, 20, 200]
 ROUNDS = {1: 5, 20: 3}
-"""By number of runs, else one; every figure is the median, differences are taken within a round."""
+"""Rounds by number of runs; one for numbers not listed. Every figure is the median over rounds, and
+differences are taken within a round."""
 AGAIN = 15.0
-"""Wall seconds of the job when nothing is left to do."""
+"""Most wall seconds of the job when nothing is left to do."""
 EMPTY = """
 import dagster as dg
 
@@ -55,22 +56,22 @@ def nothing(): pass
 @dg.job
 def empty(): nothing()
 """
-"""What Dagster itself costs, with everything at its defaults."""
+"""An empty job, which measures the cost of Dagster itself with all settings at their defaults."""
 MANY = 5000
 LOOKS = {
     "plan": [str(BIN / "lambda-hat"), "plan", "orchestration"],
     "load": [sys.executable, "-c", "import lambda_hat_assets; lambda_hat_assets.defs"],
     "sql": [str(BIN / "lambda-hat"), "sql", "SELECT count(*), avg(llc) FROM llc"],
 }
-"""Commands that look at all runs: what there is to do, what Dagster shows, what came out."""
+"""Commands that look at all runs: the plan, Dagster's definitions, and a query of the results."""
 LOOK = 12.0
-"""CPU seconds of each of them at 5,000 runs."""
+"""Most CPU seconds of each of these commands at 5,000 runs."""
 TO_RECORD = 15.0
-"""Wall seconds from the submission of a SLURM job to the record of its run."""
+"""Most wall seconds from the submission of a SLURM job to the record of its run."""
 
 
 class Row(NamedTuple):
-    """One figure, with the most it may be."""
+    """One figure, with the largest value allowed."""
 
     card: str
     command: str
@@ -89,7 +90,7 @@ class Row(NamedTuple):
 
 
 class Site:
-    """A folder from which the commands find an experiment of some seeds of NUTS."""
+    """A folder with an experiment of NUTS at several seeds, in which the commands are run."""
 
     def __init__(self, root: Path, runs: int):
         self.root = root
@@ -107,7 +108,7 @@ class Site:
         self.plan = load_plan(file, root / "config")
 
     def environment(self, name: str) -> dict[str, str]:
-        """Return what a command finds that works in the store of this name."""
+        """Return the environment of a command that uses the store of this name."""
         return {
             "DAGSTER_MODULE_NAME": "lambda_hat_assets",
             "LAMBDA_HAT_EXPERIMENT": "orchestration",
@@ -116,7 +117,7 @@ class Site:
         }
 
     def run(self, command: str, name: str) -> tuple[float, float]:
-        """Run a command; CPU and wall seconds.
+        """Run a command and return its CPU and wall seconds.
 
         Raises:
             RuntimeError: if a run is missing at the end.
@@ -128,7 +129,7 @@ class Site:
         return found
 
     def bare(self, name: str) -> tuple[float, float]:
-        """Send everything to one worker that nothing surrounds; CPU and wall seconds."""
+        """Send all runs to one bare worker and return its CPU and wall seconds."""
         (target,) = self.plan.targets.values()
         lines = [request("targets", target)]
         for run in self.plan.runs.values():
@@ -143,7 +144,7 @@ class Site:
 
 
 def local(count: int) -> Iterator[Row]:
-    """Measure the local card; few runs several times, for what they cost is a few starts."""
+    """Measure the local card; small numbers of runs are repeated, as starts dominate their cost."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), count)
         site.bare("warm")
@@ -158,7 +159,7 @@ def local(count: int) -> Iterator[Row]:
         yield Row("local", "worker", count, "wall s", median(wall["bare"]))
         for name in COMMANDS:
             extra = [(of - bare) / count for of, bare in zip(cpu[name], cpu["bare"], strict=True)]
-            yield Row("local", name, count, "CPU s a run beyond it", median(extra), BARS.get(count))
+            yield Row("local", name, count, "CPU s per run besides", median(extra), BARS.get(count))
             yield Row("local", name, count, "wall s", median(wall[name]))
         again = site.run("job", "job 0")
         yield Row("local", "job", count, "CPU s with nothing left to do", again[0])
@@ -166,7 +167,7 @@ def local(count: int) -> Iterator[Row]:
 
 
 def empty() -> Row:
-    """Measure a Dagster job that does nothing: the least that one of its jobs can cost."""
+    """Measure a Dagster job that does nothing, which is the least that a Dagster job can cost."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "empty.py").write_text(EMPTY)
         words = [COMMANDS["job"][0], "job", "execute", "-f", "empty.py", "-j", "empty"]
@@ -175,7 +176,7 @@ def empty() -> Row:
 
 
 def looks() -> Iterator[Row]:
-    """Measure the commands that look at very many runs, of which nothing has to be computed."""
+    """Measure the commands that look at very many runs without computing any of them."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), MANY)
         store = Store(site.root / "looks")
@@ -188,7 +189,7 @@ def looks() -> Iterator[Row]:
 
 
 def slurm(count: int) -> Iterator[Row]:
-    """Measure the card slurm-test: from the submission of the runs' job to its last record."""
+    """Measure the card slurm-test, from the submission of the runs' job to its last record."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), count)
         site.bare("warm")
@@ -217,18 +218,18 @@ def slurm(count: int) -> Iterator[Row]:
 
 
 CARDS: dict[str, Callable[[int], Iterator[Row]]] = {"local": local, "slurm": slurm}
-"""What is measured for each kind of card, given a number of runs."""
+"""The measurement of each kind of card, as a function of the number of runs."""
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of what its children leave behind, whose time then counts."""
+    """Make this process adopt the orphans of its children, so that their CPU time is counted."""
     set_child_subreaper = 36
     if ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed; it needs Linux")
 
 
 def bury_orphans() -> None:
-    """Wait for adopted processes that are at their end, half a minute at most."""
+    """Wait at most half a minute for adopted processes that are about to end."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -239,7 +240,7 @@ def bury_orphans() -> None:
 
 
 def spent(command: list[str], site: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """Run a command to its end and return the CPU seconds of its processes, and wall seconds.
+    """Run a command to its end and return the CPU seconds of its processes and the wall seconds.
 
     Raises:
         RuntimeError: if it fails.
@@ -260,7 +261,7 @@ def spent(command: list[str], site: Path, environment: dict[str, str]) -> tuple[
 
 
 def main() -> None:
-    """Print every figure as it comes, and write them all."""
+    """Print every figure as it is measured, then write all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--cards", nargs="+", choices=CARDS, default=["local"])

@@ -1,4 +1,4 @@
-"""Tables as Markdown, put into the pages of docs/."""
+"""Formats tables as Markdown and puts them into the pages of docs/."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(frame: pd.DataFrame, digits: int = 4) -> str:
-    """Return a frame as a Markdown table; numbers to `digits` significant ones."""
+    """Return a frame as a Markdown table, with numbers to `digits` significant digits."""
 
     def text(value: object) -> str:
         if value is None or value != value:

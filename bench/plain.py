@@ -1,4 +1,4 @@
-"""What the product is held against: the same numerics as one would write them by hand."""
+"""Baselines for the product: the same numerics, written by hand in the plainest way."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,13 +16,13 @@ from lambda_hat_core.samplers.noise import standard_normal
 
 EPS = 1e-6
 DOUBLINGS = 4
-"""Of a tree of NUTS, at most."""
+"""Largest number of doublings of a NUTS tree."""
 
 Layers = list[tuple[jax.Array, jax.Array]]
 
 
 def mean_loss(layers: Layers, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean squared error of the same MLP on a list of layers."""
+    """Return the mean squared error of the same MLP, given as a list of layers."""
     for weight, bias in layers[:-1]:
         x = jnp.tanh(x @ weight + bias)
     weight, bias = layers[-1]
@@ -30,7 +30,7 @@ def mean_loss(layers: Layers, x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def layers_of(d: int, w: jax.Array) -> Layers:
-    """The flat vector as a list of layers."""
+    """Return the flat weight vector as a list of layers."""
     layers, begin = [], 0
     for a, b in pairwise(WIDTHS[d]):
         middle, end = begin + a * b, begin + a * b + b
@@ -40,17 +40,17 @@ def layers_of(d: int, w: jax.Array) -> Layers:
 
 
 def library_noise(key: Any, like: jax.Array) -> jax.Array:
-    """What jax.random gives."""
+    """Return normal noise from jax.random."""
     return jr.normal(key, like.shape, like.dtype)
 
 
 def product_noise(key: Any, like: jax.Array) -> jax.Array:
-    """What the product draws."""
+    """Return the normal noise that the product draws."""
     return standard_normal(key, like.reshape(-1), "threefry").reshape(like.shape)
 
 
 def sgld(d: int, batch: int | None, steps: int, noise: Callable, over: str) -> Callable:
-    """SGLD as one would write it by hand: a scan over steps, chains by vmap or in turn."""
+    """Return SGLD written by hand: a scan over steps, with chains under vmap or in turn."""
     posterior = posterior_of(d)
     assert posterior.data is not None
     x, y = posterior.data
@@ -84,9 +84,9 @@ def sgld(d: int, batch: int | None, steps: int, noise: Callable, over: str) -> C
 def nuts(
     posterior: Posterior, place: Coordinates, step_size: float, draws: int, over: str
 ) -> Callable[[], Any]:
-    """NUTS as one would write it by hand: blackjax's kernel in a scan, in the same coordinates.
+    """Return NUTS written by hand: blackjax's kernel in a scan, in the same coordinates.
 
-    The call returns the leapfrog steps of every draw.
+    The call returns the number of leapfrog steps of every draw.
     """
 
     def log_density(u: jax.Array) -> jax.Array:
@@ -110,7 +110,7 @@ def nuts(
 
 
 def gradients(posterior: Posterior, steps: int, over: str) -> Callable[[], Any]:
-    """A bare scan over full gradients."""
+    """Return a bare scan over full gradients."""
 
     def chain(w: jax.Array) -> jax.Array:
         gradient = jax.grad(posterior.potential)

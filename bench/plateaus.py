@@ -24,7 +24,8 @@ NBETA = 1e5
 SAMPLER = Nuts(n_draws=2000, n_burn=500, n_warmup=500, target_acceptance=0.95)
 GLOBAL, LOCAL = 7.0, 8.0
 TOLERANCE = 0.25
-"""A quarter of the gap; (m - 1) / log nbeta is 0.09 at the deepest point, where m = 2."""
+"""Tolerance of each plateau, a quarter of the gap between them. The correction (m - 1) / log nbeta
+is 0.09 at the deepest point, where m = 2."""
 
 
 def potential(w, batch):
@@ -34,7 +35,7 @@ def potential(w, batch):
 
 
 def main() -> None:
-    """Run the profile, write its table and its figure, and hold both plateaus to their values."""
+    """Run the profile, write its table and figure, and compare both plateaus with their values."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--docs", type=Path, help="a page with a place for the table")
     options = parser.parse_args()

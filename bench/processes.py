@@ -1,4 +1,4 @@
-"""Processes of cells.py, each on its own cores and in the environment a worker would have."""
+"""Processes of cells.py, each on its own cores and in the environment of a worker."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from lambda_hat_core.config.samplers.base import Dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 Cell = tuple[str, int, int | None]
-"""Sampler, d and batch; None is the full batch."""
+"""Sampler, d and batch size; None stands for the full batch."""
 Clock = tuple[float, float]
-"""CPU and wall seconds a unit."""
+"""CPU and wall seconds per unit."""
 
 
 class Process:
@@ -34,16 +34,16 @@ class Process:
         )
 
     def ask(self, cell: Cell, variants: tuple[str, ...]) -> None:
-        """Let it measure a cell once, in some variants; in all of them for none."""
+        """Ask the process to measure a cell once, in the given variants; none means all."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([*cell, variants]) + "\n")
         self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """Wait for what was asked: `flops` of a gradient, and a Clock a variant.
+        """Wait for the answer: the `flops` of a gradient, and one Clock per variant.
 
         Raises:
-            RuntimeError: if the process died, or has other devices than cores.
+            RuntimeError: if the process died, or has devices other than CPU cores.
         """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -55,7 +55,7 @@ class Process:
         return answer
 
     def close(self) -> None:
-        """Let it end."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

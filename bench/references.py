@@ -1,8 +1,9 @@
 """Exact samplers that share nothing with the product's: no gradients, no step sizes, no tuning.
 
-Squared errors of a deep linear net are quadratic in each layer, so that a layer given the others
-is Gaussian: Gibbs. Elliptical slice sampling (Murray, Adams & MacKay 2010) needs only values, and
-a Gaussian to draw ellipses from: here the Laplace approximation at w*, widened.
+The squared error of a deep linear net is quadratic in each layer, so each layer is Gaussian given
+the others, and Gibbs sampling applies. Elliptical slice sampling (Murray, Adams & MacKay 2010)
+needs only values of the potential, and a Gaussian to draw ellipses from. That Gaussian is the
+Laplace approximation at w*, widened.
 """
 
 from typing import Any
@@ -24,12 +25,12 @@ CHAINS = 16
 SWEEPS, SLICES = 20_000, 15_000
 BURN = 0.1
 _WIDER = 2.0
-"""Variance of the slices' Gaussian in units of Laplace's: a narrow one would never leave the core
-of a posterior with long tails."""
+"""Variance of the slice sampler's Gaussian in units of the Laplace approximation's. With a narrow
+one the chain would never leave the core of a posterior with long tails."""
 
 
 def _estimate(excess: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error of nbeta (L - L(w*)), chain x draw, burn-in dropped."""
+    """Return mean and standard error of nbeta (L - L(w*)), chain x draw, without burn-in."""
     found = mcmc_mean(excess[:, int(BURN * excess.shape[1]) :])
     assert found.se is not None
     return found.mean, found.se
@@ -97,7 +98,7 @@ def slices(
     root = vectors / jnp.sqrt(jnp.maximum(values, gamma / _WIDER))
 
     def log_ratio(u: jax.Array) -> jax.Array:
-        """Posterior over the Gaussian, at w0 + root u."""
+        """Return the posterior relative to the Gaussian, at w0 + root u."""
         move = root @ u
         return -excess(w0 + move) - 0.5 * gamma * move @ move + 0.5 * u @ u
 
@@ -132,7 +133,7 @@ def slices(
 
 
 def verify() -> list[dict[str, Any]]:
-    """Hold both against quadrature, on networks of two weights at a smooth and a singular point."""
+    """Compare both with quadrature on networks of two weights, at a smooth and a singular point."""
     rng = np.random.default_rng(1)
     x = jnp.asarray(rng.standard_normal((50, 2)))
     nbeta, gamma = 13.0, 10.0

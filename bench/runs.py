@@ -1,8 +1,8 @@
 """Runs of the benches, each computed once and kept by its id, so that a bench can stop anywhere.
 
-`out/targets/<id>/` holds targets, `out/runs/<id>.json` what became of a run, `out/answers/` exact
-values. Ids hold everything that decides a number but the code: after a change of the samplers,
-start in an empty folder.
+`out/targets/<id>/` holds targets, `out/runs/<id>.json` the record of a run, and `out/answers/`
+exact values. Ids depend on everything that determines a number except the code. After a change of
+the samplers, start in an empty folder.
 """
 
 import json
@@ -27,7 +27,7 @@ from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.store import files
 
 NUTS_SEEDS = (101, 102, 103, 104)
-"""Seeds of the runs whose mean is the reference where nothing else is."""
+"""Seeds of the runs whose mean is the reference if there is no other reference."""
 
 
 class Case(NamedTuple):
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A value that an estimate is held against, its standard error, and where both come from."""
+    """A reference value for an estimate, its standard error, and the source of both."""
 
     value: float
     se: float
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 def problem(fields: dict[str, Any], **posterior: Any) -> Case:
-    """Return a problem from plain mappings."""
+    """Return a case built from plain mappings."""
     return Case(TargetSpec.model_validate(fields), PosteriorSpec(**posterior))
 
 
@@ -55,8 +55,8 @@ def run(
 ) -> dict[str, Any]:
     """Return the record of a run in its sampler's own dtype: an `Estimate`, work and seconds.
 
-    `cpu_s` are CPU seconds, compiling included. With `again` the run is made twice, and `again_s`
-    are those of the second time, when everything is compiled.
+    `cpu_s` is CPU seconds including compilation. With `again` the run is made twice, and `again_s`
+    is the CPU seconds of the second time, when everything is compiled.
     """
     spec = _spec(of, sampler, seed)
 
@@ -82,7 +82,7 @@ def run(
 
 
 def is_made(out: Path, of: Case, sampler: dict[str, Any]) -> bool:
-    """Return whether a run is there."""
+    """Return whether the record of a run exists."""
     return _record(out, _spec(of, sampler, 0)).exists()
 
 
@@ -107,7 +107,7 @@ def _meta(folder: Path) -> dict[str, Any]:
 
 
 def known(out: Path, of: Case) -> float | None:
-    """Return the coefficient that is certain for this w*, or None."""
+    """Return the coefficient if it is known for this w*, else None."""
     return _meta(_folder(out, of.target))["llc_known"]
 
 
@@ -143,7 +143,7 @@ def _sampled(out: Path, of: Case, target: Target, nbeta: float, gamma: float) ->
 
 
 def _folder(out: Path, spec: TargetSpec) -> Path:
-    """Build a target unless it is there."""
+    """Build a target unless it already exists."""
     folder = out / "targets" / spec.id
     if not (folder / "meta.json").exists():
         folder.mkdir(parents=True, exist_ok=True)

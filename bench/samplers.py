@@ -2,13 +2,14 @@
 
 `python bench/samplers.py [--targets a,b] [--samplers c,d] [--out DIR] [--docs FILE.md]`
 
-Where no exact value exists, and no sampler that shares nothing with the product's gives one, the
-reference is the mean of NUTS over other seeds. Runs are kept in --out, so a bench may be made in
-parts: only those selected are computed, and parquet, figure and tables hold all that are there.
+If there is neither an exact value nor one from an independent exact sampler, the reference is the
+mean of NUTS over other seeds. Runs are kept in --out, so a bench may be made in parts: only the
+selected runs are computed, and the parquet file, figure and tables hold all runs in --out.
 
-`fge_5` is the work after which sqrt(bias^2 + se^2) is 5 % of the answer, a bias being what exceeds
-two standard errors; none where the bias alone is larger. The bar: no run whose
-verdict is ok is off by more than 4 se + 10 %, or 2 % for samplers that are exact.
+`fge_5` is the work after which sqrt(bias^2 + se^2) is 5 % of the answer. The bias is the part of
+the error that exceeds two standard errors; if it alone is larger than 5 %, `fge_5` is None. The bar
+is that no run whose verdict is ok is off by more than 4 se + 10 %, or 4 se + 2 % for exact
+samplers.
 """
 
 import argparse
@@ -74,12 +75,12 @@ SAMPLERS: dict[str, dict[str, Any]] = {
         for metric in METRICS[1:]
     },
 }
-"""The first twelve are the leaderboard, in the default metric; the others are for comparison."""
+"""The first twelve are the leaderboard, in the default metric; the others are comparisons."""
 EXACT = ("nuts", "hmc", "mala", "adjusted_mclmc")
 
 
 def row(target: str, name: str, record: dict[str, Any], reference: Answer) -> dict[str, Any]:
-    """Return what a run is worth; errors are relative to the reference."""
+    """Return the row of a run; its errors are relative to the reference."""
     value = reference.value
     facts = {
         "target": target,
@@ -111,7 +112,7 @@ def row(target: str, name: str, record: dict[str, Any], reference: Answer) -> di
 
 
 def _work_to(goal: float, bias: float, record: dict[str, Any]) -> float | None:
-    """Return the work at which bias and standard error are `goal`; a fit's error stays as it is."""
+    """Return the work at which sqrt(bias^2 + se^2) is `goal`; a fit's error does not change."""
     room = goal**2 - bias**2
     share = record["llc_se"] ** 2 / room if room > 0 else np.inf
     if "sampling" not in record["work"]:
@@ -121,7 +122,7 @@ def _work_to(goal: float, bias: float, record: dict[str, Any]) -> float | None:
 
 
 def collect(out: Path, places: list[str], wanted: list[str]) -> pd.DataFrame:
-    """Compute what is selected and return a row for everything that is there."""
+    """Compute the selected runs and return one row per run that has been made."""
     rows = []
     for target, of in TARGETS.items():
         chosen = any(part in target for part in places)

@@ -1,4 +1,4 @@
-"""The networks that speed is measured on: their sizes, posteriors and floating-point operations."""
+"""The networks on which speed is measured: sizes, posteriors and floating-point operations."""
 
 from itertools import pairwise
 
@@ -13,18 +13,18 @@ from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.networks.mlp import MlpNetwork
 
 WIDTHS = {1_000: (8, 28, 28, 1), 10_000: (16, 92, 92, 1), 100_000: (32, 300, 300, 1)}
-"""tanh MLPs of 1093, 10213 and 100501 weights."""
+"""Layer widths of tanh MLPs with 1093, 10213 and 100501 weights."""
 N, CHAINS, RANK = 1000, 4, 64
 
 
 def flops(widths: tuple[int, ...], rows: int) -> float:
-    """Multiplications and additions of one gradient: no input gradient for the first layer."""
+    """Return the additions and multiplications of a gradient, without the first input gradient."""
     products = [a * b for a, b in pairwise(widths)]
     return 2.0 * rows * (3 * sum(products) - products[0])
 
 
 def posterior_of(d: int) -> Posterior:
-    """A regression MLP at random weights: speed does not ask for a minimum."""
+    """Return a regression MLP's posterior at random weights; speed does not need a minimum."""
     network = MlpNetwork(WIDTHS[d], "tanh")
     keys = jr.split(jr.key(0), 3)
     data = (jr.normal(keys[0], (N, network.in_dim)), jr.normal(keys[1], (N, 1)))
@@ -33,6 +33,6 @@ def posterior_of(d: int) -> Posterior:
 
 
 def basis(d: int) -> jax.Array:
-    """RANK orthonormal rows."""
+    """Return RANK orthonormal rows."""
     rows, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((d, RANK)))
     return jnp.asarray(rows.T)

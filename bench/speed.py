@@ -2,11 +2,12 @@
 
 `python bench/speed.py [--cells "sgld 1000,nuts"] [--quick] [--rounds N] [--out DIR]`
 
-Cells are measured in turn in one process on one core, one on two, and two on one core each at the
-same time, over several rounds, of which the fastest counts. On one core CPU seconds are compared,
-so another program on the machine does little harm; on two, wall seconds, so it does. Two processes
-at a time are what the machine can give: cores that share a cache, a memory bus or an arithmetic
-unit are less than two.
+Each cell is measured by one process on one core, by one process on two cores, and by two processes
+on one core each at the same time. This is repeated over several rounds, of which the fastest
+counts. On one core CPU seconds are compared, so another program on the machine does little harm. On
+two cores wall seconds are compared, so another program distorts them. Two processes at a time show
+what the machine can give: two cores that share a cache, a memory bus or an arithmetic unit give
+less than twice the speed.
 """
 
 import argparse
@@ -22,7 +23,7 @@ BARS = {(10_000, 64): 0.30, (10_000, None): 0.50, (100_000, 64): 0.30, (100_000,
 """Fraction of sgemm that an SGLD step must reach."""
 QUICK = ("threefry", "plain, jax.random, vmap", "plain, our noise, map")
 SPEED_UP, PLAIN = 1.5, 1.1
-"""Two cores over one; product over the fastest plain scan."""
+"""Least speed-up of two cores over one; largest ratio of the product to the fastest plain scan."""
 KEY = ["sampler", "d", "batch"]
 
 
@@ -31,16 +32,17 @@ def name_of(cell: Cell) -> str:
 
 
 def keep(best: dict[str, Clock], answer: dict[str, Clock], mark: str) -> None:
-    """Update the fastest times by what was measured, in the setting `mark`."""
+    """Update the fastest times with an answer that was measured in the setting `mark`."""
     for name, (cpu, wall) in answer.items():
         seen = best.get(f"{mark}{name}", (float("inf"), float("inf")))
         best[f"{mark}{name}"] = (min(seen[0], cpu), min(seen[1], wall))
 
 
 def measure(cell: Cell, processes: list[Process], rounds: int, *, quick: bool) -> pd.DataFrame:
-    """One row a variant, fastest of `rounds`; `2 cores` and `2 at a time` are the product's.
+    """Return one row per variant, the fastest of `rounds`.
 
-    The unit of `gemm` is one floating-point operation.
+    Rows marked `2 cores` or `2 at a time` do not measure the plain scans. The unit of `gemm` is
+    one floating-point operation.
     """
     one, other, two = processes
     product = ("threefry",) if cell[0] == "sgld" else ("nuts",)
@@ -78,7 +80,7 @@ def measure(cell: Cell, processes: list[Process], rounds: int, *, quick: bool) -
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a cell."""
+    """Return one line per cell."""
     lines = []
     for (sampler, d, batch), cell in rows.groupby(KEY, sort=False):
         at = cell.set_index("variant")
@@ -107,7 +109,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def bars(table: pd.DataFrame) -> list[str]:
-    """One sentence a bar."""
+    """Return one sentence per bar."""
     out = []
     for row in table.to_dict("records"):
         cell = f"{row['sampler']} d={row['d']} batch {row['batch']}"
@@ -123,7 +125,7 @@ def bars(table: pd.DataFrame) -> list[str]:
 
 
 def merged(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """Put new cells in the place of old ones."""
+    """Return the stored rows, with new cells replacing old ones."""
     if not file.exists():
         return rows
     old = pd.read_parquet(file)
@@ -135,7 +137,7 @@ def merged(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def time_cells(options: argparse.Namespace, cells: list[Cell], file: Path) -> None:
-    """Measure cells and write them as they are done."""
+    """Measure cells and write each as soon as it is done."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise SystemExit("bench/speed.py compares one core with two, and this process has one")
@@ -153,7 +155,7 @@ def time_cells(options: argparse.Namespace, cells: list[Cell], file: Path) -> No
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure the cells, and print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", default="", help="cells whose name starts with one of these")
     parser.add_argument("--quick", action="store_true", help="few variants")

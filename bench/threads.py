@@ -1,8 +1,8 @@
 """Threads a payload against payloads at once, on this machine: `python bench/threads.py`.
 
-Two seeds of a run are made by one process after the other, or by two processes at once, with one
-or two threads each; compilation is paid before. On a machine with nothing else to do the wall time
-until both are there decides; on a busy one, the CPU seconds they took.
+Two seeds of a run are computed by one process in turn, or by two processes at once, with one or two
+threads each. Compilation happens beforehand. On an idle machine the wall time until both are done
+decides; on a busy machine, the CPU seconds that they took.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from lambda_hat_core.work.client import WorkerClient, request
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"training": {"steps": 100, "polish": "none"}}
-"""Speed does not depend on where w* is."""
+"""Target of the runs; their speed does not depend on the position of w*."""
 
 CASES = {
     "nuts, digits, d = 610": (
@@ -45,11 +45,11 @@ CASES = {
     ),
 }
 LAYOUTS = ((1, 1), (1, 2), (2, 1), (2, 2))
-"""Payloads at once, threads each."""
+"""Payloads at once, and threads per payload."""
 
 
 class Case:
-    """A target and runs of it that differ in their seed."""
+    """Return a target and runs on it that differ only in their seed."""
 
     def __init__(self, root: Path, target: dict, sampler: dict, seeds: int):
         file = root / "threads.yaml"
@@ -63,10 +63,10 @@ class Case:
 
 
 def asked(client: WorkerClient, kind: Kind, spec: TargetSpec | RunSpec, target=None) -> dict:
-    """Return the record of what a worker made.
+    """Return the record that a worker made.
 
     Raises:
-        RuntimeError: if it could not.
+        RuntimeError: if the worker failed.
     """
     end = list(client.run([request(kind, spec, target)]))[-1]
     if end["event"] != "done":
@@ -108,19 +108,19 @@ def measure(root: Path, name: str, layouts: Iterable[tuple[int, int]]) -> list[d
 
 
 def cpu_seconds(client: WorkerClient) -> float:
-    """Return what a worker has spent so far, all its threads together."""
+    """Return the CPU seconds that all threads of a worker have used so far."""
     spent = Path(f"/proc/{client.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
 
 
 def sampled(client: WorkerClient, specs: list[RunSpec], target: TargetSpec) -> None:
-    """Make runs one after the other."""
+    """Compute runs one after the other."""
     for spec in specs:
         asked(client, "runs", spec, target)
 
 
 def main() -> None:
-    """Print the seconds of every layout, and write them."""
+    """Print and write the seconds of every layout."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     parser.add_argument("--payloads", type=int, nargs="+", default=[1, 2])

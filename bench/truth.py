@@ -7,8 +7,8 @@ A row is inside the bar when
     |llc - exact| <= 4 hypot(se, se of exact) + bias * exact   and   se <= cap * exact
 
 with a bias of 2 % for NUTS and of 10 % for SGLD with step_size auto. Coverage counts how often the
-90 % interval of NUTS holds the exact value over 40 seeds. Runs are kept in --out,
-so the cases can be run one by one; the tables show all that are there.
+90 % interval of NUTS contains the exact value over 40 seeds. Runs are kept in --out, so the cases
+can be run one by one; the tables show all cases that have been run.
 """
 
 import argparse
@@ -33,16 +33,18 @@ LONGER: dict[str, dict[str, Any]] = {
     "nuts": {"n_draws": 40000, "n_burn": 500, "target_acceptance": 0.99},
     "sgld": {"n_draws": 60000, "n_burn": 4000, "thin": 100, "step_fraction": 0.003},
 }
-"""For potentials in one and two dimensions: their llc is small, so its relative error is large, and
-their curvature grows without bound along the ridges, where SGLD at its default step leaves them."""
+"""Settings for potentials in one and two dimensions. Their llc is small, so its relative error is
+large. Their curvature grows without bound along the ridges, where SGLD at its default step size
+leaves them."""
 SHORTER: dict[str, dict[str, Any]] = {
     "nuts": {"n_chains": 2, "n_warmup": 100, "n_draws": 100, "n_burn": 30},
     "sgld": {},
 }
-"""For 1e4 dimensions: a draw scatters by 2 % of llc, a tree of NUTS has hundreds of gradients."""
+"""Settings for 1e4 dimensions, where the llc of a draw scatters by 2 % and a NUTS tree has hundreds
+of gradients."""
 SEEDS, HOLD = 40, 34
 COLD = {"nbeta": 1e5, "gamma": 10.0}
-"""Where the posterior's own answer is lambda within the bias."""
+"""Posterior settings at which the exact llc equals lambda up to the allowed bias."""
 
 
 def potential(model: dict[str, Any]) -> Case:
@@ -58,7 +60,7 @@ def crossing(*powers: int) -> Case:
 
 
 def network(model: dict[str, Any], n: int = 1000, **posterior: Any) -> Case:
-    """At the truth, without label noise."""
+    """Return a network at the true weights, without label noise."""
     data = {"kind": "synthetic", "noise_scale": 0.0, "n_data": n, "n_test": 10}
     training = {"start": "truth", "loss": "mse"}
     return problem({"model": model, "data": data, "training": training}, **posterior)
@@ -93,7 +95,7 @@ CASES = {
     "deep linear 6-8-4-6 rank 4": product(6, 8, 4, 6, rank=4, gamma=10.0),
     "deep linear 6-6-6-6 rank 3": product(6, 6, 6, 6, rank=3, n=2000, gamma=10.0),
 }
-"""Cold networks are held against lambda, everything else against the value at its temperature."""
+"""Cold networks are compared with lambda, all other cases with the value at their temperature."""
 QUICK = ("quadratic d=100 condition 1e6", "crossing w1^2 w2^2", "deep linear 6-8-6 rank 6, cold")
 COVERAGE: dict[str, dict[str, Any]] = {
     "quadratic d=100 condition 1e3": {"kind": "nuts"},
@@ -102,7 +104,7 @@ COVERAGE: dict[str, dict[str, Any]] = {
 
 
 def settings(case: Case, sampler: str) -> dict[str, Any]:
-    """Return a sampler with the length that a case needs for its standard error."""
+    """Return the sampler with the run length that a case needs for its standard error."""
     of = case.target.model
     if isinstance(of, NormalCrossing):
         return SAMPLERS[sampler] | LONGER[sampler]
@@ -114,7 +116,7 @@ def check(out: Path, name: str, sampler: str) -> dict[str, Any]:
     """Return one row of the table.
 
     Raises:
-        ValueError: where the case has no exact value.
+        ValueError: if the case has no exact value.
     """
     case = CASES[name]
     exact, exact_se, source = known(out, case), 0.0, "lambda"
@@ -141,7 +143,7 @@ def check(out: Path, name: str, sampler: str) -> dict[str, Any]:
 
 
 def coverage(out: Path, name: str) -> dict[str, Any]:
-    """Count the intervals of NUTS that hold the exact value."""
+    """Count the intervals of NUTS that contain the exact value."""
     case = CASES[name]
     exact = answer(out, case).value
     records = [run(out, case, COVERAGE[name], seed=100 + seed) for seed in range(SEEDS)]

@@ -5,10 +5,10 @@
 Tunes `sgld` and `mclmc` on a deep linear net and on an MLP for the diabetes data, once against a
 certified reference and once by the certificate alone, then runs defaults and presets with other
 seeds on the tuned problem and on one of the same family that no study saw. The score is
-(bias^2 + se^2) * FGE against a long run of NUTS, lower is better. Everything is kept in --out:
-a bench that was stopped goes on where it was. Bars: tuned against the reference below the default
-everywhere; by the certificate within 1.5 times of that; pruning saves more than 20 % of the work
-of config/tune/demo.yaml.
+(bias^2 + se^2) * FGE against a long run of NUTS, lower is better. Everything is kept in --out, so
+a bench that was stopped continues where it was. There are three bars. Settings tuned against the
+reference score below the default everywhere. Settings tuned by the certificate score within 1.5
+times of those. Pruning saves more than 20 % of the work of config/tune/demo.yaml.
 """
 
 import argparse
@@ -37,8 +37,8 @@ OBJECTIVES = {"reference": "objective.type=abs", "certificate": "objective.type=
 SEEDS = tuple(range(101, 165))
 FOR_EVER = 3600.0
 JUDGE = 2
-"""Rung of the run of NUTS that all are scored against, four times as long as the shortest reference
-and so not the one that was tuned against."""
+"""Rung of the NUTS run that all settings are scored against. It is four times as long as the
+shortest reference, so it is not the reference that was tuned against."""
 
 
 def say(line: str) -> None:
@@ -55,7 +55,7 @@ def plan_of(kind: str, *words: str) -> TunePlan:
 
 
 Presets = dict[tuple[str, str], str]
-"""Path of the best settings by `method on family` and by what they were tuned for."""
+"""Paths of the best settings, by `method on family` and by the objective they were tuned for."""
 
 
 def tuned(store: Store, runner: Payloads, workers: int, family: str) -> Presets:
@@ -93,7 +93,7 @@ def experiment(family: str, presets: Presets, folder: Path) -> Path:
 
 
 def score(records: list[dict], reference: float) -> dict[str, float]:
-    """Return (bias^2 + se^2) FGE of one run: the bias of the mean, the others' root mean square."""
+    """Return (bias^2 + se^2) * FGE per run: the bias of the mean, the others' root mean square."""
     llc = sum(r["llc"] for r in records) / len(records)
     variance = sum(r["llc_se"] ** 2 for r in records) / len(records)
     work = sum(r["work_fge"] for r in records) / len(records)
@@ -108,7 +108,7 @@ def score(records: list[dict], reference: float) -> dict[str, float]:
 
 
 def judged(store: Store, runner: Payloads, presets: Presets, family: str) -> list[dict]:
-    """Return a row for every method, problem of a family and kind of settings."""
+    """Return one row per method, problem of a family and kind of settings."""
     rows = []
     problems = {p.spec.target: p for p in plan_of("reference").problems.values()}
     plan = load_plan(experiment(family, presets, store.root), CONFIG)
@@ -136,7 +136,7 @@ def judged(store: Store, runner: Payloads, presets: Presets, family: str) -> lis
 
 
 def _kinds(settings: str, method: str, family: str, presets: dict) -> list[str]:
-    """Return which of default, reference and certificate some settings are."""
+    """Return whether some settings are the default's, the reference's or the certificate's."""
     found = []
     for kind in OBJECTIVES:
         wanted = yaml.safe_load(Path(presets[f"{method} on {family}", kind]).read_text())
@@ -147,7 +147,7 @@ def _kinds(settings: str, method: str, family: str, presets: dict) -> list[str]:
 
 
 def pruning(store: Store, runner: Payloads, workers: int) -> list[dict]:
-    """Return, for the studies of the bundled example, the work with and without pruning."""
+    """Return the work of the bundled example's studies, with and without pruning."""
     plan = load_tuning("demo", CONFIG)
     rows = []
     for id, study in plan.studies.items():

@@ -35,7 +35,7 @@ def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> monitor.Monito
 
 
 class _Ready(NamedTuple):
-    """What every sampler needs before it adapts, with the work and the seconds it took."""
+    """What every sampler needs before it adapts, with the work and the seconds spent on it."""
 
     pilot: pilot.Pilot
     loss0: float
@@ -64,7 +64,7 @@ def sample(
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
 
-    `log` is told, before the first draw, what the pilot found and what the bias ledger of a
+    Before the first draw, `log` receives what the pilot found and what the bias ledger of a
     minibatch sampler predicts.
 
     Raises:

@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
 
 _WRITTEN_TO_BE_READ = ("ConfigError", "Failure", "OSError", "PermissionError")
 
@@ -70,7 +69,7 @@ def _repeats_steps(event: dg.DagsterEvent) -> bool:
     if not event.is_failure or event.step_key is not None:
         return False
     reason = getattr(event.event_specific_data, "failure_reason", None)
-    return reason == RunFailureReason.STEP_FAILURE
+    return getattr(reason, "name", None) == "STEP_FAILURE"
 
 
 def _text(record: logging.LogRecord) -> str:

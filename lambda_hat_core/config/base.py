@@ -9,7 +9,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 NUMERICS_VERSION = 1
-"""Increased whenever a change of the code changes results, so that ids change with it."""
+"""Version that is increased whenever a code change alters results, so that ids change too."""
 
 
 class Frozen(BaseModel):

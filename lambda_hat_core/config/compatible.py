@@ -1,7 +1,7 @@
-"""What goes together in a target: model, data, teacher and training.
+"""Rules for which model, data, teacher and training can be combined in a target.
 
-A `TargetSpec` asks all of this when it is made, from a file or in Python, so that nothing after it
-has to. A null is left to the data or to the model, and goes with everything.
+A `TargetSpec` checks all of them when it is created, from a file or in Python, so later code need
+not. A null is filled in from the data or the model, and is compatible with everything.
 """
 
 from typing import Literal
@@ -22,7 +22,7 @@ from lambda_hat_core.config.training import SCALED, LossName, Training
 
 POTENTIALS = (Quadratic, NormalCrossing)
 OWN_LOSS = (*POTENTIALS, Custom)
-"""Models that bring their loss; an experiment's choice of loss does not concern them."""
+"""Models that define their own loss; an experiment's choice of loss does not apply to them."""
 
 UNTRAINED = Training(loss="own", start="truth")
 """The training of every potential."""
@@ -31,22 +31,22 @@ _OWN_TRUTH = (DeepLinear, QuadraticActivation, DiagonalLinear)
 
 
 def default_loss(model: ModelSpec, data: DataSpec) -> LossName | Literal["own"]:
-    """Return the loss of a target for which nobody chose one."""
+    """Return the loss of a target for which no loss was chosen."""
     if isinstance(model, OWN_LOSS):
         return "own"
     return "cross_entropy" if isinstance(data, Digits) else "mse"
 
 
 def noise_scale(data: DataSpec) -> float | None:
-    """Return the scale of the label noise; None where there is none, or none is known."""
+    """Return the scale of the label noise, or None if there is no noise or its scale is unknown."""
     return data.noise_scale if isinstance(data, Synthetic) and data.noise_scale > 0 else None
 
 
 def check_data(model: ModelSpec, data: DataSpec) -> None:
-    """Check that a model has the examples it needs, in its dimensions.
+    """Check that a model has the examples that it needs, with matching dimensions.
 
     Raises:
-        Misfit: if it has not.
+        Misfit: if it does not.
     """
     if isinstance(model, Custom) and data != NoData():
         written = data.model_dump(exclude_defaults=True) | {"kind": data.kind}
@@ -78,10 +78,10 @@ def check_data(model: ModelSpec, data: DataSpec) -> None:
 
 
 def check_teacher(model: ModelSpec, data: DataSpec, teacher: Teacher | None) -> None:
-    """Check that there is something for a teacher to label, and that its widths are known.
+    """Check that there are inputs for a teacher to label, and that its widths are known.
 
     Raises:
-        Misfit: if not.
+        Misfit: if one of the two does not hold.
     """
     if teacher is None:
         return
@@ -98,16 +98,16 @@ def check_teacher(model: ModelSpec, data: DataSpec, teacher: Teacher | None) -> 
 
 
 def check_loss(key: str, loss: str | None, model: ModelSpec, data: DataSpec) -> None:
-    """Check that a target has a loss of that name.
+    """Check that a loss can be used on a target.
 
     Args:
         key: where the loss is asked for: `training.loss` or `posterior.loss`.
-        loss: its name.
-        model: of the target.
-        data: of the target.
+        loss: the name of the loss.
+        model: the model of the target.
+        data: the data of the target.
 
     Raises:
-        Misfit: if its labels, or its potential, are not of that loss.
+        Misfit: if the loss does not match the target's labels or its potential.
     """
     if loss is None or (isinstance(model, OWN_LOSS) and loss == "own"):
         return
@@ -135,7 +135,7 @@ def check_loss(key: str, loss: str | None, model: ModelSpec, data: DataSpec) -> 
 def check_training(
     model: ModelSpec, data: DataSpec, teacher: Teacher | None, training: Training
 ) -> None:
-    """Check that a target can be trained, and started, as it is to be.
+    """Check that a target can be trained and started as its training section says.
 
     Raises:
         Misfit: if it cannot.
@@ -160,7 +160,7 @@ def check_training(
 
 
 def _check_untrained(training: Training) -> None:
-    """Refuse training of a potential; the defaults of other targets are no training."""
+    """Refuse training of a potential; settings at the defaults of other targets are accepted."""
     for key, default in Training():
         value = getattr(training, key)
         if value not in (default, getattr(UNTRAINED, key)):

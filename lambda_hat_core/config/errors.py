@@ -26,11 +26,11 @@ class ConfigError(ValueError):
 class Misfit(ValueError):
     """A value of a finished specification that does not go with the rest of it.
 
-    Its words stand alone in Python; whoever reads a file puts the place before rule and way out.
+    In Python the message stands alone; when a file is read, the place precedes rule and way out.
 
     Attributes:
-        key: which value, as `training.batch_size`.
-        rule: that it breaks.
+        key: the key path of the value, such as `training.batch_size`.
+        rule: the rule that the value breaks.
         way_out: what to write instead.
     """
 
@@ -61,7 +61,7 @@ class Place(NamedTuple):
         return one_line(f"{where}: {rule}" + (f"; {way_out}" if way_out else ""))
 
     def error(self, rule: str, way_out: str, value: object = MISSING) -> ConfigError:
-        """Return a ConfigError of one line."""
+        """Return a ConfigError with one line."""
         return ConfigError(self.problem(rule, way_out, value))
 
 
@@ -88,7 +88,7 @@ class Problems:
         """Raise the collected mistakes as one error.
 
         Raises:
-            ConfigError: if there are any.
+            ConfigError: if there are any mistakes.
         """
         if len(self.lines) > _MOST_LINES:
             rest = len(self.lines) - _MOST_LINES

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 from lambda_hat_core.config.data import Synthetic, Teacher
 from lambda_hat_core.config.model import Mlp
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers.hints import REMOVE
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.training import Training
 
-_REMOVE = "remove it"
 _DEVICE = "choose a compute card with LAMBDA_HAT_CARD"
 
 _HINTS: dict[str, Mapping[str, str]] = {
@@ -26,7 +26,7 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "backend": _DEVICE,
         "parsl": _DEVICE,
         "parsl_card": _DEVICE,
-        "defaults": _REMOVE + ": presets are named in the entries of targets and samplers",
+        "defaults": REMOVE + ": presets are named in the entries of targets and samplers",
     },
     "target": {
         "name": "name the presets: model, data, teacher, training",
@@ -35,7 +35,7 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "quad_dim": "write model: {kind: quadratic, d: ...}",
         "loss": "write posterior: {loss: ...} for the experiment, or training: {loss: ...}",
         "posterior": "write it for the experiment, or in an entry of samplers",
-        "dtype": _REMOVE + ": targets are built in float64",
+        "dtype": REMOVE + ": targets are built in float64",
     },
     "sampler entry": {
         "kind": "write name",
@@ -43,12 +43,12 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "algo": "write overrides: {algo: ...}",
     },
     "model": {
-        "init": _REMOVE,
+        "init": REMOVE,
         "quad_dim": "write d",
         "hidden_dim": "write hidden, or widths",
         "hidden_dims": "write widths",
         "layers": "write widths",
-        "dtype": _REMOVE + ": targets are built in float64",
+        "dtype": REMOVE + ": targets are built in float64",
     },
     "data": {
         "n": "write n_data",
@@ -57,21 +57,21 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "sigma": "write noise_scale",
     },
     "teacher": {
-        "init": _REMOVE,
+        "init": REMOVE,
         "seed": "write seed in the target's entry",
         "dropout": "write dropout_rate",
-        "bias": _REMOVE + ": a teacher has biases where its student has",
+        "bias": REMOVE + ": a teacher has biases where its student has",
         "in_dim": "write model.in_dim: student and teacher see the same inputs",
         "out_dim": "write model.out_dim: student and teacher have the same outputs",
     },
     "training": {
         "early_stop_tol": "write grad_tol, where the polish stops",
-        "eval_every": _REMOVE,
+        "eval_every": REMOVE,
         "learning_rate": "write lr",
         "epochs": "write steps",
         "batch": "write batch_size",
         "seed": "write seed in the target's entry",
-        "dtype": _REMOVE + ": targets are built in float64",
+        "dtype": REMOVE + ": targets are built in float64",
     },
     "posterior": {
         "beta": "write beta_mode: fixed and beta0",

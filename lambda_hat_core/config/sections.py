@@ -96,7 +96,7 @@ def constructed[M: BaseModel](model: type[M], values: Mapping[str, Any]) -> M:
     """Return the model that a call of its class constructs.
 
     Raises:
-        ConfigError: as `validate` does, with the name of the class instead of a file.
+        ConfigError: as in `validate`, with the name of the class in place of the file.
     """
     name, kind = model.__name__.removesuffix("Spec"), model.model_fields.get("kind")
     group = name.lower() if kind is None else kind.default
@@ -104,10 +104,10 @@ def constructed[M: BaseModel](model: type[M], values: Mapping[str, Any]) -> M:
 
 
 def misfit_of(error: ValidationError) -> Misfit:
-    """Return what a validator of a whole model found.
+    """Return the misfit that a validator of a whole model raised.
 
     Raises:
-        ValidationError: as it came, if it is about something else.
+        ValidationError: unchanged, if its cause is not a misfit.
     """
     found = _misfit(error.errors(include_url=False)[0])
     if found is None:
@@ -148,7 +148,7 @@ def _line(
 
 
 def _default(model: type[BaseModel], name: str) -> str:
-    """Return what helps to correct a bad value: the key's default and its meaning."""
+    """Return the advice for a bad value: the key's default and its meaning."""
     field = model.model_fields[name]
     default = "" if field.is_required() else f"the default is {show(field.default)}"
     meaning = f"{name}: {field.description}" if field.description else ""

@@ -1,4 +1,4 @@
-"""What is hashed into ids: a target and a run."""
+"""The specifications of targets and runs, which are hashed into ids."""
 
 from pydantic import Field, model_validator
 

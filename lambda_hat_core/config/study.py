@@ -10,7 +10,7 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Nuts
 from lambda_hat_core.config.samplers.known import SamplerSpec
 
-Scalar = bool | int | float | str | None
+SearchValue = bool | int | float | str | None
 
 
 class FloatRange(Frozen):
@@ -37,7 +37,7 @@ class Choices(Frozen):
     """`dist: categorical`: one element of a list."""
 
     dist: Literal["categorical"] = "categorical"
-    choices: tuple[Scalar, ...] = Field(
+    choices: tuple[SearchValue, ...] = Field(
         min_length=1, description="the values: numbers, words, true, false or null"
     )
 

@@ -9,7 +9,7 @@ from lambda_hat_core.gallery.members import Gallery, Member
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 
-Verdict = Literal["ok", "suspect", "failed", "missing"]
+RowVerdict = Literal["ok", "suspect", "failed", "missing"]
 
 _FIGURES = ("llc_convergence_combined", "rank", "trace", "wnv", "energy")
 """The figures of a run, in the order in which they are shown."""
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     member: Member
     short: str
     facts: dict[str, Any]
-    verdict: Verdict
+    verdict: RowVerdict
     reasons: list[str]
     figures: list[Path]
 

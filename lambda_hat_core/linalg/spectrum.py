@@ -1,4 +1,4 @@
-"""The Hessian of L_n, as Ritz pairs plus the mean of what they leave out.
+"""The Hessian of L_n, as Ritz pairs and the mean eigenvalue of their complement.
 
 Taken at w*, or averaged over points of the posterior: where the loss is not quadratic the average
 is what a chain meets.
@@ -14,7 +14,7 @@ from lambda_hat_core.linalg.lanczos import Operator, lanczos
 from lambda_hat_core.posterior import Posterior
 
 RANK = 64
-"""Ritz pairs kept: 128 gradient evaluations, little beside any run."""
+"""Ritz pairs kept. They cost 128 gradient evaluations, which is little compared with any run."""
 _PROBES = 4
 
 
@@ -56,7 +56,7 @@ def operator_spectrum(key: PRNGKeyArray, product: Operator, d: int, k: int) -> S
 
 
 def spectrum_work(d: int, k: int) -> float:
-    """Full-gradient evaluations that `operator_spectrum` costs, 2 a Hessian-vector product."""
+    """Full-gradient evaluations that `operator_spectrum` costs, 2 per Hessian-vector product."""
     return 2.0 * (k + (_PROBES if k < d else 0))
 
 
@@ -117,7 +117,7 @@ def hessian_spectrum(
     at: Float[Array, "point d"] | None = None,
     rank: int = RANK,
 ) -> tuple[Spectrum, float]:
-    """Return the spectrum and its work in full-gradient evaluations (2 a product and point).
+    """Return the spectrum and its work in full-gradient evaluations (2 per product and point).
 
     The Hessian is averaged over the points `at`; None is w* alone.
 

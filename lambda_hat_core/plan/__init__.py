@@ -1,1 +1,1 @@
-"""Experiment YAML to validated targets and runs with their ids. Imports no JAX and no Dagster."""
+"""Turns experiment YAML into validated targets and runs with ids, without JAX or Dagster."""

@@ -1,4 +1,4 @@
-"""The source of a user's factory, found and hashed without importing it."""
+"""Finds and hashes the source of a user's factory without importing it."""
 
 import hashlib
 import importlib
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def factory_search_path() -> list[str]:
-    """Return where factories are looked for: the working directory, PYTHONPATH, then sys.path."""
+    """Return the search path for factories: the working directory, PYTHONPATH, then sys.path."""
     listed = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return list(dict.fromkeys([os.getcwd(), *filter(None, listed), *filter(None, sys.path)]))
 
 
 def source_sha256(module: str) -> str:
-    """Return the hash of a module's source file. Neither it nor its package is imported.
+    """Return the SHA-256 of a module's source file; neither it nor its package is imported.
 
     Raises:
         ModuleNotFoundError: if there is no such module, or it has no file.

@@ -1,4 +1,4 @@
-"""What a target or a run is called in words."""
+"""Human-readable labels of targets and runs."""
 
 from lambda_hat_core.config.data import Digits, NoData, Synthetic
 from lambda_hat_core.config.model import (
@@ -16,7 +16,7 @@ from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
 
 def target_label(spec: TargetSpec, presets: dict[str, str | None]) -> str:
-    """Return presets, sizes or factory, data and seed in words."""
+    """Return a label that names the presets, the sizes or the factory, the data and the seed."""
     words = [_model(spec.model, presets.get("model")), _data(spec, presets.get("data"))]
     teacher = presets.get("teacher")
     if spec.teacher is not None and teacher not in (None, "_null"):
@@ -32,7 +32,7 @@ def target_label(spec: TargetSpec, presets: dict[str, str | None]) -> str:
 
 
 def run_label(spec: RunSpec, target: str) -> str:
-    """Return the sampler, what is particular to it, and the target's label."""
+    """Return a label of the sampler, its flavour, posterior, precision and seed, and the target."""
     sampler = spec.sampler.kind
     kind = spec.sampler.flavour
     words = sampler if kind in (None, "none") else f"{sampler} {kind}"

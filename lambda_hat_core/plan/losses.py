@@ -1,4 +1,4 @@
-"""Which loss a target trains with, and which a run samples from."""
+"""Chooses the loss that a target is trained with and the loss that a run samples from."""
 
 from lambda_hat_core.config.compatible import OWN_LOSS, check_loss, default_loss, noise_scale
 from lambda_hat_core.config.data import DataSpec
@@ -13,7 +13,7 @@ from lambda_hat_core.config.training import SCALED
 def training_loss(
     model: ModelSpec, data: DataSpec, written: str | None, experiment: str | None
 ) -> str:
-    """Return the loss that decides w*: training.loss, else the experiment's, else the data's.
+    """Return the loss that decides w*: `training.loss`, else the experiment's, else the data's.
 
     `gaussian` becomes `mse`, which has the same minimisers and needs no sigma.
     """
@@ -25,7 +25,7 @@ def training_loss(
 def run_posterior(
     posterior: PosteriorSpec, part: Section, target: TargetSpec, target_place: Place
 ) -> PosteriorSpec:
-    """Return `posterior` with the loss and sigma it has on `target`, and unused keys at defaults.
+    """Return `posterior` with its loss and sigma on `target`, and unused keys at their defaults.
 
     Raises:
         ConfigError: if the target has no such loss, w* does not minimise it, or sigma is missing.

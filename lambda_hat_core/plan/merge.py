@@ -1,4 +1,4 @@
-"""How a preset and its overrides become one section."""
+"""Merges a preset and its overrides into one section."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def section(
 
 
 def nested(overrides: Mapping[str, Any], place: Place) -> Section:
-    """Return overrides with their dotted keys unfolded; `places` then knows dotted keys too.
+    """Return overrides with dotted keys unfolded; `places` also has the dotted keys.
 
     Raises:
         ConfigError: if a key is given twice, once nested and once dotted.
@@ -78,18 +78,18 @@ def overridden[M](
     *,
     kind: str | None = None,
 ) -> tuple[M, Section]:
-    """Return what `build` makes of `base` with `changes` on top, and that section.
+    """Return the model that `build` makes of `base` with `changes` applied, and the merged section.
 
-    Changes may repeat what is so without them: the result is then the same, and so is its id.
+    Changes may repeat values that `base` already has; the result and its id are then the same.
 
     Args:
         base: the section before the changes.
         changes: the overrides, if there are any.
         build: validates a section and returns its model.
-        kind: of a base that does not say its own, in a group that has kinds.
+        kind: the kind of a base that does not name one, in a group that has kinds.
 
     Raises:
-        ConfigError: if the changes name another kind than the base has.
+        ConfigError: if the changes name a kind that differs from the kind of the base.
     """
     if changes is None:
         return build(base), base
@@ -104,7 +104,7 @@ SIZES = ("widths", "target_params", "hidden")
 
 
 def _displaced(base: Section, key: str, value: Any) -> tuple[str, ...]:
-    """Return the keys of a preset that an override of a network's size makes void."""
+    """Return the keys of a preset that an override of the network's size replaces."""
     sized = base.group == "teacher" or base.values.get("kind", "mlp") == "mlp"
     if base.group not in ("model", "teacher") or not sized or key not in SIZES or value is None:
         return ()
@@ -115,7 +115,7 @@ def _displaced(base: Section, key: str, value: Any) -> tuple[str, ...]:
 def pick[M: BaseModel](
     part: Section, models: Mapping[str, type[M]], default: str
 ) -> tuple[Section, type[M]]:
-    """Return the section with `kind` filled in, and the model which that names."""
+    """Return the section with `kind` filled in, and the model class that `kind` names."""
     kind = part.values.get("kind", default)
     if not isinstance(kind, str) or kind not in models:
         raise part.at("kind").error("no such kind", suggest(kind, models), kind)

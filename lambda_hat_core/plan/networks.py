@@ -1,4 +1,4 @@
-"""Fill in what a model or its teacher leaves to the data, so that the hashed spec is concrete."""
+"""Fills in what a model or teacher leaves to the data, so that the hashed spec is complete."""
 
 from lambda_hat_core.config.data import DIMS, DataSpec, Teacher
 from lambda_hat_core.config.model import Custom, Mlp, ModelSpec, NormalCrossing, Quadratic
@@ -60,7 +60,7 @@ def complete_teacher(teacher: Teacher, student: Mlp) -> Teacher:
     """Return the teacher with its widths and activation filled in from the student's.
 
     Raises:
-        Misfit: if only a depth is given and the student has no one width to take.
+        Misfit: if only a depth is given and the student has no single width to use.
     """
     network = teacher.network(student)
     sizes = {"depth": network.depth, "widths": network.widths, "target_params": None}

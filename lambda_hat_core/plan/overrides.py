@@ -1,7 +1,8 @@
-"""`key=value` words of a command line, applied to an experiment's mapping before it is read.
+"""Applies `key=value` words of a command line to an experiment's mapping before it is validated.
 
-`posterior.gamma=5`, `targets.0.seed=3`, `targets.training.steps=100` (every target),
-`samplers.sgld.n_draws=50` (an index, a name, or neither for all).
+Examples are `posterior.gamma=5`, `targets.0.seed=3`, `targets.training.steps=100` and
+`samplers.sgld.n_draws=50`. An index or a name selects entries of a list; without either, the word
+applies to every entry.
 """
 
 import copy
@@ -23,16 +24,16 @@ def apply(content: dict[str, Any], words: Sequence[str], source: str = "command 
     """Return the mapping with every `key=value` applied.
 
     Raises:
-        ConfigError: naming every word that names nothing or cannot be read.
+        ConfigError: naming every word whose key does not exist or whose value cannot be read.
     """
     return _applied(content, words, source, _set)
 
 
 def changed(content: dict[str, Any], words: Sequence[str], source: str = "set") -> dict[str, Any]:
-    """Return a mapping with every `key=value` applied; dots go into mappings and lists.
+    """Return a mapping with every `key=value` applied; dots lead into mappings and lists.
 
     Raises:
-        ConfigError: naming every word that names nothing or cannot be read.
+        ConfigError: naming every word whose key does not exist or whose value cannot be read.
     """
 
     def put(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
@@ -47,7 +48,7 @@ def _applied(
     source: str,
     put: Callable[[dict[str, Any], str, Any, Place], None],
 ) -> dict[str, Any]:
-    """Return a copy in which `put` has set every word's key."""
+    """Return a copy of `content` in which `put` has set the key of every word."""
     content = copy.deepcopy(content)
     problems = Problems()
     for word in words:
@@ -59,7 +60,7 @@ def _applied(
 
 
 def _within(holder: Any, path: list[str], value: Any, place: Place) -> None:
-    """Set a value below mappings and, by index, lists."""
+    """Set a value inside nested mappings and lists; a list is entered by index."""
     first, *rest = path
     if isinstance(holder, list):
         if not first.isdigit() or int(first) >= len(holder):
@@ -81,7 +82,7 @@ def split(word: str, place: Place) -> tuple[str, Any]:
     """Return the key of a `key=value` word, and its value as YAML reads it.
 
     Raises:
-        ConfigError: if it is none.
+        ConfigError: if it does not have that form or its value is not YAML.
     """
     key, equals, text = word.partition("=")
     if not equals or not key:
@@ -109,7 +110,7 @@ def _set(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
 
 
 def _chosen(entries: Any, path: list[str], place: Place) -> list[tuple[dict[str, Any], list[str]]]:
-    """Return the entries that a path selects, and what is left of it."""
+    """Return the entries that a path selects, and the rest of the path for each of them."""
     listed = [entry for entry in entries or [] if isinstance(entry, dict)]
     first, *rest = path
     if first.isdigit():
@@ -124,7 +125,7 @@ def _chosen(entries: Any, path: list[str], place: Place) -> list[tuple[dict[str,
 
 
 def _set_entry(entry: dict[str, Any], path: list[str], value: Any, head: str, place: Place) -> None:
-    """Set a field of an entry; what is no field of it, or within a section, is an override."""
+    """Set a field of an entry; a key of a section, or an unknown key, becomes an override."""
     first, *rest = path
     is_field = first in _LISTS[head].model_fields
     if is_field and (not rest or first in ("overrides", "posterior")):

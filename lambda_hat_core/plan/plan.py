@@ -25,10 +25,10 @@ class Plan:
     """Targets and runs by id.
 
     Attributes:
-        experiment: the name of the experiment; of the selected one in a union.
-        targets: by target id.
-        runs: by run id; `run.target` is a key of `targets`.
-        labels: what each target and run is called in words.
+        experiment: the name of the experiment; in a union, the name of the selected one.
+        targets: the targets by id.
+        runs: the runs by id; `run.target` is a key of `targets`.
+        labels: the human-readable label of each target and run.
         membership: the run ids of each experiment, in the order of its file.
     """
 
@@ -44,7 +44,7 @@ def load_plan(experiment: str | Path, config_dir: Path, words: Sequence[str] = (
 
     Args:
         experiment: its name under `config_dir`/experiment, or a path.
-        config_dir: where experiments and presets are.
+        config_dir: the folder that holds experiments and presets.
         words: `key=value` changes to the file, as `overrides.apply` reads them.
 
     Raises:
@@ -56,10 +56,10 @@ def load_plan(experiment: str | Path, config_dir: Path, words: Sequence[str] = (
 def load_union(config_dir: Path, selected: str | Path) -> Plan:
     """Return the union of all experiments under `config_dir` and the selected one.
 
-    A selected file from elsewhere takes the place of one in the folder that has its name.
+    A selected file outside the folder replaces the file in the folder that has the same name.
 
     Raises:
-        ConfigError: naming every mistake of every file, or two files of one name.
+        ConfigError: naming every mistake of every file, or two files with the same name.
     """
     presets = Presets(config_dir)
     chosen = resolve_experiment(selected, config_dir)
@@ -83,7 +83,7 @@ def load_union(config_dir: Path, selected: str | Path) -> Plan:
 
 
 def _union(plans: list[Plan]) -> Plan:
-    """Return the union; where two plans have a name or an id in common the first one's stays."""
+    """Return the union; if two plans share a name or an id, the entry of the first plan is kept."""
     out = Plan(plans[0].experiment)
     for plan in reversed(plans):
         out.targets.update(plan.targets)
@@ -117,7 +117,7 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
 
 
 def _mappings(entries: Any) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return the well-formed entries of a list; the file's own validation names the others."""
+    """Return the well-formed entries of a list; the file's validation reports the others."""
     listed = entries if isinstance(entries, list) else []
     return [(index, entry) for index, entry in enumerate(listed) if isinstance(entry, dict)]
 

@@ -1,4 +1,4 @@
-"""The experiment's posterior, a sampler's changes to it, and one spec a value of a list."""
+"""The experiment's posterior, a sampler's changes to it, and one spec per value of a list."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ _LISTED = ("gamma", "nbeta")
 
 
 class Variant(NamedTuple):
-    """One posterior of a sampler entry, as written: its loss may still be the target's to say."""
+    """One posterior of a sampler entry, as written; its loss may still depend on the target."""
 
     spec: PosteriorSpec
     part: Section
@@ -32,14 +32,14 @@ def experiment_posterior(values: Mapping[str, Any] | None, place: Place) -> Sect
 def sampler_variants(
     experiment: Section, changes: Mapping[str, Any] | None, place: Place
 ) -> list[Variant]:
-    """Return the posteriors of one sampler entry: the experiment's with `changes` on top."""
+    """Return the posteriors of one sampler entry: the experiment's with `changes` applied."""
     wanted = inline("posterior", changes or {}, place)
     _, whole = overridden(experiment, wanted, lambda part: [item.spec for item in variants(part)])
     return variants(whole)
 
 
 def variants(part: Section) -> list[Variant]:
-    """Return one posterior for every value under gamma and nbeta.
+    """Return one posterior for every combination of the values of gamma and nbeta.
 
     Raises:
         ConfigError: naming every impossible value.

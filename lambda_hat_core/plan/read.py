@@ -1,4 +1,4 @@
-"""Read YAML as plain data: safe tags only, 1e-4 a float, and no interpolation of any kind."""
+"""Reads YAML as plain data: only safe tags, 1e-4 is a float, and interpolation is refused."""
 
 import io
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from lambda_hat_core.config.errors import ConfigError, Place, Problems, display, one_line, suggest
 
 _MOST_NODES = 1_000_000
-"""Nodes of one file after its aliases are expanded: 10^5 targets, far below an alias bomb."""
+"""Largest number of nodes of one file after its aliases are expanded. It admits 10^5 targets and is
+far below the size of an alias bomb."""
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _parse(text: str, place: Place) -> Any:
 
 
 def _odd_entries(value: Any, place: Place) -> Iterator[str]:
-    """Yield a line for every interpolation and every key that is not a string."""
+    """Yield a message for every interpolation and every key that is not a string."""
     if isinstance(value, dict):
         for key, entry in value.items():
             if not isinstance(key, str):
@@ -82,7 +83,7 @@ def _odd_entries(value: Any, place: Place) -> Iterator[str]:
 
 
 class Presets:
-    """The folder of presets, each file read once."""
+    """The folder of presets; each file is read once."""
 
     def __init__(self, config_dir: Path):
         self.folder = config_dir
@@ -93,7 +94,7 @@ class Presets:
         return sorted(file.stem for file in (self.folder / group).glob("*.yaml"))
 
     def file(self, group: str, name: str) -> Path:
-        """Return where a preset lies."""
+        """Return the path of a preset's file."""
         return self.folder / group / f"{name}.yaml"
 
     def get(self, group: str, name: str, place: Place) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def resolve(name: str | Path, folder: Path, what: str, variable: str) -> Path:
     Args:
         name: what was written.
         folder: where names are looked up.
-        what: what the file is, for the error.
+        what: a description of the file, for the error.
         variable: the environment variable that chooses it.
 
     Raises:

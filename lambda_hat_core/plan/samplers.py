@@ -1,4 +1,4 @@
-"""One entry of `samplers`, and what it means for one target."""
+"""Reads an entry of `samplers` and applies it to a target."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -19,7 +19,7 @@ from lambda_hat_core.plan.read import Presets, is_path, read_mapping
 
 
 class SamplerDraft(NamedTuple):
-    """A sampler as written, its posteriors, and the seed and dtype of its runs."""
+    """A sampler as written, with its posteriors and the seed and dtype of its runs."""
 
     spec: Sampler
     part: Section
@@ -31,7 +31,7 @@ class SamplerDraft(NamedTuple):
 def read_sampler(
     raw: Mapping[str, Any], place: Place, presets: Presets, experiment: Section
 ) -> SamplerDraft:
-    """Return what an entry of `samplers` asks for; `experiment` is the experiment's posterior.
+    """Return the sampler that an entry describes; `experiment` is the experiment's posterior.
 
     Raises:
         ConfigError: naming every mistake of the entry.
@@ -54,7 +54,7 @@ def read_sampler(
 
 
 def _base(name: str, place: Place, presets: Presets) -> Section:
-    """Return what a sampler's name stands for: a preset, a file of one, or nothing but defaults."""
+    """Return the section that a sampler's name stands for: a preset, its file, or the defaults."""
     if is_path(name):
         file = Path(name).expanduser()
         origin = Place(display(file))
@@ -76,12 +76,12 @@ def _build(part: Section, default: str) -> Sampler:
 
 
 def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> Sampler:
-    """Return the sampler with the batch size that it has on `target`, by `on_examples`.
+    """Return the sampler with the batch size that `on_examples` gives it on `target`.
 
-    A custom target's n is not known yet: its runs keep the default, see `as_sampled`.
+    The n of a custom target is not known yet, so its runs keep the default; see `as_sampled`.
 
     Raises:
-        ConfigError: if a batch size that somebody wrote is larger than n.
+        ConfigError: if a batch size that was set explicitly exceeds n.
     """
     if isinstance(target.model, Custom):
         return draft.spec

@@ -1,4 +1,4 @@
-"""Search spaces: every parameter exists in its sampler, and every value in its range is legal."""
+"""Search spaces, checked so that every parameter exists and every value in its range is legal."""
 
 import itertools
 import math
@@ -14,10 +14,10 @@ from lambda_hat_core.config.study import DISTRIBUTIONS, Choices, FloatRange, Int
 from lambda_hat_core.plan.merge import pick
 
 _MOST_CORNERS = 256
-"""Combinations of extreme values that are tried against rules between parameters."""
+"""Largest number of combinations of extreme values checked against rules between parameters."""
 
 _BETWEEN = (math.sqrt(5) - 1) / 2
-"""Where between its ends a real range is probed, so that whole-number parameters refuse it."""
+"""Fraction of a real range at which it is probed, so that integer parameters refuse the range."""
 
 Space = dict[str, FloatRange | IntRange | Choices]
 
@@ -31,7 +31,7 @@ def read_space(raw: Any, base: Section, place: Place) -> Space:
         place: where `raw` stands.
 
     Raises:
-        ConfigError: one line a mistake, which names the parameter and the rule.
+        ConfigError: one line per mistake, which names the parameter and the rule.
     """
     if not isinstance(raw, Mapping) or not raw:
         raise place.error("a mapping from parameter to range", "write at least one", raw)
@@ -96,7 +96,7 @@ def _ordered(found: FloatRange | IntRange, place: Place) -> None:
 
 
 def _probes(found: FloatRange | IntRange | Choices) -> Iterator[tuple[str, Any]]:
-    """Yield values that stand for all others, and the key each comes from."""
+    """Yield representative values of a distribution, each with the key that it comes from."""
     if isinstance(found, Choices):
         for index, choice in enumerate(found.choices):
             yield f"choices[{index}]", choice
@@ -108,14 +108,14 @@ def _probes(found: FloatRange | IntRange | Choices) -> Iterator[tuple[str, Any]]
 
 
 def _legal(base: Section, values: dict[str, Any], places: dict[str, Place]) -> Frozen:
-    """Return the sampler with some values on top of its own settings."""
+    """Return the validated sampler, with `values` added to the settings of `base`."""
     whole = base._replace(values=base.values | values, places=base.places | places)
     filled, model = pick(whole, SAMPLERS, str(base.values["kind"]))
     return validate(filled, model, group=str(base.values["kind"]))
 
 
 def _corners(space: Space, base: Section, place: Place) -> None:
-    """Try extreme values together: rules such as n_burn < n_draws hold for all or not at all."""
+    """Check combinations of extreme values for rules between parameters, as n_burn < n_draws."""
     extremes = [[(name, value) for _, value in _probes(found)] for name, found in space.items()]
     for corner in itertools.islice(itertools.product(*extremes), _MOST_CORNERS):
         values = dict(corner)

@@ -1,4 +1,4 @@
-"""A tuning file to its problems and studies, by id."""
+"""Turns a tuning file into problems and studies, by id."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -36,10 +36,10 @@ class TunedPosterior(NamedTuple):
     """A posterior to tune on.
 
     Attributes:
-        name: what people and paths call it.
-        spec: what it is.
-        target: its target.
-        label: the target in words.
+        name: the name used in tables and paths.
+        spec: the hashed specification.
+        target: the specification of its target.
+        label: the human-readable label of the target.
     """
 
     name: str
@@ -52,9 +52,9 @@ class Study(NamedTuple):
     """One method on one problem.
 
     Attributes:
-        spec: what decides its trials.
-        problem: id of its problem.
-        method: the name under which the file knows it.
+        spec: the specification that determines its trials.
+        problem: the id of its problem.
+        method: the method's name in the file.
         preset: the method's settings as written, before the target's size is known.
     """
 
@@ -69,8 +69,8 @@ class TunePlan:
     """Problems and studies by id.
 
     Attributes:
-        name: of the file.
-        settings: the file, validated, with every default filled in.
+        name: the name of the tuning file.
+        settings: the validated file, with every default filled in.
     """
 
     name: str
@@ -79,7 +79,7 @@ class TunePlan:
     studies: dict[str, Study] = field(default_factory=dict)
 
     def label(self, id: str) -> str:
-        """Return a problem or study in words."""
+        """Return a human-readable label of a problem or study."""
         if id in self.problems:
             return f"{self.problems[id].name}: {self.problems[id].label}"
         study = self.studies[id]
@@ -98,7 +98,7 @@ def load_tuning(file: str | Path, config_dir: Path, words: Sequence[str] = ()) -
 
     Args:
         file: its name under `config_dir`/tune, or a path.
-        config_dir: where tuning files and presets are.
+        config_dir: the folder that holds tuning files and presets.
         words: `key=value` changes to the file, such as `objective.type=huber`.
 
     Raises:
@@ -129,7 +129,7 @@ def load_tuning(file: str | Path, config_dir: Path, words: Sequence[str] = ()) -
 
 
 def _settings(content: Mapping[str, Any], place: Place) -> TuneFile:
-    """Validate part by part, so that a mistake is named by its full path."""
+    """Validate part by part, so that each mistake is reported with its full key path."""
     problems = Problems()
     values: dict[str, Any] = dict(content)
     for name, model in PARTS.items():

@@ -1,4 +1,4 @@
-"""One entry of `targets` to a TargetSpec with nothing left open."""
+"""Turns an entry of `targets` into a TargetSpec in which every value is filled in."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -42,11 +42,12 @@ DATA = {"synthetic": Synthetic, "digits": Digits, "diabetes": Diabetes, "none": 
 """Every source of data by its `kind`."""
 
 GROUPS = ("model", "data", "teacher", "training")
-"""The sections of a target: keys of its entry, folders of presets, and heads of overrides."""
+"""The sections of a target. Each is a key of the entry, a folder of presets, and the first part of
+an override's key."""
 
 
 class Draft(NamedTuple):
-    """A target, the presets that it was written with, and where it was written."""
+    """A target, the presets that it uses, and its place in the file."""
 
     spec: TargetSpec
     presets: dict[str, str | None]
@@ -56,7 +57,7 @@ class Draft(NamedTuple):
 def read_target(
     raw: Mapping[str, Any], place: Place, presets: Presets, experiment: Section
 ) -> Draft:
-    """Return the target that an entry of `targets` asks for; `experiment` is its posterior.
+    """Return the target that an entry describes; `experiment` is the experiment's posterior.
 
     Raises:
         ConfigError: naming every mistake of the entry.
@@ -130,10 +131,10 @@ def _spec(
 def _finished(
     built: dict[str, Any], parts: dict[str, Section], seed: int, experiment: Section
 ) -> TargetSpec:
-    """Fill in what the sections leave to each other, and give a refusal of the spec its place.
+    """Fill in the values that depend on other sections, and report misfits with their place.
 
     Raises:
-        ConfigError: where a section contradicts itself, or does not go with the others.
+        ConfigError: if a section contradicts itself or is incompatible with another section.
     """
     data: DataSpec = built["data"]
     model = complete_model(built["model"], parts["model"], data)
@@ -158,7 +159,7 @@ def _finished(
 
 
 def _kind(group: str, built: Mapping[str, Any]) -> str | None:
-    """Return the kind of a section that names none, None in a group without kinds."""
+    """Return the default kind of a section, or None in a group without kinds."""
     match group:
         case "model":
             return "mlp"
@@ -186,7 +187,10 @@ def _training(
 
 
 def _asked(training: Training, part: Section) -> dict[str, Any]:
-    """Return what somebody wrote that is no default: not the preset that all targets take."""
+    """Return the values set explicitly that differ from the defaults.
+
+    Values of the preset `default`, which every target uses, do not count as set explicitly.
+    """
     mine = (
         key
         for key in part.values

@@ -1,7 +1,7 @@
-"""Warm-up over all chains at once: pooled dual averaging, then optionally a diagonal metric.
+"""Warm-up over all chains together: pooled dual averaging and optionally a diagonal metric.
 
-Every chain takes every warm-up step with the one shared step size, and the acceptance that drives
-it is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
+All chains take every warm-up step with the same step size, and the acceptance that drives its
+adaptation is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
 from collections.abc import Callable
@@ -24,19 +24,21 @@ from lambda_hat_core.samplers.telling import silent
 # Hoffman & Gelman 2014, section 3.2.1.
 _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
 _CHUNK = 50
-"""Most warm-up steps between two lines of progress."""
+"""Largest number of warm-up steps between two progress lines."""
 
 Positions = Float[Array, "chain d"]
 
 
 class Adapted(NamedTuple):
-    """The averaged step size, where the chains stand, and what the second half saw.
+    """Result of dual averaging: step size, positions, and statistics of the second half.
 
     Attributes:
-        variance: of every coordinate u, over chains and steps pooled.
-        n_points: how many points that pool holds.
-        mean_loss: nbeta L_n over them.
-        work: full-gradient evaluations, all chains.
+        step_size: averaged step size.
+        positions: final positions of the chains.
+        variance: variance of every coordinate u, pooled over chains and steps.
+        n_points: number of pooled points.
+        mean_loss: mean of nbeta L_n over the pooled points.
+        work: full-gradient evaluations of all chains.
     """
 
     step_size: Scalar
@@ -53,7 +55,7 @@ def with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
 
 
 class _Progress(NamedTuple):
-    """Dual averaging between two steps; `total`, `squares` and `losses` are of the second half."""
+    """State of dual averaging; `total`, `squares` and `losses` are sums over the second half."""
 
     states: Any
     t: Scalar
@@ -131,9 +133,9 @@ def dual_averaging(
     target: Scalar,
     log: Callable[[str], None] = silent,
 ) -> Adapted:
-    """Drive the mean acceptance of all chains to `target` by `n_steps` steps of each.
+    """Drive the mean acceptance of all chains to `target` in `n_steps` steps per chain.
 
-    `log` is told where it stands, for the warm-up of a long tree can take longer than the draws.
+    Progress goes to `log`, because the warm-up with long trees can take longer than the draws.
     """
     init_key, scan_key = jr.split(key)
     keys = jr.split(scan_key, n_steps)
@@ -161,7 +163,7 @@ def adapted(
     scaling: float = -1 / 4,
     step_size: float | None = None,
 ) -> Tuned:
-    """Adapt `kernel` from `start` as `spec` says, beginning with steps of d^scaling widths."""
+    """Adapt `kernel` from `start` as `spec` says, with d^scaling widths as the first step size."""
     first = jnp.asarray(posterior.w0.size**scaling, start.dtype)
     return warm_up(
         key,
@@ -188,12 +190,12 @@ def warm_up(
     log: Callable[[str], None],
     step_size: float | None = None,
 ) -> Tuned:
-    """Adapt step size and metric, and return the kernel that stays fixed.
+    """Adapt step size and metric, and return the kernel, which is fixed from then on.
 
     `lanczos` and `identity` adapt the step size only. `diagonal` spends half of the warm-up under
-    a multiple of the identity, takes the pooled variances of its second half as the metric, and
-    adapts the step size to that in the rest. The kernel's step size on entry is for coordinates of
-    unit width. A `step_size` that is given is kept.
+    a multiple of the identity, takes the pooled variances of the second half of these steps as the
+    metric, and adapts the step size to this metric in the remaining steps. The step size of the
+    kernel that is passed in refers to coordinates of unit width. A given `step_size` is kept.
     """
     posterior = kernel.posterior
     goal = jnp.asarray(target, positions.dtype)

@@ -31,7 +31,7 @@ _WIDTHS = 1.3
 _MOST_STEPS = 256
 """Longest mean trajectory, met only while the step size is still being found."""
 _GRADIENTS = 2
-"""Gradients a McLachlan step."""
+"""Gradients per McLachlan step."""
 
 _random_length: Any = dynamic.make_random_trajectory_length_fn(True)
 _step: Any = dynamic.build_kernel(integration_steps_fn=_random_length)

@@ -1,4 +1,4 @@
-"""Which file builds the kernel of a sampler's settings."""
+"""Build the kernel that the settings of a sampler name."""
 
 from collections.abc import Callable
 from typing import Any, assert_never
@@ -25,7 +25,7 @@ def build(
     llc: float | None = None,
     log: Callable[[str], None] = silent,
 ) -> Tuned:
-    """Build the kernel that `spec` names; `llc` is a rough estimate that biases are parts of."""
+    """Build the kernel that `spec` names; biases are relative to `llc`, a rough estimate."""
     found: Any = {"start": start, "spectrum": spectrum}
     match spec:
         case Nuts():

@@ -1,7 +1,8 @@
-"""The one loop: chains by vmap, sharded over devices, draws by scan, chunks on the host.
+"""The sampling loop that all samplers share.
 
-A draw is `thin` kernel steps, then the full-data loss and a few scalars of the point. Its key
-depends on the chain and the draw alone, so the chunk length changes no number.
+Chains are mapped with vmap and sharded over the devices, draws are a scan, and the host loops over
+chunks of draws. A draw is `thin` kernel steps, followed by the full-data loss and a few scalars of
+the point. Its key depends only on the chain and the draw, so the chunk length changes no result.
 """
 
 import time
@@ -22,26 +23,28 @@ from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.samplers.monitor import Monitor
 
 CHUNKS = 20
-"""Host visits a run: progress, the check for finite values, checkpoints."""
+"""Chunks per run. After each one the host reports progress, checks that the values are finite, and
+saves a checkpoint."""
 ONE_CHAIN_AT_A_TIME = 1000
-"""From this d on a device runs its chains in turn: one chain's state fits the cache, its products
-are plain instead of batched, and no chain waits for another's tree."""
+"""Dimension d from which a device runs its chains one after the other: the state of one chain fits
+the cache, its matrix products are not batched, and no chain waits for another chain's tree."""
 _AVERAGED = {"acceptance_rate", "energy_error", "step_size"}
-"""Stats of a draw that are means over its steps; `energy` is the last one's, others are sums."""
+"""Statistics that a draw averages over its steps. `energy` is that of the last step, and all other
+statistics are sums over the steps."""
 
 
 class Progress(NamedTuple):
-    """What a progress callback is told at the end of every chunk.
+    """What a progress callback receives at the end of every chunk.
 
     Attributes:
-        done: draws a chain, burn-in included.
-        total: that it will be.
-        draws_per_second: of all chains.
-        eta_seconds: until the end.
-        llc: mean over the draws kept so far; while burning in, over the chains' last draws.
-        llc_se: its error from the chains' means; nan for one chain.
-        v_m: virial certificate over the same draws; nan where w* has no curvature.
-        work_fge: full-gradient evaluations spent, set-up included.
+        done: draws per chain so far, burn-in included.
+        total: draws per chain at the end of the run.
+        draws_per_second: rate of all chains together.
+        eta_seconds: estimated seconds until the end.
+        llc: mean over the draws kept so far; during burn-in, over the last draw of every chain.
+        llc_se: standard error of `llc`, from the means of the chains; nan for one chain.
+        v_m: virial certificate over the same draws; nan if the loss has no curvature at w*.
+        work_fge: full-gradient evaluations spent so far, set-up included.
     """
 
     done: int
@@ -55,19 +58,19 @@ class Progress(NamedTuple):
 
 
 class Checkpoint:
-    """What a run asks of a place that keeps its state between processes. This one keeps nothing."""
+    """Keeps the state of a run between processes. This base class stores nothing."""
 
     def remember(self, name: str, known: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """Return what `make` returned the first time; `known` objects in it are not stored."""
+        """Return what `make` returned the first time. Objects in `known` are not stored with it."""
         del name, known
         return make()
 
     def resume(self, states: Any) -> tuple[Any, list[dict[str, np.ndarray]], list[float]]:
-        """Return stored states, chunks and chunk ends, or `states` and nothing."""
+        """Return the stored states, chunks and end times, or `states` and two empty lists."""
         return states, [], []
 
     def save(self, states: Any, parts: list[dict[str, np.ndarray]], ends: list[float]) -> None:
-        """Store the state after the last of `parts`."""
+        """Store the states after the last chunk, together with all chunks and their end times."""
 
 
 NOTHING_KEPT = Checkpoint()
@@ -103,7 +106,7 @@ def looks(n_chunks: int) -> bool:
 
 
 class Draws(NamedTuple):
-    """Burn-in dropped; `failure` names the first draw that is not finite."""
+    """The draws without burn-in. `failure` names the first draw whose loss is not finite."""
 
     values: dict[str, np.ndarray]
     cumulative_work: Float[np.ndarray, " draw"]
@@ -182,7 +185,7 @@ def _advance(
 def _init(
     key: PRNGKeyArray, kernel: Kernel, start: Float[Array, "chain d"]
 ) -> tuple[Key[Array, " chain"], Any]:
-    """Return the keys of the chains' draws, and their states."""
+    """Return the key of every chain's draws and the initial state of every chain."""
     init_key, chain_key = jr.split(key)
     indices = jnp.arange(start.shape[0])
     by_chain = jax.vmap(jr.fold_in, (None, 0))
@@ -191,7 +194,7 @@ def _init(
 
 
 def chunk_length(n_draws: int) -> int:
-    """Return the draws of a chunk."""
+    """Return the number of draws per chunk."""
     return -(-n_draws // min(CHUNKS, n_draws))
 
 
@@ -223,8 +226,8 @@ def run_chains(
 ) -> Draws:
     """Advance all chains by `n_draws` draws and drop the first `n_burn`.
 
-    Stops at the end of the first chunk that holds a loss that is not finite. The start is never
-    recorded. `llc_of` maps losses to llc draws, for the progress line.
+    The loop stops at the end of the first chunk that holds a loss that is not finite. The start
+    point is never recorded. `llc_of` maps losses to llc draws for the progress report.
     """
     n_chains = start.shape[0]
     mesh = _mesh(n_chains)
@@ -232,7 +235,7 @@ def run_chains(
     length = chunk_length(n_draws) if rule is None else rule.chunk
     n_draws = n_draws if rule is None else rule.most_draws
     states, parts, ends = checkpoint.resume(states)
-    # Laid out as `_advance` returns them, so that its first call compiles for all the others.
+    # Sharded as `_advance` returns them, so that all calls share the program the first compiles.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
     began = clock() - (ends[-1] if ends else 0.0)
     failure, stopped_by = None, "length"
@@ -284,7 +287,10 @@ def run_chains(
 
 
 def _rate(ends: list[float], length: int) -> float:
-    """Return the draws a second of a chain; the first chunk, which compiles, counts while alone."""
+    """Return draws per second and chain.
+
+    The first chunk includes compilation and counts only while it is the only one.
+    """
     chunks, since = (len(ends) - 1, ends[0]) if len(ends) > 1 else (1, 0.0)
     return chunks * length / max(ends[-1] - since, 1e-9)
 
@@ -312,7 +318,7 @@ def _collect(
     setup_seconds: float,
     failure: str | None,
 ) -> Draws:
-    """Join the chunks, cut the surplus of the last and the burn-in."""
+    """Join the chunks and drop the burn-in and the surplus draws of the last chunk."""
     length = parts[0]["loss"].shape[1]
     values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
     work = values.pop("work") + values.pop("recording_work")

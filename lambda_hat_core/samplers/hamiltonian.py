@@ -34,7 +34,7 @@ class HamiltonianKernel(Kernel):
         return self.coordinates.to_w(state.position)
 
     def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
-        """grad U at the position; the state holds it, so it is free."""
+        """Return grad U at the position, which the state already holds, so it costs no work."""
         del key
         return -self.coordinates.gradient_to_w(state.logdensity_grad), 0.0
 

@@ -11,7 +11,7 @@ from lambda_hat_core.types import Weights
 
 Stats = dict[str, Scalar]
 """What a step reports: `work` (full-gradient evaluations) always; `n_steps`, `diverging`,
-`acceptance_rate`, `energy`, `energy_error` where the sampler has them."""
+`acceptance_rate`, `energy`, `energy_error` if the sampler has them."""
 
 
 class Kernel(eqx.Module):
@@ -49,9 +49,9 @@ class Tuned(NamedTuple):
     """What `build` returns.
 
     Attributes:
-        kernel: fixed from here on.
-        positions: where the chains stand after adaptation.
-        work: full-gradient evaluations spent on adaptation, all chains.
+        kernel: the kernel, which is fixed from then on.
+        positions: positions of the chains after adaptation.
+        work: full-gradient evaluations that all chains spent on adaptation.
         info: step size and the like, plain Python values.
         failure: why the kernel cannot be trusted, or None.
     """

@@ -1,12 +1,12 @@
-r"""What a minibatch sampler's answer will be off by, before it runs.
+r"""Prediction of the bias of a minibatch sampler before it runs.
 
-On the Laplace approximation the samplers are linear: x <- A x + noise of covariance Q, a small
-block a direction, the position u first. Its variance after t steps,
+On the Laplace approximation the samplers are linear, x <- A x + noise of covariance Q, with one
+small block per direction, whose first entry is the position u. The covariance after t steps,
     S_t = S_inf + A^t (S_0 - S_inf) (A^t)^T,   S_inf = A S_inf A^T + Q,
-is known exactly, and the llc of the recorded draws is 1/2 sum_i share_i mu_i mean_t S_t[0, 0]. It
-is taken apart into four signed biases: localisation (gamma holds back directions that the loss
-curves), discretisation (finite steps, full gradients), minibatch noise, burn-in (recorded draws
-that have not forgotten the start). Only the last three are the sampler's.
+is known exactly, and the llc of the recorded draws is 1/2 sum_i share_i mu_i mean_t S_t[0, 0]. Its
+bias is decomposed into four signed parts: localisation (gamma holds back directions that the loss
+curves), discretisation (finite steps with full gradients), minibatch noise, and burn-in (recorded
+draws that still depend on the start). Only the last three are caused by the sampler.
 """
 
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from jaxtyping import Float
 from lambda_hat_core.samplers.modes import Modes
 
 WARN_AT = 0.1
-"""Relative bias that starts a run with a warning."""
+"""Predicted relative bias above which a run starts with a warning."""
 _BURN_IN_GOAL = 0.01
 _MOST_BURN_IN = 2**40
 _RESOLVED = 1e-5
-"""Curvature below this part of the largest is rounding in float32, and counts as flat."""
+"""Curvature below this fraction of the largest is float32 rounding error and counts as flat."""
 
 Blocks = Float[np.ndarray, "k s s"]
 
 
 class Dynamics(NamedTuple):
-    """A sampler on the Laplace approximation, one block a direction, position first.
+    """A sampler on the Laplace approximation: one block per direction, with the position first.
 
     Attributes:
-        A: one step's mean.
+        A: matrix that maps the state to its mean after one step.
         Q: covariance that one step adds, minibatch noise included.
         S_0: covariance at the start.
     """
@@ -46,7 +46,7 @@ Law = Callable[[Modes], Dynamics]
 
 
 def outer(vectors: Float[np.ndarray, "k s"], weights: Float[np.ndarray, " k"]) -> Blocks:
-    """Return weight v v^T of every direction."""
+    """Return weight v v^T for every direction."""
     return weights[:, None, None] * vectors[:, :, None] * vectors[:, None, :]
 
 
@@ -56,7 +56,7 @@ def is_stable(dynamics: Dynamics) -> bool:
 
 
 def _squared(blocks: Blocks) -> Float[np.ndarray, "k ss ss"]:
-    """A -> A (x) A, which acts on covariances written as vectors."""
+    """Return the Kronecker square A (x) A, which acts on covariances written as vectors."""
     k, s, _ = blocks.shape
     return np.einsum("kij,klm->kiljm", blocks, blocks).reshape(k, s * s, s * s)
 
@@ -78,7 +78,10 @@ def stationary(dynamics: Dynamics) -> Float[np.ndarray, "k ss"]:
 def mean_of_draws(
     dynamics: Dynamics, *, n_draws: int, n_burn: int, thin: int
 ) -> Float[np.ndarray, "k ss"]:
-    """Return the mean of vec S_t over recorded draws, states thin (n_burn + 1) .. thin n_draws."""
+    """Return the mean of vec S_t over the recorded draws.
+
+    These are every thin-th state from step thin (n_burn + 1) to step thin n_draws.
+    """
     final = stationary(dynamics)
     squared = _squared(dynamics.A)
     one_draw = np.linalg.matrix_power(squared, thin)
@@ -92,12 +95,13 @@ def mean_of_draws(
 def account(
     modes: Modes, law: Law, *, n_draws: int, n_burn: int, thin: int, llc: float | None = None
 ) -> dict[str, Any]:
-    """Return the ledger: the quadratic answer, each bias, and the answer that is predicted.
+    """Return the ledger: the llc of the quadratic, each bias, and the predicted llc.
 
-    `asymptotic` is half the number of curved directions, `oracle` what an exact sampler would
-    find at this nbeta and gamma. The sampler's biases are parts of `llc`, a rough estimate: where
-    the loss is not quadratic they are of the right size and the oracle is not (up to four times
-    too large on singular networks). An unstable step has no predicted answer.
+    `asymptotic` is half the number of curved directions, and `oracle` is what an exact sampler
+    would find at this nbeta and gamma. The biases of the sampler are given relative to `llc`, a
+    rough estimate: if the loss is not quadratic, they still have the right size, but the oracle
+    does not (it is up to four times too large on singular networks). There is no prediction for
+    an unstable step size.
     """
     stiff = modes.share * modes.mu
     half = 0.5 * modes.size * stiff
@@ -134,7 +138,7 @@ def _bias(value: float, reference: float) -> dict[str, float]:
 
 
 def burn_in_needed(modes: Modes, dynamics: Dynamics, *, n_kept: int, thin: int) -> int:
-    """Return the draws after which the burn-in bias of the next `n_kept` is under 1 %."""
+    """Return the burn-in draws after which `n_kept` draws have a burn-in bias below 1 %."""
     half = 0.5 * modes.size * modes.share * modes.mu
     oracle = 0.5 * float(modes.size @ modes.share)
     final = float(half @ stationary(dynamics)[:, 0])

@@ -1,11 +1,11 @@
-"""MCLMC (Robnik et al. 2023, arXiv:2212.08549): motion at unit speed with slowly lost direction.
+"""MCLMC (Robnik et al. 2023, arXiv:2212.08549): motion at unit speed, with a direction that decays.
 
-Not Metropolised: the energy error of a step is kept so small that its bias is small too. blackjax's
-adaptation finds the step size for a given variance of that error, in every chain, and the chains'
-values are pooled. L comes from the autocorrelation of a few directions over all chains. A tuning
-counts only once the steps after it confirm it (`StationaryCheck`); until then it is continued, and
-if none is confirmed the run has failed: an MCLMC tuned on its way to equilibrium looks well and is
-wrong.
+The sampler has no Metropolis correction: the energy error per step is kept so small that its bias
+is small too. The adaptation of blackjax finds, in every chain, the step size for a given variance
+of that error, and the values of the chains are pooled. The decoherence length L comes from the
+autocorrelation of a few directions over all chains. A tuning is accepted only when the steps after
+it confirm it (`StationaryCheck`). Until then tuning continues, and if no tuning is confirmed the
+run has failed: an MCLMC that was tuned before it reached equilibrium looks healthy and is biased.
 """
 
 import math
@@ -31,12 +31,12 @@ from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.types import Weights
 
 GRADIENTS = {"isokinetic_mclachlan": 2, "isokinetic_velocity_verlet": 1}
-"""Gradients a step."""
+"""Gradients per step of each integrator."""
 _ROUNDS = 12
-"""Tunings of n_tune steps each before the run is called a failure."""
+"""Number of tunings of n_tune steps each after which the run counts as failed."""
 _DIRECTIONS = 16
 _L_FACTOR = 0.4
-"""L in units of the distance between independent points: blackjax's."""
+"""L in units of the distance between independent points, as in blackjax."""
 
 
 class MclmcKernel(Kernel):
@@ -57,11 +57,11 @@ class MclmcKernel(Kernel):
         return blackjax.mclmc.build_kernel(integrator=getattr(integrators, self.integrator))
 
     def init(self, key: PRNGKeyArray, w: Weights) -> Any:
-        """Draw a direction."""
+        """Return the state at w with a random direction."""
         return blackjax.mclmc.init(self.coordinates.to_u(w), self.log_density, key)
 
     def advance(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Any]:
-        """One blackjax step with its info."""
+        """Take one blackjax step and return the state and its info."""
         return self.blackjax_step()(
             rng_key=key,
             state=state,
@@ -72,7 +72,7 @@ class MclmcKernel(Kernel):
         )
 
     def step(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Stats]:
-        """Turn a little, integrate, turn a little. A step that is not finite is undone."""
+        """Refresh the direction partially, integrate, and refresh again; undo a non-finite step."""
         state, info = self.advance(key, state)
         dtype = self.posterior.w0.dtype
         return state, {
@@ -86,7 +86,7 @@ class MclmcKernel(Kernel):
         return self.coordinates.to_w(state.position)
 
     def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
-        """grad U at the position; the state holds it, so it is free."""
+        """Return grad U at the position, which the state already holds, so it costs no work."""
         del key
         return -self.coordinates.gradient_to_w(state.logdensity_grad), 0.0
 
@@ -100,9 +100,9 @@ def _find_step(
     energy_var: Scalar,
     scale: bool,
 ) -> tuple[Any, Scalar, Scalar, Weights]:
-    """Return states, pooled step size and L, and pooled variances of u where `scale` asks."""
+    """Return states, pooled step size, pooled L, and pooled variances of u if `scale` is true."""
     d = kernel.posterior.w0.size
-    # blackjax spends a third more on re-adapting after it has rescaled.
+    # After rescaling, blackjax spends a third more steps on adapting again.
     share = 3 / 7 if scale else 1 / 2
 
     find: Any = blackjax.mclmc_find_L_and_step_size
@@ -134,7 +134,7 @@ def _find_step(
 def _watch(
     key: PRNGKeyArray, kernel: MclmcKernel, states: Any, n_steps: int
 ) -> tuple[Any, Scalar, StationaryCheck]:
-    """Run on; return states, the steps between independent points, and the check's series."""
+    """Sample on; return states, steps between independent points, and the check's series."""
     d = kernel.posterior.w0.size
     dtype = kernel.posterior.w0.dtype
     key, look_key = jr.split(key)
@@ -164,10 +164,10 @@ def build(
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
 ) -> Tuned:
-    """Tune until a check confirms it, then return the fixed kernel.
+    """Tune until a check confirms the tuning, then return the fixed kernel.
 
     Raises:
-        ValueError: in one dimension, where the dynamics do not exist.
+        ValueError: if d is 1, because the dynamics do not exist in one dimension.
     """
     d, dtype = posterior.w0.size, start.dtype
     if d < 2:
@@ -207,7 +207,7 @@ def build(
 def _rescale(
     key: PRNGKeyArray, kernel: MclmcKernel, start: Float[Array, "chain d"], spec: Mclmc
 ) -> tuple[MclmcKernel, Float[Array, "chain d"], float]:
-    """Return the kernel in coordinates scaled by the pooled variances, where chains stand, work."""
+    """Return the kernel in coordinates scaled by pooled variances, positions, and the work."""
     init_key, find_key = jr.split(key)
     states = _start(init_key, kernel, start)
     goal = jnp.asarray(spec.desired_energy_var, start.dtype)
@@ -225,7 +225,8 @@ def _tune(
 ) -> tuple[MclmcKernel, Float[Array, "chain d"], int, str | None]:
     """Find L and the step size in rounds of `n_tune` steps, until the later half confirms them.
 
-    Returns the kernel, where the chains stand, how many steps it took, and what is still wrong.
+    Returns the kernel, the positions of the chains, the number of tuning steps per chain, and a
+    description of what is still wrong, or None.
     """
     goal = jnp.asarray(spec.desired_energy_var, start.dtype)
     init_key, key = jr.split(key)

@@ -24,7 +24,7 @@ from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.types import Weights
 
 _BATCHES = 16
-"""Minibatch gradients a start point: with 4 chains, 60 degrees of freedom a direction."""
+"""Minibatch gradients per start point; with 4 chains, 60 degrees of freedom per direction."""
 _PRECONDITIONED_RANK = 32
 _PROBES, _NODES = 2, 12
 
@@ -35,9 +35,9 @@ class Modes(NamedTuple):
     """Independent directions; some of them stand for several.
 
     Attributes:
-        size: directions that this one stands for.
+        size: number of directions that this one stands for.
         mu: precision, an eigenvalue of P^(1/2) (nbeta H + gamma) P^(1/2).
-        share: part of it that the loss makes, nbeta h / (nbeta h + gamma).
+        share: fraction of mu that comes from the loss, nbeta h / (nbeta h + gamma).
         noise: variance of the minibatch estimate of grad U along it.
         start: mean square of the chains' starts along it, in units of 1 / mu.
     """
@@ -77,7 +77,7 @@ def _rest(
     vectors: Float[Array, "k d"],
     n_nodes: int,
 ) -> tuple[Float[Array, " node"], Float[Array, "node d"], Float[Array, " node"]]:
-    """Return the quadrature's nodes on the complement, their directions and multiplicities."""
+    """Return the nodes of the quadrature on the complement, with directions and multiplicities."""
     d = root.size
     product = _product(posterior, points, root)
 

@@ -1,7 +1,7 @@
 """NUTS (Hoffman & Gelman 2014) with a pooled warm-up.
 
 Preferred to HMC as the reference: on a whitened, nearly Gaussian posterior a fixed trajectory
-length resonates and the loss mixes up to 30 times slower a gradient.
+length resonates and the loss mixes up to 30 times slower per gradient.
 """
 
 from collections.abc import Callable

@@ -43,13 +43,14 @@ be, and 10 standard deviations of it more: a stable flight's is within a few of 
 
 
 class Pilot(NamedTuple):
-    """Where the chains stand, and what they met on the way.
+    """The positions of the chains, and what the pilot measured on the way.
 
     Attributes:
-        positions: of the chains.
-        spectrum: of the Hessian averaged over them.
-        llc: nbeta (L_n - L_n(w*)) over the last steps, None where nothing flew: a rough estimate.
-        work: full-gradient evaluations of both.
+        positions: positions of the chains.
+        spectrum: spectrum of the Hessian averaged over these positions.
+        llc: rough estimate, the mean of nbeta (L_n - L_n(w*)) over the last steps; None if no pilot
+            ran.
+        work: full-gradient evaluations of the pilot and of the spectrum.
     """
 
     positions: Float[Array, "chain d"]

@@ -1,4 +1,4 @@
-"""A run's checkpoint on disk: what set it up, then chain states and the chunks recorded."""
+"""The checkpoint of a run on disk: its set-up, the chain states, and the recorded chunks."""
 
 import json
 import time
@@ -24,9 +24,9 @@ class DiskCheckpoint(drive.Checkpoint):
     """Keeps the chains of one run between processes.
 
     Args:
-        file: where; bound to the chunk layout already.
+        file: the file, already bound to the chunk layout.
         every: seconds between two writes, so that short runs write nothing.
-        clock: in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DiskCheckpoint(drive.Checkpoint):
         self._last = clock()
 
     def remember(self, name: str, known: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """Return what `make` returned the first time; it is stored if it took long."""
+        """Return what `make` returned the first time, which is stored if it took long."""
         file = self._file.beside(name)
         stored = file.load()
         if stored is not None:
@@ -56,7 +56,7 @@ class DiskCheckpoint(drive.Checkpoint):
         return value
 
     def resume(self, states: Any) -> tuple[Any, Parts, list[float]]:
-        """Return stored states, chunks and chunk ends, or `states` and nothing."""
+        """Return the stored states, chunks and end times, or `states` and two empty lists."""
         stored = self._file.load()
         if stored is None:
             return states, [], []

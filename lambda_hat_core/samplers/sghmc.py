@@ -112,7 +112,7 @@ class SghmcKernel(Kernel):
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SghmcState) -> tuple[Weights, float]:
-        """grad U at the position, from a batch drawn after it: it costs nothing more."""
+        """Return grad U at w from a batch that was drawn after w, which the next step uses too."""
         del key
         return state.gradient, 0.0
 

@@ -99,7 +99,7 @@ class SgldKernel(Kernel):
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SgldState) -> tuple[Weights, float]:
-        """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
+        """Return grad U on a FRESH minibatch: the one that moved w is correlated with w."""
         size = self.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
@@ -145,7 +145,7 @@ def build(
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
-    """Choose the step size where it is `auto`, and predict the biases; nothing else is adapted."""
+    """Choose the step size if it is `auto`, and predict the biases; nothing else is adapted."""
     if spec.precond in ("none", "lanczos"):
         return _constant(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
     burn = spec.n_burn * spec.thin

@@ -34,7 +34,7 @@ _MOST_FRICTION = 8.0
 
 
 class SgnhtState(NamedTuple):
-    """Point, momentum of unit mass, friction a step."""
+    """Point, momentum of unit mass, friction per step."""
 
     w: Weights
     p: Weights
@@ -74,7 +74,7 @@ class SgnhtKernel(Kernel):
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SgnhtState) -> tuple[Weights, float]:
-        """grad U on a FRESH minibatch: the one that moved w is correlated with it."""
+        """Return grad U on a FRESH minibatch: the one that moved w is correlated with w."""
         size = self.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
@@ -119,7 +119,7 @@ def build(
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
-    """Choose the step size where it is `auto`, and predict its biases."""
+    """Choose the step size if it is `auto`, and predict its biases."""
     return tuned_momentum(
         key,
         posterior,

@@ -15,7 +15,10 @@ from lambda_hat_core.posterior import Posterior
 def laplace_start(
     key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum, n_chains: int
 ) -> Float[Array, "chain d"]:
-    """Draw one start a chain from N(w*, (nbeta H + gamma)^-1) in the directions nbeta h > gamma."""
+    """Draw one start per chain.
+
+    The draws are from N(w*, (nbeta H + gamma)^-1) in the directions with nbeta h > gamma.
+    """
     stiffness = posterior.nbeta * spectrum.theta
     resolved = stiffness > jnp.maximum(posterior.gamma, 1e-10 * stiffness[-1])
     width = jnp.where(resolved, 1 / jnp.sqrt(jnp.where(resolved, stiffness, 1.0)), 0.0)

@@ -1,9 +1,9 @@
-"""Set-up of every minibatch sampler: measure the modes, choose a step, keep the ledger.
+"""Set-up of every minibatch sampler: measure the modes, choose a step size, compute the ledger.
 
 A sampler states its rule by two numbers: the power p for which eps^p has the unit of 1 / mu, and
-`heat`, the relative inflation of a direction's variance by minibatch noise an eps^p and unit of
-noise. eps^p is then the smaller of
-    step_fraction / (lag x mu_max)   (curvature; lag 1 unless the sampler follows old gradients)
+`heat`, the relative inflation of the variance of a direction by minibatch noise, per eps^p and per
+unit of noise. eps^p is then the smaller of
+    step_fraction / (lag x mu_max)   (curvature; the lag is 1 unless the sampler uses old gradients)
     budget / (heat x mean noise of the directions that make the llc)   (minibatch noise).
 """
 
@@ -35,8 +35,9 @@ from lambda_hat_core.samplers.peaks import peak_curvature
 from lambda_hat_core.types import Weights
 
 NOISE_BUDGET = 0.05
-"""Largest relative inflation by minibatch noise of a quadratic's llc, as the curvature rule allows;
-on a singular loss the same step inflates an llc that is smaller, which the ledger then says."""
+"""Largest relative inflation of the llc of a quadratic loss by minibatch noise, as large as the
+curvature rule allows. On a singular loss the llc is smaller, so the same step inflates it by a
+larger fraction, which the ledger reports."""
 
 
 _PROBE, _LEAST_BATCH = 64, 32
@@ -52,10 +53,10 @@ def _mean_noise(modes: Modes) -> float:
 def automatic(
     modes: Modes, *, peak: float, power: int, heat: float, fraction: float, lag: float = 1.0
 ) -> tuple[float, str]:
-    """Return the step size and which rule limited it.
+    """Return the step size and the name of the rule that limited it.
 
     Raises:
-        ValueError: where there is nothing to take a scale from.
+        ValueError: if neither curvature nor noise sets a scale for the step size.
     """
     noise = _mean_noise(modes)
     by_curvature = fraction / (lag * peak) if peak > 0 else np.inf
@@ -117,7 +118,7 @@ def tune(
     metric: Coordinates | None = None,
     lag: float = 1.0,
 ) -> tuple[float, float, dict[str, Any], Modes]:
-    """Return the step size, the work of finding it, what the run should know of itself, and modes."""
+    """Return the step size, the work of finding it, the facts that the run records, and the modes."""
     measure_key, peak_key = jr.split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
     rule["fraction"] = spec.step_fraction
@@ -180,7 +181,7 @@ def tuned_momentum(
     heat: float,
     dynamics: Callable[[Modes, float], Dynamics],
 ) -> Tuned:
-    """`tune` a sampler with momentum, whose eps^2 has the unit of 1 / mu."""
+    """Apply `tune` to a sampler with momentum, whose eps^2 has the unit of 1 / mu."""
     step_size, work, info, _ = tune(
         key,
         posterior,
@@ -205,7 +206,7 @@ def _ledger(
     dynamics: Callable[[Modes, float], Dynamics],
     llc: float | None,
 ) -> dict[str, Any]:
-    """The ledger of this run, what would be better, and warnings where it predicts > 10 %."""
+    """Return the ledger of this run with recommended settings and warnings about biases > 10 %."""
     lengths = {"n_draws": spec.n_draws, "n_burn": spec.n_burn, "thin": spec.thin}
     ledger = account(modes, lambda modes: dynamics(modes, step), llc=llc, **lengths)
     n_kept = spec.n_draws - spec.n_burn

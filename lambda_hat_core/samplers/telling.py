@@ -1,4 +1,4 @@
-"""What is said to people while they wait: lines on progress, thinned out."""
+"""Progress lines for people who wait, thinned out."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def silent(*said: object) -> None:
 def seldom(
     say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
 ) -> Callable[[str], None]:
-    """Return a `say` that drops what comes within 5 seconds of its making or of its last line."""
+    """Return a `say` that drops lines within 5 seconds of its creation or of its previous line."""
     last = clock()
 
     def heard(line: str) -> None:
@@ -42,7 +42,7 @@ class Teller:
         self._last = time.monotonic()
 
     def hear(self, event: dict[str, Any]) -> None:
-        """Say a log line, unless the next event shows it to be one of progress, too soon."""
+        """Say a log line, unless the next event marks it as a progress line that comes too soon."""
         now = time.monotonic()
         if event["event"] == "progress" and now - self._last < _SECONDS_BETWEEN_LINES:
             self._held = None

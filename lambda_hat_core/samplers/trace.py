@@ -1,4 +1,4 @@
-"""What a sampler hands back: scalars of every draw, the work they cost, never the weights."""
+"""The result of a sampler: scalars of every draw, the work they cost, never the weights."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,7 +24,7 @@ class Trace(NamedTuple):
         cumulative_fge: full-gradient evaluations spent by ALL chains when this draw was made,
             set-up included; with `work` of the same unit.
         seconds: wall seconds since the run began when this draw was made, set-up included.
-        stats: what the sampler tells of each draw: energy, diverging, acceptance_rate, n_steps.
+        stats: what the sampler reports per draw: energy, diverging, acceptance_rate, n_steps.
         loss0: L_n(w*).
         nbeta: n beta.
         gamma: localiser.

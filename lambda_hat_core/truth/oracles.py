@@ -9,21 +9,21 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-Spectrum = Float[np.ndarray, " d"]
+Eigenvalues = Float[np.ndarray, " d"]
 
 
-def _shrinkage(eigenvalues: Spectrum, nbeta: float, gamma: float) -> Spectrum:
+def _shrinkage(eigenvalues: Eigenvalues, nbeta: float, gamma: float) -> Eigenvalues:
     stiff = nbeta * eigenvalues
     return stiff / np.where(stiff > 0, stiff + gamma, 1.0)
 
 
-def quadratic(eigenvalues: Spectrum, nbeta: float, gamma: float) -> float:
+def quadratic(eigenvalues: Eigenvalues, nbeta: float, gamma: float) -> float:
     """Return the expectation for a posterior centred at the minimum."""
     return float(0.5 * np.sum(_shrinkage(eigenvalues, nbeta, gamma)))
 
 
 def quadratic_off_centre(
-    eigenvalues: Spectrum, displacement: Spectrum, nbeta: float, gamma: float
+    eigenvalues: Eigenvalues, displacement: Eigenvalues, nbeta: float, gamma: float
 ) -> float:
     """Return the expectation if w* differs from the minimum by `displacement` (in the eigenbasis).
 
@@ -52,12 +52,12 @@ class Biases(NamedTuple):
 
 
 def sgld(
-    eigenvalues: Spectrum,
+    eigenvalues: Eigenvalues,
     nbeta: float,
     gamma: float,
     *,
     step_size: float,
-    gradient_variance: Spectrum | float = 0.0,
+    gradient_variance: Eigenvalues | float = 0.0,
     n_burn: int | None = None,
     n_steps: int | None = None,
 ) -> float:
@@ -96,12 +96,12 @@ def sgld(
 
 
 def sgld_biases(
-    eigenvalues: Spectrum,
+    eigenvalues: Eigenvalues,
     nbeta: float,
     gamma: float,
     *,
     step_size: float,
-    gradient_variance: Spectrum | float,
+    gradient_variance: Eigenvalues | float,
     n_burn: int,
     n_steps: int,
 ) -> Biases:

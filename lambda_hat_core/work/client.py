@@ -34,8 +34,8 @@ def request(kind: Kind, spec: Any, target: Any = None) -> Event:
 class WorkerClient:
     """One worker process, started when first needed, kept warm between requests.
 
-    Not for two threads at once. A worker that dies fails the request it was at; the next one
-    starts another.
+    Two threads must not use it at once. If a worker dies, its current request fails, and the next
+    request starts another worker.
 
     Args:
         home: root of the store.
@@ -87,9 +87,9 @@ class WorkerClient:
             pass
 
     def kill(self) -> None:
-        """End the worker from another thread, also one that is just being started.
+        """End the worker from another thread, even while it is being started.
 
-        The request it is at fails; the next one starts another.
+        Its current request fails, and the next request starts another worker.
         """
         self._killed = True
         if (process := self._process) is not None:
@@ -161,7 +161,7 @@ class WorkerClient:
 
 
 def how_it_ended(code: int) -> str:
-    """Return an exit code in words, with what to do where that is known."""
+    """Describe an exit code in words, with advice if there is any."""
     from lambda_hat_core.work.making import LESS_MEMORY
 
     number = -code if code < 0 else code - 128
@@ -183,7 +183,7 @@ def _failed(line: Event, reason: str) -> Event:
 
 
 def _parse(answer: str) -> Event:
-    """Return an event; a line that is none, of a wrapper around the worker, is a log event."""
+    """Return the event on a line; any other line, as a wrapper may print, becomes a log event."""
     try:
         event = json.loads(answer)
     except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Compiled programs that outlive the process, where nobody said where to keep them."""
+"""A default cache of compiled programs that outlives the process."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ _KEEP_ALL = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
-"""JAX keeps what took a second to compile; a run is made of dozens of smaller programs."""
+"""By default JAX caches only programs that took a second to compile, but a run consists of dozens
+of smaller programs."""
 
 
 def user_cache() -> Path:
@@ -25,7 +26,7 @@ def user_cache() -> Path:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Keep what is compiled meanwhile in the user's cache; JAX's own settings come first.
+    """Cache programs compiled in this context for the user; JAX's own settings take precedence.
 
     Where a cache is configured, or caching is switched off, or there is no such folder and none can
     be made, nothing happens. Otherwise the settings are put back at the end, so that programs of
@@ -46,7 +47,7 @@ def kept() -> Iterator[None]:
 
 
 def _usable(folder: Path) -> bool:
-    """Return whether the folder can be written to, and make it where it is missing."""
+    """Return whether the folder can be written to, and make it if it is missing."""
     above = next(path for path in (folder, *folder.parents) if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         return False

@@ -1,4 +1,4 @@
-"""How processes end: the one that was started by a person by signals, all others with their parent.
+"""How processes end: a command that a person started by signals, all others with their parent.
 
 Everything that the store holds is complete or absent at every moment, so a process needs no time to
 clean up: it ends at once, wherever it is, and the same command continues where it stopped. What
@@ -20,7 +20,7 @@ from types import FrameType
 from lambda_hat_core.store import process
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What asks a command to end: Ctrl-C, `kill`, and a terminal that was closed."""
+"""Signals that ask a command to end: Ctrl-C, `kill`, and a closed terminal."""
 
 INTERRUPTED = "interrupted: the same command continues where this stopped"
 
@@ -76,7 +76,7 @@ def end_by_signals(say_so: Callable[[], None]) -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process end as soon as the process has ended that `multiprocessing` made it for."""
+    """End this process as soon as its `multiprocessing` parent has ended."""
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.join,), name="parent", daemon=True).start()

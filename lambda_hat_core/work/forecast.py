@@ -1,4 +1,4 @@
-"""How much work a run will be, before it runs: from its spec, and from what like runs cost."""
+"""Predict the cost of a run from its spec and from the cost of similar runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -11,28 +11,29 @@ from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store.store import Store
 
 _OVERHEAD = 1e-5
-"""Seconds of one gradient evaluation, however small."""
+"""Least seconds per gradient evaluation, however small the problem is."""
 
 _RATE = 2e9
-"""Floating-point operations a second of one core; a gradient takes six a parameter and example."""
+"""Floating-point operations per second of one core. A gradient takes six operations per parameter
+and example."""
 
 _AFTERWARDS = 0.7
-"""Seconds of a run after its draws: its analysis and its figures."""
+"""Seconds that a run takes after its draws, for its analysis and its figures."""
 
 START = 8.0
-"""Seconds a worker takes before its first draw, and again for every shape: imports, tracing,
-reading or making compiled programs."""
+"""Seconds that a worker takes before its first draw, and again for every new shape: imports,
+tracing, and reading or making compiled programs."""
 
 
 class Cost(NamedTuple):
-    """An estimate: full-gradient evaluations, and seconds where like runs are known."""
+    """Estimated full-gradient evaluations, and estimated seconds if similar runs are known."""
 
     fge: float
     seconds: float | None
 
 
 class RunTimes:
-    """Wall seconds a gradient evaluation took in the runs that the store has.
+    """Wall seconds per gradient evaluation in the runs that the store holds.
 
     Args:
         rows: (target_id, sampler, work_fge, wall_s).
@@ -45,7 +46,7 @@ class RunTimes:
                 self._rates.setdefault(key, []).append(wall / work)
 
     def seconds(self, spec: RunSpec, fge: float) -> float | None:
-        """Return the time of `fge` evaluations, as the most alike runs took it."""
+        """Return the seconds for `fge` evaluations, at the median rate of the most similar runs."""
         kind = spec.sampler.kind
         for key in ((spec.target, kind), (spec.target,), (kind,)):
             if key in self._rates:
@@ -54,7 +55,7 @@ class RunTimes:
 
 
 def history(store: Store) -> RunTimes:
-    """Read the history of a store."""
+    """Read the run times that a store holds."""
     from lambda_hat_core.store import sql
 
     statement = (
@@ -65,21 +66,22 @@ def history(store: Store) -> RunTimes:
 
 
 def forecast(spec: RunSpec, target: TargetSpec, known: RunTimes) -> Cost:
-    """Return what a run will cost, within a factor of a few for adaptive samplers."""
+    """Return the predicted cost of a run, within a factor of a few for adaptive samplers."""
     fge = spec.sampler.work(target.data.n_data)
     return Cost(fge, known.seconds(spec, fge))
 
 
 def guess(spec: RunSpec, target: TargetSpec, d: int, known: RunTimes) -> float:
-    """Return the seconds a run takes in a warm worker, as like runs did or by counting operations.
+    """Predict the seconds that a run takes in a warm worker.
 
-    Within a factor of a few: enough to tell seconds from minutes.
+    The prediction uses the times of similar runs if there are any, and otherwise counts operations.
+    It holds within a factor of a few, which is enough to tell seconds from minutes.
 
     Args:
-        spec: of the run.
-        target: that it samples.
+        spec: spec of the run.
+        target: spec of the target that it samples.
         d: number of parameters.
-        known: of the store.
+        known: run times that the store holds.
     """
     n = target.data.n_data
     fge, seconds = forecast(spec, target, known)
@@ -91,7 +93,7 @@ def guess(spec: RunSpec, target: TargetSpec, d: int, known: RunTimes) -> float:
 
 
 def times(store: Store, runs: Sequence[RunSpec], targets: Mapping[str, TargetSpec]) -> list[float]:
-    """Return the guess of every run; their targets are in the store."""
+    """Return the predicted seconds of every run. The targets must be in the store."""
     if not runs:
         return []
     known = history(store)
@@ -102,14 +104,14 @@ def times(store: Store, runs: Sequence[RunSpec], targets: Mapping[str, TargetSpe
 
 
 def workers(runs: Sequence[RunSpec], seconds: Sequence[float]) -> int:
-    """Return how many workers are worth their start.
+    """Return how many workers are worth the time of starting them.
 
-    A second worker that starts in S seconds saves (R - S) / 2 of the R that one would take, once it
-    is warm. It is worth it where that is more than S, and so on for each further one.
+    If one worker takes R seconds, a second worker that starts in S seconds saves (R - S) / 2. It is
+    worth starting if that is more than S. The same holds for each further worker.
 
     Args:
-        runs: that are left.
-        seconds: of each, in a warm worker.
+        runs: runs that are left.
+        seconds: predicted seconds of each run in a warm worker.
     """
     shapes = {(run.target, run.sampler) for run in runs}
     left = sum(seconds) + START * (len(shapes) - 1)

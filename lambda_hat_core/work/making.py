@@ -1,7 +1,7 @@
-"""Make artifacts: what the store has is reused, what it lacks is computed once and published.
+"""Make artifacts: reuse what the store has, and compute and publish what it lacks.
 
-A result that is not finite is a result. Any other failure leaves no folder but a row that SQL
-shows. JAX and the numeric packages are imported inside functions.
+A result that is not finite counts as a result. Any other failure leaves no folder, only a row that
+SQL shows. JAX and the numeric packages are imported inside functions.
 """
 
 import json
@@ -70,8 +70,8 @@ def sample_run(
         store: where everything is.
         spec: the run.
         target: its target.
-        log: told a line at a time; the lines are kept in log.txt.
-        progress: given a `samplers.drive.Progress` a chunk; may raise `Stopped`.
+        log: receives one line at a time; the lines are kept in log.txt.
+        progress: receives one `samplers.drive.Progress` per chunk, and may raise `Stopped`.
     """
 
     def make(folder: Path) -> None:
@@ -211,7 +211,7 @@ def record(store: Store, kind: Kind, id: str) -> dict[str, Any]:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as one line; the words alone where they were written to be read."""
+    """Return an exception as one line, without its type if its message is written for users."""
     words = " ".join(str(error).split()) or "no message"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in words:
         return f"out of memory ({words}): {LESS_MEMORY}"
@@ -247,7 +247,7 @@ def _made(
 
 @contextmanager
 def _noted(store: Store, spec: TargetSpec | RunSpec) -> Iterator[None]:
-    """Leave a row for SQL, and the traceback beside it, behind an exception."""
+    """Record an exception as a row for SQL, with its traceback beside it, and raise it again."""
     try:
         yield
     except Exception as error:

@@ -1,7 +1,7 @@
-"""A pool of worker processes: a task is submitted, its last event is the future's result.
+"""A pool of worker processes. The last event of a submitted task is the result of its future.
 
 A worker serves one dtype and stays warm between tasks, so that it compiles each program once. The
-pool decides which worker takes which task, tries again what a machine failed at (`retries`), lets
+pool decides which worker takes which task, retries failures of the machine (`retries`), lets
 the submitter steer a run at its progress events, and kills a worker that takes too long.
 """
 
@@ -21,9 +21,10 @@ Steer = Callable[[Event], str | None]
 """Given a progress event of a run, returns why the run is to stop, or None."""
 
 _GRACE = 2.0
-"""Times the seconds of a task after which its worker is killed: the task is asked to stop first."""
+"""Factor on the seconds of a task after which its worker is killed. The task is asked to stop
+before that."""
 _LEAST_GRACE = 60.0
-"""Seconds that are allowed in any case beyond those of a task."""
+"""Least number of seconds that a task is allowed beyond its own."""
 
 
 class Task(NamedTuple):
@@ -34,10 +35,11 @@ class Task(NamedTuple):
         requests: as `client.request` returns them.
         likeness: a worker prefers the task that has the most leading entries in common with the
             one before, because tasks that are alike share compiled programs.
-        hear: told every event, in a thread of the pool.
+        hear: receives every event, in a thread of the pool.
         steer: asked at every progress event; its words become the reason of a failure whose
             cause is "stopped".
-        seconds: that the task should take at most; its worker is killed at twice as many.
+        seconds: most seconds that the task should take; its worker is killed at twice as many, or
+            60 s later if that allows more.
     """
 
     dtype: Dtype
@@ -72,8 +74,8 @@ class Pool:
 
     Args:
         start: makes the client of a dtype.
-        limits: workers of each dtype at once.
-        at_once: workers at once over both dtypes.
+        limits: largest number of workers of each dtype at once.
+        at_once: largest number of workers at once over both dtypes.
     """
 
     def __init__(
@@ -141,7 +143,7 @@ class Pool:
         self._release(seat)
 
     def _next(self, seat: _Seat) -> "tuple[Task, Future[Event]] | None":
-        """Wait for the task that suits a worker best; None where it is needed no more."""
+        """Wait for the task that suits a worker best; return None if it is no longer needed."""
         with self._changed:
             seat.is_busy = False
             while not self._closed.is_set() and len(self._seats) <= self._at_once:

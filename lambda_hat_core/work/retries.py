@@ -1,4 +1,4 @@
-"""What is asked again, with growing pauses: what a machine failed at, never a number."""
+"""Retry failures of the machine with growing pauses, but never a numerical failure."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +9,8 @@ PAUSES = (1.0, 10.0)
 """Seconds before the second and the third try."""
 
 DEATHS = 1
-"""Deaths of a worker that are forgiven: what kills it twice, such as too little memory, stays."""
+"""Deaths of a worker that are retried. A cause that kills it twice, such as too little memory, is
+taken to be permanent."""
 
 
 def insist(
@@ -24,8 +25,8 @@ def insist(
 
     Args:
         ask: sends the request, as `lambda: client.run([line])` does, and returns its events.
-        give_up: whether nobody waits for the answer any more.
-        sleep: how to wait.
+        give_up: returns whether nobody waits for the answer any more.
+        sleep: waits for a number of seconds.
     """
     deaths = 0
     for pause in (*PAUSES, None):

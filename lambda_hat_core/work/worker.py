@@ -123,7 +123,7 @@ def _run_specs(request: dict[str, Any]) -> tuple[RunSpec, TargetSpec]:
 
 
 def _private_stdout() -> Answer:
-    """Keep the real stdout for events; what anybody prints goes to stderr."""
+    """Reserve the real stdout for events, and redirect all printed text to stderr."""
     from lambda_hat_core.store.files import to_json
 
     handle = os.dup(1)
@@ -140,7 +140,7 @@ def _private_stdout() -> Answer:
 
 
 def prepare_jax(store: Store) -> None:
-    """Keep what is compiled, by kind of processor, unless the environment says where."""
+    """Cache compiled programs per kind of processor, unless the environment sets another folder."""
     cache = store.root / ".cache" / "jax" / process.processor()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     for name, value in _CACHE.items():
@@ -148,7 +148,7 @@ def prepare_jax(store: Store) -> None:
 
 
 def _dtype() -> str:
-    """Return what JAX will compute in; a gallery does without the half second of its import."""
+    """Return the dtype of JAX without importing it, which saves a gallery half a second."""
     wide = os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true", "t", "yes", "y", "on")
     return "float64" if wide else "float32"
 

@@ -72,6 +72,14 @@ class Quiet:
         assert failure is None, failure
 
 
+@pytest.fixture(autouse=True)
+def not_ended(monkeypatch):
+    """Leave the process of the tests its signals: what runs in it would take them."""
+    monkeypatch.setattr("lambda_hat_assets.commands.run.end_by_signals", lambda say_so: None)
+    monkeypatch.setattr("lambda_hat_assets.running.endings.end_by_signals", lambda say_so: None)
+    monkeypatch.setattr("lambda_hat_assets.running.endings.end_with_ancestors", lambda say_so: None)
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A working folder whose history is kept as the project's is."""

@@ -1,15 +1,24 @@
 """Dagster's databases: two commands at once must not both make them."""
 
 import fcntl
+import subprocess
+import sys
 import threading
 
 import dagster as dg
 import pytest
+from alembic.runtime.migration import HeadMaintainer
 from dagster._core.storage import sql
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+
+OTHER = """
+import sys
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+DagsterSqliteStorage(sys.argv[1]).dispose()
+"""
 
 
 def test_history_is_made_by_one_process_at_a_time(place):
@@ -34,27 +43,19 @@ def test_history_is_made_by_one_process_at_a_time(place):
 
 
 def test_the_fault_two_processes_at_once_leave_a_history_that_nothing_opens(tmp_path, monkeypatch):
-    stamp, first, second = sql.stamp_alembic_rev, threading.Event(), threading.Event()
+    """The other process makes all of it after this one has read that no version is noted."""
+    note, others = HeadMaintainer.update_to_step, iter([[sys.executable, "-c", OTHER, tmp_path]])
 
-    def make():
-        DagsterSqliteStorage(str(tmp_path)).dispose()
+    def late(maintainer, step):
+        for other in others:
+            subprocess.run(other, check=True, timeout=120)
+        note(maintainer, step)
 
-    def slowly(*args, **options):
-        if threading.current_thread() is other:
-            second.set()
-        else:
-            first.set()
-            assert second.wait(60)
-        stamp(*args, **options)
-
-    other = threading.Thread(target=lambda: first.wait(60) and make())
     with monkeypatch.context() as change:
-        change.setattr(sqlite_run_storage, "stamp_alembic_rev", slowly)
-        other.start()
-        make()
-        other.join()
+        change.setattr(HeadMaintainer, "update_to_step", late)
+        DagsterSqliteStorage(str(tmp_path)).dispose()
     with pytest.raises(Exception, match="more than one head"):
-        make()
+        DagsterSqliteStorage(str(tmp_path))
 
 
 class Killed(Exception):

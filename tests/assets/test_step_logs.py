@@ -27,7 +27,9 @@ left.kill()
 """
 
 STOCK = """
-import os, sys
+import os, signal, sys
+# Other tests leave signals blocked in the process that starts this one, which inherits it.
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
 os.environ["PATH"] = sys.argv[1]
 from dagster._core.execution.compute_logs import mirror_stream_to_file
 with mirror_stream_to_file(sys.stderr, sys.argv[1] + "/step.err"):

@@ -1,5 +1,6 @@
 """The base classes of the samplers' models: precision, forecast of the cost, hints for keys."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ Metric = Literal["identity", "diagonal", "lanczos"]
 Dtype = Literal["float32", "float64"]
 
 RECORD = 4 / 3
-"""Gradients per draw: its full-data loss and the gradient of its virial certificate."""
+"""Gradients per draw, spent on its full-data loss and on the gradient of its virial certificate."""
 
 SPECTRUM = 136
 """64 Lanczos steps and 4 probes at one point, with 2 gradients per Hessian-vector product."""
@@ -70,9 +71,10 @@ class Sampler(Settings):
         """The variant of the sampler that tables show beside its name, or None."""
         return None
 
+    @abstractmethod
     def gradients(self) -> Gradients:
         """Return the forecast of a whole run, set-up included."""
-        raise NotImplementedError
+        ...
 
     def work(self, n: int) -> float:
         """Return the forecast in full-gradient evaluations on `n` examples."""
@@ -116,9 +118,10 @@ class Chains(Sampler):
             )
         return self
 
+    @abstractmethod
     def steps(self) -> int:
         """Return how many full-data gradients a chain takes between its set-up and its end."""
-        raise NotImplementedError
+        ...
 
     def gradients(self) -> Gradients:
         """Return the forecast of a whole run, set-up included."""

@@ -11,7 +11,7 @@ _ENTRY_SEED = "write seed beside name, or seed= of estimate_llc"
 _POSTERIOR = (
     "write it in posterior: of the experiment or of this entry, or posterior= of estimate_llc"
 )
-_REMOVE = "remove it"
+REMOVE = "remove it"
 
 ANY = {
     "dtype": _ENTRY_DTYPE,
@@ -34,14 +34,14 @@ ANY = {
     "eval_every": _THIN,
     "record_every": _THIN,
     "batch": "write batch_size",
-    "chunk_length": _REMOVE + ": it changes no number",
+    "chunk_length": REMOVE + ": it changes no number",
 }
 
 FULL_BATCH = ANY | {
     "warmup": _WARMUP,
     "num_warmup": _WARMUP,
     "steps": "write n_draws and thin",
-    "batch_size": _REMOVE + ": this sampler uses full-data gradients",
+    "batch_size": REMOVE + ": this sampler uses full-data gradients",
     "target_accept": "write target_acceptance",
     "inverse_mass_matrix": "write metric: identity, diagonal or lanczos",
     "diagonal_preconditioning": "write metric: diagonal",
@@ -51,11 +51,11 @@ _TUNED_MCLMC = {
     "warmup": "write n_tune, the tuning steps, which determine L and the step size",
     "num_warmup": "write n_tune, the tuning steps, which determine L and the step size",
     "num_steps": "write n_tune, the tuning steps, which determine L and the step size",
-    "frac_tune1": _REMOVE + " and set n_tune",
-    "frac_tune2": _REMOVE + " and set n_tune",
-    "frac_tune3": _REMOVE + " and set n_tune",
-    "trust_in_estimate": _REMOVE,
-    "num_effective_samples": _REMOVE,
+    "frac_tune1": REMOVE + " and set n_tune",
+    "frac_tune2": REMOVE + " and set n_tune",
+    "frac_tune3": REMOVE + " and set n_tune",
+    "trust_in_estimate": REMOVE,
+    "num_effective_samples": REMOVE,
     "trajectory_length": "write L",
     "num_integration_steps": "write L, the distance over which momentum decoheres",
 }
@@ -72,16 +72,16 @@ STOCHASTIC = ANY | {
 }
 
 NUTS = FULL_BATCH | {
-    "step_size": _REMOVE + ": it is adapted to target_acceptance",
+    "step_size": REMOVE + ": it is adapted to target_acceptance",
     "max_tree_depth": "write max_doublings",
     "max_num_doublings": "write max_doublings",
 }
 
 HMC = FULL_BATCH | {
     "num_integration_steps": "write n_leapfrog, the mean number of leapfrog steps per draw",
-    "step_size": _REMOVE + ": it is adapted to target_acceptance",
-    "adapt_step_size": _REMOVE + ": the step size is always adapted",
-    "max_tree_depth": _REMOVE + ", or use the sampler nuts and its max_doublings",
+    "step_size": REMOVE + ": it is adapted to target_acceptance",
+    "adapt_step_size": REMOVE + ": the step size is always adapted",
+    "max_tree_depth": REMOVE + ", or use the sampler nuts and its max_doublings",
 }
 
 MCLMC = FULL_BATCH | _TUNED_MCLMC
@@ -90,25 +90,25 @@ ADJUSTED_MCLMC = (
     FULL_BATCH
     | _TUNED_MCLMC
     | {
-        "desired_energy_var": _REMOVE + ": this sampler is tuned to target_acceptance",
-        "L": _REMOVE + ": it is tuned",
-        "step_size": _REMOVE + ": it is tuned to target_acceptance",
+        "desired_energy_var": REMOVE + ": this sampler is tuned to target_acceptance",
+        "L": REMOVE + ": it is tuned",
+        "step_size": REMOVE + ": it is tuned to target_acceptance",
     }
 )
 
 SGHMC = STOCHASTIC | {
-    "num_integration_steps": _REMOVE + ": momentum is replaced continuously, see alpha",
-    "n_leapfrog": _REMOVE + ": momentum is replaced continuously, see alpha",
+    "num_integration_steps": REMOVE + ": momentum is replaced continuously, see alpha",
+    "n_leapfrog": REMOVE + ": momentum is replaced continuously, see alpha",
 }
 
 VI = ANY | {
     "eval_samples": "write n_draws, the independent draws per restart at evaluation",
-    "eval_every": _REMOVE + ": every step is traced",
+    "eval_every": REMOVE + ": every step is traced",
     "whitening_mode": "write whitening",
     "use_whitening": "write whitening: rmsprop or adam",
-    "n_burn": _REMOVE + ": its draws are independent",
+    "n_burn": REMOVE + ": its draws are independent",
     "warmup": "write lr_warmup_frac",
-    "sigma_perp": _REMOVE + ": the scale off the flow's directions is learned",
+    "sigma_perp": REMOVE + ": the scale off the flow's directions is learned",
     "hidden": "write flow_hidden",
     "depth": "write flow_depth",
 }

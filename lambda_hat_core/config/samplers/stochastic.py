@@ -5,14 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from lambda_hat_core.config.samplers.base import (
-    PILOT,
-    RECORD,
-    SPECTRUM,
-    Chains,
-    Dtype,
-    Gradients,
-)
+from lambda_hat_core.config.samplers.base import Chains, Dtype, Gradients
 from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
 
 
@@ -54,11 +47,14 @@ class Stochastic(Chains):
         default="threefry", description="random number generator of the injected noise"
     )
 
+    def steps(self) -> int:
+        """Return 0: between its set-up and its end a chain takes gradients of batches."""
+        return 0
+
     def gradients(self) -> Gradients:
         """Return the forecast of a whole run, set-up included."""
-        each = PILOT + self.n_draws * RECORD
         batch = float(self.n_chains * self.n_draws * self.thin)
-        return Gradients(SPECTRUM + self.n_chains * each, batch)
+        return super().gradients()._replace(batch=batch)
 
 
 class Sgld(Stochastic):
