@@ -35,7 +35,7 @@ from lambda_hat_core.samplers.noise import Generator, standard_normal
 from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights, constant
 
-_COMPENSATED = 0.5
+_COMPENSATED = 1.0
 """If the noise of minibatches is compensated, twice as much of it is allowed."""
 
 

@@ -39,7 +39,7 @@ _RULE = {
 }
 """The fields that the compiled step depends on; runs that differ elsewhere share it."""
 
-_COMPENSATED = 0.25
+_COMPENSATED = 1.0
 """Of the noise that is compensated, four times as much is allowed."""
 
 

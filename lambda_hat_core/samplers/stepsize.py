@@ -40,7 +40,7 @@ curvature rule allows. On a singular loss the llc is smaller, so the same step i
 larger fraction, which the ledger reports."""
 
 
-_PROBE, _LEAST_BATCH = 64, 32
+_PROBE, _LEAST_BATCH = 64, 128
 """Examples in the batches whose noise is measured for `batch_size: auto`, and the smallest one."""
 
 
