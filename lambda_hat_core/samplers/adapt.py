@@ -4,6 +4,7 @@ All chains take every warm-up step with the same step size, and the acceptance t
 adaptation is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.telling import silent
+from lambda_hat_core.types import constant
 
 # Hoffman & Gelman 2014, section 3.2.1.
 _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
@@ -139,7 +141,7 @@ def dual_averaging(
     """
     init_key, scan_key = jr.split(key)
     keys = jr.split(scan_key, n_steps)
-    half = jnp.asarray(n_steps // 2, positions.dtype)
+    half = constant(n_steps // 2, positions)
     length = max(k for k in range(1, min(_CHUNK, n_steps) + 1) if n_steps % k == 0)
     found, before = _begin(init_key, kernel, positions), 0.0
     for first in range(0, n_steps, length):
@@ -164,7 +166,7 @@ def adapted(
     step_size: float | None = None,
 ) -> Tuned:
     """Adapt `kernel` from `start` as `spec` says, with d^scaling widths as the first step size."""
-    first = jnp.asarray(posterior.w0.size**scaling, start.dtype)
+    first = constant(posterior.w0.size**scaling, start)
     return warm_up(
         key,
         kernel(posterior, coordinates.identity(posterior), first),
@@ -198,17 +200,17 @@ def warm_up(
     kernel that is passed in refers to coordinates of unit width. A given `step_size` is kept.
     """
     posterior = kernel.posterior
-    goal = jnp.asarray(target, positions.dtype)
+    goal = constant(target, positions)
     work = 0.0
-    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
-    narrowest = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
+    stiffness = float(posterior.nbeta) * spectrum.h_max + float(posterior.gamma)
+    narrowest = constant(1 / math.sqrt(stiffness or 1.0), posterior.w0)
     if metric == "lanczos":
         chosen = coordinates.laplace(posterior, spectrum)
     elif metric == "identity":
         chosen = coordinates.identity(posterior)
         kernel = kernel.scaled(narrowest)
     else:
-        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, narrowest))
+        rough = coordinates.diagonal(posterior, narrowest)
         kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
         first = n_warmup // 2
         key, first_key = jr.split(key)
@@ -223,6 +225,6 @@ def warm_up(
         seen = dual_averaging(key, kernel, positions, n_warmup, goal, log)
         step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
     else:
-        step = jnp.asarray(step_size, positions.dtype)
+        step = constant(step_size, positions)
     info: dict[str, Any] = {"step_size": float(step), "metric": metric}
     return Tuned(with_step(kernel, step), positions, work, info)

@@ -38,13 +38,14 @@ class Progress(NamedTuple):
 
     Attributes:
         done: draws per chain so far, burn-in included.
-        total: draws per chain at the end of the run.
+        total: draws per chain at the end of the run; a forecast where `rel_se` ends it.
         draws_per_second: rate of all chains together.
         eta_seconds: estimated seconds until the end.
         llc: mean over the draws kept so far; during burn-in, over the last draw of every chain.
         llc_se: standard error of `llc`, from the means of the chains; nan for one chain.
         v_m: virial certificate over the same draws; nan if the loss has no curvature at w*.
         work_fge: full-gradient evaluations spent so far, set-up included.
+        rel_se: standard error, as a share of the llc, at which the run ends; None: at its length.
     """
 
     done: int
@@ -55,6 +56,14 @@ class Progress(NamedTuple):
     llc_se: float
     v_m: float
     work_fge: float
+    rel_se: float | None = None
+
+    @property
+    def so_far(self) -> str:
+        """How much of the run is done, in words."""
+        if self.rel_se is not None:
+            return f"{self.done} of about {self.total} draws"
+        return f"{self.done / self.total:.0%} of {self.total} draws"
 
 
 class Checkpoint:
@@ -77,20 +86,39 @@ NOTHING_KEPT = Checkpoint()
 
 
 class StopRule(NamedTuple):
-    """When to stop, looked at after geometrically growing numbers of draws.
+    """When to stop: at a precision, looked at after growing numbers of draws, or at a budget.
 
     Attributes:
-        chunk: draws per chain between two visits of the host.
+        chunk: draws per chain between two visits of the host, at each of which the budgets are
+            looked at.
         most_draws: per chain.
         most_work: full-gradient evaluations, set-up included.
-        burn_in: given the draws so far, how many of the first to drop; and whether what is left is
+        is_late: whether the time for the run is up.
+        rel_se: standard error, as a share of the llc, that is wanted. It only forecasts the end.
+        look: given the draws so far, how many of the first to drop; and whether what is left is
             enough.
     """
 
     chunk: int
     most_draws: int
     most_work: float
+    is_late: Callable[[], bool]
+    rel_se: float
     look: Callable[["Draws"], tuple[int, bool]]
+
+    def spent(self, n_draws: int, work: float) -> str | None:
+        """Return the name of the budget that so many draws per chain and so much work exceed."""
+        if work >= self.most_work:
+            return "max_fge"
+        if n_draws >= self.most_draws:
+            return "max_draws"
+        return "max_seconds" if self.is_late() else None
+
+    def total(self, n_draws: int, work: float, llc: float, se: float) -> int:
+        """Forecast the draws per chain at the end: errors shrink with the root of their number."""
+        needed = (se / (self.rel_se * llc)) ** 2 if llc > 0 and np.isfinite(se) else np.inf
+        times = min(needed, self.most_work / work, self.most_draws / n_draws)
+        return min(max(round(times * n_draws), n_draws + self.chunk), self.most_draws)
 
 
 _FIRST_LOOK, _GROWTH = 2, 1.25
@@ -106,13 +134,25 @@ def looks(n_chunks: int) -> bool:
 
 
 class Draws(NamedTuple):
-    """The draws without burn-in. `failure` names the first draw whose loss is not finite."""
+    """The draws without burn-in.
+
+    Attributes:
+        values: what was recorded, by name.
+        cumulative_work: full-gradient evaluations up to each draw, set-up included.
+        seconds: up to each draw, set-up included.
+        failure: names the first draw whose loss is not finite.
+        n_burn: draws per chain that were dropped.
+        stopped_by: precision, budget, length or failure.
+        spent: name of the budget that was.
+    """
 
     values: dict[str, np.ndarray]
     cumulative_work: Float[np.ndarray, " draw"]
     seconds: Float[np.ndarray, " draw"]
     failure: str | None
+    n_burn: int
     stopped_by: str = "length"
+    spent: str | None = None
 
 
 def _draw(
@@ -238,18 +278,16 @@ def run_chains(
     # Sharded as `_advance` returns them, so that all calls share the program the first compiles.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
     began = clock() - (ends[-1] if ends else 0.0)
-    failure, stopped_by = None, "length"
+    failure, stopped_by, spent = None, "length", None
 
     def collected(n_draws: int, n_burn: int) -> Draws:
         return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
 
     while len(parts) * length < n_draws and failure is None:
         first = len(parts) * length
-        if rule is not None and looks(len(parts)):
-            _, is_enough = rule.look(collected(first, 0))
-            spent = setup_work + sum(_work(part) for part in parts)
-            if is_enough or spent >= rule.most_work:
-                stopped_by = "precision" if is_enough else "budget"
+        if rule is not None and parts:
+            spent = rule.spent(first, setup_work + sum(map(_work, parts)))
+            if spent or (looks(len(parts)) and rule.look(collected(first, 0))[1]):
                 break
         span = jnp.asarray(np.arange(first, first + length))
         with precision.mixed():
@@ -262,28 +300,36 @@ def run_chains(
             checkpoint.save(states, parts, ends)
         done = min(first + length, n_draws)
         rate = _rate(ends, length)
+        if rule is not None:
+            n_burn = done // 4
         kept = slice(-1, None) if done <= n_burn else slice(n_burn, None)
         means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
         spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
         virial_m = _joined(parts, "virial_m")[:, kept].mean()
+        llc, se = float(means.mean()), spread / n_chains**0.5
+        work = setup_work + sum(map(_work, parts))
+        total = n_draws if rule is None else rule.total(done, work, llc, se)
         progress(
             Progress(
                 done,
-                n_draws,
+                total,
                 n_chains * rate,
-                (n_draws - done) / rate,
-                llc=float(means.mean()),
-                llc_se=spread / n_chains**0.5,
+                (total - done) / rate,
+                llc=llc,
+                llc_se=se,
                 v_m=float(virial_m) if np.any(np.asarray(monitor.weights) > 0) else np.nan,
-                work_fge=setup_work + sum(_work(part) for part in parts),
+                work_fge=work,
+                rel_se=None if rule is None else rule.rel_se,
             )
         )
-    if rule is not None:
+    if failure is not None:
+        stopped_by, spent, n_burn = "failure", None, 0
+    elif rule is not None:
         n_draws = min(n_draws, len(parts) * length)
-        n_burn, is_enough = rule.look(collected(n_draws, 0)) if failure is None else (0, False)
-        stopped_by = "precision" if is_enough else stopped_by
-    stopped_by = stopped_by if failure is None else "failure"
-    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by)
+        n_burn, is_enough = rule.look(collected(n_draws, 0))
+        spent = None if is_enough else spent or "max_draws"
+        stopped_by = "precision" if is_enough else "budget"
+    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by, spent=spent)
 
 
 def _rate(ends: list[float], length: int) -> float:
@@ -331,4 +377,5 @@ def _collect(
         cumulative[kept],
         seconds[kept],
         failure,
+        kept.start,
     )
