@@ -13,7 +13,7 @@ from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
-from lambda_hat_core.samplers.drive import Draws, StopRule
+from lambda_hat_core.samplers.rule import Draws, StopRule
 from lambda_hat_core.samplers.trace import Trace
 
 _CYCLE = BLOCK * CYCLE

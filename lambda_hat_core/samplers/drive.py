@@ -7,7 +7,7 @@ the point. Its key depends only on the chain and the draw, so the chunk length c
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,6 +21,9 @@ from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.progress import Progress as Progress
+from lambda_hat_core.samplers.rule import Draws as Draws
+from lambda_hat_core.samplers.rule import StopRule, looks
 
 CHUNKS = 20
 """Chunks per run. After each one the host reports progress, checks that the values are finite, and
@@ -31,39 +34,6 @@ the cache, its matrix products are not batched, and no chain waits for another c
 _AVERAGED = {"acceptance_rate", "energy_error", "step_size"}
 """Statistics that a draw averages over its steps. `energy` is that of the last step, and all other
 statistics are sums over the steps."""
-
-
-class Progress(NamedTuple):
-    """What a progress callback receives at the end of every chunk.
-
-    Attributes:
-        done: draws per chain so far, burn-in included.
-        total: draws per chain at the end of the run; a forecast where `rel_se` ends it.
-        draws_per_second: rate of all chains together.
-        eta_seconds: estimated seconds until the end.
-        llc: mean over the draws kept so far; during burn-in, over the last draw of every chain.
-        llc_se: standard error of `llc`, from the means of the chains; nan for one chain.
-        v_m: virial certificate over the same draws; nan if the loss has no curvature at w*.
-        work_fge: full-gradient evaluations spent so far, set-up included.
-        rel_se: standard error, as a share of the llc, at which the run ends; None: at its length.
-    """
-
-    done: int
-    total: int
-    draws_per_second: float
-    eta_seconds: float
-    llc: float
-    llc_se: float
-    v_m: float
-    work_fge: float
-    rel_se: float | None = None
-
-    @property
-    def so_far(self) -> str:
-        """How much of the run is done, in words."""
-        if self.rel_se is not None:
-            return f"{self.done} of about {self.total} draws"
-        return f"{self.done / self.total:.0%} of {self.total} draws"
 
 
 class Checkpoint:
@@ -83,76 +53,6 @@ class Checkpoint:
 
 
 NOTHING_KEPT = Checkpoint()
-
-
-class StopRule(NamedTuple):
-    """When to stop: at a precision, looked at after growing numbers of draws, or at a budget.
-
-    Attributes:
-        chunk: draws per chain between two visits of the host, at each of which the budgets are
-            looked at.
-        most_draws: per chain.
-        most_work: full-gradient evaluations, set-up included.
-        is_late: whether the time for the run is up.
-        rel_se: standard error, as a share of the llc, that is wanted. It only forecasts the end.
-        look: given the draws so far, how many of the first to drop; and whether what is left is
-            enough.
-    """
-
-    chunk: int
-    most_draws: int
-    most_work: float
-    is_late: Callable[[], bool]
-    rel_se: float
-    look: Callable[["Draws"], tuple[int, bool]]
-
-    def spent(self, n_draws: int, work: float) -> str | None:
-        """Return the name of the budget that so many draws per chain and so much work exceed."""
-        if work >= self.most_work:
-            return "max_fge"
-        if n_draws >= self.most_draws:
-            return "max_draws"
-        return "max_seconds" if self.is_late() else None
-
-    def total(self, n_draws: int, work: float, llc: float, se: float) -> int:
-        """Forecast the draws per chain at the end: errors shrink with the root of their number."""
-        needed = (se / (self.rel_se * llc)) ** 2 if llc > 0 and np.isfinite(se) else np.inf
-        times = min(needed, self.most_work / work, self.most_draws / n_draws)
-        return min(max(round(times * n_draws), n_draws + self.chunk), self.most_draws)
-
-
-_FIRST_LOOK, _GROWTH = 2, 1.25
-"""Chunks before the first look at a stop rule, and by what their number grows until the next."""
-
-
-def looks(n_chunks: int) -> bool:
-    """Return whether a stop rule is looked at after so many chunks."""
-    at = _FIRST_LOOK
-    while at < n_chunks:
-        at = max(at + 1, int(_GROWTH * at))
-    return at == n_chunks
-
-
-class Draws(NamedTuple):
-    """The draws without burn-in.
-
-    Attributes:
-        values: what was recorded, by name.
-        cumulative_work: full-gradient evaluations up to each draw, set-up included.
-        seconds: up to each draw, set-up included.
-        failure: names the first draw whose loss is not finite.
-        n_burn: draws per chain that were dropped.
-        stopped_by: precision, budget, length or failure.
-        spent: name of the budget that was.
-    """
-
-    values: dict[str, np.ndarray]
-    cumulative_work: Float[np.ndarray, " draw"]
-    seconds: Float[np.ndarray, " draw"]
-    failure: str | None
-    n_burn: int
-    stopped_by: str = "length"
-    spent: str | None = None
 
 
 def _draw(
