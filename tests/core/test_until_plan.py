@@ -1,4 +1,4 @@
-"""Where a stop rule comes from in an experiment, and which mixtures of rules and lengths it refuses."""
+"""Where a stop rule comes from in an experiment, and what it cannot be written with."""
 
 from pathlib import Path
 
