@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambda_hat_core.analysis.stopping import stop_rule
+from lambda_hat_core.analysis.stopping import never, stop_rule
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
@@ -61,11 +61,13 @@ def sample(
     log: Callable[[str], None] = silent,
     checkpoint: drive.Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    is_late: Callable[[], bool] = never,
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
-    minibatch sampler predicts.
+    minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
+    then its draws depend on the time.
 
     Raises:
         ValueError: if the minibatch is larger than the data set.
@@ -140,10 +142,20 @@ def sample(
             d=posterior.w0.size,
             work={**setup, "sampling": sampling},
             seconds_total=clock() - began,
-            info={**info, "stopped_by": draws.stopped_by},
+            info={
+                **info,
+                "n_draws": draws.n_burn + draws.cumulative_work.size,
+                "n_burn": draws.n_burn,
+                "stopped_by": draws.stopped_by,
+                "spent": draws.spent,
+                "until": None if spec.until is None else spec.until.model_dump(),
+            },
             failure=draws.failure or tuned.failure,
         )
 
+    rule = None
+    if spec.until is not None:
+        rule = stop_rule(spec.until, trace, least_burn=spec.least_burn, is_late=is_late)
     draws = drive.run_chains(
         stream(seed, "sampling"),
         tuned.kernel,
@@ -158,6 +170,6 @@ def sample(
         progress=progress,
         checkpoint=checkpoint,
         clock=clock,
-        rule=None if spec.until is None else stop_rule(spec.until, trace),
+        rule=rule,
     )
     return trace(draws)

@@ -9,7 +9,7 @@ Batch = PyTree[Array]
 """Examples: arrays with leading axis n in any pytree, or None for a potential."""
 
 
-def constant(value: float | np.ndarray, like: Array) -> Array:
+def constant(value: float | int | np.ndarray, like: Array) -> Array:
     """Return a number or a NumPy array on the device in the dtype of `like`.
 
     In contrast to `jnp.asarray(value, dtype)` it compiles no program.

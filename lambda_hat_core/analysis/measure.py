@@ -14,6 +14,7 @@ from lambda_hat_core.analysis.diagnostics import (
     number,
     restart_mean,
 )
+from lambda_hat_core.analysis.ending import ending
 from lambda_hat_core.analysis.extrapolation import Extrapolated, extrapolated
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
 from lambda_hat_core.samplers.trace import Trace
@@ -75,6 +76,10 @@ class Estimate(NamedTuple):
             noise and burn-in together, relative to the llc that the pilot found.
         step_bias: bias of the draws at the larger of two step sizes, which llc does not have.
         step_bias_se: its standard error.
+        stopped_by: what ended the run: precision, budget, length or failure.
+        rel_se: the standard error that was asked for, as a share of llc; None for a fixed length.
+        spent: name of the budget that was spent before that: max_fge, max_draws or max_seconds.
+        budget: its value.
     """
 
     llc: float | None
@@ -120,6 +125,10 @@ class Estimate(NamedTuple):
     ledger_error: float | None = None
     step_bias: float | None = None
     step_bias_se: float | None = None
+    stopped_by: str = "length"
+    rel_se: float | None = None
+    spent: str | None = None
+    budget: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -220,6 +229,7 @@ def measure(trace: Trace) -> Estimate:
         ledger_error=_predicted(trace),
         step_bias=None if step is None else number(step.bias),
         step_bias_se=None if step is None else number(step.bias_se),
+        **ending(trace),
     )
 
 

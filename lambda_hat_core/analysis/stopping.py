@@ -13,7 +13,7 @@ from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
-from lambda_hat_core.samplers.drive import Draws, StopRule
+from lambda_hat_core.samplers.rule import Draws, StopRule
 from lambda_hat_core.samplers.trace import Trace
 
 _CYCLE = BLOCK * CYCLE
@@ -21,11 +21,27 @@ _SHARES = (0.25, 0.5)
 """Of the draws, tried as burn-in in turn: the first with which nothing is found against the run."""
 
 
-def stop_rule(until: Until, trace_of: Callable[[Draws], Trace]) -> StopRule:
-    """Return the rule of `until`; `trace_of` makes the trace that draws would be.
+def never() -> bool:
+    """Have all the time that a run takes."""
+    return False
 
-    A chunk is a whole cycle of step sizes, and so is the burn-in.
+
+def stop_rule(
+    until: Until,
+    trace_of: Callable[[Draws], Trace],
+    *,
+    least_burn: int = 0,
+    is_late: Callable[[], bool] = never,
+) -> StopRule:
+    """Return the rule of `until`. A chunk is a whole cycle of step sizes, and so is the burn-in.
+
+    Args:
+        until: the rule as written.
+        trace_of: makes the trace that draws would be.
+        least_burn: draws that are dropped at least.
+        is_late: whether the time for the run is up.
     """
+    least = -(-least_burn // _CYCLE) * _CYCLE
 
     def is_enough(draws: Draws) -> bool:
         found = measure(trace_of(draws))
@@ -40,14 +56,18 @@ def stop_rule(until: Until, trace_of: Callable[[Draws], Trace]) -> StopRule:
         burn = 0
         for share in _SHARES:
             burn = round(share * n_draws / _CYCLE) * _CYCLE
+            if max(burn, least) > n_draws - _CYCLE:
+                continue
+            burn = max(burn, least)
             kept = {name: values[:, burn:] for name, values in draws.values.items()}
             left = draws._replace(
+                n_burn=burn,
                 values=kept,
                 cumulative_work=draws.cumulative_work[burn:],
                 seconds=draws.seconds[burn:],
             )
-            if n_draws - burn >= _CYCLE and is_enough(left):
+            if is_enough(left):
                 return burn, True
         return burn, False
 
-    return StopRule(_CYCLE, until.max_draws, until.max_fge, look)
+    return StopRule(_CYCLE, until.max_draws, until.max_fge, is_late, until.rel_se, look)

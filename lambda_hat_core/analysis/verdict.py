@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from lambda_hat_core.analysis.ending import too_early
 from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -153,7 +154,19 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"above {KHAT_MAX}"
         )
         yield suspect(estimate.khat, KHAT_MAX, text)
+    yield from _precision(estimate)
     yield from _family(estimate)
+
+
+def _precision(estimate: Estimate) -> Iterator[Finding]:
+    """Yield a finding if a budget was spent before the run was as precise as was asked for."""
+    wanted, spent, budget = estimate.rel_se, estimate.spent, estimate.budget
+    llc, se = estimate.llc or 0.0, estimate.llc_se
+    if wanted is None or spent is None or budget is None or se is None or llc <= 0:
+        return
+    if se > wanted * llc:
+        text = too_early(se / llc, wanted, spent, budget)
+        yield Finding("converged", "suspect", se, wanted * llc, text)
 
 
 def _family(estimate: Estimate) -> Iterator[Finding]:

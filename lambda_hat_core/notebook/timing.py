@@ -31,7 +31,7 @@ def expected(posterior: Posterior, sampler: Any) -> float:
 
     Gradients of the posterior are evaluated for about a tenth of a second, but at least once.
     """
-    full, batches = sampler.gradients()
+    full, batches = sampler.gradients(posterior.n)
     full += audit.work(posterior.w0.size)
     every = timed(posterior, sampler.n_chains, None)
     seconds = every.first * sampler.n_programs + full * every.each

@@ -7,7 +7,7 @@ the point. Its key depends only on the chain and the draw, so the chunk length c
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,6 +21,9 @@ from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.progress import Progress as Progress
+from lambda_hat_core.samplers.rule import Draws as Draws
+from lambda_hat_core.samplers.rule import StopRule, looks
 
 CHUNKS = 20
 """Chunks per run. After each one the host reports progress, checks that the values are finite, and
@@ -31,30 +34,6 @@ the cache, its matrix products are not batched, and no chain waits for another c
 _AVERAGED = {"acceptance_rate", "energy_error", "step_size"}
 """Statistics that a draw averages over its steps. `energy` is that of the last step, and all other
 statistics are sums over the steps."""
-
-
-class Progress(NamedTuple):
-    """What a progress callback receives at the end of every chunk.
-
-    Attributes:
-        done: draws per chain so far, burn-in included.
-        total: draws per chain at the end of the run.
-        draws_per_second: rate of all chains together.
-        eta_seconds: estimated seconds until the end.
-        llc: mean over the draws kept so far; during burn-in, over the last draw of every chain.
-        llc_se: standard error of `llc`, from the means of the chains; nan for one chain.
-        v_m: virial certificate over the same draws; nan if the loss has no curvature at w*.
-        work_fge: full-gradient evaluations spent so far, set-up included.
-    """
-
-    done: int
-    total: int
-    draws_per_second: float
-    eta_seconds: float
-    llc: float
-    llc_se: float
-    v_m: float
-    work_fge: float
 
 
 class Checkpoint:
@@ -74,45 +53,6 @@ class Checkpoint:
 
 
 NOTHING_KEPT = Checkpoint()
-
-
-class StopRule(NamedTuple):
-    """When to stop, looked at after geometrically growing numbers of draws.
-
-    Attributes:
-        chunk: draws per chain between two visits of the host.
-        most_draws: per chain.
-        most_work: full-gradient evaluations, set-up included.
-        burn_in: given the draws so far, how many of the first to drop; and whether what is left is
-            enough.
-    """
-
-    chunk: int
-    most_draws: int
-    most_work: float
-    look: Callable[["Draws"], tuple[int, bool]]
-
-
-_FIRST_LOOK, _GROWTH = 2, 1.25
-"""Chunks before the first look at a stop rule, and by what their number grows until the next."""
-
-
-def looks(n_chunks: int) -> bool:
-    """Return whether a stop rule is looked at after so many chunks."""
-    at = _FIRST_LOOK
-    while at < n_chunks:
-        at = max(at + 1, int(_GROWTH * at))
-    return at == n_chunks
-
-
-class Draws(NamedTuple):
-    """The draws without burn-in. `failure` names the first draw whose loss is not finite."""
-
-    values: dict[str, np.ndarray]
-    cumulative_work: Float[np.ndarray, " draw"]
-    seconds: Float[np.ndarray, " draw"]
-    failure: str | None
-    stopped_by: str = "length"
 
 
 def _draw(
@@ -238,18 +178,16 @@ def run_chains(
     # Sharded as `_advance` returns them, so that all calls share the program the first compiles.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
     began = clock() - (ends[-1] if ends else 0.0)
-    failure, stopped_by = None, "length"
+    failure, stopped_by, spent = None, "length", None
 
     def collected(n_draws: int, n_burn: int) -> Draws:
         return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
 
     while len(parts) * length < n_draws and failure is None:
         first = len(parts) * length
-        if rule is not None and looks(len(parts)):
-            _, is_enough = rule.look(collected(first, 0))
-            spent = setup_work + sum(_work(part) for part in parts)
-            if is_enough or spent >= rule.most_work:
-                stopped_by = "precision" if is_enough else "budget"
+        if rule is not None and parts:
+            spent = rule.spent(first, setup_work + sum(map(_work, parts)))
+            if spent or (looks(len(parts)) and rule.look(collected(first, 0))[1]):
                 break
         span = jnp.asarray(np.arange(first, first + length))
         with precision.mixed():
@@ -262,28 +200,36 @@ def run_chains(
             checkpoint.save(states, parts, ends)
         done = min(first + length, n_draws)
         rate = _rate(ends, length)
+        if rule is not None:
+            n_burn = done // 4
         kept = slice(-1, None) if done <= n_burn else slice(n_burn, None)
         means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
         spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
         virial_m = _joined(parts, "virial_m")[:, kept].mean()
+        llc, se = float(means.mean()), spread / n_chains**0.5
+        work = setup_work + sum(map(_work, parts))
+        total = n_draws if rule is None else rule.total(done, work, llc, se)
         progress(
             Progress(
                 done,
-                n_draws,
+                total,
                 n_chains * rate,
-                (n_draws - done) / rate,
-                llc=float(means.mean()),
-                llc_se=spread / n_chains**0.5,
+                (total - done) / rate,
+                llc=llc,
+                llc_se=se,
                 v_m=float(virial_m) if np.any(np.asarray(monitor.weights) > 0) else np.nan,
-                work_fge=setup_work + sum(_work(part) for part in parts),
+                work_fge=work,
+                rel_se=None if rule is None else rule.rel_se,
             )
         )
-    if rule is not None:
+    if failure is not None:
+        stopped_by, spent, n_burn = "failure", None, 0
+    elif rule is not None:
         n_draws = min(n_draws, len(parts) * length)
-        n_burn, is_enough = rule.look(collected(n_draws, 0)) if failure is None else (0, False)
-        stopped_by = "precision" if is_enough else stopped_by
-    stopped_by = stopped_by if failure is None else "failure"
-    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by)
+        n_burn, is_enough = rule.look(collected(n_draws, 0))
+        spent = None if is_enough else spent or "max_draws"
+        stopped_by = "precision" if is_enough else "budget"
+    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by, spent=spent)
 
 
 def _rate(ends: list[float], length: int) -> float:
@@ -331,4 +277,5 @@ def _collect(
         cumulative[kept],
         seconds[kept],
         failure,
+        kept.start,
     )

@@ -207,9 +207,10 @@ def _ledger(
     llc: float | None,
 ) -> dict[str, Any]:
     """Return the ledger of this run with recommended settings and warnings about biases > 10 %."""
-    lengths = {"n_draws": spec.n_draws, "n_burn": spec.n_burn, "thin": spec.thin}
+    n_draws, n_burn = spec.lengths
+    lengths = {"n_draws": n_draws, "n_burn": n_burn, "thin": spec.thin}
     ledger = account(modes, lambda modes: dynamics(modes, step), llc=llc, **lengths)
-    n_kept = spec.n_draws - spec.n_burn
+    n_kept = n_draws - n_burn
     better = dynamics(modes, advised)
     burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.thin) if is_stable(better) else 0
     ledger["recommended"] = {"step_size": advised, "n_burn": burn, "thin": spec.thin}
@@ -229,7 +230,7 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
         "discretisation": f"lower step_size from {step:.3g} to {smaller:.3g}",
         "minibatch": f"lower step_size from {step:.3g} to {smaller:.3g}, or raise "
         f"batch_size from {spec.batch_size}",
-        "burn_in": f"raise n_burn from {spec.n_burn} to {better['n_burn']} (with step_size "
+        "burn_in": f"raise n_burn from {spec.lengths[1]} to {better['n_burn']} (with step_size "
         f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts",
         "localisation": "gamma holds directions back that the loss curves: lower gamma or raise "
         "nbeta, or read the answer as the coefficient at this gamma",

@@ -33,8 +33,8 @@ class Whitened(NamedTuple):
     estimate: GradientEstimate
     coordinates: Coordinates
     alternation: Alternation
-    heat: Float[Array, " k+1"]
-    mu: Float[Array, " k+1"]
+    heat: Float[Array, " mode"]
+    mu: Float[Array, " mode"]
     work: float
     info: dict[str, Any]
 

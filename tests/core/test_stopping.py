@@ -9,7 +9,7 @@ from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.samplers.stochastic import Sghmc
 from lambda_hat_core.config.samplers.vi import Vi
-from lambda_hat_core.samplers.drive import looks
+from lambda_hat_core.samplers.rule import looks
 
 
 def test_looks_grow_geometrically():

@@ -12,15 +12,29 @@ from lambda_hat_core.config.samplers.hints import ANY
 Metric = Literal["identity", "diagonal", "lanczos"]
 Dtype = Literal["float32", "float64"]
 
-RECORD = 4 / 3
-"""Gradients per draw, spent on its full-data loss and on the gradient of its virial certificate."""
+RECORD = 1 / 3
+"""Full-gradient evaluations per draw, spent on its full-data loss. For the virial certificate most
+samplers have the gradient there."""
 
 SPECTRUM = 136
-"""64 Lanczos steps and 4 probes at one point, with 2 gradients per Hessian-vector product."""
+"""64 Lanczos steps and 4 probes at w*, with 2 gradients per Hessian-vector product."""
 
-PILOT = 2 * (200 + SPECTRUM)
-"""Gradients per chain before its sampler is set up: two rounds of HMC, each followed by a
-spectrum."""
+PILOT = 61
+"""Gradients per chain from w* to the typical set: 60 steps and the gradient before the first."""
+
+MEAN_HESSIAN = 264
+"""128 Lanczos steps and 4 probes of the Hessian averaged over where the pilot arrives. Where there
+are 64 examples for each chain they share the rows, so that a product is one pass over the data
+however many chains there are; else it is one per chain."""
+
+SHARED_ROWS = 64
+"""Fewest examples per chain with which that is done."""
+
+NOISE_BATCHES = 16
+"""Gradients of batches per chain, from which the noise of minibatches is measured."""
+
+TYPICAL_DRAWS, TYPICAL_BURN = 400, 100
+"""Draws per chain, and how many of them are burn-in, of a run that ends at a precision."""
 
 AUTO_BATCH = 256
 """Examples per gradient where nobody chose, and nothing has been measured."""
@@ -72,17 +86,21 @@ class Sampler(Settings):
         return None
 
     @abstractmethod
-    def gradients(self) -> Gradients:
-        """Return the forecast of a whole run, set-up included."""
+    def gradients(self, n: int) -> Gradients:
+        """Return the forecast of a whole run on `n` examples, set-up included."""
         ...
 
-    def work(self, n: int) -> float:
-        """Return the forecast in full-gradient evaluations on `n` examples."""
-        full, batch = self.gradients()
+    def share(self, n: int) -> float:
+        """Return what the gradient of a batch costs on `n` examples, in full gradients."""
         size = getattr(self, "batch_size", None)
         if size == "auto":
             size = min(n, max(AUTO_BATCH, n // 16))
-        return full + batch * (1.0 if size is None else size / n)
+        return 1.0 if size is None else size / n
+
+    def work(self, n: int) -> float:
+        """Return the forecast in full-gradient evaluations on `n` examples."""
+        full, batch = self.gradients(n)
+        return full + batch * self.share(n)
 
     def budget(self, n: int) -> float:
         """Return the most full-gradient evaluations that a run on `n` examples should cost.
@@ -105,8 +123,8 @@ class Chains(Sampler):
     thin: PositiveInt = Field(default=1, description="kernel steps per draw")
     until: Until | None = Field(
         default=None,
-        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. If "
-        "no length is written, the default rule applies",
+        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. "
+        "Where neither a rule nor a length is written, the experiment's rule applies",
     )
 
     @model_validator(mode="after")
@@ -118,12 +136,65 @@ class Chains(Sampler):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_length_or_a_rule(self):
+        """Refuse lengths that a stop rule would ignore, so that the same work has one id."""
+        fields = type(self).model_fields
+        for name in ("n_draws", "n_burn"):
+            value = getattr(self, name)
+            if self.until is not None and value != fields[name].default:
+                raise ValueError(
+                    f"{name} is {value} and until is set, but a run ends at its length or by its "
+                    f"rule: remove {name} or until"
+                )
+        return self
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Draws per chain and its burn-in, those of a typical run where a rule ends it."""
+        if self.until is None:
+            return self.n_draws, self.n_burn
+        n_draws = min(TYPICAL_DRAWS, self.until.max_draws)
+        return n_draws, n_draws * TYPICAL_BURN // TYPICAL_DRAWS
+
+    @property
+    def least_burn(self) -> int:
+        """Draws per chain that a stop rule drops at least, since the sampler still changes."""
+        return 0
+
     @abstractmethod
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
+    def once(self) -> Gradients:
+        """Return the gradients that a chain takes between the pilot and its first draw."""
         ...
 
-    def gradients(self) -> Gradients:
-        """Return the forecast of a whole run, set-up included."""
-        each = PILOT + self.steps() + self.n_draws * RECORD
-        return Gradients(SPECTRUM + self.n_chains * each)
+    @abstractmethod
+    def step(self) -> Gradients:
+        """Return the gradients of one kernel step of a chain."""
+        ...
+
+    def recording(self) -> Gradients:
+        """Return the gradients that are taken to record a draw of a chain."""
+        return Gradients(RECORD)
+
+    def gradients(self, n: int) -> Gradients:
+        """Return the forecast of a whole run on `n` examples, set-up included."""
+        chains, once, step, recording = self.n_chains, self.once(), self.step(), self.recording()
+        times = 1 if chains > 1 and n >= chains * SHARED_ROWS else chains
+        full = SPECTRUM + RECORD + times * MEAN_HESSIAN + chains * (PILOT + RECORD + once.full)
+        batch = chains * once.batch
+        each = Gradients(
+            chains * (self.thin * step.full + recording.full),
+            chains * (self.thin * step.batch + recording.batch),
+        )
+        n_draws = float(self.lengths[0])
+        if self.until is not None:
+            left = self.until.max_fge - full - batch * self.share(n)
+            n_draws = min(n_draws, max(left, 0.0) / (each.full + each.batch * self.share(n)))
+        return Gradients(full + n_draws * each.full, batch + n_draws * each.batch)
+
+    def budget(self, n: int) -> float:
+        """Return the most full-gradient evaluations that a run on `n` examples should cost.
+
+        A stop rule ends a run at the first chunk beyond its own budget, or right after the set-up.
+        """
+        return super().budget(n) if self.until is None else self.until.max_fge + self.work(n)

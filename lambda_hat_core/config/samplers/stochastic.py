@@ -5,8 +5,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from lambda_hat_core.config.samplers.base import Chains, Dtype, Gradients
+from lambda_hat_core.config.samplers.base import NOISE_BATCHES, RECORD, Chains, Dtype, Gradients
 from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
+
+_PRODUCTS = {"lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
+"""Hessian-vector products per chain: of the stiffest curvature in the metric, else of a quadrature
+of the spectrum, and of the spectrum that a preconditioner changes."""
 
 
 class Stochastic(Chains):
@@ -47,14 +51,27 @@ class Stochastic(Chains):
         default="threefry", description="random number generator of the injected noise"
     )
 
-    def steps(self) -> int:
-        """Return 0: between its set-up and its end a chain takes gradients of batches."""
-        return 0
+    @property
+    def fresh(self) -> bool:
+        """Whether a draw is recorded with the gradient of a batch that no step uses."""
+        return self.scaling in ("rmsprop", "adam")
 
-    def gradients(self) -> Gradients:
-        """Return the forecast of a whole run, set-up included."""
-        batch = float(self.n_chains * self.n_draws * self.thin)
-        return super().gradients()._replace(batch=batch)
+    @property
+    def scaling(self) -> str:
+        """The preconditioner, none where the sampler has no choice of one."""
+        return getattr(self, "precond", "none")
+
+    def once(self) -> Gradients:
+        """Return the gradients that a chain takes between the pilot and its first draw."""
+        return Gradients(2.0 * _PRODUCTS[self.scaling], NOISE_BATCHES)
+
+    def step(self) -> Gradients:
+        """Return the gradients of one kernel step of a chain."""
+        return Gradients(0.0, 1.0)
+
+    def recording(self) -> Gradients:
+        """Return the gradients that are taken to record a draw: some take one of a fresh batch."""
+        return Gradients(RECORD, 1.0 if self.fresh else 0.0)
 
 
 class Sgld(Stochastic):
@@ -90,6 +107,11 @@ class Sgld(Stochastic):
     def flavour(self) -> str:
         """The name of the preconditioner."""
         return self.precond
+
+    @property
+    def least_burn(self) -> int:
+        """Draws per chain that a stop rule drops at least, since the sampler still changes."""
+        return self.n_burn if self.fresh else 0
 
 
 class Sghmc(Stochastic):
@@ -129,3 +151,8 @@ class Sgnht(Stochastic):
         description="noise injected per step, of variance 2 alpha, and the friction per step (x in "
         "p <- exp(-x) p) at which the thermostat starts",
     )
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a draw is recorded with the gradient of a batch that no step uses."""
+        return True
