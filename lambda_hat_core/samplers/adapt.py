@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.exact import Hmc, Mala, Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.precision import scalar
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Tuned
@@ -54,6 +55,13 @@ def with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
     return eqx.tree_at(lambda k: k.step_size, kernel, step_size)
 
 
+@eqx.filter_jit
+def narrowest(posterior: Posterior, spectrum: Spectrum) -> Scalar:
+    """Return the standard deviation of the posterior along its stiffest direction at w*."""
+    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
+    return 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
+
+
 class _Progress(NamedTuple):
     """State of dual averaging; `total`, `squares` and `losses` are sums over the second half."""
 
@@ -69,11 +77,21 @@ class _Progress(NamedTuple):
 
 
 @eqx.filter_jit
-def _begin(key: PRNGKeyArray, kernel: HamiltonianKernel, positions: Positions) -> _Progress:
-    states = jax.vmap(kernel.init)(jr.split(key, positions.shape[0]), positions)
+def _begin(
+    key: PRNGKeyArray,
+    kernel: HamiltonianKernel,
+    positions: Positions,
+    n_chunks: int,
+    chunk: int,
+) -> tuple[_Progress, tuple[Key[Array, " step"], ...]]:
+    """Return the initial state, and the keys of the steps of every chunk."""
+    init_key, scan_key = jr.split(key)
+    keys = jr.split(scan_key, n_chunks * chunk).reshape(n_chunks, chunk)
+    states = jax.vmap(kernel.init)(jr.split(init_key, positions.shape[0]), positions)
     zero, zeros = jnp.zeros((), positions.dtype), jnp.zeros_like(kernel.posterior.w0)
     log_step = jnp.log(kernel.step_size)
-    return _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+    begun = _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+    return begun, tuple(keys)
 
 
 @eqx.filter_jit
@@ -137,16 +155,15 @@ def dual_averaging(
 
     Progress goes to `log`, because the warm-up with long trees can take longer than the draws.
     """
-    init_key, scan_key = jr.split(key)
-    keys = jr.split(scan_key, n_steps)
-    half = jnp.asarray(n_steps // 2, positions.dtype)
+    half = scalar(n_steps // 2, positions)
     length = max(k for k in range(1, min(_CHUNK, n_steps) + 1) if n_steps % k == 0)
-    found, before = _begin(init_key, kernel, positions), 0.0
-    for first in range(0, n_steps, length):
-        found = _advance(keys[first : first + length], kernel, found, half, target)
+    found, chunks = _begin(key, kernel, positions, n_steps // length, length)
+    before = 0.0
+    for done, keys in enumerate(chunks, start=1):
+        found = _advance(keys, kernel, found, half, target)
         work = float(found.work)
         gradients = (work - before) / (length * len(positions))
-        log(f"warm-up {first + length}/{n_steps}, {gradients:.3g} gradients a step")
+        log(f"warm-up {done * length}/{n_steps}, {gradients:.3g} gradients a step")
         before = work
     return _end(kernel, found, half)
 
@@ -164,7 +181,7 @@ def adapted(
     step_size: float | None = None,
 ) -> Tuned:
     """Adapt `kernel` from `start` as `spec` says, with d^scaling widths as the first step size."""
-    first = jnp.asarray(posterior.w0.size**scaling, start.dtype)
+    first = scalar(posterior.w0.size**scaling, start)
     return warm_up(
         key,
         kernel(posterior, coordinates.identity(posterior), first),
@@ -198,17 +215,16 @@ def warm_up(
     kernel that is passed in refers to coordinates of unit width. A given `step_size` is kept.
     """
     posterior = kernel.posterior
-    goal = jnp.asarray(target, positions.dtype)
+    goal = scalar(target, positions)
     work = 0.0
-    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
-    narrowest = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
     if metric == "lanczos":
         chosen = coordinates.laplace(posterior, spectrum)
     elif metric == "identity":
         chosen = coordinates.identity(posterior)
-        kernel = kernel.scaled(narrowest)
+        kernel = kernel.scaled(narrowest(posterior, spectrum))
     else:
-        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, narrowest))
+        width = narrowest(posterior, spectrum)
+        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, width))
         kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
         first = n_warmup // 2
         key, first_key = jr.split(key)
@@ -217,12 +233,12 @@ def warm_up(
         kernel, n_warmup = with_step(kernel, seen.step_size), n_warmup - first
         # Stan's regularisation towards a small multiple of the identity.
         shrunk = (seen.n_points * seen.variance + 5e-3) / (seen.n_points + 5)
-        chosen = coordinates.diagonal(posterior, narrowest * jnp.sqrt(shrunk))
+        chosen = coordinates.diagonal(posterior, width * jnp.sqrt(shrunk))
     kernel = eqx.tree_at(lambda k: k.coordinates, kernel, chosen)
     if step_size is None:
         seen = dual_averaging(key, kernel, positions, n_warmup, goal, log)
         step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
     else:
-        step = jnp.asarray(step_size, positions.dtype)
+        step = scalar(step_size, positions)
     info: dict[str, Any] = {"step_size": float(step), "metric": metric}
     return Tuned(with_step(kernel, step), positions, work, info)

@@ -251,7 +251,7 @@ def run_chains(
             if is_enough or spent >= rule.most_work:
                 stopped_by = "precision" if is_enough else "budget"
                 break
-        span = jnp.asarray(np.arange(first, first + length))
+        span = jax.device_put(np.arange(first, first + length))
         with precision.mixed():
             states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
         part = _to_host(out)
