@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 
 @runtime_checkable
@@ -138,8 +138,8 @@ def localised(target: Target, spec: PosteriorSpec) -> Posterior:
     return Posterior(
         w0=target.w0,
         data=target.data,
-        nbeta=precision.scalar(spec.resolved_nbeta(target.n), target.w0),
-        gamma=precision.scalar(spec.resolved_gamma(target.w0.size), target.w0),
+        nbeta=constant(spec.resolved_nbeta(target.n), target.w0),
+        gamma=constant(spec.resolved_gamma(target.w0.size), target.w0),
         loss=target.loss,
         n=target.n,
     )

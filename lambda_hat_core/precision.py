@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Scalar
+from jaxtyping import Array
 
 from lambda_hat_core.config.samplers.base import Dtype
 
@@ -26,11 +25,6 @@ def mixed() -> AbstractContextManager[None]:
 def of(like: Array) -> AbstractContextManager[None]:
     """Return the context in which JAX's default dtypes have the precision of an array."""
     return jax.enable_x64(like.dtype == jnp.float64)
-
-
-def scalar(value: float, like: Array) -> Scalar:
-    """Return a number as an array of the dtype of `like`, which takes no program to compile."""
-    return jax.device_put(np.asarray(value, like.dtype))
 
 
 def require(dtype: Dtype) -> None:

@@ -4,9 +4,10 @@ A run that spends part of its draws at half its step h has two means, m_1 = thet
 m_2 = theta + b / 2^p + e_2, p the order of its bias in the step: 2 for a symmetric splitting with
 full gradients, 1 where minibatch noise heats. Solving for theta is Richardson-Romberg extrapolation
 (Durmus et al. 2016, arXiv:1606.07692), which makes the errors e several times as large, needlessly
-where the bias is far below them. So b is N(0, tau^2) beforehand, tau a small share of the answer,
-and theta is the generalised least-squares mean: about the plain mean where the errors hide any bias
-that tau allows, the extrapolation where they do not. Its variance holds what is not known of b.
+if the bias is far below them. So b has the prior N(0, tau^2), and theta is the generalised
+least-squares mean: about the plain mean if the errors hide any bias that tau allows, and the
+extrapolation if they do not. Its variance includes what is not known of b. tau is a small fraction
+of the answer, or the bias that the two means show beyond their errors if that is larger.
 """
 
 import math
@@ -18,8 +19,7 @@ from jaxtyping import Bool, Float
 from lambda_hat_core.analysis.diagnostics import Mean, Series, mcmc_mean, t_quantile
 
 TAU = 0.05
-"""Standard deviation of the bias at the larger step, as a share of the mean, before it is measured:
-step rules aim at a few percent."""
+"""Least standard deviation of the prior of b, relative to the mean."""
 
 
 class Extrapolated(NamedTuple):
@@ -27,13 +27,15 @@ class Extrapolated(NamedTuple):
 
     Attributes:
         mean: theta, its standard error and the half width of its interval.
-        bias: by how much the plain mean of all draws exceeds theta.
+        bias: b, the estimated bias of the draws at the larger step.
+        bias_se: its standard error.
         difference: mean of the draws at h less that of the draws at h/2.
         difference_se: its standard error.
     """
 
     mean: Mean
     bias: float
+    bias_se: float
     difference: float
     difference_se: float
 
@@ -49,13 +51,16 @@ def extrapolated(series: Series, fine: Bool[np.ndarray, " draw"], order: int) ->
     """
     plain = mcmc_mean(series)
     if fine.all() or not fine.any():
-        return Extrapolated(plain, 0.0, 0.0, math.inf)
+        return Extrapolated(plain, 0.0, math.inf, 0.0, math.inf)
     n_chains, n_draws = series.shape
     coarse_means, fine_means = series[:, ~fine].mean(axis=1), series[:, fine].mean(axis=1)
     whole = float(plain.se or 0.0) ** 2 * n_draws
     variances = whole / (~fine).sum(), whole / fine.sum()
     shape = np.array([1.0, 2.0**-order])
-    prior = TAU * abs(plain.mean)
+    difference = float((coarse_means - fine_means).mean())
+    se = math.sqrt(sum(variances))
+    seen = (difference**2 - se**2) / (1 - shape[1]) ** 2
+    prior = math.sqrt(max((TAU * plain.mean) ** 2, seen))
     covariance = np.diag(variances) + prior**2 * np.outer(shape, shape)
     solved = np.linalg.solve(covariance, np.ones(2)) if whole > 0 else np.array([0.0, 1.0])
     weights = solved / solved.sum()
@@ -70,7 +75,7 @@ def extrapolated(series: Series, fine: Bool[np.ndarray, " draw"], order: int) ->
         spread = math.hypot(float(means.std(ddof=1)) / math.sqrt(n_chains), left)
         errors.append(spread)
         widths.append(spread * t_quantile(n_chains - 1))
-    difference = float((coarse_means - fine_means).mean())
-    se = math.sqrt(sum(variances))
-    found = Mean(theta, max(errors), max(widths))
-    return Extrapolated(found, plain.mean - theta, difference, se)
+    theta_se = max(errors)
+    bias = float(coarse_means.mean()) - theta
+    bias_se = math.hypot(math.sqrt(variances[0]), theta_se)
+    return Extrapolated(Mean(theta, theta_se, max(widths)), bias, bias_se, difference, se)

@@ -73,6 +73,8 @@ class Estimate(NamedTuple):
         reasons: the reasons for the verdict, one sentence each.
         ledger_error: bias that the ledger of a minibatch sampler predicts from step size, minibatch
             noise and burn-in together, relative to the llc that the pilot found.
+        step_bias: bias of the draws at the larger of two step sizes, which llc does not have.
+        step_bias_se: its standard error.
     """
 
     llc: float | None
@@ -116,6 +118,8 @@ class Estimate(NamedTuple):
     verdict: Verdict
     reasons: list[str]
     ledger_error: float | None = None
+    step_bias: float | None = None
+    step_bias_se: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -143,11 +147,7 @@ def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
     """
     if n_draws is None and trace.iid and "restart_loss" in trace.extras:
         return restart_mean(_restart_means(trace), trace.nbeta * trace.extras["restart_loss_se"])
-    return (
-        at_no_step(trace, n_draws).mean
-        if _alternates(trace)
-        else _mean(trace, trace.llc[:, :n_draws])
-    )
+    return _mean(trace, trace.llc[:, :n_draws])
 
 
 def _alternates(trace: Trace) -> bool:
@@ -155,11 +155,11 @@ def _alternates(trace: Trace) -> bool:
     return "step_order" in trace.info
 
 
-def at_no_step(trace: Trace, n_draws: int | None = None) -> Extrapolated:
-    """Return the mean at step size 0 of a run that alternates between two."""
+def at_step_zero(trace: Trace, series: Series) -> Extrapolated:
+    """Return the mean at step size 0 of a series of a run that alternates between two sizes."""
     sizes = trace.stats["step_size"][0]
-    fine = sizes[:n_draws] < 0.75 * sizes.max()
-    return extrapolated(trace.llc[:, :n_draws], fine, trace.info["step_order"])
+    fine = sizes[: series.shape[1]] < 0.75 * sizes.max()
+    return extrapolated(series, fine, trace.info["step_order"])
 
 
 def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
@@ -173,6 +173,7 @@ def measure(trace: Trace) -> Estimate:
     """Compute all numbers of an `Estimate`; its verdict is `suspect` until it is judged."""
     complete = trace.failure is None and is_finite(trace)
     llc = mean_llc(trace) if complete else _UNKNOWN
+    step = at_step_zero(trace, trace.llc) if complete and _alternates(trace) else None
     mixed = mixing(trace) if complete else NOT_MEASURED
     bias = _family_bias(trace) if complete else _UNKNOWN
     v, v_m = (
@@ -217,6 +218,8 @@ def measure(trace: Trace) -> Estimate:
         verdict="suspect",
         reasons=[],
         ledger_error=_predicted(trace),
+        step_bias=None if step is None else number(step.bias),
+        step_bias_se=None if step is None else number(step.bias_se),
     )
 
 
@@ -245,7 +248,9 @@ def _interval(llc: Mean, bias: Mean) -> tuple[float | None, float | None]:
 
 
 def _mean(trace: Trace, series: Series) -> Mean:
-    return iid_mean(series) if trace.iid else mcmc_mean(series)
+    if trace.iid:
+        return iid_mean(series)
+    return at_step_zero(trace, series).mean if _alternates(trace) else mcmc_mean(series)
 
 
 def _mean_stat(trace: Trace, name: str) -> float | None:

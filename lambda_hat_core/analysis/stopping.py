@@ -1,10 +1,10 @@
 """When a run has seen enough: relative fixed-width stopping.
 
 At geometrically growing numbers of draws (Flegal & Gong 2015, arXiv:1303.0238; Vats, Flegal & Jones
-2019, arXiv:1512.07713) the draws so far are judged as a finished run would be, after a share of the
-front is dropped as burn-in. A run ends where its standard error is the share of the estimate that was
-asked for and nothing is found against it. Looks depend on the specification alone: the same
-specification draws the same bits.
+2019, arXiv:1512.07713) the draws so far are judged as a finished run would be, after a fraction of
+them is dropped as burn-in. A run ends once its standard error, relative to the estimate, is as small
+as was asked for, and the verdict has no finding that more draws could remove. The looks depend on
+the specification alone, so the same specification gives the same bits.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,9 @@ def stop_rule(until: Until, trace_of: Callable[[Draws], Trace]) -> StopRule:
         found = measure(trace_of(draws))
         if found.llc is None or found.llc_se is None or found.llc_se > until.rel_se * found.llc:
             return False
-        return not [one for one in findings(found, None) if one.check != "minimum"]
+        return not [
+            one for one in findings(found, None) if one.check != "minimum" and not one.persists
+        ]
 
     def look(draws: Draws) -> tuple[int, bool]:
         n_draws = draws.cumulative_work.size

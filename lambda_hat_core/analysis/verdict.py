@@ -24,6 +24,10 @@ their mean, so with 100 effective draws a larger error means outliers, which no 
 V_M_TOLERANCE = 0.1
 """On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""
 
+STEP_BIAS_MAX = 0.25
+"""Largest bias of the larger step size relative to the estimate. Beyond it the extrapolation to step
+size 0 needs more than the first term of its series."""
+
 LEDGER_MAX = 0.1
 """Largest predicted relative bias; the same bar applies to SGLD on targets with exact answers."""
 
@@ -63,6 +67,7 @@ class Finding(NamedTuple):
         value: the measured value.
         threshold: the limit on that value.
         text: a sentence with both.
+        persists: whether more draws would not change it.
     """
 
     check: CheckName
@@ -70,6 +75,7 @@ class Finding(NamedTuple):
     value: float | None
     threshold: float | None
     text: str
+    persists: bool = False
 
 
 def judge(estimate: Estimate, meta: Mapping[str, Any] | None) -> tuple[Verdict, list[str]]:
@@ -140,7 +146,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
     if estimate.n_divergent:
         steps = "1 step" if estimate.n_divergent == 1 else f"{estimate.n_divergent} steps"
         text = f"{steps} diverged: the step size is too large"
-        yield suspect(float(estimate.n_divergent), 0.0, text)
+        yield suspect(float(estimate.n_divergent), 0.0, text)._replace(persists=True)
     if estimate.khat is not None and estimate.khat > KHAT_MAX:
         text = (
             f"the fitted family does not cover the posterior: k-hat is {estimate.khat:.2f}, "
@@ -190,6 +196,7 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
             f"{V_M_TOLERANCE} from 1: {meaning}"
         )
         yield Finding("certificate", "suspect", value, V_M_TOLERANCE, text)
+    yield from _step_bias(estimate)
     bias = estimate.ledger_error
     if bias is not None and abs(bias) > LEDGER_MAX:
         text = (
@@ -197,6 +204,20 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
             f"more than {LEDGER_MAX:.0%}"
         )
         yield Finding("certificate", "suspect", bias, LEDGER_MAX, text)
+
+
+def _step_bias(estimate: Estimate) -> Iterator[Finding]:
+    """Yield a finding if the bias measured between two step sizes is too large to extrapolate."""
+    bias, llc = estimate.step_bias, estimate.llc
+    if bias is None or llc is None:
+        return
+    limit = STEP_BIAS_MAX * abs(llc)
+    if abs(bias) > limit:
+        text = (
+            f"the step size is too large: its bias is {plus_minus(bias, estimate.step_bias_se)}, "
+            f"more than {limit:.3g}"
+        )
+        yield Finding("certificate", "suspect", bias, limit, text, persists=True)
 
 
 def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:

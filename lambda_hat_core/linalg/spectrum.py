@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import Operator, lanczos
@@ -32,9 +33,14 @@ class Spectrum(eqx.Module):
     rest: Scalar
 
     @property
-    def h_max(self) -> Scalar:
+    def is_finite(self) -> bool:
+        """Whether all Ritz values are finite."""
+        return bool(np.isfinite(np.asarray(self.theta)).all())
+
+    @property
+    def h_max(self) -> float:
         """Largest Ritz value, at least 0."""
-        return jnp.maximum(self.theta[-1], 0.0)
+        return max(float(np.asarray(self.theta)[-1]), 0.0)
 
     def shrinkage(self, nbeta: Scalar | float, gamma: Scalar | float) -> Float[Array, " k"]:
         """s_i = nbeta theta_i / (nbeta theta_i + gamma), 0 where theta_i <= 0."""
@@ -43,7 +49,10 @@ class Spectrum(eqx.Module):
 
 
 def operator_spectrum(key: PRNGKeyArray, product: Operator, d: int, k: int) -> Spectrum:
-    """Return k Ritz pairs of a symmetric operator on R^d, and the mean of its complement."""
+    """Return k Ritz pairs of a symmetric operator on R^d, and the mean of its complement.
+
+    Call it inside of a jitted function: the number of steps is static.
+    """
     lanczos_key, probe_key = jr.split(key)
     theta, vectors = lanczos(lanczos_key, product, d, k)
     if k == d:
@@ -72,10 +81,10 @@ def shares_rows(posterior: Posterior, n_points: int) -> bool:
 def mean_hessian(
     key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"]
 ) -> Operator:
-    """Return v -> H v, the Hessian of L_n averaged over the points, points in turn.
+    """Return v -> H v, the Hessian of L_n averaged over the points, one point after the other.
 
-    Where there are examples enough, each point takes a random share of them, so that a product costs
-    one pass over the data however many points there are: the mean of a metric need not be exact.
+    If there are enough examples, each point takes a random share of them, so that a product costs
+    one pass over the data for any number of points: the mean of a metric need not be exact.
     """
     count = points.shape[0]
     gradient = jax.grad(posterior.loss.mean)
@@ -103,9 +112,10 @@ def mean_hessian(
 
 @eqx.filter_jit
 def _compute(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], k: int
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"] | None, k: int
 ) -> Spectrum:
     rows_key, key = jr.split(key)
+    points = posterior.w0[None] if points is None else points
     product = mean_hessian(rows_key, posterior, points)
     return operator_spectrum(key, product, posterior.w0.size, k)
 
@@ -126,14 +136,14 @@ def hessian_spectrum(
     """
     d = posterior.w0.size
     k = min(rank, d)
-    points = posterior.w0[None] if at is None else at
-    found = _compute(key, posterior, points, k)
-    if not bool(jnp.all(jnp.isfinite(found.theta))):
+    n_points = 1 if at is None else len(at)
+    found = _compute(key, posterior, at, k)
+    if not found.is_finite:
         where = "at w*" if at is None else "where the chains set out"
         raise FloatingPointError(
-            f"the Hessian of L_n is not finite {where} in {points.dtype.name}, and every sampler "
-            "sets itself up by it: choose dtype float64, or write the loss so that it has two "
-            "derivatives there"
+            f"the Hessian of L_n is not finite {where} in {found.theta.dtype.name}, and every "
+            "sampler sets itself up by it: choose dtype float64, or write the loss so that it has "
+            "two derivatives there"
         )
-    times = 1 if shares_rows(posterior, len(points)) else len(points)
+    times = 1 if shares_rows(posterior, n_points) else n_points
     return found, times * spectrum_work(d, k)

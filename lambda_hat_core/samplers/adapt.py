@@ -4,6 +4,7 @@ All chains take every warm-up step with the same step size, and the acceptance t
 adaptation is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,11 +17,11 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.exact import Hmc, Mala, Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.precision import scalar
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.telling import silent
+from lambda_hat_core.types import constant
 
 # Hoffman & Gelman 2014, section 3.2.1.
 _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
@@ -53,13 +54,6 @@ class Adapted(NamedTuple):
 def with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
     """Return the kernel with another step size."""
     return eqx.tree_at(lambda k: k.step_size, kernel, step_size)
-
-
-@eqx.filter_jit
-def narrowest(posterior: Posterior, spectrum: Spectrum) -> Scalar:
-    """Return the standard deviation of the posterior along its stiffest direction at w*."""
-    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
-    return 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
 
 
 class _Progress(NamedTuple):
@@ -155,7 +149,7 @@ def dual_averaging(
 
     Progress goes to `log`, because the warm-up with long trees can take longer than the draws.
     """
-    half = scalar(n_steps // 2, positions)
+    half = constant(n_steps // 2, positions)
     length = max(k for k in range(1, min(_CHUNK, n_steps) + 1) if n_steps % k == 0)
     found, chunks = _begin(key, kernel, positions, n_steps // length, length)
     before = 0.0
@@ -181,7 +175,7 @@ def adapted(
     step_size: float | None = None,
 ) -> Tuned:
     """Adapt `kernel` from `start` as `spec` says, with d^scaling widths as the first step size."""
-    first = scalar(posterior.w0.size**scaling, start)
+    first = constant(posterior.w0.size**scaling, start)
     return warm_up(
         key,
         kernel(posterior, coordinates.identity(posterior), first),
@@ -215,16 +209,17 @@ def warm_up(
     kernel that is passed in refers to coordinates of unit width. A given `step_size` is kept.
     """
     posterior = kernel.posterior
-    goal = scalar(target, positions)
+    goal = constant(target, positions)
     work = 0.0
+    stiffness = float(posterior.nbeta) * spectrum.h_max + float(posterior.gamma)
+    narrowest = constant(1 / math.sqrt(stiffness or 1.0), posterior.w0)
     if metric == "lanczos":
         chosen = coordinates.laplace(posterior, spectrum)
     elif metric == "identity":
         chosen = coordinates.identity(posterior)
-        kernel = kernel.scaled(narrowest(posterior, spectrum))
+        kernel = kernel.scaled(narrowest)
     else:
-        width = narrowest(posterior, spectrum)
-        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, width))
+        rough = coordinates.diagonal(posterior, narrowest)
         kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
         first = n_warmup // 2
         key, first_key = jr.split(key)
@@ -233,12 +228,12 @@ def warm_up(
         kernel, n_warmup = with_step(kernel, seen.step_size), n_warmup - first
         # Stan's regularisation towards a small multiple of the identity.
         shrunk = (seen.n_points * seen.variance + 5e-3) / (seen.n_points + 5)
-        chosen = coordinates.diagonal(posterior, width * jnp.sqrt(shrunk))
+        chosen = coordinates.diagonal(posterior, narrowest * jnp.sqrt(shrunk))
     kernel = eqx.tree_at(lambda k: k.coordinates, kernel, chosen)
     if step_size is None:
         seen = dual_averaging(key, kernel, positions, n_warmup, goal, log)
         step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
     else:
-        step = scalar(step_size, positions)
+        step = constant(step_size, positions)
     info: dict[str, Any] = {"step_size": float(step), "metric": metric}
     return Tuned(with_step(kernel, step), positions, work, info)

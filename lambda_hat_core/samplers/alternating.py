@@ -6,7 +6,9 @@ half as far, so it has the smaller share. `analysis.extrapolation` makes one est
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Scalar
+from jaxtyping import Array, Scalar
+
+from lambda_hat_core.types import constant
 
 BLOCK, CYCLE = 10, 4
 """Draws in a block, and blocks in a cycle."""
@@ -33,7 +35,7 @@ class Alternation(eqx.Module):
         return self.share(t) * self.whole
 
 
-def alternation(whole: float, thin: int, like: Scalar, *, extrapolate: bool) -> Alternation:
+def alternation(whole: float, thin: int, like: Array, *, extrapolate: bool) -> Alternation:
     """Return the step sizes of a run whose draws are `thin` steps apart."""
     block = BLOCK * thin if extrapolate else 0
-    return Alternation(jnp.asarray(whole, like.dtype), jnp.asarray(block, like.dtype))
+    return Alternation(constant(whole, like), constant(block, like))

@@ -6,11 +6,11 @@ A = (nbeta H + gamma)^(-1/2) from the Ritz pairs at w*, O(k d) an application.
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.types import Weights
+from lambda_hat_core.types import Weights, constant
 
 
 class Coordinates(eqx.Module):
@@ -45,8 +45,10 @@ class Coordinates(eqx.Module):
         return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
 
 
-def diagonal(posterior: Posterior, scale: Weights) -> Coordinates:
-    """A = diag(scale)."""
+@eqx.filter_jit
+def diagonal(posterior: Posterior, scale: Weights | Scalar) -> Coordinates:
+    """A = diag(scale), where a single number stands for all of them."""
+    scale = jnp.broadcast_to(scale, posterior.w0.shape)
     w0 = posterior.w0
     empty = jnp.zeros((0,), w0.dtype)
     return Coordinates(w0, scale, jnp.zeros((0, w0.size), w0.dtype), empty, empty)
@@ -54,9 +56,10 @@ def diagonal(posterior: Posterior, scale: Weights) -> Coordinates:
 
 def identity(posterior: Posterior) -> Coordinates:
     """A = I."""
-    return diagonal(posterior, jnp.ones_like(posterior.w0))
+    return diagonal(posterior, constant(1.0, posterior.w0))
 
 
+@eqx.filter_jit
 def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
     """A = (nbeta H + gamma)^(-1/2), low rank plus a constant.
 
@@ -83,9 +86,14 @@ def damped(posterior: Posterior, spectrum: Spectrum, damping: float) -> Coordina
 
     Curvature turns with w: a direction that is flat on average is curved at single points, where a
     step as long as the localiser is wide leaves the basin. Damping shortens the flat directions, to
-    1 / sqrt(1 + damping) of the localiser's width, and the complement of the Ritz pairs is taken for
-    as stiff as the flattest of the upper two thirds of them: the others are rough.
+    1 / sqrt(1 + damping) of the localiser's width. The complement of the Ritz pairs counts as being
+    as stiff as the flattest of the upper two thirds of them, because the lower third is inaccurate.
     """
+    return _damped(posterior, spectrum, constant(damping, posterior.w0))
+
+
+@eqx.filter_jit
+def _damped(posterior: Posterior, spectrum: Spectrum, damping: Scalar) -> Coordinates:
     stiff = jnp.sort(posterior.nbeta * jnp.abs(spectrum.theta))
     largest = stiff[-1]
     soft = (1 + damping) * posterior.gamma

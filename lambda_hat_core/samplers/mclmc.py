@@ -24,13 +24,11 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.exact import Mclmc
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.precision import scalar
 from lambda_hat_core.samplers import coordinates
-from lambda_hat_core.samplers.adapt import narrowest
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.equilibrium import StationaryCheck
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned, positions
-from lambda_hat_core.types import Weights
+from lambda_hat_core.types import Weights, constant
 
 GRADIENTS = {"isokinetic_mclachlan": 2, "isokinetic_velocity_verlet": 1}
 """Gradients per step of each integrator."""
@@ -176,14 +174,15 @@ def build(
         raise ValueError(
             f"mclmc moves at unit speed on a sphere of directions, but d is {d}; choose nuts or hmc"
         )
-    width = scalar(math.sqrt(d), start)
+    stiffness = float(posterior.nbeta) * spectrum.h_max + float(posterior.gamma)
+    narrowest = constant(1 / math.sqrt(stiffness or 1.0), posterior.w0)
+    width = constant(math.sqrt(d), start)
     if spec.metric == "lanczos":
         chosen = coordinates.laplace(posterior, spectrum)
     elif spec.metric == "identity":
-        chosen, width = coordinates.identity(posterior), width * narrowest(posterior, spectrum)
+        chosen, width = coordinates.identity(posterior), width * narrowest
     else:
-        scale = jnp.full_like(posterior.w0, narrowest(posterior, spectrum))
-        chosen = coordinates.diagonal(posterior, scale)
+        chosen = coordinates.diagonal(posterior, narrowest)
     kernel = MclmcKernel(posterior, chosen, 0.25 * width, width, spec.integrator)
     work, n_steps, failure = 0.0, 0, None
     if spec.metric == "diagonal":
@@ -193,9 +192,9 @@ def build(
         kernel, start, n_steps, failure = _tune(key, kernel, start, spec)
         work += start.shape[0] * (1 + GRADIENTS[spec.integrator] * n_steps)
     if spec.L != "auto":
-        kernel = eqx.tree_at(lambda k: k.length, kernel, scalar(spec.L, start))
+        kernel = eqx.tree_at(lambda k: k.length, kernel, constant(spec.L, start))
     if spec.step_size != "auto":
-        kernel = eqx.tree_at(lambda k: k.step_size, kernel, scalar(spec.step_size, start))
+        kernel = eqx.tree_at(lambda k: k.step_size, kernel, constant(spec.step_size, start))
     info = {
         "step_size": float(kernel.step_size),
         "L": float(kernel.length),
@@ -211,10 +210,10 @@ def _rescale(
     """Return the kernel in coordinates scaled by pooled variances, positions, and the work."""
     init_key, find_key = jr.split(key)
     states = _start(init_key, kernel, start)
-    goal = scalar(spec.desired_energy_var, start)
+    goal = constant(spec.desired_energy_var, start)
     states, *_, variance = _find_step(find_key, kernel, states, spec.n_tune, goal, True)
     scale = kernel.coordinates.scale * jnp.sqrt(variance)
-    width = scalar(math.sqrt(start.shape[1]), start)
+    width = constant(math.sqrt(start.shape[1]), start)
     wide = coordinates.diagonal(kernel.posterior, scale)
     work = start.shape[0] * (1 + GRADIENTS[spec.integrator] * spec.n_tune)
     rescaled = MclmcKernel(kernel.posterior, wide, 0.25 * width, width, spec.integrator)
@@ -229,7 +228,7 @@ def _tune(
     Returns the kernel, the positions of the chains, the number of tuning steps per chain, and a
     description of what is still wrong, or None.
     """
-    goal = scalar(spec.desired_energy_var, start)
+    goal = constant(spec.desired_energy_var, start)
     init_key, key = jr.split(key)
     states = _start(init_key, kernel, start)
     n_watch = spec.n_tune // 3

@@ -171,27 +171,52 @@ def whitened(
     They are the Ritz vectors, and the complement, which counts as one direction: there is nothing
     more to measure but the noise of minibatches.
     """
-    nbeta, gamma = posterior.nbeta, posterior.gamma
     k, d = spectrum.vectors.shape
-    scale = metric.scale[0]
-    width = jnp.append(scale + metric.extra, scale)
-    h = jnp.append(jnp.maximum(spectrum.theta, 0.0), spectrum.rest)
-    size = jnp.append(jnp.ones(k), float(d - k))
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    scale, extra, theta = (
+        np.asarray(x, np.float64) for x in (metric.scale, metric.extra, spectrum.theta)
+    )
+    width = np.append(scale[0] + extra, scale[0])
+    h = np.append(np.maximum(theta, 0.0), float(spectrum.rest))
     mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
-    noise, work = jnp.zeros_like(mu), 0.0
-    if batch_size is not None and posterior.data is not None:
-        gradients = _gradients(key, posterior, start, batch_size)
+    noise, work = np.zeros_like(mu), 0.0
+    stochastic = batch_size is not None and posterior.data is not None
+    if stochastic:
         work = posterior.batch_work(batch_size) * len(start) * _BATCHES
-        along = gradients @ spectrum.vectors.T
-        across = gradients - along @ spectrum.vectors
-        seen = jnp.var(along, axis=1, ddof=1).mean(axis=0)
-        left = jnp.var(across, axis=1, ddof=1).mean(axis=0).sum() / max(d - k, 1)
-        noise = nbeta**2 * width**2 * jnp.append(seen, left)
-    away = start - posterior.w0
-    along = away @ spectrum.vectors.T
-    across = jnp.sum((away - along @ spectrum.vectors) ** 2, axis=1) / max(d - k, 1)
-    begun = mu / width**2 * jnp.mean(jnp.append(along**2, across[:, None], axis=1), axis=0)
-    share = jnp.where(mu > 0, 1 - soft / jnp.where(mu > 0, mu, 1.0), 0.0)
+    seen = _seen(key, posterior, start, spectrum.vectors, batch_size if stochastic else None)
+    away, variance = (np.asarray(x, np.float64) for x in seen)
+    if stochastic:
+        noise = nbeta**2 * width**2 * variance
+    share = np.where(mu > 0, 1 - soft / np.where(mu > 0, mu, 1.0), 0.0)
+    size = np.append(np.ones(k), float(d - k))
     kept = slice(None) if k < d else slice(k)
-    host = (np.asarray(values, np.float64)[kept] for values in (size, mu, share, noise, begun))
-    return Modes(*host), work
+    return Modes(*(x[kept] for x in (size, mu, share, noise, mu / width**2 * away))), work
+
+
+@eqx.filter_jit
+def _seen(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    points: Float[Array, "chain d"],
+    vectors: Float[Array, "k d"],
+    size: int | None,
+) -> tuple[Float[Array, " k+1"], Float[Array, " k+1"]]:
+    """Return the mean square of w - w*, and the variance of batch gradients of the loss.
+
+    Both along each vector, and last, in the mean over directions, on their complement. The variance
+    is 0 for the full batch.
+    """
+    rest = max(points.shape[1] - len(vectors), 1)
+
+    def split(v: Array) -> tuple[Array, Array]:
+        along = v @ vectors.T
+        return along, v - along @ vectors
+
+    along, across = split(points - posterior.w0)
+    away = jnp.append(jnp.mean(along**2, axis=0), jnp.mean(jnp.sum(across**2, axis=1)) / rest)
+    if size is None:
+        return away, jnp.zeros_like(away)
+    along, across = split(_gradients(key, posterior, points, size))
+    seen = jnp.var(along, axis=1, ddof=1).mean(axis=0)
+    left = jnp.var(across, axis=1, ddof=1).mean(axis=0).sum() / rest
+    return away, jnp.append(seen, left)

@@ -3,12 +3,14 @@
 w <- w - (eps/2) A^2 g(w) + sqrt(eps) A xi
 with g an estimate of grad U and A^2 a constant preconditioner, so that no correction term is missing
 (pSGLD with a constant P). Two integrators differ in xi:
-    euler                 xi_t, independent; the variance of a Gaussian is too large by 1/(1 - eps mu/4)
-    leimkuhler_matthews   (xi_t + xi_(t+1)) / 2: exact on a Gaussian for every stable step, and off by
-                          O(eps^2) elsewhere (Leimkuhler & Matthews 2013, doi:10.1093/amrx/abs010)
-Minibatch noise adds (eps/2)^2 B to what is injected, B the covariance of A g, and with it
-eps B / (4 mu (1 - eps mu / 4)) to the variance 1 / mu of a direction, in units of it. Where B has been
-measured, xi is that much smaller. B and the curvature are taken to be diagonal in the metric's basis.
+    euler                 xi_t, independent: the variance of a Gaussian is 1 / (1 - eps mu / 4) times
+                          too large
+    leimkuhler_matthews   (xi_t + xi_(t+1)) / 2: exact on a Gaussian for every stable step, with an
+                          error O(eps^2) elsewhere (Leimkuhler & Matthews 2013,
+                          doi:10.1093/amrx/abs010)
+Minibatches add noise of variance (eps/2)^2 B, with B the covariance of A g, and so increase the
+variance 1 / mu of a direction by eps B / (4 mu (1 - eps mu / 4)), relatively. If B is measured, the
+variance of xi is reduced accordingly. B and the curvature count as diagonal in the metric's basis.
 """
 
 from typing import Literal, NamedTuple

@@ -17,16 +17,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.alternating import Alternation
+from lambda_hat_core.samplers.alternating import alternation
 from lambda_hat_core.samplers.coordinates import damped
 from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.sghmc import SghmcKernel, SghmcState
+from lambda_hat_core.types import constant
 
 DAMPING = 5.0
 """Of the coordinates, in units of gamma."""
@@ -34,12 +36,12 @@ _STEPS = 60
 _STEP_SIZE = 0.2
 _ALPHA = 0.1
 _RANK = 128
-"""Ritz pairs of the mean Hessian: of 64, the flattest that are exact are still stiff on networks of
-ten thousand parameters, and what is beyond them is taken to be as stiff."""
+"""Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest accurate
+pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
 _MOST_HALVINGS = 12
 _HOT = 2.0
-"""Times its expectation d / 2 that a chain's mean kinetic energy over the later half of a flight may
-be, and 10 standard deviations of it more: a stable flight's is within a few of them."""
+"""Largest mean kinetic energy of a chain over the later half of a flight, in units of its expectation
+d / 2, beyond 10 of its standard deviations. A stable flight stays within a few of them."""
 
 
 class Pilot(NamedTuple):
@@ -72,7 +74,7 @@ def set_out(
     A Markov chain starts where the pilot arrives. A variational family starts from the Hessian at
     w*, and from the pilot's only where w* has no curvature beyond the localiser.
     """
-    if isinstance(spec, Vi) and posterior.nbeta * spectrum.h_max > posterior.gamma:
+    if isinstance(spec, Vi) and float(posterior.nbeta) * spectrum.h_max > float(posterior.gamma):
         return Pilot(posterior.w0[None], spectrum, None, 0.0)
     return fly(key, posterior, start, spectrum, loss0)
 
@@ -112,20 +114,21 @@ def fly(
     fly_key, spectrum_key = jr.split(key)
     n_chains, d = start.shape
     at = damped(posterior, spectrum, DAMPING)
-    alpha, none = jnp.asarray(_ALPHA, start.dtype), jnp.zeros((), start.dtype)
-    full = GradientEstimate(posterior, jnp.zeros((0,), start.dtype), None)
-    cold = jnp.zeros((len(spectrum.theta) + 1,), start.dtype)
-    step = jnp.asarray(_STEP_SIZE, start.dtype)
+    alpha = constant(_ALPHA, start)
+    full = GradientEstimate(posterior, constant(np.zeros(0), start), None)
+    cold = constant(np.zeros(len(spectrum.theta) + 1), start)
+    size = _STEP_SIZE
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     for halvings in range(_MOST_HALVINGS):
-        step = jnp.asarray(_STEP_SIZE / 2**halvings, start.dtype)
-        kernel = SghmcKernel(posterior, full, at, Alternation(step, none), alpha, cold, "threefry")
+        size = _STEP_SIZE / 2**halvings
+        steps = alternation(size, 1, start, extrapolate=False)
+        kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
         positions, kinetic, mean_loss = _flight(jr.fold_in(fly_key, halvings), kernel, start)
-        if bool(jnp.all(kinetic < most)):
+        if (np.asarray(kinetic) < most).all():
             break
     else:
         raise FloatingPointError(
-            f"the dynamics leave w* at every step size down to {float(step):.2g} in coordinates "
+            f"the dynamics leave w* at every step size down to {size:.2g} in coordinates "
             "whitened by the Hessian there: the loss has no bound that the localiser could hold "
             "against; raise gamma, or check the loss away from w*"
         )

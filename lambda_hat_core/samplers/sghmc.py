@@ -32,13 +32,11 @@ from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
-from lambda_hat_core.samplers.stepsize import NOISE_BUDGET
 from lambda_hat_core.samplers.whitened import whiten
-from lambda_hat_core.types import Weights
+from lambda_hat_core.types import Weights, constant
 
-_MOST_HEAT = 5 * NOISE_BUDGET
-"""Where the minibatch's noise is compensated it may be a fifth of what damping takes away: `heat` is such
-that the budget allows that."""
+_COMPENSATED = 0.5
+"""If the noise of minibatches is compensated, twice as much of it is allowed."""
 
 
 class SghmcState(NamedTuple):
@@ -163,7 +161,7 @@ def build(
         spectrum=spectrum,
         llc=llc,
         power=2,
-        heat=_MOST_HEAT * keep**2 / (1 - keep**2) if whitens else 1 / (1 - keep**2),
+        heat=(_COMPENSATED if whitens else 1.0) / (1 - keep**2),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha, compensated=whitens),
     )
     kernel = SghmcKernel(
@@ -171,7 +169,7 @@ def build(
         made.estimate,
         made.coordinates,
         made.alternation,
-        jnp.asarray(spec.alpha, start.dtype),
+        constant(spec.alpha, start),
         made.heat,
         spec.noise,
     )

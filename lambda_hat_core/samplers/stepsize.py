@@ -118,7 +118,7 @@ def tune(
     metric: Coordinates | None = None,
     lag: float = 1.0,
 ) -> tuple[float, float, dict[str, Any], Modes]:
-    """Return the step size, the work of finding it, the facts that the run records, and the modes."""
+    """Return the step size, the work to find it, the facts that the run records, and the modes."""
     measure_key, peak_key = jr.split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
     rule["fraction"] = spec.step_fraction

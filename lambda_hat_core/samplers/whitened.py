@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -17,6 +16,7 @@ from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.ledger import Dynamics
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.stepsize import tune
+from lambda_hat_core.types import constant
 
 
 class Whitened(NamedTuple):
@@ -55,7 +55,7 @@ def whiten(
 
     Without a preconditioner the metric is the identity, and nothing of a batch's noise is known.
     """
-    dtype, whitens = start.dtype, spec.precond == "lanczos"
+    whitens = spec.precond == "lanczos"
     at = coordinates.identity(posterior)
     if whitens:
         at = coordinates.damped(posterior, spectrum, spec.damping)
@@ -76,15 +76,15 @@ def whiten(
     if whitens:
         count = min(k + 1, len(modes.mu))
         noise[:count], mu[:count] = modes.noise[:count], np.maximum(modes.mu[:count], 1e-12)
-    estimate = GradientEstimate(posterior, jnp.zeros((0,), dtype), info["batch_size"])
+    estimate = GradientEstimate(posterior, constant(np.zeros(0), start), info["batch_size"])
     if spec.extrapolate:
         info["step_order"] = 2 if estimate.is_exact else 1
     return Whitened(
         estimate,
         at,
-        alternation(step_size, spec.thin, posterior.gamma, extrapolate=spec.extrapolate),
-        jnp.asarray(noise, dtype),
-        jnp.asarray(mu, dtype),
+        alternation(step_size, spec.thin, start, extrapolate=spec.extrapolate),
+        constant(noise, start),
+        constant(mu, start),
         work,
         info,
     )

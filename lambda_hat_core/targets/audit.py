@@ -18,10 +18,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.posterior import Loss
-from lambda_hat_core.precision import scalar
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 DENSE = 800
 """Largest d for which the Hessian is diagonalised. That takes 0.8 s and grows as d^3."""
@@ -172,7 +171,7 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
     """
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
-    at = (scalar(nbeta, w), scalar(gamma, w))
+    at = (constant(nbeta, w), constant(gamma, w))
     seen = _measure(key, loss, w, data, *at)
     cost = work(w.size)
     value, spectrum = float(seen.loss), np.asarray(seen.theta)

@@ -105,8 +105,8 @@ class Chains(Sampler):
     thin: PositiveInt = Field(default=1, description="kernel steps per draw")
     until: Until | None = Field(
         default=None,
-        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. If no "
-        "length is written, the default rule applies",
+        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. If "
+        "no length is written, the default rule applies",
     )
 
     @model_validator(mode="after")

@@ -19,14 +19,14 @@ class Stochastic(Chains):
     n_burn: NonNegativeInt = Field(
         default=400, description="first draws of each chain that are discarded"
     )
-    thin: PositiveInt = Field(default=25, description="kernel steps per draw")
+    thin: PositiveInt = Field(default=12, description="kernel steps per draw")
     batch_size: PositiveInt | Literal["auto"] | None = Field(
         default="auto",
         description="examples per gradient, drawn with replacement; null: the full batch; auto: as "
         "many as the step size needs (lanczos), else 256",
     )
     step_fraction: float = Field(
-        default=0.2,
+        default=0.1,
         gt=0,
         lt=4,
         description="with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of "
