@@ -62,8 +62,8 @@ class OverdampedKernel(Kernel):
     estimate: GradientEstimate
     coordinates: Coordinates
     alternation: Alternation
-    heat: Float[Array, " k+1"]
-    mu: Float[Array, " k+1"]
+    heat: Float[Array, " direction"]
+    mu: Float[Array, " direction"]
     integrator: Integrator = eqx.field(static=True)
     noise: Generator = eqx.field(static=True)
 

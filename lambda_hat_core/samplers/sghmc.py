@@ -67,7 +67,7 @@ class SghmcKernel(Kernel):
     coordinates: Coordinates
     alternation: Alternation
     alpha: Scalar
-    heat: Float[Array, " k+1"]
+    heat: Float[Array, " direction"]
     noise: Generator = eqx.field(static=True)
 
     @property

@@ -33,8 +33,8 @@ class Whitened(NamedTuple):
     estimate: GradientEstimate
     coordinates: Coordinates
     alternation: Alternation
-    heat: Float[Array, " k+1"]
-    mu: Float[Array, " k+1"]
+    heat: Float[Array, " direction"]
+    mu: Float[Array, " direction"]
     work: float
     info: dict[str, Any]
 
