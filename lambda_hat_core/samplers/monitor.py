@@ -45,7 +45,6 @@ class Monitor(eqx.Module):
         }
 
 
-@eqx.filter_jit
 def random_projections(key: PRNGKeyArray, like: Weights, count: int) -> Float[Array, "p d"]:
     """Return `count` random unit vectors."""
     vectors = jr.normal(key, (count, like.size), like.dtype)
