@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.analysis.stopping import never, stop_rule
 from lambda_hat_core.config.batches import on_examples
@@ -27,11 +29,16 @@ N_PROJECTIONS = 4
 
 def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> monitor.Monitor:
     """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
-    return monitor.Monitor(
-        monitor.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
-        spectrum.vectors,
-        spectrum.shrinkage(posterior.nbeta, posterior.gamma),
-    )
+    projections, weights = _watched(stream(seed, "projections"), posterior, spectrum)
+    return monitor.Monitor(projections, spectrum.vectors, weights)
+
+
+@eqx.filter_jit
+def _watched(
+    key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum
+) -> tuple[Float[Array, "p d"], Float[Array, " k"]]:
+    projections = monitor.random_projections(key, posterior.w0, N_PROJECTIONS)
+    return projections, spectrum.shrinkage(posterior.nbeta, posterior.gamma)
 
 
 class _Ready(NamedTuple):

@@ -45,30 +45,23 @@ def expected(posterior: Posterior, sampler: Any) -> float:
 
 def timed(posterior: Posterior, n_chains: int, size: int | None) -> Timed:
     """Measure the time of gradients as in a sampler, for all chains together."""
-    points = jnp.broadcast_to(posterior.w0, (n_chains, posterior.w0.size))
-    first, count = _seconds(posterior, points, size, 1), 1
-    taken = _seconds(posterior, points, size, count)
+    first, count = _seconds(posterior, n_chains, size, 1), 1
+    taken = _seconds(posterior, n_chains, size, count)
     while taken < _LONG_ENOUGH:
         count *= 4
-        taken = _seconds(posterior, points, size, count)
+        taken = _seconds(posterior, n_chains, size, count)
     return Timed(max(first - taken / count, 0.0), taken / (count * n_chains))
 
 
-def _seconds(
-    posterior: Posterior, points: Float[Array, "chain d"], size: int | None, count: int
-) -> float:
+def _seconds(posterior: Posterior, n_chains: int, size: int | None, count: int) -> float:
     began = time.perf_counter()
-    _evaluate(posterior, points, jr.key(0), size, jnp.asarray(count)).block_until_ready()
+    _evaluate(posterior, n_chains, size, jax.device_put(count)).block_until_ready()
     return time.perf_counter() - began
 
 
 @eqx.filter_jit
 def _evaluate(
-    posterior: Posterior,
-    points: Float[Array, "chain d"],
-    key: PRNGKeyArray,
-    size: int | None,
-    count: Int[Array, ""],
+    posterior: Posterior, n_chains: int, size: int | None, count: Int[Array, ""]
 ) -> Float[Array, "chain d"]:
     """Take `count` gradients per chain, each at a point that depends on the previous one."""
 
@@ -76,11 +69,12 @@ def _evaluate(
         return posterior.potential_grad(w, posterior.minibatch(key, size))
 
     def step(i: Array, points: Array) -> Array:
-        keys = jr.split(jr.fold_in(key, i), len(points))
+        keys = jr.split(jr.key(i), n_chains)
         if points.shape[1] >= ONE_CHAIN_AT_A_TIME:
             gradients = jax.lax.map(lambda pair: gradient(*pair), (points, keys))
         else:
             gradients = jax.vmap(gradient)(points, keys)
         return points - 1e-30 * gradients
 
+    points = jnp.broadcast_to(posterior.w0, (n_chains, posterior.w0.size))
     return jax.lax.fori_loop(0, count, step, points)

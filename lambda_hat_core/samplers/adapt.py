@@ -71,11 +71,21 @@ class _Progress(NamedTuple):
 
 
 @eqx.filter_jit
-def _begin(key: PRNGKeyArray, kernel: HamiltonianKernel, positions: Positions) -> _Progress:
-    states = jax.vmap(kernel.init)(jr.split(key, positions.shape[0]), positions)
+def _begin(
+    key: PRNGKeyArray,
+    kernel: HamiltonianKernel,
+    positions: Positions,
+    n_chunks: int,
+    chunk: int,
+) -> tuple[_Progress, tuple[Key[Array, " step"], ...]]:
+    """Return the initial state, and the keys of the steps of every chunk."""
+    init_key, scan_key = jr.split(key)
+    keys = jr.split(scan_key, n_chunks * chunk).reshape(n_chunks, chunk)
+    states = jax.vmap(kernel.init)(jr.split(init_key, positions.shape[0]), positions)
     zero, zeros = jnp.zeros((), positions.dtype), jnp.zeros_like(kernel.posterior.w0)
     log_step = jnp.log(kernel.step_size)
-    return _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+    begun = _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+    return begun, tuple(keys)
 
 
 @eqx.filter_jit
@@ -139,16 +149,15 @@ def dual_averaging(
 
     Progress goes to `log`, because the warm-up with long trees can take longer than the draws.
     """
-    init_key, scan_key = jr.split(key)
-    keys = jr.split(scan_key, n_steps)
     half = constant(n_steps // 2, positions)
     length = max(k for k in range(1, min(_CHUNK, n_steps) + 1) if n_steps % k == 0)
-    found, before = _begin(init_key, kernel, positions), 0.0
-    for first in range(0, n_steps, length):
-        found = _advance(keys[first : first + length], kernel, found, half, target)
+    found, chunks = _begin(key, kernel, positions, n_steps // length, length)
+    before = 0.0
+    for done, keys in enumerate(chunks, start=1):
+        found = _advance(keys, kernel, found, half, target)
         work = float(found.work)
         gradients = (work - before) / (length * len(positions))
-        log(f"warm-up {first + length}/{n_steps}, {gradients:.3g} gradients a step")
+        log(f"warm-up {done * length}/{n_steps}, {gradients:.3g} gradients a step")
         before = work
     return _end(kernel, found, half)
 

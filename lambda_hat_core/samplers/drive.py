@@ -189,7 +189,7 @@ def run_chains(
             spent = rule.spent(first, setup_work + sum(map(_work, parts)))
             if spent or (looks(len(parts)) and rule.look(collected(first, 0))[1]):
                 break
-        span = jnp.asarray(np.arange(first, first + length))
+        span = jax.device_put(np.arange(first, first + length))
         with precision.mixed():
             states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
         part = _to_host(out)

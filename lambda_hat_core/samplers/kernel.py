@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.posterior import Posterior
@@ -43,6 +44,12 @@ class Kernel(eqx.Module):
     def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
         """Return an unbiased estimate of grad U(w) at the position, and what it cost."""
         ...
+
+
+@eqx.filter_jit
+def positions(kernel: Kernel, states: Any) -> Float[Array, "chain d"]:
+    """Return w of every chain."""
+    return jax.vmap(kernel.position)(states)
 
 
 class Tuned(NamedTuple):

@@ -27,7 +27,7 @@ from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.equilibrium import StationaryCheck
-from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
+from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned, positions
 from lambda_hat_core.types import Weights, constant
 
 GRADIENTS = {"isokinetic_mclachlan": 2, "isokinetic_velocity_verlet": 1}
@@ -217,7 +217,7 @@ def _rescale(
     wide = coordinates.diagonal(kernel.posterior, scale)
     work = start.shape[0] * (1 + GRADIENTS[spec.integrator] * spec.n_tune)
     rescaled = MclmcKernel(kernel.posterior, wide, 0.25 * width, width, spec.integrator)
-    return rescaled, jax.vmap(kernel.position)(states), float(work)
+    return rescaled, positions(kernel, states), float(work)
 
 
 def _tune(
@@ -253,7 +253,7 @@ def _tune(
         f"mclmc: after {n_steps} tuning steps a chain the check still found {complaint}; "
         f"raise n_tune (now {spec.n_tune}), or choose nuts"
     )
-    return kernel, jax.vmap(kernel.position)(states), n_steps, failure
+    return kernel, positions(kernel, states), n_steps, failure
 
 
 @eqx.filter_jit

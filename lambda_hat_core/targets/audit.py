@@ -6,6 +6,7 @@ along negative curvature within the width of the localiser. Both are taken at th
 gamma.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -19,7 +20,7 @@ from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 DENSE = 800
 """Largest d for which the Hessian is diagonalised. That takes 0.8 s and grows as d^3."""
@@ -62,16 +63,16 @@ class Audit(NamedTuple):
 
 
 class _Measured(NamedTuple):
-    """Eigenpairs `theta`, `vectors`: all of them, or those from Lanczos with a random start.
+    """Eigenvalues `theta`: all of them, or those from Lanczos with a random start.
 
-    `own` are the eigenpairs in the Krylov space of the gradient, in which g^T f(H) g is a Gauss
-    quadrature.
+    `lowest` is the eigenvector of the first. `own` are the eigenpairs in the Krylov space of the
+    gradient, in which g^T f(H) g is a Gauss quadrature.
     """
 
     loss: Scalar
     gradient: Weights
     theta: Array
-    vectors: Array
+    lowest: Weights
     own: tuple[Array, Array]
     bias: Scalar
 
@@ -93,11 +94,11 @@ def _measure(
         theta, columns = jnp.linalg.eigh((hessian + hessian.T) / 2)
         own = theta, vectors = theta, columns.T
     else:
-        spectrum_key, gradient_key = jr.split(key)
+        spectrum_key, gradient_key = jr.split(jr.split(key)[0])
         theta, vectors = lanczos(spectrum_key, hvp, d, _RANK)
         own = lanczos(gradient_key, hvp, d, _RANK, start=gradient)
     scaled = _scale(own[0], nbeta, gamma) * (own[1] @ gradient)
-    return _Measured(value, gradient, theta, vectors, own, jnp.sum(scaled**2))
+    return _Measured(value, gradient, theta, vectors[0], own, jnp.sum(scaled**2))
 
 
 def _scale(theta: Array, nbeta: Scalar, gamma: Scalar) -> Array:
@@ -128,7 +129,7 @@ def _hull_bias(
     d = w.size
     curvature = jnp.maximum(jnp.mean(jnp.maximum(theta, 0.0)), 1e-300)
     reach = jnp.sqrt(2 * _UNSEEN / (nbeta * curvature))
-    directions = jr.normal(key, (_SAMPLES, d))
+    directions = jr.normal(jr.split(key)[1], (_SAMPLES, d))
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     around = jnp.concatenate([w[None], w + reach * directions])
     gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=16)
@@ -170,18 +171,18 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
     """
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
-    measure_key, hull_key = jr.split(key)
-    at = (jnp.asarray(nbeta, w.dtype), jnp.asarray(gamma, w.dtype))
-    seen = _measure(measure_key, loss, w, data, *at)
+    at = (constant(nbeta, w), constant(gamma, w))
+    seen = _measure(key, loss, w, data, *at)
     cost = work(w.size)
     value, spectrum = float(seen.loss), np.asarray(seen.theta)
     with np.errstate(over="ignore"):
         grad_norm = float(np.linalg.norm(np.asarray(seen.gradient)))
     if not (np.isfinite([value, grad_norm]).all() and np.isfinite(spectrum).all()):
         raise refusal(problem, w)
-    bias, kinked = float(jnp.nan_to_num(seen.bias, nan=jnp.inf, posinf=jnp.inf)), False
+    bias, kinked = float(seen.bias), False
+    bias = math.inf if math.isnan(bias) else bias
     if bias > LIMIT and data is not None:
-        hull = float(_hull_bias(hull_key, loss, w, data, *seen.own, *at))
+        hull = float(_hull_bias(key, loss, w, data, *seen.own, *at))
         cost += _SAMPLES + 1.0
         kinked = hull <= LIMIT
         bias = hull if kinked else bias
@@ -206,6 +207,6 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
         off_centre_bias=bias,
         kinked=kinked,
         reasons=tuple(reasons),
-        lowest_vector=seen.vectors[0],
+        lowest_vector=seen.lowest,
         work=cost,
     )

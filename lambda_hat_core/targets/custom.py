@@ -20,8 +20,8 @@ from lambda_hat_core.config.model import Custom
 from lambda_hat_core.plan.factory import factory_search_path, source_sha256
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.closures import detached, fresh
-from lambda_hat_core.targets.loss_check import check_loss, refusal
-from lambda_hat_core.targets.networks.layout import Shapes, dotted, join, split
+from lambda_hat_core.targets.loss_check import check_loss, check_value, refusal
+from lambda_hat_core.targets.networks.layout import Shapes, dotted, split
 from lambda_hat_core.targets.potentials import Potential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.program import program_of
@@ -105,10 +105,10 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
     arrays, rebuild = _flatten(maker, made.params)
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
     for name, array in arrays.items():
-        if not np.isfinite(np.asarray(array)).all():
+        if not np.isfinite(array).all():
             did = f"has params that hold NaN or infinite numbers at {dotted(name)}"
             raise refusal(maker, did, "every number must be finite")
-    start = join(shapes, {name: array.astype(float) for name, array in arrays.items()})
+    start = fresh(np.concatenate([array.ravel() for array in arrays.values()]))
     data = _checked_data(maker, made)
     with jax.enable_x64(False):
         narrow = detached(made.loss)
@@ -118,6 +118,7 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
     check_loss(maker, loss, made.params, start, data)
     if identity is None:
         loss = replace(loss, identity=program_of(loss.mean, start, data))
+    check_value(maker, loss, start, data)
     claim = _claim(maker, made.llc_known)
     return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim, maker=maker)
 
@@ -186,8 +187,8 @@ def _is_module(node: Any) -> bool:
     return isinstance(node, eqx.Module)
 
 
-def _flatten(maker: str, params: Any) -> tuple[dict[str, Array], Callable[[Weights], Any]]:
-    """Return the float arrays by name, and a function from the flat vector to `params`."""
+def _flatten(maker: str, params: Any) -> tuple[dict[str, np.ndarray], Callable[[Weights], Any]]:
+    """Return the float arrays in this precision, and a function from flat vectors to `params`."""
     rule = "params hold float arrays; keep other arrays in data or in the loss"
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
         if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
@@ -202,7 +203,8 @@ def _flatten(maker: str, params: Any) -> tuple[dict[str, Array], Callable[[Weigh
     paths, treedef = jax.tree_util.tree_flatten_with_path(floats)
     if not paths:
         raise refusal(maker, "has params without a float array", rule)
-    arrays = {jax.tree_util.keystr(path) or "w": fresh(leaf) for path, leaf in paths}
+    dtype = jnp.result_type(float)
+    arrays = {jax.tree_util.keystr(path) or "w": np.asarray(leaf, dtype) for path, leaf in paths}
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
 
     def rebuild(w: Weights) -> Any:
@@ -230,8 +232,9 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
         raise refusal(maker, f"has {name} of type {type(leaf).__name__}", rule)
     if values.shape[0] != n:
         raise refusal(maker, f"has {name} of shape {values.shape}", rule)
-    array = fresh(values)
-    if not bool(jnp.all(jnp.isfinite(array))):
+    if jnp.issubdtype(values.dtype, jnp.floating):
+        values = values.astype(jnp.result_type(float))
+    if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
         did = f"has {name} that holds NaN or infinite numbers"
         raise refusal(maker, did, "every number must be finite")
-    return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    return fresh(values)
