@@ -31,17 +31,31 @@ class Coordinates(eqx.Module):
 
     def to_u(self, w: Weights) -> Weights:
         """u = A^(-1) (w - w0)."""
-        return self._inverse(w - self.origin)
+        return self.inverse(w - self.origin)
 
     def gradient_to_w(self, gradient: Weights) -> Weights:
         """grad_w f from grad_u f."""
-        return self._inverse(gradient)
+        return self.inverse(gradient)
 
     def apply(self, v: Weights) -> Weights:
         """A v: a momentum as a velocity of w, or grad_u f from grad_w f."""
         return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
 
-    def _inverse(self, v: Weights) -> Weights:
+    def scaled(
+        self, vs: Float[Array, "m d"], power: tuple[int, ...], more: Float[Array, "m mode"]
+    ) -> Float[Array, "m d"]:
+        """A^power M v for each of several vectors, reading the basis only once for all of them.
+
+        Each M is diagonal in the basis of A, as `more` says: its values along `vectors`, and last
+        its value on their complement. Not for a metric with different scales.
+        """
+        widths = jnp.append(self.scale[0] + self.extra, self.scale[0])
+        sizes = jnp.stack([widths**p for p in power]) * more
+        along, rest = sizes[:, :-1], sizes[:, -1:]
+        return rest * vs + ((along - rest) * (vs @ self.vectors.T)) @ self.vectors
+
+    def inverse(self, v: Weights) -> Weights:
+        """A^(-1) v."""
         return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
 
 

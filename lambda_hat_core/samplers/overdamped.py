@@ -90,20 +90,20 @@ class OverdampedKernel(Kernel):
         xi, kept = fresh, last
         if self.integrator == "leimkuhler_matthews":
             xi, kept = 0.5 * (last + fresh), fresh
-        xi = self._cooled(xi, eps)
-        kick = -0.5 * eps * self.coordinates.apply(gradient) + jnp.sqrt(eps) * xi
-        w = w + self.coordinates.apply(kick)
+        size = self._cooled(eps)
+        force, noise = self.coordinates.scaled(
+            jnp.stack([gradient, xi]), (2, 1), jnp.stack([jnp.ones_like(size), size])
+        )
+        w = w - 0.5 * eps * force + jnp.sqrt(eps) * noise
         state = OverdampedState(w, kept, self.estimate(batch_key, w), t + 1)
         return state, {"work": jnp.asarray(self.estimate.work, w.dtype), "step_size": eps}
 
-    def _cooled(self, xi: Weights, eps: Scalar) -> Weights:
-        """Return the noise that makes up, with the minibatch's own, the variance of a Gaussian."""
+    def _cooled(self, eps: Scalar) -> Float[Array, " mode"]:
+        """Return the size of xi that, with the minibatch's noise, gives a Gaussian's variance."""
         if self.estimate.is_exact:
-            return xi
+            return jnp.ones_like(self.heat)
         added = eps * self.heat / (4 * self.mu * (1 - eps * self.mu / 4))
-        size = jnp.sqrt(jnp.clip(1 - added, 0.0, 1.0))
-        vectors, rest = self.coordinates.vectors, size[-1]
-        return rest * xi + ((size[:-1] - rest) * (vectors @ xi)) @ vectors
+        return jnp.sqrt(jnp.clip(1 - added, 0.0, 1.0))
 
     def position(self, state: OverdampedState) -> Weights:
         """Return w."""

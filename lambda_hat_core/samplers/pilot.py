@@ -40,9 +40,8 @@ _RANK = 128
 pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
 _MOST_HALVINGS = 12
 _HOT = 2.0
-"""Largest mean kinetic energy of a chain over the later half of a flight, in units of its
-expectation d / 2, beyond 10 of its standard deviations. A stable flight stays within a few of
-them."""
+"""Largest kinetic energy of a chain after a flight, in units of its expectation d / 2, beyond 10 of
+its standard deviations. A stable flight stays within a few of them."""
 
 
 class Pilot(NamedTuple):
@@ -84,10 +83,7 @@ def set_out(
 def _flight(
     key: PRNGKeyArray, kernel: SghmcKernel, start: Float[Array, "chain d"]
 ) -> tuple[Float[Array, "chain d"], Float[Array, " chain"], Scalar]:
-    """Return where the chains end, their mean kinetic energies, and the mean rise of the loss.
-
-    The energies are means over the later half, and the rise is from w* to where the chains end.
-    """
+    """Return where the chains end, their kinetic energies, and the mean rise of the loss."""
     begin_key, move_key = jr.split(key)
     count = len(start)
     states = jax.vmap(kernel.init)(jr.split(begin_key, count), start)
@@ -98,12 +94,13 @@ def _flight(
         rise = posterior.loss_mean(w) - posterior.loss_mean(posterior.w0)
         return rise + tilt @ away if tilt.size else rise
 
-    def step(states: SghmcState, key: PRNGKeyArray) -> tuple[SghmcState, Array]:
+    def step(states: SghmcState, key: PRNGKeyArray) -> tuple[SghmcState, None]:
         states, _ = jax.vmap(kernel.step)(jr.split(key, count), states)
-        return states, 0.5 * jnp.sum(states.p**2, axis=1)
+        return states, None
 
-    states, kinetic = jax.lax.scan(step, states, jr.split(move_key, _STEPS))
-    return states.w, jnp.mean(kinetic[_STEPS // 2 :], axis=0), jnp.mean(jax.lax.map(rise, states.w))
+    states, _ = jax.lax.scan(step, states, jr.split(move_key, _STEPS))
+    momenta = jax.vmap(kernel.coordinates.inverse)(states.v)
+    return states.w, 0.5 * jnp.sum(momenta**2, axis=1), jnp.mean(jax.lax.map(rise, states.w))
 
 
 def fly(

@@ -1,6 +1,6 @@
 """Stochastic gradient HMC (Chen et al. 2014, arXiv:1402.4102): damped momentum, minibatch kicks.
 
-p <- p - h A g(w);  w <- w + (h/2) A p;  p <- c p + sqrt(1 - c^2) xi;  w <- w + (h/2) A p
+v <- v - h A^2 g(w);  w <- w + (h/2) v;  v <- c v + sqrt(1 - c^2) A xi;  w <- w + (h/2) v
 with g an estimate of grad U = nbeta grad L_n + gamma (w - w*), A the square root of a constant
 metric (the identity without `precond`) and c = 1 - alpha: the share alpha of the momentum is lost
 and replaced in every step. This is the splitting of Leimkuhler & Matthews 2013 (arXiv:1203.5428,
@@ -45,13 +45,13 @@ class SghmcState(NamedTuple):
 
     Attributes:
         w: the point.
-        p: the momentum, of unit mass in the metric's coordinates.
+        v: the velocity of w, A p with a momentum p of unit mass in the metric's coordinates.
         gradient: an estimate of grad U at w, from a batch that w does not depend on.
         t: steps taken.
     """
 
     w: Weights
-    p: Weights
+    v: Weights
     gradient: Weights
     t: Scalar
 
@@ -79,32 +79,34 @@ class SghmcKernel(Kernel):
     def init(self, key: PRNGKeyArray, w: Weights) -> SghmcState:
         """Draw a momentum."""
         momentum_key, batch_key = split(key)
-        momentum = jr.normal(momentum_key, w.shape, w.dtype)
-        return SghmcState(w, momentum, self.estimate(batch_key, w), jnp.zeros((), w.dtype))
+        v = self.coordinates.apply(jr.normal(momentum_key, w.shape, w.dtype))
+        return SghmcState(w, v, self.estimate(batch_key, w), jnp.zeros((), w.dtype))
 
     def step(self, key: PRNGKeyArray, state: SghmcState) -> tuple[SghmcState, Stats]:
         """Kick, drift, damp, drift; then look at the gradient where it has come to."""
         batch_key, noise_key = split(key)
-        w, p, gradient, t = state
+        w, v, gradient, t = state
         step_size = self.alternation.step_size(t)
         # The friction of a unit of time stays what it is.
         keep = (1 - self.alpha) ** self.alternation.share(t)
-        kicked = p - step_size * self.coordinates.apply(gradient)
         xi = standard_normal(noise_key, w, self.noise)
-        p = keep * kicked + self._injected(xi, step_size, keep)
-        w = w + self.coordinates.apply(0.5 * step_size * (kicked + p))
-        state = SghmcState(w, p, self.estimate(batch_key, w), t + 1)
+        injected = self._injected(step_size, keep)
+        force, noise = self.coordinates.scaled(
+            jnp.stack([gradient, xi]), (2, 1), jnp.stack([jnp.ones_like(injected), injected])
+        )
+        kicked = v - step_size * force
+        v = keep * kicked + noise
+        w = w + 0.5 * step_size * (kicked + v)
+        state = SghmcState(w, v, self.estimate(batch_key, w), t + 1)
         work = jnp.asarray(self.estimate.work, w.dtype)
         return state, {"work": work, "step_size": step_size}
 
-    def _injected(self, xi: Weights, step_size: Scalar, keep: Scalar) -> Weights:
-        """Noise that makes up, with the minibatch's own, what damping takes away."""
-        if self.estimate.is_exact:
-            return jnp.sqrt(1 - keep**2) * xi
-        left = 1 - keep**2 - (keep * step_size) ** 2 * self.heat
-        size = jnp.sqrt(jnp.maximum(left, 0.0))
-        vectors, rest = self.coordinates.vectors, size[-1]
-        return rest * xi + ((size[:-1] - rest) * (vectors @ xi)) @ vectors
+    def _injected(self, step_size: Scalar, keep: Scalar) -> Float[Array, " mode"]:
+        """Return the size of the noise that, with the minibatch's own, makes up for the damping."""
+        left = 1 - keep**2
+        if not self.estimate.is_exact:
+            left = left - (keep * step_size) ** 2 * self.heat
+        return jnp.sqrt(jnp.maximum(left, 0.0)) * jnp.ones_like(self.heat)
 
     def position(self, state: SghmcState) -> Weights:
         """Return w."""
