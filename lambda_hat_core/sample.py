@@ -19,6 +19,7 @@ from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.samplers.stepsize import report
+from lambda_hat_core.samplers.subset import Subset, subset
 from lambda_hat_core.samplers.telling import seldom, silent
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
@@ -50,13 +51,15 @@ class _Ready(NamedTuple):
     seconds: float
 
 
-def _set_out(seed: int, posterior: Posterior, spec: Any, clock: Callable[[], float]) -> _Ready:
+def _set_out(
+    seed: int, posterior: Posterior, few: Subset, spec: Any, clock: Callable[[], float]
+) -> _Ready:
     began = clock()
-    spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
+    spectrum, products = hessian_spectrum(stream(seed, "spectrum"), few.posterior)
     loss0 = loss_at_minimum(posterior)
     start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
-    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum, loss0)
-    work = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}
+    found = pilot.set_out(stream(seed, "pilot"), few, spec, start, spectrum)
+    work = {"spectrum": few.work + few.cost * products, "pilot": found.work, "loss0": 1 / 3}
     return _Ready(found, loss0, work, clock() - began)
 
 
@@ -84,7 +87,8 @@ def sample(
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT
-    ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, spec, clock))
+    few = subset(stream(seed, "rows"), posterior, spec.setup_rows)
+    ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, few, spec, clock))
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
     spectrum, start = found.spectrum, found.positions
@@ -113,6 +117,7 @@ def sample(
             key,
             posterior,
             spec,
+            few=few,
             start=start,
             spectrum=spectrum,
             llc=found.llc,

@@ -2,9 +2,9 @@
 
 At geometrically growing numbers of draws (Flegal & Gong 2015, arXiv:1303.0238; Vats, Flegal & Jones
 2019, arXiv:1512.07713) the draws so far are judged as a finished run would be, after a fraction of
-them is dropped as burn-in. A run ends once its standard error, relative to the estimate, is as small
-as was asked for, and the verdict has no finding that more draws could remove. The looks depend on
-the specification alone, so the same specification gives the same bits.
+them is dropped as burn-in. A run ends once its standard error, relative to the estimate, is as
+small as was asked for, and the verdict has no finding that more draws could remove. The looks
+depend on the specification alone, so the same specification gives the same bits.
 """
 
 from collections.abc import Callable

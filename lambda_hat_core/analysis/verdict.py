@@ -26,8 +26,8 @@ V_M_TOLERANCE = 0.1
 """On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""
 
 STEP_BIAS_MAX = 0.25
-"""Largest bias of the larger step size relative to the estimate. Beyond it the extrapolation to step
-size 0 needs more than the first term of its series."""
+"""Largest bias of the larger step size relative to the estimate. Beyond it the extrapolation to
+step size 0 needs more than the first term of its series."""
 
 LEDGER_MAX = 0.1
 """Largest predicted relative bias; the same bar applies to SGLD on targets with exact answers."""

@@ -4,8 +4,8 @@ The three-term recurrence, A V = V T + remainder with T tridiagonal, keeps one n
 every new vector is orthogonalised twice against all its predecessors, so that the basis is
 orthonormal to rounding ("twice is enough": Giraud, Langou & Rozloznik 2005). Where the recurrence
 breaks down, because the Krylov space is invariant (a multiple of the identity, a start along an
-eigenvector), it goes on from a fresh random direction, which T couples to nothing. Golub & Van Loan,
-Matrix Computations, 4th ed., section 10.3.
+eigenvector), it goes on from a fresh random direction, which T couples to nothing. Golub & Van
+Loan, Matrix Computations, 4th ed., section 10.3.
 """
 
 from collections.abc import Callable

@@ -21,6 +21,8 @@ from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.gradients import GradientEstimate
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import Weights
 
 _BATCHES = 16
@@ -51,10 +53,12 @@ class Modes(NamedTuple):
 
 @eqx.filter_jit
 def _gradients(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "chain d"], size: int | None
+    key: PRNGKeyArray, estimate: GradientEstimate, points: Float[Array, "chain d"]
 ) -> Float[Array, "chain repeat d"]:
+    """Return estimates of grad L_n at every point."""
+
     def at(point: Weights, key: PRNGKeyArray) -> Weights:
-        return posterior.loss_grad(point, posterior.minibatch(key, size))
+        return estimate.of_loss(key, point)
 
     keys = jr.split(key, (points.shape[0], _BATCHES))
     return jax.vmap(lambda w, ks: jax.lax.map(lambda k: at(w, k), ks))(points, keys)
@@ -110,26 +114,28 @@ def _product(
 
 def measure(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    estimate: GradientEstimate,
+    few: Subset,
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
-    batch_size: int | None,
     preconditioner: Callable[[Weights], Weights] | None = None,
 ) -> tuple[Modes, float]:
     """Return the modes and the work of finding them, in full-gradient evaluations.
 
+    The noise is that of `estimate`, and curvature is measured on the examples of `few`.
     `preconditioner` maps the second moment of the loss gradient to P; None is P = 1.
     """
+    posterior = few.posterior
     nbeta, gamma = posterior.nbeta, posterior.gamma
     n_chains, d = start.shape
     noise_key, pair_key, rest_key = jr.split(key, 3)
-    stochastic = batch_size is not None and posterior.data is not None
+    stochastic = not estimate.is_exact
     gradients, root = None, jnp.ones_like(posterior.w0)
     work, products = 0.0, 0
     if stochastic or preconditioner is not None:
-        gradients = _gradients(noise_key, posterior, start, batch_size)
-        work += posterior.batch_work(batch_size) * n_chains * _BATCHES
+        gradients = _gradients(noise_key, estimate, start)
+        work += estimate.work * n_chains * _BATCHES
     if preconditioner is None or gradients is None:
         vectors, mu = spectrum.vectors, nbeta * jnp.maximum(spectrum.theta, 0.0) + gamma
     else:
@@ -144,7 +150,7 @@ def measure(
         mu, size = jnp.append(mu, more), jnp.append(size, counts)
         vectors = jnp.append(vectors, nodes, axis=0)
         products += len(nodes)
-    work += 2.0 * n_chains * products
+    work += few.cost * 2.0 * n_chains * products
     soft = gamma * jnp.sum((vectors * root) ** 2, axis=1)
     mu = jnp.maximum(mu, soft)
     noise = jnp.zeros_like(mu)
@@ -159,12 +165,11 @@ def measure(
 
 def whitened(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    estimate: GradientEstimate,
     metric: Coordinates,
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
-    batch_size: int | None,
 ) -> tuple[Modes, float]:
     """Return the modes in the coordinates of a metric that the same spectrum made, and the work.
 
@@ -172,6 +177,7 @@ def whitened(
     more to measure but the noise of minibatches.
     """
     k, d = spectrum.vectors.shape
+    posterior = estimate.posterior
     nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
     scale, extra, theta = (
         np.asarray(x, np.float64) for x in (metric.scale, metric.extra, spectrum.theta)
@@ -180,12 +186,10 @@ def whitened(
     h = np.append(np.maximum(theta, 0.0), float(spectrum.rest))
     mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
     noise, work = np.zeros_like(mu), 0.0
-    stochastic = batch_size is not None and posterior.data is not None
-    if stochastic:
-        work = posterior.batch_work(batch_size) * len(start) * _BATCHES
-    seen = _seen(key, posterior, start, spectrum.vectors, batch_size if stochastic else None)
+    seen = _seen(key, estimate, start, spectrum.vectors)
     away, variance = (np.asarray(x, np.float64) for x in seen)
-    if stochastic:
+    if not estimate.is_exact:
+        work = estimate.work * len(start) * _BATCHES
         noise = nbeta**2 * width**2 * variance
     share = np.where(mu > 0, 1 - soft / np.where(mu > 0, mu, 1.0), 0.0)
     size = np.append(np.ones(k), float(d - k))
@@ -196,10 +200,9 @@ def whitened(
 @eqx.filter_jit
 def _seen(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    estimate: GradientEstimate,
     points: Float[Array, "chain d"],
     vectors: Float[Array, "k d"],
-    size: int | None,
 ) -> tuple[Float[Array, " k+1"], Float[Array, " k+1"]]:
     """Return the mean square of w - w*, and the variance of batch gradients of the loss.
 
@@ -212,11 +215,11 @@ def _seen(
         along = v @ vectors.T
         return along, v - along @ vectors
 
-    along, across = split(points - posterior.w0)
+    along, across = split(points - estimate.posterior.w0)
     away = jnp.append(jnp.mean(along**2, axis=0), jnp.mean(jnp.sum(across**2, axis=1)) / rest)
-    if size is None:
+    if estimate.is_exact:
         return away, jnp.zeros_like(away)
-    along, across = split(_gradients(key, posterior, points, size))
+    along, across = split(_gradients(key, estimate, points))
     seen = jnp.var(along, axis=1, ddof=1).mean(axis=0)
     left = jnp.var(across, axis=1, ddof=1).mean(axis=0).sum() / rest
     return away, jnp.append(seen, left)

@@ -1,9 +1,10 @@
 """Overdamped Langevin dynamics with a constant metric: SGLD, plain or whitened.
 
 w <- w - (eps/2) A^2 g(w) + sqrt(eps) A xi
-with g an estimate of grad U and A^2 a constant preconditioner, so that no correction term is missing
-(pSGLD with a constant P). Two integrators differ in xi:
-    euler                 xi_t, independent: the variance of a Gaussian is 1 / (1 - eps mu / 4) times
+with g an estimate of grad U and A^2 a constant preconditioner, so that no correction term is
+missing (pSGLD with a constant P). Two integrators differ in xi:
+    euler                 xi_t, independent: the variance of a Gaussian is 1 / (1 - eps mu / 4)
+    times
                           too large
     leimkuhler_matthews   (xi_t + xi_(t+1)) / 2: exact on a Gaussian for every stable step, with an
                           error O(eps^2) elsewhere (Leimkuhler & Matthews 2013,

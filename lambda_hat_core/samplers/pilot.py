@@ -2,13 +2,13 @@
 
 The Hessian at w* tells little where the loss is flat there and curved around (an interpolating
 classifier has H = 0 at w* and the steepest walls a unit away). So chains of underdamped Langevin
-dynamics go outwards from the Laplace start, in the damped coordinates of the Hessian at w*, and what
-the samplers then get is the Hessian averaged over where they arrive. On a quadratic it is the
+dynamics go outwards from the Laplace start, in the damped coordinates of the Hessian at w*, and
+what the samplers then get is the Hessian averaged over where they arrive. On a quadratic it is the
 Hessian at w* again.
 
-The dynamics are not Metropolised: in many dimensions a Metropolis test forces steps that shrink with
-d^(1/4), and a pilot need not be exact. What it must be is stable, so a flight in which a chain's
-kinetic energy leaves its law is flown again at half the step.
+The dynamics are not Metropolised: in many dimensions a Metropolis test forces steps that shrink
+with d^(1/4), and a pilot need not be exact. What it must be is stable, so a flight in which a
+chain's kinetic energy leaves its law is flown again at half the step.
 """
 
 from typing import NamedTuple
@@ -23,11 +23,11 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
-from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.alternating import alternation
 from lambda_hat_core.samplers.coordinates import damped
 from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.sghmc import SghmcKernel, SghmcState
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import constant
 
 DAMPING = 5.0
@@ -40,8 +40,9 @@ _RANK = 128
 pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
 _MOST_HALVINGS = 12
 _HOT = 2.0
-"""Largest mean kinetic energy of a chain over the later half of a flight, in units of its expectation
-d / 2, beyond 10 of its standard deviations. A stable flight stays within a few of them."""
+"""Largest mean kinetic energy of a chain over the later half of a flight, in units of its
+expectation d / 2, beyond 10 of its standard deviations. A stable flight stays within a few of
+them."""
 
 
 class Pilot(NamedTuple):
@@ -63,59 +64,65 @@ class Pilot(NamedTuple):
 
 def set_out(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    few: Subset,
     spec: SamplerSpec,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
-    loss0: float,
 ) -> Pilot:
     """Return what `spec` sets itself up from, given the `spectrum` at w*.
 
     A Markov chain starts where the pilot arrives. A variational family starts from the Hessian at
     w*, and from the pilot's only where w* has no curvature beyond the localiser.
     """
+    posterior = few.posterior
     if isinstance(spec, Vi) and float(posterior.nbeta) * spectrum.h_max > float(posterior.gamma):
         return Pilot(posterior.w0[None], spectrum, None, 0.0)
-    return fly(key, posterior, start, spectrum, loss0)
+    return fly(key, few, start, spectrum)
 
 
 @eqx.filter_jit
 def _flight(
     key: PRNGKeyArray, kernel: SghmcKernel, start: Float[Array, "chain d"]
 ) -> tuple[Float[Array, "chain d"], Float[Array, " chain"], Scalar]:
-    """Return where the chains end, their mean kinetic energies, and the mean loss, later half."""
+    """Return where the chains end, their mean kinetic energies, and the mean rise of the loss.
+
+    The energies are means over the later half, and the rise is from w* to where the chains end.
+    """
     begin_key, move_key = jr.split(key)
     count = len(start)
     states = jax.vmap(kernel.init)(jr.split(begin_key, count), start)
 
-    def loss(w: Float[Array, " d"]) -> Scalar:
-        return kernel.posterior.loss_mean(w)
+    def rise(w: Float[Array, " d"]) -> Scalar:
+        posterior, tilt = kernel.posterior, kernel.estimate.tilt
+        away = w - posterior.w0
+        rise = posterior.loss_mean(w) - posterior.loss_mean(posterior.w0)
+        return rise + tilt @ away if tilt.size else rise
 
     def step(states: SghmcState, key: PRNGKeyArray) -> tuple[SghmcState, Array]:
         states, _ = jax.vmap(kernel.step)(jr.split(key, count), states)
         return states, 0.5 * jnp.sum(states.p**2, axis=1)
 
     states, kinetic = jax.lax.scan(step, states, jr.split(move_key, _STEPS))
-    return states.w, jnp.mean(kinetic[_STEPS // 2 :], axis=0), jnp.mean(jax.lax.map(loss, states.w))
+    return states.w, jnp.mean(kinetic[_STEPS // 2 :], axis=0), jnp.mean(jax.lax.map(rise, states.w))
 
 
 def fly(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
-    loss0: float,
 ) -> Pilot:
-    """Take the chains from `start`, with `spectrum` and `loss0` at w*, towards the typical set.
+    """Take the chains from `start`, with `spectrum` at w*, towards the typical set.
 
     Raises:
         FloatingPointError: if no step is small enough.
     """
     fly_key, spectrum_key = jr.split(key)
+    posterior = few.posterior
     n_chains, d = start.shape
     at = damped(posterior, spectrum, DAMPING)
     alpha = constant(_ALPHA, start)
-    full = GradientEstimate(posterior, constant(np.zeros(0), start), None)
+    full = GradientEstimate(posterior, few.tilt, None)
     cold = constant(np.zeros(len(spectrum.theta) + 1), start)
     size = _STEP_SIZE
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
@@ -123,7 +130,7 @@ def fly(
         size = _STEP_SIZE / 2**halvings
         steps = alternation(size, 1, start, extrapolate=False)
         kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
-        positions, kinetic, mean_loss = _flight(jr.fold_in(fly_key, halvings), kernel, start)
+        positions, kinetic, rise = _flight(jr.fold_in(fly_key, halvings), kernel, start)
         if (np.asarray(kinetic) < most).all():
             break
     else:
@@ -134,5 +141,5 @@ def fly(
         )
     spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=_RANK)
     work = (halvings + 1) * n_chains * (_STEPS + 1) + n_chains / 3 + spent
-    llc = float(posterior.nbeta) * (float(mean_loss) - loss0)
-    return Pilot(positions, spectrum, llc, float(work))
+    llc = float(posterior.nbeta) * float(rise)
+    return Pilot(positions, spectrum, llc, few.cost * work)

@@ -32,6 +32,7 @@ from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights, constant
 
@@ -147,6 +148,7 @@ def build(
     posterior: Posterior,
     spec: Sghmc,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None = None,
@@ -157,6 +159,7 @@ def build(
         key,
         posterior,
         spec,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,

@@ -20,11 +20,13 @@ from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import overdamped
+from lambda_hat_core.samplers.gradients import plain
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import standard_normal
 from lambda_hat_core.samplers.stepsize import tune
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights
 
@@ -141,13 +143,14 @@ def build(
     posterior: Posterior,
     spec: Sgld,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size if it is `auto`, and predict the biases; nothing else is adapted."""
     if spec.precond in ("none", "lanczos"):
-        return _constant(key, posterior, spec, start=start, spectrum=spectrum, llc=llc)
+        return _constant(key, posterior, spec, few=few, start=start, spectrum=spectrum, llc=llc)
     burn = spec.n_burn * spec.thin
     last = burn if spec.freeze_preconditioner else spec.n_draws * spec.thin
     remembered = spec.beta2**last
@@ -158,8 +161,9 @@ def build(
 
     step_size, work, info, _ = tune(
         key,
-        posterior,
+        plain(posterior, None),
         spec,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,
@@ -185,6 +189,7 @@ def _constant(
     posterior: Posterior,
     spec: Sgld,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None,
@@ -198,6 +203,7 @@ def _constant(
         key,
         posterior,
         spec,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,

@@ -12,15 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.gradients import GradientEstimate, plain
 from lambda_hat_core.samplers.kernel import Kernel, Tuned
 from lambda_hat_core.samplers.ledger import (
     WARN_AT,
@@ -32,6 +33,7 @@ from lambda_hat_core.samplers.ledger import (
 from lambda_hat_core.samplers.modes import Modes, measure, whitened
 from lambda_hat_core.samplers.noise import Generator
 from lambda_hat_core.samplers.peaks import peak_curvature
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import Weights
 
 NOISE_BUDGET = 0.05
@@ -105,9 +107,10 @@ def _batch_for(
 
 def tune(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    estimate: GradientEstimate,
     spec: Sgld | Sghmc | Sgnht,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None,
@@ -119,7 +122,8 @@ def tune(
     lag: float = 1.0,
 ) -> tuple[float, float, dict[str, Any], Modes]:
     """Return the step size, the work to find it, the facts that the run records, and the modes."""
-    measure_key, peak_key = jr.split(key)
+    posterior = estimate.posterior
+    measure_key, peak_key = split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
     rule["fraction"] = spec.step_fraction
     size = spec.batch_size
@@ -127,10 +131,10 @@ def tune(
         size = _default_batch(posterior) if size == "auto" else size
         modes, work = measure(
             measure_key,
-            posterior,
+            estimate.on(size),
+            few,
             start=start,
             spectrum=spectrum,
-            batch_size=size,
             preconditioner=preconditioner,
         )
         rule["peak"] = float(modes.mu.max())
@@ -138,14 +142,13 @@ def tune(
         probe = min(_PROBE, posterior.n) if size == "auto" else size
         modes, work = whitened(
             measure_key,
-            posterior,
+            estimate.on(probe),
             metric,
             start=start,
             spectrum=spectrum,
-            batch_size=probe,
         )
-        rule["peak"], spent = peak_curvature(peak_key, posterior, metric, start)
-        work += spent
+        rule["peak"], spent = peak_curvature(peak_key, few.posterior, metric, start)
+        work += few.cost * spent
         if size == "auto":
             assert probe is not None
             size = _batch_for(posterior, modes, probe, spec, rule)
@@ -175,6 +178,7 @@ def tuned_momentum(
     spec: Sghmc | Sgnht,
     kernel: Callable[[Posterior, Scalar, float, int | None, Generator], Kernel],
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None,
@@ -184,8 +188,9 @@ def tuned_momentum(
     """Apply `tune` to a sampler with momentum, whose eps^2 has the unit of 1 / mu."""
     step_size, work, info, _ = tune(
         key,
-        posterior,
+        plain(posterior, None),
         spec,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,

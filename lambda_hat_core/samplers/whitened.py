@@ -12,10 +12,11 @@ from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.alternating import Alternation, alternation
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.gradients import GradientEstimate
+from lambda_hat_core.samplers.gradients import GradientEstimate, control_variate, plain
 from lambda_hat_core.samplers.ledger import Dynamics
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.stepsize import tune
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import constant
 
 
@@ -44,6 +45,7 @@ def whiten(
     posterior: Posterior,
     spec: Sgld | Sghmc,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None,
@@ -56,13 +58,17 @@ def whiten(
     Without a preconditioner the metric is the identity, and nothing of a batch's noise is known.
     """
     whitens = spec.precond == "lanczos"
+    estimate, made = plain(posterior, None), 0.0
+    if spec.gradient == "control_variate" and spec.batch_size is not None:
+        estimate, made = control_variate(posterior, 1), 1.0
     at = coordinates.identity(posterior)
     if whitens:
         at = coordinates.damped(posterior, spectrum, spec.damping)
     step_size, work, info, modes = tune(
         key,
-        posterior,
+        estimate,
         spec,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,
@@ -76,7 +82,7 @@ def whiten(
     if whitens:
         count = min(k + 1, len(modes.mu))
         noise[:count], mu[:count] = modes.noise[:count], np.maximum(modes.mu[:count], 1e-12)
-    estimate = GradientEstimate(posterior, constant(np.zeros(0), start), info["batch_size"])
+    estimate = estimate.on(info["batch_size"])
     if spec.extrapolate:
         info["step_order"] = 2 if estimate.is_exact else 1
     return Whitened(
@@ -85,6 +91,6 @@ def whiten(
         alternation(step_size, spec.thin, start, extrapolate=spec.extrapolate),
         constant(noise, start),
         constant(mu, start),
-        work,
+        made + work,
         info,
     )

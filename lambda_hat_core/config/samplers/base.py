@@ -65,6 +65,10 @@ class Gradients(NamedTuple):
     batch: float = 0.0
 
 
+SETUP_ROWS = 1024
+"""Examples on which samplers set themselves up."""
+
+
 class Sampler(Settings):
     """The settings of a sampler, and the facts about it that other modules need.
 
@@ -79,6 +83,13 @@ class Sampler(Settings):
     hints: ClassVar[Mapping[str, str]] = ANY
     n_programs: ClassVar[float] = 10.0
     is_exact: ClassVar[bool] = False
+
+    setup_rows: PositiveInt | None = Field(
+        default=SETUP_ROWS,
+        ge=64,
+        description="set-up (pilot, metric, certificate) uses a fixed random subset of so many "
+        "examples, if there are more; null: all of them",
+    )
 
     @property
     def flavour(self) -> str | None:

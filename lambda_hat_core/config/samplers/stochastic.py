@@ -91,6 +91,11 @@ class Sgld(Stochastic):
         default="leimkuhler_matthews",
         description="of none and lanczos; leimkuhler_matthews has no bias on a Gaussian",
     )
+    gradient: Literal["plain", "control_variate"] = Field(
+        default="plain",
+        description="of precond none and lanczos; control_variate subtracts the gradient of the "
+        "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
+    )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
     beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
     eps: PositiveFloat = Field(default=1e-8, description="eps of P = 1 / (sqrt(v_hat) + eps)")
@@ -120,7 +125,15 @@ class Sghmc(Stochastic):
     hints: ClassVar[Mapping[str, str]] = SGHMC
 
     kind: Literal["sghmc"] = "sghmc"
-    precond: Literal["none", "lanczos"] = "lanczos"
+    precond: Literal["none", "lanczos"] = Field(
+        default="lanczos",
+        description="lanczos: the inverse of the damped mean Hessian, constant; none: unit mass",
+    )
+    gradient: Literal["plain", "control_variate"] = Field(
+        default="plain",
+        description="of precond none and lanczos; control_variate subtracts the gradient of the "
+        "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
+    )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="time step eps of p -= eps grad U, w += eps p; auto: from the curvature and "
