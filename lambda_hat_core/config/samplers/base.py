@@ -173,10 +173,9 @@ class Chains(Sampler):
         """Draws per chain that a stop rule drops at least, since the sampler still changes."""
         return 0
 
-    @abstractmethod
     def once(self) -> Gradients:
         """Return the gradients that a chain takes between the pilot and its first draw."""
-        ...
+        return Gradients(0.0)
 
     @abstractmethod
     def step(self) -> Gradients:
