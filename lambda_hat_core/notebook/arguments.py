@@ -10,6 +10,7 @@ from lambda_hat_core.config.errors import Place, Problems, suggest
 from lambda_hat_core.config.lengths import LENGTHS, has_rule, stopping
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype, Until
+from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
 from lambda_hat_core.config.sections import inline, validate
 
@@ -79,11 +80,11 @@ def _sampler(sampler: Any) -> SamplerSpec:
         return cast(SamplerSpec, sampler)
     if isinstance(sampler, str):
         if sampler not in SAMPLERS:
-            raise place.error("no such sampler", suggest(sampler, SAMPLERS), sampler)
+            raise place.error("no such sampler", suggest(sampler, {AUTO, *SAMPLERS}), sampler)
         return cast(SamplerSpec, SAMPLERS[sampler]())
     shown = sampler.__name__ if isinstance(sampler, type) else sampler
     rule = "must be a name, or a sampler such as Sgld(batch_size=64)"
-    raise place.error(rule, f"known: {', '.join(SAMPLERS)}", shown)
+    raise place.error(rule, f"known: {', '.join((AUTO, *SAMPLERS))}", shown)
 
 
 def _stopped(sampler: SamplerSpec, chosen: Mapping[str, Any], max_seconds: Any) -> SamplerSpec:

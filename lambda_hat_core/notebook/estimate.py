@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -12,6 +13,7 @@ from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.choice import AUTO, chosen
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked, asked
@@ -41,7 +43,7 @@ def estimate_llc(
     data: Any,
     *,
     n: int | None = None,
-    sampler: str | SamplerSpec = "nuts",
+    sampler: str | SamplerSpec = "auto",
     posterior: PosteriorSpec | Mapping[str, Any] | None = None,
     rel_se: float = 0.05,
     max_seconds: float | None = None,
@@ -66,8 +68,9 @@ def estimate_llc(
             with some of the rows.
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
-        sampler: nuts, hmc, mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its default
-            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
+        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc), or nuts, hmc,
+            mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its default settings, or an
+            object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius.
         rel_se: the run ends once its standard error is this share of the llc and every check of the
@@ -92,8 +95,11 @@ def estimate_llc(
     """
     began = time.perf_counter()
     limits = {"rel_se": rel_se, "max_seconds": max_seconds, "max_fge": max_fge}
-    wanted = asked(sampler, posterior, dtype, seed, **limits)
     target = CustomTarget(params, loss, data, _count(data) if n is None else n)
+    if isinstance(sampler, str) and sampler == AUTO:
+        d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
+        sampler = chosen(None if data is None else target.n, d)
+    wanted = asked(sampler, posterior, dtype, seed, **limits)
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)
     told = progress if callable(progress) else teller.progress
@@ -159,6 +165,7 @@ def _audit(problem: Problem, run: RunSpec) -> Audit:
         problem.start,
         nbeta=PosteriorSpec().resolved_nbeta(problem.n),
         gamma=run.posterior.resolved_gamma(problem.start.size),
+        rows=run.sampler.setup_rows,
     )
 
 

@@ -32,7 +32,8 @@ def expected(posterior: Posterior, sampler: Any) -> float:
     Gradients of the posterior are evaluated for about a tenth of a second, but at least once.
     """
     full, batches = sampler.gradients(posterior.n)
-    full += audit.work(posterior.w0.size)
+    n = None if posterior.data is None else posterior.n
+    full += audit.work(posterior.w0.size, n, sampler.setup_rows)
     every = timed(posterior, sampler.n_chains, None)
     seconds = every.first * sampler.n_programs + full * every.each
     if batches:

@@ -26,7 +26,10 @@ DENSE = 800
 """Largest d for which the Hessian is diagonalised. That takes 0.8 s and grows as d^3."""
 LIMIT = 0.05
 """Largest acceptable fall of nbeta L_n from w*, for each of the two quantities."""
-_RANK = 128
+_RANK, _OWN = 64, 32
+"""Lanczos steps from a random start, and from the gradient."""
+_LOWEST = 8
+"""Ritz vectors of a subset along which the curvature is measured on all examples."""
 _SAMPLES = 256
 """Number of gradients whose convex hull is searched at a kink."""
 _UNSEEN = 1e-3
@@ -79,24 +82,43 @@ class _Measured(NamedTuple):
 
 @eqx.filter_jit
 def _measure(
-    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, nbeta: Scalar, gamma: Scalar
+    key: PRNGKeyArray,
+    loss: Loss,
+    w: Weights,
+    data: Batch,
+    rows: int | None,
+    nbeta: Scalar,
+    gamma: Scalar,
 ) -> _Measured:
-    def mean(w: Weights) -> Scalar:
-        return loss.mean(w, data)
+    rows_key, gradient_key, spectrum_key = jr.split(key, 3)
+    few, n = data, len(jax.tree.leaves(data)[0]) if data is not None else 0
+    rows = n if rows is None else min(rows, n)
+    if rows < n:
+        index = jr.choice(rows_key, n, (rows,), replace=False)
+        few = jax.tree.map(lambda a: a[index], data)
+
+    def product(v: Weights, data: Batch) -> Weights:
+        return jax.jvp(lambda w: jax.grad(loss.mean)(w, data), (w,), (v,))[1]
 
     def hvp(v: Weights) -> Weights:
-        return jax.jvp(jax.grad(mean), (w,), (v,))[1]
+        return product(v, few)
 
-    value, gradient = jax.value_and_grad(mean)(w)
+    value, gradient = jax.value_and_grad(loss.mean)(w, data)
     d = w.size
     if d <= DENSE:
         hessian = jax.lax.map(hvp, jnp.eye(d), batch_size=16)
         theta, columns = jnp.linalg.eigh((hessian + hessian.T) / 2)
         own = theta, vectors = theta, columns.T
     else:
-        spectrum_key, gradient_key = jr.split(jr.split(key)[0])
         theta, vectors = lanczos(spectrum_key, hvp, d, _RANK)
-        own = lanczos(gradient_key, hvp, d, _RANK, start=gradient)
+        own = lanczos(gradient_key, hvp, d, min(_OWN, d), start=gradient)
+    if rows < n:
+        # Rayleigh-Ritz on all examples: a subset has negative curvature by sampling error alone.
+        lowest = vectors[:_LOWEST]
+        products = jax.lax.map(lambda v: product(v, data), lowest)
+        low, turn = jnp.linalg.eigh((lowest @ products.T + products @ lowest.T) / 2)
+        theta = theta.at[: len(low)].set(low)
+        vectors = vectors.at[: len(low)].set(turn.T @ lowest)
     scaled = _scale(own[0], nbeta, gamma) * (own[1] @ gradient)
     return _Measured(value, gradient, theta, vectors[0], own, jnp.sum(scaled**2))
 
@@ -158,13 +180,33 @@ def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
     return jnp.maximum(v - excess[count - 1], 0.0)
 
 
-def work(d: int) -> float:
-    """Return the number of full-gradient evaluations of an audit at a point without a kink."""
-    return 1.0 + (2.0 * d if d <= DENSE else 4.0 * _RANK)
+def work(d: int, n: int | None = None, rows: int | None = None) -> float:
+    """Return the full-gradient evaluations of an audit at a point without a kink.
+
+    Args:
+        d: number of parameters.
+        n: number of examples, None for a potential.
+        rows: on how many of them the Hessian is taken, None for all.
+    """
+    products = 2.0 * (d if d <= DENSE else _RANK + _OWN)
+    if n is None or rows is None or rows >= n:
+        return 1.0 + products
+    return 1.0 + products * rows / n + 2.0 * _LOWEST
 
 
-def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamma: float) -> Audit:
+def audit(
+    key: PRNGKeyArray,
+    problem: Problem,
+    w: Weights,
+    *,
+    nbeta: float,
+    gamma: float,
+    rows: int | None = None,
+) -> Audit:
     """Audit w at the given temperature and localisation.
+
+    The loss and its gradient are those of all examples. If there are more than `rows`, the Hessian
+    is that of a random subset of so many, except along the directions that it curves down most.
 
     Raises:
         ValueError: if L_n, its gradient or its Hessian is not finite there.
@@ -172,8 +214,8 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
     at = (constant(nbeta, w), constant(gamma, w))
-    seen = _measure(key, loss, w, data, *at)
-    cost = work(w.size)
+    seen = _measure(key, loss, w, data, rows, *at)
+    cost = work(w.size, None if data is None else problem.n, rows)
     value, spectrum = float(seen.loss), np.asarray(seen.theta)
     with np.errstate(over="ignore"):
         grad_norm = float(np.linalg.norm(np.asarray(seen.gradient)))
@@ -186,7 +228,7 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
         cost += _SAMPLES + 1.0
         kinked = hull <= LIMIT
         bias = hull if kinked else bias
-    lowest, highest = spectrum[0].item(), spectrum[-1].item()
+    lowest, highest = spectrum[0].item(), spectrum.max().item()
     fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
     reasons = []
     if bias > LIMIT:

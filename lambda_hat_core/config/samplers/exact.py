@@ -56,7 +56,7 @@ class Nuts(Exact):
         default=100, description="first draws of each chain that are discarded"
     )
     n_warmup: PositiveInt = Field(
-        default=300, description="adaptation steps per chain, before the first draw"
+        default=100, description="adaptation steps per chain, before the first draw"
     )
     target_acceptance: float = Field(
         default=0.8, gt=0, lt=1, description="acceptance rate that the step size is adapted to"
@@ -84,7 +84,7 @@ class Hmc(Exact):
 
     kind: Literal["hmc"] = "hmc"
     n_warmup: PositiveInt = Field(
-        default=300, description="adaptation steps per chain, before the first draw"
+        default=100, description="adaptation steps per chain, before the first draw"
     )
     n_leapfrog: PositiveInt = Field(
         default=16,
@@ -116,7 +116,7 @@ class Mala(Exact):
     n_draws: PositiveInt = Field(default=2000, description="draws per chain, burn-in included")
     thin: PositiveInt = Field(default=8, description="kernel steps per draw")
     n_warmup: PositiveInt = Field(
-        default=500, description="adaptation steps per chain, before the first draw"
+        default=300, description="adaptation steps per chain, before the first draw"
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",

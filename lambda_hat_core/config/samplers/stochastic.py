@@ -13,6 +13,13 @@ _PRODUCTS = {"lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
 of the spectrum, and of the spectrum that a preconditioner changes."""
 
 
+_FRACTION = (
+    "with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / the largest curvature "
+    "of U in the sampler's coordinates, reduced if the minibatch noise requires it; the dynamics "
+    "are unstable from 4 on"
+)
+
+
 class Stochastic(Chains):
     """The settings that all minibatch samplers share."""
 
@@ -29,14 +36,7 @@ class Stochastic(Chains):
         description="examples per gradient, drawn with replacement; null: the full batch; auto: as "
         "many as the step size needs (lanczos), else 256",
     )
-    step_fraction: float = Field(
-        default=0.1,
-        gt=0,
-        lt=4,
-        description="with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of "
-        "1 / (nbeta h_max + gamma), reduced if the minibatch noise requires it; the dynamics are "
-        "unstable from 4 on",
-    )
+    step_fraction: float = Field(default=0.1, gt=0, lt=4, description=_FRACTION)
     damping: NonNegativeFloat = Field(
         default=5.0,
         description="lanczos: the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged "
@@ -78,6 +78,7 @@ class Sgld(Stochastic):
     """Stochastic gradient Langevin dynamics, w += -(eps/2) P drift + sqrt(eps P) xi."""
 
     kind: Literal["sgld"] = "sgld"
+    step_fraction: float = Field(default=0.3, gt=0, lt=4, description=_FRACTION)
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="eps (Welling & Teh 2011); auto: from the curvature and the minibatch noise",
