@@ -1,13 +1,20 @@
-"""What a card says about SLURM: the jobs of each dtype, and how the cluster is reached."""
+"""What a card says about SLURM: the jobs of each dtype, and how the cluster is reached.
+
+What a job asks for becomes dagster-slurm's queue configuration, except the type of its GPUs,
+constraints and further options, for which that has no fields.
+"""
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from lambda_hat_assets.cards.environment import check, check_host, one_process
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers.base import Dtype
+
+if TYPE_CHECKING:
+    from dagster_slurm import SlurmQueueConfig
 
 _WALLTIME = r"^(\d+-\d{1,2}(:\d{2}){0,2}|\d+(:\d{2}){0,2})$"
 _OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=.+)?", re.DOTALL)
@@ -94,22 +101,37 @@ class SlurmTag(Frozen):
             hours, (minutes, seconds) = 0, (*parts, 0)[:2]
         return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
+    def queue(self) -> "SlurmQueueConfig":
+        """Return what a job asks for, as dagster-slurm's queue configuration."""
+        # Not above: the import takes a second or two, and cards are read where no job is submitted.
+        from dagster_slurm import SlurmQueueConfig
+
+        return SlurmQueueConfig(
+            partition=self.partition or "",
+            time_limit=self.walltime,
+            cpus=self.cpus,
+            gpus_per_node=self.gpus,
+            mem=self.memory,
+            account=self.account,
+            qos=self.qos,
+        )
+
     def sbatch(self) -> list[str]:
         """Return the options of sbatch: everything that the card asks for."""
-        kind = f":{self.gpu_type}" if self.gpu_type else ""
+        queue, kind = self.queue(), f":{self.gpu_type}" if self.gpu_type else ""
         asked = {
-            "partition": self.partition,
-            "time": self.walltime,
-            "nodes": 1,
+            "partition": queue.partition,
+            "time": queue.time_limit,
+            "nodes": queue.num_nodes,
             "ntasks": 1,
-            "cpus-per-task": self.cpus,
-            "mem": self.memory,
-            "gres": f"gpu{kind}:{self.gpus}" if self.gpus else None,
-            "account": self.account,
-            "qos": self.qos,
+            "cpus-per-task": queue.cpus,
+            "mem": queue.mem,
+            "gres": queue.gpus_per_node and f"gpu{kind}:{queue.gpus_per_node}",
+            "account": queue.account,
+            "qos": queue.qos,
             "constraint": self.constraint,
         }
-        given = [f"--{name}={value}" for name, value in asked.items() if value is not None]
+        given = [f"--{name}={value}" for name, value in asked.items() if value]
         return [*given, "--no-requeue", *self.options]
 
     def environment(self, dtype: Dtype) -> dict[str, str]:

@@ -67,10 +67,12 @@ def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Car
     if card.slurm and card.cluster is not None:
         from lambda_hat_assets.slurm.fitness import require
         from lambda_hat_assets.slurm.login import Login
+        from lambda_hat_assets.slurm.resource import slurm_resource
         from lambda_hat_assets.slurm.watch import Watch
 
-        login = Login(card.cluster.ssh)
-        require(Watch(context), login, card.cluster, card.slurm, project.store)
+        # Entries differ in what their jobs ask for, which is not looked at here.
+        slurm = slurm_resource(card.cluster, card.slurm[0])
+        require(Watch(context), Login(slurm.ssh), slurm, card.slurm, project.store)
     return card
 
 

@@ -17,10 +17,11 @@ from lambda_hat_assets.compute.resource import Backend
 from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.batch import SCRIPT, Batch, unfinished, write
 from lambda_hat_assets.slurm.fate import fates, why
-from lambda_hat_assets.slurm.fitness import home, require
+from lambda_hat_assets.slurm.fitness import require
 from lambda_hat_assets.slurm.job import Job
 from lambda_hat_assets.slurm.login import Login
 from lambda_hat_assets.slurm.queue import JobState, Refused
+from lambda_hat_assets.slurm.resource import home, slurm_resource
 from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import Gallery
@@ -40,9 +41,10 @@ class SlurmBackend:
     """
 
     def __init__(self, store: Store, dtype: Dtype, tag: SlurmTag, cluster: Cluster, here: Backend):
-        self._store, self._tag, self._cluster = store, tag, cluster
+        self._store, self._tag = store, tag
         self._dtype: Dtype = dtype
-        self._login = Login(cluster.ssh)
+        self._slurm = slurm_resource(cluster, tag)
+        self._login = Login(self._slurm.ssh)
         self._here = here
         self._is_fit = False
 
@@ -54,7 +56,7 @@ class SlurmBackend:
         watch = Watch(context)
         # The first step of the `llc` job has checked the cluster for the later ones.
         if waiting and not self._is_fit and PARENT_TAG not in context.run.tags:
-            require(watch, self._login, self._cluster, [self._tag], self._store)
+            require(watch, self._login, self._slurm, [self._tag], self._store)
         self._is_fit = True
         charges: Counter[str] = Counter()
         while waiting:
@@ -99,7 +101,7 @@ class SlurmBackend:
         orders = list(waiting.values())[: self._tag.batch]
         requests = [request for order in orders for request in order.requests()]
         exports = self._tag.environment(self._dtype)
-        exports["LAMBDA_HAT_HOME"] = str(home(self._cluster, self._store))
+        exports["LAMBDA_HAT_HOME"] = str(home(self._slurm, self._store))
         script = [
             "#!/bin/bash",
             "set -eo pipefail",
@@ -113,7 +115,7 @@ class SlurmBackend:
 
     def _options(self, batch: Batch) -> list[str]:
         """Return the words after sbatch. In the names of outputs %% stands for a % of the path."""
-        folder = home(self._cluster, self._store) / "slurm" / batch.folder.name
+        folder = home(self._slurm, self._store) / "slurm" / batch.folder.name
         output = f"{folder}/slurm-".replace("%", "%%") + "%j"
         own = [f"--job-name={batch.name}", f"--chdir={folder}"]
         own += [f"--output={output}.out", f"--error={output}.err"]
@@ -131,8 +133,7 @@ class SlurmBackend:
                 job.submit(self._options(job.batch))
                 options = " ".join(self._tag.sbatch())
                 watch.say(f"SLURM job {job.number} is submitted: {options}")
-            often, seldom = self._cluster.poll_interval, self._cluster.poll_interval_max
-            return job.wait(often, seldom, lambda: self._is_seen(job.batch, asked))
+            return job.wait(self._slurm, lambda: self._is_seen(job.batch, asked))
         except Refused as refused:
             return JobState("REFUSED", words=str(refused))
         except dg.DagsterExecutionInterruptedError:

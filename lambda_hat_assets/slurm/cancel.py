@@ -6,6 +6,7 @@ from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import unfinished
 from lambda_hat_assets.slurm.login import Login
+from lambda_hat_assets.slurm.resource import connection
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.store.store import Store
 
@@ -26,7 +27,7 @@ def cancel_jobs(store: Store, card: Card, run_id: str, say: Callable[[str], None
     if card.cluster is None or not names:
         return
     try:
-        queue.cancel(Login(card.cluster.ssh), names, _SECONDS)
+        queue.cancel(Login(connection(card.cluster.ssh)), names, _SECONDS)
         say(f"cancelled on the cluster: {', '.join(names)}")
     except (ConnectionError, ConfigError) as error:
         say(f"{error}: jobs go on; on the cluster, scancel --name={' --name='.join(names)}")

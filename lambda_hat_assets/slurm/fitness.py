@@ -6,8 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
+from dagster_slurm import SlurmResource
+
+from lambda_hat_assets.cards.slurm import SlurmTag
 from lambda_hat_assets.slurm.login import Failed, Login
+from lambda_hat_assets.slurm.resource import home
 from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.errors import Place, Problems
@@ -31,7 +34,7 @@ _HOPELESS = (
 
 
 def require(
-    watch: Watch, login: Login, cluster: Cluster, tags: Sequence[SlurmTag], store: Store
+    watch: Watch, login: Login, slurm: SlurmResource, tags: Sequence[SlurmTag], store: Store
 ) -> None:
     """Check everything that jobs need, before any job is submitted.
 
@@ -43,7 +46,7 @@ def require(
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.touch()
     pythons = sorted({tag.python or sys.executable for tag in tags})
-    question = _question(home(cluster, store) / "slurm" / probe.name, pythons)
+    question = _question(home(slurm, store) / "slurm" / probe.name, pythons)
     try:
         answer = watch.insist(lambda: _answer(login, question))
     finally:
@@ -51,14 +54,9 @@ def require(
     problems = Problems()
     for line in answer.splitlines():
         what, _, words = line.partition(": ")
-        if problem := _problem(what, words, cluster, store):
+        if problem := _problem(what, words, home(slurm, store)):
             problems.add(problem)
     problems.raise_any()
-
-
-def home(cluster: Cluster, store: Store) -> Path:
-    """Return the store's folder as the cluster sees it."""
-    return Path(cluster.home or store.root)
 
 
 def _question(probe: Path, pythons: Sequence[str]) -> str:
@@ -96,7 +94,7 @@ def _answer(login: Login, question: str) -> str:
     return answer
 
 
-def _problem(what: str, words: str, cluster: Cluster, store: Store) -> str | None:
+def _problem(what: str, words: str, there: Path) -> str | None:
     """Return the line about a part of the answer, None if nothing is wrong with it."""
     card = Place("card")
     match what:
@@ -109,7 +107,7 @@ def _problem(what: str, words: str, cluster: Cluster, store: Store) -> str | Non
         case "home":
             rule = "the cluster does not see LAMBDA_HAT_HOME there"
             way_out = "put it on a disk that the nodes share, or name its path in cluster.home"
-            return card.key("cluster.home").problem(rule, way_out, str(home(cluster, store)))
+            return card.key("cluster.home").problem(rule, way_out, str(there))
         case "python":
             python, _, version = words.partition("\t")
             if version == str(NUMERICS_VERSION):

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from dagster_slurm import SlurmResource
+
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import Batch, read
 from lambda_hat_assets.slurm.login import Login
@@ -14,9 +16,6 @@ and longer than an sbatch may run whose answer was lost."""
 
 VISIBLE = 30.0
 """Seconds until this machine sees what a node has written: file servers cache attributes."""
-
-_SLOWER = 1.5
-"""Factor by which the pause grows between two looks at a job that stays as it is."""
 
 
 class Job:
@@ -74,18 +73,17 @@ class Job:
         self.number = self._watch.insist(ask)
         self.batch.begin(self._watch.run)
 
-    def wait(self, often: float, seldom: float, is_seen: Callable[[], bool]) -> queue.JobState:
+    def wait(self, slurm: SlurmResource, is_seen: Callable[[], bool]) -> queue.JobState:
         """Pass on what the payload logs until the job is over, and return how the job ended.
 
         Args:
-            often: seconds between looks at a job whose state has just changed.
-            seldom: the number of seconds to which this grows.
+            slurm: how long to pause between looks at the job.
             is_seen: returns whether this machine sees everything that the job has made; it is
                 waited for during half a minute.
         """
         assert self.number is not None
         look = partial(queue.state, self._login, self.number)
-        name, pause, left = "", often, 0.0
+        name, pause, left = "", 0.0, 0.0
         while True:
             self._say_news()
             if left <= 0:
@@ -95,8 +93,8 @@ class Job:
                     break
                 if state.name != name:
                     self._watch.say(f"SLURM job {self.number} is {state.name}")
-                    name, pause = state.name, often
-                left, pause = pause, min(_SLOWER * pause, seldom)
+                    name, pause = state.name, slurm.status_poll_interval_seconds
+                left, pause = pause, slurm.next_status_poll_interval(pause)
             self._watch.pause(min(left, TICK))
             left -= TICK
         waited = 0.0

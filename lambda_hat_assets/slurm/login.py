@@ -2,20 +2,18 @@
 
 dagster-slurm's connection resource makes the ssh command, with keys, jump hosts, host keys, and the
 connection that all processes share. The command is not run by dagster-slurm's connection pool,
-because the pool raises on an answer that is not UTF-8, and jobs of others may have any name.
+because each of several processes that enter the pool at the same moment starts a connection, of
+which all but one are never closed; because the pool raises on an answer that is not UTF-8, and jobs
+of others may have any name; and because it spends up to 30 s on connecting, whatever time it is
+given.
 """
 
-import getpass
 import shlex
 import subprocess
 import tempfile
 from typing import IO
 
 from dagster_slurm import SSHConnectionResource
-from pydantic import ValidationError
-
-from lambda_hat_assets.cards.slurm import Ssh
-from lambda_hat_core.config.errors import Place
 
 _SSH_FAILED = 255
 
@@ -40,10 +38,9 @@ class Login:
         ssh: how it is reached.
     """
 
-    def __init__(self, ssh: Ssh):
-        resource = _resource(ssh)
-        self._at = f"{resource.user}@{resource.host}:{resource.port}"
-        self._ssh = resource.get_ssh_base_command()
+    def __init__(self, ssh: SSHConnectionResource):
+        self._at = f"{ssh.user}@{ssh.host}:{ssh.port}"
+        self._ssh = ssh.get_ssh_base_command()
 
     def ask(self, command: str, seconds: float = 60.0) -> str:
         """Return what a shell command prints; bytes that are not UTF-8 become U+FFFD.
@@ -76,22 +73,6 @@ class Login:
         if code:
             raise Failed(code, lines)
         return answer
-
-
-def _resource(ssh: Ssh) -> SSHConnectionResource:
-    try:
-        return SSHConnectionResource(
-            host=ssh.host,
-            port=ssh.port,
-            user=ssh.user or getpass.getuser(),
-            key_path=ssh.key,
-            known_hosts_file=ssh.known_hosts,
-            jump_host=ssh.jump and _resource(ssh.jump),
-        )
-    except ValidationError as error:
-        words = error.errors()[0]["msg"].removeprefix("Value error, ")
-        way_out = "name a key file that exists, or none, and one jump host at most"
-        raise Place("card", "cluster.ssh").error(words, way_out) from error
 
 
 def _text(file: IO[bytes]) -> str:

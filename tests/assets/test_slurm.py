@@ -154,7 +154,8 @@ def test_only_what_dagster_slurm_exports_is_used():
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dagster_slurm")
         for name in node.names
     }
-    assert ("dagster_slurm", "SSHConnectionResource") in used
+    names = {"SSHConnectionResource", "SlurmQueueConfig", "SlurmResource"}
+    assert {("dagster_slurm", name) for name in names} < used
     for module, name in used:
         assert name in importlib.import_module(module).__all__, f"{module}.{name}"
 

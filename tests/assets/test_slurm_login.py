@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from lambda_hat_assets.cards.card import Card
-from lambda_hat_assets.cards.slurm import Cluster, Ssh
+from lambda_hat_assets.cards.slurm import Cluster, SlurmTag, Ssh
 from lambda_hat_assets.slurm import queue
 from lambda_hat_assets.slurm.batch import write
 from lambda_hat_assets.slurm.cancel import cancel_jobs
 from lambda_hat_assets.slurm.fitness import require
 from lambda_hat_assets.slurm.login import Failed, Login
+from lambda_hat_assets.slurm.resource import connection, slurm_resource
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.store.store import Store
 
@@ -24,7 +25,7 @@ def ssh(tmp_path, monkeypatch):
         (tmp_path / "ssh").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "ssh").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-        return Login(Ssh(host="login1", user="me"))
+        return Login(connection(Ssh(host="login1", user="me")))
 
     return write
 
@@ -61,17 +62,18 @@ def test_a_missing_ssh_and_a_missing_key_are_named(ssh, tmp_path, monkeypatch):
     with pytest.raises(ConnectionError, match=r"ssh cannot be started: .*No such file"):
         login.ask("x")
     with pytest.raises(ConfigError, match=r"^card: cluster.ssh: SSH key not found at path: /no; "):
-        Login(Ssh(key="/no"))
+        connection(Ssh(key="/no"))
 
 
 def test_a_failure_of_ssh_that_another_try_cannot_change_is_refused_at_once(ssh, tmp_path):
     login = ssh("echo 'me@login1: Permission denied (publickey).' >&2; exit 255")
     watch = SimpleNamespace(insist=lambda ask: ask())
+    slurm = slurm_resource(Cluster(), SlurmTag(executor="slurm", walltime="1"))
     way_out = "see that `ssh` to it works without a password"
     with pytest.raises(ConfigError, match=rf"card: cluster\.ssh: .*Permission denied.*; {way_out}"):
-        require(watch, login, Cluster(), [], Store(tmp_path))
+        require(watch, login, slurm, [], Store(tmp_path))
     with pytest.raises(ConnectionError):
-        require(watch, ssh("echo Connection refused >&2; exit 255"), Cluster(), [], Store(tmp_path))
+        require(watch, ssh("echo Connection refused >&2; exit 255"), slurm, [], Store(tmp_path))
     assert not list((tmp_path / "slurm").iterdir())
 
 

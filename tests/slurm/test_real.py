@@ -2,11 +2,17 @@
 
 import json
 import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 import pytest
 
-from tests.slurm.conftest import Site, kill, target
+from lambda_hat_assets.cards.file import load_card
+from lambda_hat_assets.slurm.login import Login
+from lambda_hat_assets.slurm.resource import connection
+from tests.faults.test_interrupts_ui import commands
+from tests.slurm.conftest import ROOT, Site, kill, target
 
 pytestmark = pytest.mark.slurm
 
@@ -82,3 +88,16 @@ def test_a_job_over_its_walltime_is_tried_once_more_and_then_a_row(overrun):
     ((*_, verdict, reason),) = site.rows()
     assert verdict == "failed"
     assert "ran over its walltime of 00:01:00; raise walltime in the card, or by --set" in reason
+
+
+def test_steps_that_ask_at_once_leave_one_connection(tmp_path_factory, monkeypatch):
+    """With dagster-slurm's connection pool there would be four, of which nothing closes three."""
+    folder = tmp_path_factory.mktemp("at-once")
+    monkeypatch.setenv("DAGSTER_SLURM_SSH_CONTROL_DIR", str(folder))
+    cluster = load_card("slurm-test", ROOT / "config").cluster
+    logins = [Login(connection(cluster.ssh)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda login: login.ask("echo yes"), logins)) == ["yes\n"] * 4
+    (socket,) = folder.iterdir()
+    assert len(commands(str(folder))) == 1
+    subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "login"], check=True)
