@@ -52,7 +52,21 @@ def test_the_set_up_is_what_the_pilot_and_the_spectrum_cost():
     products = {"lanczos": peaks._RANK, "none": nodes, "rmsprop": nodes + 32, "adam": nodes + 32}
     assert modes._PRECONDITIONED_RANK == 32
     for precond, count in products.items():
-        assert Sgld(precond=precond).once() == (2 * count, modes._BATCHES)
+        sampler = Sgld(precond=precond)
+        assert (sampler.probing(), sampler.once().batch) == (2 * count, modes._BATCHES)
+    varied = Sgld(gradient="control_variate")
+    assert (varied.step().batch, varied.once().batch) == (2, 2 * modes._BATCHES)
+
+
+def test_the_set_up_on_a_subset_costs_its_share():
+    from lambda_hat_core.config.samplers.base import SETUP_ROWS
+
+    few, whole = (Sgld(setup_rows=rows, batch_size=1000) for rows in (SETUP_ROWS, None))
+    share = SETUP_ROWS / 100_000
+    on_few = 136 + 264 + 4 * (61 + 1 / 3 + 16)
+    saved = whole.work(100_000) - few.work(100_000)
+    assert saved == pytest.approx((1 - share) * on_few - (1 + share))
+    assert few.work(SETUP_ROWS) == whole.work(SETUP_ROWS)
 
 
 def test_a_run_that_ends_at_a_precision_has_a_typical_length():
