@@ -14,15 +14,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Scalar
+from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.config.model import Custom
 from lambda_hat_core.plan.factory import factory_search_path, source_sha256
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.closures import detached, fresh
-from lambda_hat_core.targets.loss_check import check_loss, check_value, refusal
+from lambda_hat_core.targets.loss_check import averages_rows, check_loss, check_value, refusal
 from lambda_hat_core.targets.networks.layout import Shapes, dotted, split
-from lambda_hat_core.targets.potentials import Potential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
@@ -52,7 +51,7 @@ class CustomTarget:
 
 
 @dataclass(frozen=True)
-class CustomLoss(Potential):
+class CustomLoss:
     """A user's loss as a function of flat vectors; equality is that of `identity`.
 
     Attributes:
@@ -60,12 +59,27 @@ class CustomLoss(Potential):
         narrow: `loss(params, batch)` for use while 64-bit types are off.
         wide: the same for use while they are on.
         rebuild: converts a flat vector to `params`.
+        by_row: whether the loss of a batch is the mean of the losses of its rows.
     """
 
     identity: Hashable
     narrow: Callable[[Any, Any], Any] = field(compare=False)
     wide: Callable[[Any, Any], Any] = field(compare=False)
     rebuild: Callable[[Weights], Any] = field(compare=False)
+    by_row: bool = False
+
+    @property
+    def has_per_example(self) -> bool:
+        """Whether the loss of a batch was seen to be the mean of the losses of its rows."""
+        return self.by_row
+
+    def per_example(self, w: Weights, batch: Batch) -> Float[Array, " n"]:
+        """Return the loss of every row, each of which is a batch of one."""
+
+        def of_row(row: Batch) -> Scalar:
+            return self.mean(w, jax.tree.map(lambda a: a[None], row))
+
+        return jax.vmap(of_row)(batch)
 
     def __call__(self, w: Weights, batch: Batch) -> Any:
         """Call the user's function."""
@@ -116,6 +130,10 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
         wide = detached(made.loss)
     loss = CustomLoss(identity, narrow, wide, rebuild)
     check_loss(maker, loss, made.params, start, data)
+    if isinstance(identity, CustomLoss):
+        loss = replace(loss, identity=identity.identity, by_row=identity.by_row)
+    else:
+        loss = replace(loss, by_row=averages_rows(loss, start, data))
     if identity is None:
         loss = replace(loss, identity=program_of(loss.mean, start, data))
     check_value(maker, loss, start, data)

@@ -138,6 +138,12 @@ class Chains(Sampler):
         default=200, description="first draws of each chain that are discarded"
     )
     thin: PositiveInt = Field(default=1, description="kernel steps per draw")
+    record_rows: PositiveInt | None = Field(
+        default=4096,
+        ge=64,
+        description="if there are more than 4 times as many examples, the loss of a draw is "
+        "measured on so many fresh random ones, paired with w*; null: always on all of them",
+    )
     until: Until | None = Field(
         default=None,
         description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. "
