@@ -1,8 +1,8 @@
 """Shell commands on a cluster's login node, over ssh.
 
-dagster-slurm's connection resource makes the ssh command, with keys, jump hosts, host keys, and the
-connection that all processes share. The command is not run by dagster-slurm's connection pool,
-because the pool raises on an answer that is not UTF-8, and jobs of others may have any name.
+The connection resource of dagster-slurm builds the ssh command, with keys, jump hosts, host keys
+and a connection that all processes share. Its connection pool is not used to run commands, because
+it fails at answers that are not UTF-8, and the jobs of other users may have any name.
 """
 
 import getpass
@@ -21,11 +21,11 @@ _SSH_FAILED = 255
 
 
 class Failed(ConnectionError):
-    """A command that was run on the login node and failed.
+    """The failure of a command on the login node.
 
     Attributes:
-        code: its exit code.
-        stderr: all lines that it wrote to stderr; the first one is the message.
+        code: the exit code of the command.
+        stderr: all lines that it wrote to stderr; the first line is the message.
     """
 
     def __init__(self, code: int, stderr: list[str]):
@@ -37,7 +37,7 @@ class Login:
     """The login node.
 
     Args:
-        ssh: how it is reached.
+        ssh: the settings of the connection.
     """
 
     def __init__(self, ssh: Ssh):
@@ -46,15 +46,15 @@ class Login:
         self._ssh = resource.get_ssh_base_command()
 
     def ask(self, command: str, seconds: float = 60.0) -> str:
-        """Return what a shell command prints; bytes that are not UTF-8 become U+FFFD.
+        """Return the output of a shell command; bytes that are not UTF-8 become U+FFFD.
 
         Raises:
-            Failed: if the command was run and failed.
-            ConnectionError: if ssh failed, or did not end within `seconds`. The command may have
-                been run nevertheless, or may still run.
+            Failed: if the command ran and failed.
+            ConnectionError: if ssh failed or did not end within `seconds`. The command may have run
+                nevertheless, or may still be running.
         """
         words = [*self._ssh, f"bash --noprofile --norc -c {shlex.quote(command)}"]
-        # Files, because the ssh process that holds the shared connection can keep a pipe open.
+        # Files are used, because the ssh process of the shared connection can keep a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             try:
                 code = subprocess.run(
@@ -90,7 +90,7 @@ def _resource(ssh: Ssh) -> SSHConnectionResource:
         )
     except ValidationError as error:
         words = error.errors()[0]["msg"].removeprefix("Value error, ")
-        way_out = "name a key file that exists, or none, and one jump host at most"
+        way_out = "set key to an existing file or null, and use at most one jump host"
         raise Place("card", "cluster.ssh").error(words, way_out) from error
 
 

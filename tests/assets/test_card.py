@@ -137,13 +137,13 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
         ("options=['--mem=1G']", "tags.float32: options has '--mem=1G'; write memory instead"),
         (
             "options=['--array=1-3']",
-            "tags.float32: options has '--array=1-3', which these jobs cannot",
+            "tags.float32: options has '--array=1-3', with which a job",
         ),
         ("cluster.poll_interval=99", "cluster: poll_interval_max is 60, below poll_interval 99"),
         ("walltime", '"walltime": not of the form key=value'),
         (
             "env.A-B=1",
-            "tags.float32: env has 'A-B', which cannot be the name of a variable; write only",
+            "tags.float32: env has 'A-B', which cannot be the name of a variable; use only",
         ),
         ("float64.env.1A=1", "tags.float64: env has '1A', which cannot be the name of a variable"),
         ("cluster.ssh.host=-oProxyCommand=x", "cluster.ssh: host is '-oProxyCommand=x', which ssh"),
@@ -183,7 +183,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
         ),
         (
             {"tags": {"float32": {"env": {"A": "x\0y"}}}},
-            "tags.float32: env has 'x\\x00y', but no command can hold NUL; remove it",
+            "tags.float32: env has 'x\\x00y', but a command cannot contain NUL; remove it",
         ),
         *(
             (
@@ -191,7 +191,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
                     "cluster": {},
                     "tags": {"float64": {"executor": "slurm", "walltime": "1", key: value}},
                 },
-                f"tags.float64: {key} has 'a\\x00', but no command can hold NUL; remove it",
+                f"tags.float64: {key} has 'a\\x00', but a command cannot contain NUL; remove it",
             )
             for key, value in {
                 "python": "a\0",
@@ -200,9 +200,9 @@ def test_a_change_goes_to_every_tag_or_to_one():
                 "env": {"A": "a\0"},
             }.items()
         ),
-        ({"tags": {"float64": {"command": ["a\0"]}}}, "tags.float64: command has 'a\\x00', but no"),
-        ({"cluster": {"home": "/a\0"}}, "cluster: home has '/a\\x00', but no command can hold NUL"),
-        ({"cluster": {"ssh": {"key": "a\0"}}}, "cluster.ssh: key has 'a\\x00', but no command can"),
+        ({"tags": {"float64": {"command": ["a\0"]}}}, "tags.float64: command has 'a\\x00', but a"),
+        ({"cluster": {"home": "/a\0"}}, "cluster: home has '/a\\x00', but a command cannot"),
+        ({"cluster": {"ssh": {"key": "a\0"}}}, "cluster.ssh: key has 'a\\x00', but a command"),
         ({"cluster": {"ssh": {"host": "a\tb"}}}, "cluster.ssh: host is 'a\\tb', which ssh would"),
         ({"cluster": {"ssh": {"user": "-l"}}}, "cluster.ssh: user is '-l', which ssh would not"),
         (

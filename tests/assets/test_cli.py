@@ -202,7 +202,7 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     calls = (home / "calls.txt").read_text().splitlines()
     assert sum("run_sgld" in line for line in calls) == 2, "what died is tried once more"
     assert sum("run_nuts" in line for line in calls) == 1
-    assert "failed when last tried: seed 13 always fails" in command("plan", file).stdout
+    assert "failed at the last attempt: seed 13 always fails" in command("plan", file).stdout
     said = command("sql", "--csv", "SELECT seed, kind, failure, n FROM targets ORDER BY seed")
     assert said.stdout.splitlines()[1:] == [
         "0,quadratic,,1000",
@@ -240,7 +240,7 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert "nothing is left" in command("plan", file, *so).stdout
     assert "2 targets and 4 runs, 6 exist" in command("run", file, *so).stdout
     changed = command("plan", file, "samplers.seed=5").stdout
-    assert "4 runs, 0 exist" in changed and "judged by similar runs" in changed
+    assert "4 runs, 0 exist" in changed and "s sequentially, estimated from similar runs" in changed
 
 
 def test_gc_removes_what_is_old_and_not_named_anywhere(command, home, monkeypatch):

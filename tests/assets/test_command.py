@@ -79,7 +79,7 @@ def test_a_dagster_home_of_the_user_ends_with_the_table_and_the_reason_of_a_fail
     assert title.startswith(f"{min(project.targets)}  quadratic")
     assert " ok" in lines[good]
     assert "failed: seed 13 always fails" in lines[bad]
-    assert made == f"1 runs are new; {project.store.root / sql.DATABASE}"
+    assert made == f"1 new runs; {project.store.root / sql.DATABASE}"
     assert why == f"ERROR 1 of 2 runs failed: {bad}"
     assert end.startswith("Run ")
     assert (home / "history").is_dir() and not (site.root / ".dagster_home").exists()

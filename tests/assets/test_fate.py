@@ -80,7 +80,7 @@ def test_an_end_that_would_repeat_is_final_for_its_key(state, rest):
         ("CANCELLED", "0:0", "was cancelled on the cluster"),
         ("COMPLETED", "0:0", "neither reported this key nor left it in the store"),
         ("NODE_FAIL", "0:0", "ended as NODE_FAIL"),
-        ("REFUSED", "", "no job was submitted (last words); asked for --time=01:00:00"),
+        ("REFUSED", "", "no job was submitted (last words); its options were --time=01:00:00"),
     ],
 )
 def test_every_end_of_a_job_is_a_line_with_a_way_out(state, code, words):

@@ -116,7 +116,7 @@ def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(
     ("change", "line"),
     [
         ("", "card: cluster: sacct does not work (Slurm accounting storage is disabled)"),
-        ("cluster.home=/nowhere", 'card: cluster.home is "/nowhere": the cluster does not see'),
+        ("cluster.home=/nowhere", 'card: cluster.home is "/nowhere": the cluster does not have'),
         ("max_concurrent=9", "--set: float64.max_concurrent is 9: a job can lower the number that"),
         ("python=/no/python", 'card: tags.*.python is "/no/python": cannot run a payload'),
     ],

@@ -67,7 +67,7 @@ def test_a_missing_ssh_and_a_missing_key_are_named(ssh, tmp_path, monkeypatch):
 def test_a_failure_of_ssh_that_another_try_cannot_change_is_refused_at_once(ssh, tmp_path):
     login = ssh("echo 'me@login1: Permission denied (publickey).' >&2; exit 255")
     watch = SimpleNamespace(insist=lambda ask: ask())
-    way_out = "see that `ssh` to it works without a password"
+    way_out = "make `ssh` to it work without a password"
     with pytest.raises(ConfigError, match=rf"card: cluster\.ssh: .*Permission denied.*; {way_out}"):
         require(watch, login, Cluster(), [], Store(tmp_path))
     with pytest.raises(ConnectionError):
@@ -81,7 +81,7 @@ def test_jobs_that_cannot_be_cancelled_are_named(ssh, tmp_path):
     said = []
     card = Card(cluster=Cluster(ssh=Ssh(host="login1", user="me")))
     cancel_jobs(Store(tmp_path), card, "the-run", said.append)
-    way_out = f"jobs go on; on the cluster, scancel --name={batch.name}"
+    way_out = f"the jobs continue; to cancel them, run on the cluster: scancel --name={batch.name}"
     assert said == [f"me@login1:22: ssh failed: {way_out}"]
 
 

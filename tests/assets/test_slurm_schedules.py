@@ -19,7 +19,7 @@ from tests.slurm.fake_time import Clock, FakeStore, Killed
 REASONS = {
     "numeric": "not finite",
     "disk": "disk full",
-    "slow": "ran over its walltime",
+    "slow": "exceeded its walltime",
     "hungry": "ran out of memory",
     "crash": "exited with code 3",
 }
@@ -188,10 +188,10 @@ def test_a_step_fails_after_an_hour_of_silence_and_the_next_command_waits_for_it
     clock, store, cluster = patched(0, {}, calm=True)
     context, began = Context(clock), clock.now
     clock.at(began + 20, lambda: setattr(cluster, "is_reachable", False))
-    with pytest.raises(OSError, match=r"timed out: asked for an hour; jobs go on, and the same"):
+    with pytest.raises(OSError, match=r"timed out: no answer for an hour; jobs continue, and the"):
         list(made(store).run(context, orders(store, ["a", "b"])))
     assert 3600 < clock.now - began < 4200
-    pauses = [line.rpartition(" in ")[2] for line in context.said if "asked again" in line]
+    pauses = [line.rpartition(" in ")[2] for line in context.said if "asking again" in line]
     assert pauses[:7] == ["1 s", "2 s", "4 s", "8 s", "16 s", "32 s", "60 s"]
     cluster.is_reachable = True
     assert len(list(made(store).run(context, orders(store, ["a", "b"])))) in (0, 4)
@@ -203,7 +203,7 @@ def test_the_keys_of_a_job_of_unknown_end_are_made_again_by_the_next_command(pat
     """As after a crash of slurmctld: gone from the queue, and running for ever in accounting."""
     clock, store, cluster = patched(0, {"a": "slow"}, calm=True)
     clock.at(clock.now + 200, lambda: vars(cluster.jobs[100]).update(state="gone", turn=-1))
-    with pytest.raises(OSError, match="knows the state of the job: asked for an hour"):
+    with pytest.raises(OSError, match="knows the state of the job: no answer for an hour"):
         list(made(store).run(Context(clock), orders(store, ["a"])))
     cluster.habits.clear()
     results = list(made(store).run(Context(clock), orders(store, ["a"])))

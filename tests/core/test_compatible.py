@@ -37,11 +37,11 @@ REFUSED = {
     ),
     "a truth of its own with real data": (
         {"model": DEEP, "data": Digits()},
-        ('data is "digits"', "brings a truth", "choose model kind mlp"),
+        ('data is "digits"', "defines the truth", "choose model kind mlp"),
     ),
     "a factory with data": (
         {"model": CUSTOM, "data": NoData(n_data=5)},
-        ('data is {"n_data": 5', "factory brings its data and n", "remove data"),
+        ('data is {"n_data": 5', "factory returns its data and n", "remove data"),
     ),
     "inputs that the data have not": (
         {"model": Mlp(in_dim=3), "data": Diabetes()},
@@ -77,7 +77,7 @@ REFUSED = {
     ),
     "another loss for a potential": (
         {"model": Quadratic(), "data": NoData(), "training": Training(loss="mse")},
-        ('training.loss is "mse"', "brings its own loss", "remove it"),
+        ('training.loss is "mse"', "has its own loss", "remove it"),
     ),
     "a scaled loss without a scale": (
         {"model": MLP, "data": Diabetes(), "training": Training(loss="student_t")},

@@ -119,7 +119,7 @@ MALFORMED = {
     "space of no method": (
         FILE["search_space"] | {"hmc": {"n_leapfrog": ranged(1, 9, "int")}},
         "search_space.hmc",
-        "no such method",
+        "has no such method",
     ),
 }
 
@@ -146,7 +146,7 @@ def test_a_malformed_space_is_one_line_with_parameter_and_rule(tmp_path, name):
         ("reference.name=nut", "did you mean nuts"),
         ("posterior.gamma=[1,2]", "a problem has one posterior"),
         ("methods.0=sgdl", "did you mean sgld"),
-        ("methods.1=sgld", "a method stands there twice"),
+        ("methods.1=sgld", "this method is listed twice"),
         ("problems.0.name=a/b", "a name of letters"),
         ("problems.1.seed=1", "there are 1 entries"),
         ("pruner=median", "a mapping"),

@@ -81,4 +81,4 @@ def test_a_job_over_its_walltime_is_tried_once_more_and_then_a_row(overrun):
     assert [state for _, _, state, *_ in site.jobs()] == ["TIMEOUT", "TIMEOUT"]
     ((*_, verdict, reason),) = site.rows()
     assert verdict == "failed"
-    assert "ran over its walltime of 00:01:00; raise walltime in the card, or by --set" in reason
+    assert "exceeded its walltime of 00:01:00; raise walltime in the card, or by --set" in reason
