@@ -1,4 +1,4 @@
-"""The ssh below the questions, and what is made of answers."""
+"""The ssh connection, and the interpretation of answers."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from lambda_hat_core.store.store import Store
 
 @pytest.fixture
 def ssh(tmp_path, monkeypatch):
-    """A function that makes the ssh of a login node: lines of a shell."""
+    """A function that installs a fake ssh, given as lines of a shell script."""
     monkeypatch.setenv("DAGSTER_SLURM_SSH_CONTROL_DIR", str(tmp_path / "control"))
 
     def write(script):
@@ -29,7 +29,7 @@ def ssh(tmp_path, monkeypatch):
     return write
 
 
-def test_an_answer_may_hold_any_bytes(ssh):
+def test_an_answer_may_contain_any_bytes(ssh):
     login = ssh(r"printf '7|RUNNING|\351t\351\n8|PENDING|\n'; printf '\377' >&2")
     assert login.ask("squeue") == "7|RUNNING|\ufffdt\ufffd\n8|PENDING|\n"
     with pytest.raises(Failed, match="\ufffd is wrong") as failed:
@@ -55,7 +55,7 @@ def test_an_ssh_that_fails_is_not_an_answer(ssh, script, words):
     assert not isinstance(error.value, Failed)
 
 
-def test_a_missing_ssh_and_a_missing_key_are_named(ssh, tmp_path, monkeypatch):
+def test_a_missing_ssh_and_a_missing_key_are_reported(ssh, tmp_path, monkeypatch):
     login = ssh("")
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(ConnectionError, match=r"ssh cannot be started: .*No such file"):
@@ -64,7 +64,7 @@ def test_a_missing_ssh_and_a_missing_key_are_named(ssh, tmp_path, monkeypatch):
         Login(Ssh(key="/no"))
 
 
-def test_a_failure_of_ssh_that_another_try_cannot_change_is_refused_at_once(ssh, tmp_path):
+def test_a_permanent_failure_of_ssh_is_an_error_at_once(ssh, tmp_path):
     login = ssh("echo 'me@login1: Permission denied (publickey).' >&2; exit 255")
     watch = SimpleNamespace(insist=lambda ask: ask())
     way_out = "make `ssh` to it work without a password"
@@ -86,7 +86,7 @@ def test_jobs_that_cannot_be_cancelled_are_named(ssh, tmp_path):
 
 
 class Answers:
-    """A login node with one answer."""
+    """A login node that always gives the same answer."""
 
     def __init__(self, answer):
         self.answer, self.asked = answer, []
@@ -113,7 +113,7 @@ welcome to login1 | 15
 """
 
 
-def test_only_rows_of_our_jobs_are_read():
+def test_rows_of_other_jobs_are_ignored():
     assert queue.find(Answers(ROWS), "lambda_hat-0123456789ab") == 7
     assert queue.find(Answers(ROWS), "lambda_hat-ffffffffffff") is None
     assert queue.find(Answers(""), "lambda_hat-0123456789ab") is None
@@ -134,7 +134,7 @@ def test_only_rows_of_our_jobs_are_read():
         ("7|OUT_OF_MEMORY|0:125\n7|TIMEOUT|0:0", ("OUT_OF_MEMORY", "0:125")),
     ],
 )
-def test_a_job_is_over_only_if_accounting_says_how_it_ended(answer, state):
+def test_a_job_has_ended_only_if_accounting_says_how(answer, state):
     found = queue.state(Answers(answer), 7)
     assert (found and found[:2]) == state
 
@@ -173,7 +173,7 @@ def test_the_number_of_a_job_is_found_among_other_lines(answer, number):
         (127, "bash: sbatch: command not found", Failed),
     ],
 )
-def test_a_refusal_differs_from_a_failure_that_passes(code, words, kind):
+def test_a_refusal_is_distinguished_from_a_passing_failure(code, words, kind):
     with pytest.raises(kind) as error:
         queue.submit(Answers(Failed(code, [words] if words else [])), ["job.sh"])
     assert type(error.value) is kind

@@ -51,7 +51,7 @@ def test_work_grows_with_draws():
     assert costs[1] > 1.3 * costs[0]
 
 
-def test_seconds_come_from_the_most_alike_runs():
+def test_seconds_come_from_the_most_similar_runs():
     rows = [
         (TARGET.id, "nuts", 100.0, 1.0),
         (TARGET.id, "sgld", 100.0, 5.0),
@@ -65,7 +65,7 @@ def test_seconds_come_from_the_most_alike_runs():
     assert RunTimes(rows[2:]).seconds(run(Sgld()), 1000.0) is None
 
 
-def test_a_guess_counts_operations_unless_like_runs_are_known():
+def test_a_guess_counts_operations_unless_similar_runs_are_known():
     net = TargetSpec(model=DeepLinear(widths=(5, 5, 5), rank=2), data=Synthetic(n_data=1000))
     small, large = (guess(run(Nuts()), net, d, RunTimes([])) for d in (10, 10_000))
     assert small < 5 and large > 100 * small

@@ -28,7 +28,7 @@ def model(mapping: str) -> str:
 
 
 BAD = {
-    # what YAML itself refuses
+    # rejected by YAML
     "syntax": ("targets: [1,\nsamplers: 2\n", [":", "not valid YAML"]),
     "tab": ("targets:\n\t- 1\n", [":2", "not valid YAML"]),
     "duplicate_key": ("posterior: {gamma: 1}\nposterior: {gamma: 2}", [":2", "duplicate key"]),
@@ -232,7 +232,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_mistake_is_one_line_that_names_it(name: str, tmp_path: Path):
+def test_a_mistake_is_reported_in_one_line(name: str, tmp_path: Path):
     text, wanted = BAD[name]
     file = tmp_path / "bad.yaml"
     file.write_text(text)

@@ -6,7 +6,7 @@ import jax.random as jr
 from tests.core import mixed
 
 
-def test_a_warm_up_says_how_far_it_is(x64):
+def test_a_warm_up_reports_its_progress(x64):
     """On a narrow ridge the warm-up can take longer than the draws."""
     from lambda_hat_core.samplers import coordinates, mala
     from lambda_hat_core.samplers.adapt import dual_averaging

@@ -1,4 +1,4 @@
-"""Commands that are told to end: nothing is left of them, nothing failed, and they can continue."""
+"""Interrupted commands: no process is left, nothing counts as failed, and they can continue."""
 
 import os
 import random
@@ -13,11 +13,11 @@ from lambda_hat_core.work.endings import INTERRUPTED
 from tests.faults.site import JOB, PHASES, PLAIN, Phase, end, failures, in_session, wait_for
 
 _GONE = 10.0
-"""Seconds after which nothing may be left of a command."""
+"""Seconds within which all processes of a command must end."""
 
 
 class Interrupt(NamedTuple):
-    """A signal to a command or to its whole group, some time after a sign."""
+    """A signal to a command or to its whole process group, some time after a sign."""
 
     command: tuple[str, ...]
     signal: signal.Signals
@@ -32,7 +32,7 @@ class Interrupt(NamedTuple):
 
 
 def interrupts(seed: int) -> list[Interrupt]:
-    """Return every signal to group and leader, and both commands, at random moments."""
+    """Return every signal, to group and leader, for both commands, at random moments."""
     rng = random.Random(seed)
     kinds = [(number, group) for number in ("INT", "TERM", "HUP") for group in (True, False)]
     moments = [phase for phase in PHASES if "DuckDB" not in phase.name and phase.name != "planning"]
@@ -75,7 +75,7 @@ def test_interrupted_command_leaves_nothing_and_continues(
 
 
 def statuses(site, monkeypatch) -> set[str]:
-    """Return how the Dagster runs of a site ended."""
+    """Return the final states of the Dagster runs of a site."""
     monkeypatch.chdir(site.root)
     with dg.DagsterInstance.from_config(str(site.root), "dagster.yaml") as instance:
         return {run.status.value for run in instance.get_runs()}

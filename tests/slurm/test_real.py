@@ -1,4 +1,4 @@
-"""The `llc` command on a real SLURM: both dtypes, failures, an overrun, a cancellation, a kill."""
+"""`llc` on a real SLURM: both dtypes, failures, a job over its walltime, a cancellation, a kill."""
 
 import json
 import signal
@@ -22,7 +22,7 @@ def experiment(name, *targets, samplers=TINY[:1]):
 
 @pytest.fixture(scope="module")
 def overrun(tmp_path_factory):
-    """A command whose only target sleeps beyond its walltime, begun before all other tests."""
+    """A command whose only target exceeds its walltime, started before all other tests."""
     content = experiment("overrun", target("sleeping", seconds=3600, name="overrun"))
     site = Site(tmp_path_factory.mktemp("overrun"), content)
     process = site.start("walltime=00:01:00")
