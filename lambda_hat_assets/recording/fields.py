@@ -64,7 +64,7 @@ GALLERY: Fields = {
 
 REFERENCE: Fields = {
     "id": (str, "the problem in words"),
-    "certified": (bool, "whether its certificate holds"),
+    "certified": (bool, "whether the estimate is certified"),
     "llc": (float, "the estimate of the longest run"),
     "llc_se": (float, "its standard error"),
     "reasons": (str, "why it is not certified"),

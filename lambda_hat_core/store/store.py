@@ -27,7 +27,7 @@ Folder = Literal[Kind, "tuning"]
 FOLDERS: tuple[Folder, ...] = get_args(Folder)
 MANIFEST, SPEC = "manifest.json", "spec.json"
 SCHEMA = "_schema"
-"""A folder in each kind that holds empty tables for SQL; it is not an artifact."""
+"""A folder in each kind with empty tables for SQL; it is not an artifact."""
 
 _HASHED: tuple[Kind, ...] = ("targets", "runs", "analyses")
 
@@ -133,7 +133,7 @@ class Store:
     def lease(
         self, kind: Folder, id: str, on_wait: Callable[[str], None] | None = None
     ) -> AbstractContextManager[None]:
-        """Hold the exclusive right to make `id`; check the store again once it is held."""
+        """Hold the exclusive right to make `id`; the store must be checked again inside."""
         return lease.hold(self.lease_path(kind, id), on_wait)
 
     def lease_path(self, kind: Folder, id: str) -> Path:

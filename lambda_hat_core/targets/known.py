@@ -1,7 +1,7 @@
 """The exact coefficient of L_n at its own w*, if it is certain, with the reason; else None.
 
-A value is attached only if it holds both for the loss that is sampled, L_n near w*, and for the
-population loss. With label noise w* is not the truth, so it then holds only where w* is a smooth
+A value is attached only if it is true both for the loss that is sampled, L_n near w*, and for the
+population loss. With label noise w* is not the truth. The value is then true only if w* is a smooth
 point: the kernel of the Hessian is tangent to the set of minima, and lambda is the rank / 2.
 """
 

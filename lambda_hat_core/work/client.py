@@ -96,7 +96,7 @@ class WorkerClient:
             process.kill()
 
     def close(self) -> None:
-        """End the worker, whatever it is doing."""
+        """End the worker immediately."""
         if self._process is None:
             return
         process, self._process = self._process, None

@@ -48,7 +48,7 @@ def test_other_overrides_of_the_entry_are_kept():
     assert changed["samplers"][0] == {"name": "nuts"}
 
 
-def test_a_word_replaces_what_the_file_overrides():
+def test_a_word_replaces_an_override_of_the_file():
     for file in ({"model": {"d": 3, "rank": 2}}, {"model": {"rank": 2}, "model.d": 3}):
         content = {"targets": [{"model": {"kind": "quadratic"}, "overrides": file}]}
         changed = apply(content, ["targets.model.d=4"])
