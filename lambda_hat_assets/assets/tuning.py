@@ -51,7 +51,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
     def reference(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """The estimate of an exact sampler, certified, which other samplers are compared with."""
+        """The certified estimate of an exact sampler, which other samplers are compared with."""
         from lambda_hat_core.tuning.reference import certify
 
         plan = problems[context.partition_key]

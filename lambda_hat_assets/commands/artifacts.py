@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ls", help="list every artifact with its size, its age and the experiments that use it"
     )
     ls.add_argument("--kind", choices=FOLDERS, help="only this kind")
-    gc = actions.add_parser("gc", help="remove old artifacts that no file refers to")
+    gc = actions.add_parser("gc", help="remove old artifacts that no experiment or study uses")
     gc.add_argument(
         "--ttl-days", type=float, required=True, metavar="N", help="keep those younger than N days"
     )
@@ -65,7 +65,7 @@ def _gc(args: argparse.Namespace) -> int:
         if not args.dry_run:
             inventory.forget(store, entry)
     for path in inventory.orphans(store, kept, limit):
-        print(f"{path.relative_to(store.root)}  of a run that no file refers to")
+        print(f"{path.relative_to(store.root)}  of a run that no experiment refers to")
         if not args.dry_run:
             files.remove(path)
     if not args.dry_run:

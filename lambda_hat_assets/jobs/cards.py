@@ -75,7 +75,7 @@ def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Car
 
 
 def require_walltimes(card: Card, store: Store, plan: Plan) -> None:
-    """Refuse a plan with runs that will exceed their walltime, to judge by similar runs.
+    """Refuse a plan with runs that would exceed their walltime, according to similar runs.
 
     Raises:
         ConfigError: naming the longest of those runs.
@@ -104,8 +104,8 @@ def require_fit(card: Card, times: Iterable[tuple[RunSpec, float]]) -> None:
             hours, minutes = divmod(math.ceil(1.5 * seconds / 60), 60)
             enough = f"{spec.dtype}.walltime={hours:02d}:{minutes:02d}:00"
             raise Place("card", f"tags.{spec.dtype}.walltime").error(
-                f"{spec.id} will take about {seconds:.0f} s, to judge by similar runs in the "
-                "store, and would be cut off",
+                f"{spec.id} is predicted to take {seconds:.0f} s, from similar runs in the store, "
+                "and would be cut off",
                 f"raise it: {enough}, under ops.plan.config.set of the job's run config",
                 tag.walltime,
             )

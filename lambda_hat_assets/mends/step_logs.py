@@ -27,7 +27,7 @@ def mend() -> None:
 
 @contextmanager
 def _follow(path: str, stream: IO[str]) -> Iterator[None]:
-    """Copy what is appended to a file to the present destination of a stream during the context."""
+    """During the context, copy all additions to a file to the present destination of a stream."""
     try:
         terminal = os.dup(stream.fileno())
     except UnsupportedOperation:
