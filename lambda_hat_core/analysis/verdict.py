@@ -110,14 +110,14 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
     def suspect(value: float | None, threshold: float | None, text: str) -> Finding:
         return Finding("converged", "suspect", value, threshold, text)
 
-    many = "restarts" if estimate.iid else "chains"
+    one = "restart" if estimate.iid else "chain"
     if estimate.n_stuck:
-        count = f"{estimate.n_stuck} of {estimate.n_chains} {many}"
+        count = f"{estimate.n_stuck} of {estimate.n_chains} {one}s"
         yield suspect(
             float(estimate.n_stuck), 0.0, f"{count} never moved: the loss of every draw is the same"
         )
     if estimate.n_chains < 2:
-        text = f"there is only one {many[:-1]}, so agreement cannot be checked: run at least 2"
+        text = f"there is only one {one}, so agreement cannot be checked: run at least 2"
         yield suspect(float(estimate.n_chains), 2.0, text)
     elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
         text = f"R-hat needs at least 4 draws per chain, the run has {estimate.n_draws}"

@@ -144,7 +144,7 @@ def _verify_and_list(command, home, plan):
     victim.write_bytes(b"#" * stat.st_size)
     os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     broken = command("verify", "--remove")
-    assert broken.returncode == 1 and "work.json does not have the content" in broken.stdout
+    assert broken.returncode == 1 and "work.json does not match its hash" in broken.stdout
     again = command("run", home.parent / "small.yaml")
     assert again.returncode == 0 and "2 targets and 4 runs, 5 exist" in again.stdout
     assert command("verify").returncode == 0
