@@ -106,7 +106,7 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
     for name, array in arrays.items():
         if not np.isfinite(np.asarray(array)).all():
-            did = f"has params that hold NaN or infinite numbers at {dotted(name)}"
+            did = f"has params with NaN or infinite numbers at {dotted(name)}"
             raise refusal(maker, did, "every number must be finite")
     start = join(shapes, {name: array.astype(float) for name, array in arrays.items()})
     data = _checked_data(maker, made)
@@ -188,7 +188,7 @@ def _is_module(node: Any) -> bool:
 
 def _flatten(maker: str, params: Any) -> tuple[dict[str, Array], Callable[[Weights], Any]]:
     """Return the float arrays by name, and a function from the flat vector to `params`."""
-    rule = "params hold float arrays; keep other arrays in data or in the loss"
+    rule = "params must be float arrays; put other arrays into data or the loss"
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
         if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
             where = jax.tree_util.keystr(path) or "themselves"
@@ -232,6 +232,6 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
         raise refusal(maker, f"has {name} of shape {values.shape}", rule)
     array = fresh(values)
     if not bool(jnp.all(jnp.isfinite(array))):
-        did = f"has {name} that holds NaN or infinite numbers"
+        did = f"has {name} with NaN or infinite numbers"
         raise refusal(maker, did, "every number must be finite")
     return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
