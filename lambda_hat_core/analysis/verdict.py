@@ -117,14 +117,14 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
     def suspect(value: float | None, threshold: float | None, text: str) -> Finding:
         return Finding("converged", "suspect", value, threshold, text)
 
-    many = "restarts" if estimate.iid else "chains"
+    one = "restart" if estimate.iid else "chain"
     if estimate.n_stuck:
-        count = f"{estimate.n_stuck} of {estimate.n_chains} {many}"
+        count = f"{estimate.n_stuck} of {estimate.n_chains} {one}s"
         yield suspect(
             float(estimate.n_stuck), 0.0, f"{count} never moved: the loss of every draw is the same"
         )
     if estimate.n_chains < 2:
-        text = f"there is only one of the {many}, so agreement cannot be checked: run at least 2"
+        text = f"there is only one {one}, so agreement cannot be checked: run at least 2"
         yield suspect(float(estimate.n_chains), 2.0, text)
     elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
         text = f"R-hat needs at least 4 draws per chain, the run has {estimate.n_draws}"
@@ -186,9 +186,9 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
     """Yield a finding if V_M is too far from 1 and its own error does not explain the distance.
 
-    The error is not accepted as an explanation if it is so large that V_M certifies nothing. If w*
-    has no curvature there is no V_M, and a fitted family may be wrong in directions that V_M does
-    not contain; in both cases V is checked too.
+    The error is not accepted as an explanation if it is so large that V_M certifies nothing. There
+    is no V_M if the Hessian has no positive eigenvalue, and a fitted family may be wrong in
+    directions that V_M does not contain; in both cases V is checked too.
     """
     values = {"V_M": (estimate.v_m, estimate.v_m_se)}
     if estimate.v_m is None or estimate.iid:

@@ -112,7 +112,7 @@ RESULTS = (
         "Hessian-vector product 2.",
     ),
 )
-"""What appears in the tables and reasons of a gallery."""
+"""The words in the tables and reasons of a gallery."""
 
 PARTS = (
     Term(
@@ -158,7 +158,7 @@ PARTS = (
         "one run per seed with the same settings.",
     ),
 )
-"""What the pages of the documentation and the commands refer to besides."""
+"""Further words of the documentation and of the commands."""
 
 _INTRODUCTION = """\
 # Glossary

@@ -20,8 +20,8 @@ FigureName = Literal["trace", "rank", "energy", "llc_convergence_combined", "wnv
 class Llc:
     """A local learning coefficient with its error, and a verdict on both.
 
-    Numbers are None if they are not available: all of them if the run met a non-finite number, and
-    R-hat for a single chain or a fitted family.
+    Numbers are None if they are not available: all of them if a number of the run was not finite,
+    and R-hat for a single chain or a fitted family.
 
     Attributes:
         llc: nbeta (E[L_n(w)] - L_n(w*)).

@@ -76,12 +76,12 @@ def paired(posterior: Posterior, rows: int | None, loss0: float) -> Paired | Non
 
 
 class Monitor(eqx.Module):
-    """The fixed directions along which every draw is watched.
+    """The fixed directions of the projections and of the virial certificate.
 
     Attributes:
-        projections: unit vectors, random.
-        vectors: orthonormal Lanczos vectors of the Hessian at w*.
-        weights: shrinkage s_i of each; M = V^T diag(s) V is the virial certificate's matrix.
+        projections: random unit vectors.
+        vectors: orthonormal Lanczos vectors V of the Hessian averaged over the pilot's points.
+        weights: shrinkage s_i of each vector; M = V^T diag(s) V is the certificate's matrix.
         paired: what losses from batches need, None if all examples are used.
     """
 
@@ -91,7 +91,7 @@ class Monitor(eqx.Module):
     paired: "Paired | None" = None
 
     def record(self, kernel: Kernel, key: PRNGKeyArray, state: Any) -> dict[str, Array]:
-        """Return the full-data loss and the scalars of a chain's point, and what they cost."""
+        """Return the loss and the other scalars at a chain's position, and their work."""
         w = kernel.position(state)
         noise: dict[str, Array] = {}
         if self.paired is None:

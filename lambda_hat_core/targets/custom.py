@@ -120,7 +120,7 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            did = f"has params that hold NaN or infinite numbers at {dotted(name)}"
+            did = f"has params with NaN or infinite numbers at {dotted(name)}"
             raise refusal(maker, did, "every number must be finite")
     start = fresh(np.concatenate([array.ravel() for array in arrays.values()]))
     data = _checked_data(maker, made)
@@ -206,8 +206,8 @@ def _is_module(node: Any) -> bool:
 
 
 def _flatten(maker: str, params: Any) -> tuple[dict[str, np.ndarray], Callable[[Weights], Any]]:
-    """Return the float arrays in this precision, and a function from flat vectors to `params`."""
-    rule = "params hold float arrays; keep other arrays in data or in the loss"
+    """Return the float arrays by name, and a function from the flat vector to `params`."""
+    rule = "params must be float arrays; put other arrays into data or the loss"
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
         if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
             where = jax.tree_util.keystr(path) or "themselves"
@@ -253,6 +253,6 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
     if jnp.issubdtype(values.dtype, jnp.floating):
         values = values.astype(jnp.result_type(float))
     if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
-        did = f"has {name} that holds NaN or infinite numbers"
+        did = f"has {name} with NaN or infinite numbers"
         raise refusal(maker, did, "every number must be finite")
     return fresh(values)

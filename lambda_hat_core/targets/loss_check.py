@@ -52,7 +52,7 @@ def check_loss(
         raise _explained(maker, error, params) from error
     if isinstance(found, tuple | list | dict):
         did = f"has a loss that returns a {type(found).__name__} of {len(found)}"
-        raise refusal(maker, did, f"{_SIGNATURE}, alone: leave metrics out")
+        raise refusal(maker, did, f"{_SIGNATURE}, and nothing else: leave metrics out")
     if np.shape(found) != ():
         raise refusal(maker, f"has a loss that returns shape {np.shape(found)}", _SIGNATURE)
     if not jnp.issubdtype(jnp.result_type(found), jnp.floating):
@@ -136,13 +136,13 @@ def _explained(maker: str, error: Exception, params: Any) -> ValueError:
     did = f"has a loss that raised {type(error).__name__}: {words[:300]}"
     training = _training_layers(params)
     if training:
-        way_out = "the loss is of the trained network: pass eqx.nn.inference_mode(params)"
-        return refusal(maker, f"{did} (params hold {training} in training mode)", way_out)
+        way_out = "the loss is that of the trained network: pass eqx.nn.inference_mode(params)"
+        return refusal(maker, f"{did} (params contain {training} in training mode)", way_out)
     return refusal(maker, did, f"{_SIGNATURE}, and works under jax.jit")
 
 
 def _training_layers(params: Any) -> str:
-    """Return the kinds of layers in training mode that behave differently then, such as dropout."""
+    """Return the names of the layers, such as dropout, that are in training mode."""
     found: dict[str, None] = {}
 
     def note(node: Any) -> bool:

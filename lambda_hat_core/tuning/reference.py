@@ -1,4 +1,4 @@
-"""References: runs of an exact sampler of increasing length, until a certificate holds.
+"""References: runs of an exact sampler, of increasing length until the result is certified.
 
 The certificate has two parts. First, R-hat, effective draws, V_M and the error must be within their
 limits. Then a second run at a larger gamma, with another seed, must satisfy the same limits, and
@@ -50,7 +50,7 @@ class Reference(NamedTuple):
 
     Attributes:
         problem: the id of the problem.
-        certified: whether the certificate holds.
+        certified: whether both parts of the certificate are satisfied.
         llc: the llc of the longest run at the problem's gamma; None if no run was completed.
         llc_se: its standard error.
         run_id: the id of that run.

@@ -1,4 +1,4 @@
-"""How often is anything compiled: once a shape, whatever the numbers are."""
+"""Programs are compiled once per shape, for all values."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from tests.core import mixed
 
 @pytest.fixture
 def compiled():
-    """Names of the programs compiled since, in order."""
+    """The names of the programs compiled since the start of the test, in order."""
     names = []
 
     def listen(event, seconds, *, fun_name="", **facts):

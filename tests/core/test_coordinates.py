@@ -10,8 +10,8 @@ D = 8
 
 
 @pytest.mark.parametrize("rank", [D, 3])
-def test_in_the_metric_of_laplace_the_posterior_is_round(x64, rank):
-    """A (nbeta H + gamma) A = 1 with all pairs; with three, where the rest has one curvature."""
+def test_in_the_metric_of_laplace_the_posterior_is_isotropic(x64, rank):
+    """A (nbeta H + gamma) A = 1 with all eigenpairs; with three, if the others have one value."""
     from lambda_hat_core.linalg.spectrum import Spectrum
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.samplers.coordinates import laplace

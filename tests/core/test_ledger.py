@@ -1,4 +1,4 @@
-"""The bias ledger against exact formulas, and against the steps that it claims to describe."""
+"""The bias ledger against exact formulas, and against the sampler's own steps."""
 
 import json
 
@@ -47,8 +47,8 @@ def test_sgld_from_the_minimum_is_the_closed_form(precond):
     assert ledger["predicted"] == pytest.approx(1.5 + sum(exact), rel=1e-12)
 
 
-def test_biases_are_parts_of_the_llc_that_is_given():
-    """The sizes come from the quadratic, what they are parts of does not."""
+def test_biases_are_relative_to_the_given_llc():
+    """The absolute biases come from the quadratic, the relative ones also from the given llc."""
     from lambda_hat_core.samplers.ledger import account
 
     law, lengths = sgld_law(0.3 / MU[0]), {"n_draws": 500, "n_burn": 7, "thin": 1}
@@ -60,7 +60,7 @@ def test_biases_are_parts_of_the_llc_that_is_given():
 
 
 def test_thinning_and_starts():
-    """Draws of 3 steps are every third state; a stationary start leaves no burn-in bias."""
+    """Draws of 3 steps are every third state; a stationary start gives no burn-in bias."""
     from lambda_hat_core.samplers.ledger import account, mean_of_draws
 
     law = sgld_law(0.3 / MU[0])
@@ -72,7 +72,7 @@ def test_thinning_and_starts():
     assert abs(ledger["burn_in"]["relative"]) < 1e-12
 
 
-def test_the_map_of_the_ledger_is_the_step():
+def test_the_matrix_of_the_ledger_is_that_of_the_step():
     """The derivative of one sghmc step in (w, p) is the ledger's A, direction by direction."""
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.samplers import sghmc
@@ -132,7 +132,7 @@ def test_a_thermostat_removes_noise_that_all_directions_share():
 
 
 def prepared(**fields):
-    """The set-up of one run, without the run."""
+    """Return the set-up of one run, without sampling."""
     from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers import sgld
@@ -145,7 +145,7 @@ def prepared(**fields):
 
 
 def test_modes_are_those_of_a_quadratic_with_label_noise(x64):
-    """Precision, share and starts to the last digit; of the noise, 120 differences a direction."""
+    """Precision, share and starts are exact; the noise comes from 120 differences per direction."""
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers.modes import measure
 
@@ -169,7 +169,7 @@ def test_modes_are_those_of_a_quadratic_with_label_noise(x64):
     assert work == 8 * 16 * size / mixed.N
 
 
-def test_a_run_that_will_be_wrong_is_told_so_before_it_starts():
+def test_a_run_with_a_large_predicted_bias_starts_with_a_warning():
     from lambda_hat_core.samplers.stepsize import report
 
     auto = prepared()
@@ -188,7 +188,7 @@ def test_a_run_that_will_be_wrong_is_told_so_before_it_starts():
         assert sum(line.startswith("warning: ") for line in lines) == len(ledger["warnings"])
 
 
-def test_the_advised_burn_in_is_enough_and_hardly_more():
+def test_the_recommended_burn_in_is_sufficient_and_not_much_longer():
     from lambda_hat_core.samplers.ledger import account, burn_in_needed
 
     law = sgld_law(0.3 / MU[0])

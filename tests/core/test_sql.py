@@ -180,7 +180,7 @@ def test_failure_records_of_older_versions_can_be_read(store):
     assert sql.query(store, found).rows == [(target.id, 0, None, "an old reason")]
 
 
-def test_collecting_records_keeps_the_empty_files_of_the_views(store):
+def test_garbage_collection_keeps_the_empty_files_of_the_views(store):
     sql.refresh(store)
     records.write_failure(store, target_spec(), "a target", "Traceback")
     records.write_failure(store, spec(), "a run")
