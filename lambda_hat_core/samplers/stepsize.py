@@ -97,9 +97,12 @@ def _batch_for(
     """
     if posterior.data is None:
         return None
-    step = rule["fraction"] / (rule["lag"] * rule["peak"])
     if spec.step_size != "auto":
         step = spec.step_size ** rule["power"]
+    elif rule["peak"] > 0:
+        step = rule["fraction"] / (rule["lag"] * rule["peak"])
+    else:
+        return _default_batch(posterior)
     needed = probe * rule["heat"] * _mean_noise(modes) * step / NOISE_BUDGET
     size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
     return size if size <= posterior.n / 2 else None
