@@ -238,8 +238,7 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
         "discretisation": f"lower step_size from {step:.3g} to {smaller:.3g}",
         "minibatch": f"lower step_size from {step:.3g} to {smaller:.3g}, or raise "
         f"batch_size from {spec.batch_size}",
-        "burn_in": f"raise n_burn from {spec.lengths[1]} to {better['n_burn']} (with step_size "
-        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts",
+        "burn_in": _longer(better, spec, step),
         "localisation": "gamma holds directions back that the loss curves: lower gamma or raise "
         "nbeta, or read the answer as the coefficient at this gamma",
     }
@@ -248,6 +247,15 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
         for name, advice in texts.items()
         if abs(ledger[name]["relative"]) > WARN_AT
     ]
+
+
+def _longer(better: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -> str:
+    if better["n_burn"] <= spec.lengths[1]:
+        return f"raise step_size from {step:.3g} to {better['step_size']:.3g}, or set it to auto"
+    return (
+        f"raise n_burn from {spec.lengths[1]} to {better['n_burn']} (with step_size "
+        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts"
+    )
 
 
 def report(ledger: dict[str, Any]) -> list[str]:
