@@ -71,4 +71,8 @@ def lanczos(
     basis, diagonal, couplings, _ = jax.lax.fori_loop(0, k, advance, carry)
     between = jnp.diag(couplings[:-1], 1)
     theta, rotation = jnp.linalg.eigh(jnp.diag(diagonal) + between + between.T)
-    return theta, rotation.T @ basis
+    # In float32 `eigh` returns vectors that are orthonormal to several units of rounding, which the
+    # inverse of a metric enlarges by its condition: a Newton-Schulz step makes up for it.
+    with jax.default_matmul_precision("highest"):
+        rotation = 1.5 * rotation - 0.5 * rotation @ (rotation.T @ rotation)
+        return theta, rotation.T @ basis

@@ -10,11 +10,12 @@ missing (pSGLD with a constant P). Two integrators differ in xi:
                           error O(eps^2) elsewhere (Leimkuhler & Matthews 2013,
                           doi:10.1093/amrx/abs010)
 Minibatches add noise of variance (eps/2)^2 B, with B the covariance of A g, and so increase the
-variance 1 / mu of a direction by eps B / (4 mu (1 - eps mu / 4)), relatively. If B is measured, the
-variance of xi is reduced accordingly. B and the curvature count as diagonal in the metric's basis.
+variance of a direction from 1 / mu by the fraction eps B / (4 (1 - eps mu / 4)). If B is measured,
+the variance of xi is reduced by as much as cancels this. B and the curvature count as diagonal in
+the metric's basis.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -99,10 +100,10 @@ class OverdampedKernel(Kernel):
         return state, {"work": jnp.asarray(self.estimate.work, w.dtype), "step_size": eps}
 
     def _cooled(self, eps: Scalar) -> Float[Array, " mode"]:
-        """Return the size of xi that, with the minibatch's noise, gives a Gaussian's variance."""
+        """Return the size of xi with which a Gaussian's variance is that of full gradients."""
         if self.estimate.is_exact:
             return jnp.ones_like(self.heat)
-        added = eps * self.heat / (4 * self.mu * (1 - eps * self.mu / 4))
+        added = _made_up_for(self.heat, self.mu, eps, self.integrator)
         return jnp.sqrt(jnp.clip(1 - added, 0.0, 1.0))
 
     def position(self, state: OverdampedState) -> Weights:
@@ -115,6 +116,13 @@ class OverdampedKernel(Kernel):
         return state.gradient, 0.0
 
 
+def _made_up_for(heat: Any, mu: Any, eps: Any, integrator: Integrator) -> Any:
+    """Return the share of xi's variance that noise of variance B makes up for; NumPy's or JAX's."""
+    if integrator == "euler":
+        return eps * heat / 4
+    return eps * heat / (4 - eps * mu)
+
+
 def dynamics(
     modes: Modes, eps: float, integrator: Integrator, *, compensated: bool = False
 ) -> Dynamics:
@@ -124,7 +132,8 @@ def dynamics(
     keep = 1 - eps * mu / 2
     injected = np.full_like(mu, eps)
     if compensated:
-        added = eps * modes.noise / (4 * mu * np.maximum(1 - eps * mu / 4, 1e-12))
+        stable = np.minimum(mu, (1 - 1e-12) * 4 / eps)
+        added = _made_up_for(modes.noise, stable, eps, integrator)
         injected = eps * np.clip(1 - added, 0.0, 1.0)
     if integrator == "euler":
         kick = np.stack([one], 1)

@@ -8,12 +8,14 @@ BAOAB) with adjacent kicks joined: with full gradients its stationary positions 
 exact for every stable step, h^2 A H_U A < 4, and elsewhere their law is off by O(h^2). An explicit
 Euler step for the same dynamics is stable only for h A H_U A < friction.
 
-A minibatch adds noise of its own to p, c^2 h^2 B with B the covariance of A g. Where B is measured,
-in the manner of Chen et al., section 3.3, that much less is injected: sqrt(1 - c^2 - c^2 h^2 B) xi,
-with B diagonal in the basis of the metric.
+A minibatch adds noise of its own: with B the covariance of A g, a direction of curvature mu has a
+variance that is larger by the fraction (1 + c)^2 h^2 B / ((4 - h^2 mu) (1 - c^2)). Where B is
+measured, in the manner of Chen et al., section 3.3, less is injected,
+sqrt(1 - c^2 - (1 + c)^2 h^2 B / 4) xi, which leaves h^2 mu / 4 of that fraction. B counts as
+diagonal in the basis of the metric.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -35,9 +37,6 @@ from lambda_hat_core.samplers.noise import Generator, standard_normal
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights, constant
-
-_COMPENSATED = 1.0
-"""If the noise of minibatches is compensated, twice as much of it is allowed."""
 
 
 class SghmcState(NamedTuple):
@@ -105,7 +104,7 @@ class SghmcKernel(Kernel):
         """Return the size of the noise that, with the minibatch's own, makes up for the damping."""
         left = 1 - keep**2
         if not self.estimate.is_exact:
-            left = left - (keep * step_size) ** 2 * self.heat
+            left = left - _made_up_for(self.heat, step_size, keep)
         return jnp.sqrt(jnp.maximum(left, 0.0)) * jnp.ones_like(self.heat)
 
     def position(self, state: SghmcState) -> Weights:
@@ -118,12 +117,17 @@ class SghmcKernel(Kernel):
         return state.gradient, 0.0
 
 
+def _made_up_for(heat: Any, eps: Any, keep: Any) -> Any:
+    """Return the variance that minibatch noise of variance B makes up for; NumPy's or JAX's."""
+    return (0.5 * (1 + keep) * eps) ** 2 * heat
+
+
 def dynamics(modes: Modes, eps: float, alpha: float, *, compensated: bool = False) -> Dynamics:
     """One step on a quadratic, as a map of (u, p); `compensated`: B is taken from the noise."""
     keep = 1 - alpha
     injected = np.full_like(modes.mu, 1 - keep**2)
     if compensated:
-        injected = np.maximum(injected - (keep * eps) ** 2 * modes.noise, 0.0)
+        injected = np.maximum(injected - _made_up_for(modes.noise, eps, keep), 0.0)
     return damped(modes, eps, keep, injected)
 
 
@@ -166,7 +170,7 @@ def build(
         spectrum=spectrum,
         llc=llc,
         power=2,
-        heat=(_COMPENSATED if whitens else 1.0) / (1 - keep**2),
+        heat=1 / (1 - keep**2),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha, compensated=whitens),
     )
     kernel = SghmcKernel(

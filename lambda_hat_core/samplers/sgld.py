@@ -41,9 +41,6 @@ _RULE = {
 }
 """The fields that the compiled step depends on; runs that differ elsewhere share it."""
 
-_COMPENSATED = 1.0
-"""Of the noise that is compensated, four times as much is allowed."""
-
 
 class SgldState(NamedTuple):
     """Point, second and first moment of the loss gradient, steps taken."""
@@ -208,7 +205,7 @@ def _constant(
         spectrum=spectrum,
         llc=llc,
         power=1,
-        heat=0.25 * (_COMPENSATED if whitens else 1.0),
+        heat=0.25,
         dynamics=law,
     )
     kernel = overdamped.OverdampedKernel(

@@ -97,9 +97,12 @@ def _batch_for(
     """
     if posterior.data is None:
         return None
-    step = rule["fraction"] / (rule["lag"] * rule["peak"])
     if spec.step_size != "auto":
         step = spec.step_size ** rule["power"]
+    elif rule["peak"] > 0:
+        step = rule["fraction"] / (rule["lag"] * rule["peak"])
+    else:
+        return _default_batch(posterior)
     needed = probe * rule["heat"] * _mean_noise(modes) * step / NOISE_BUDGET
     size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
     return size if size <= posterior.n / 2 else None
@@ -235,8 +238,7 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
         "discretisation": f"lower step_size from {step:.3g} to {smaller:.3g}",
         "minibatch": f"lower step_size from {step:.3g} to {smaller:.3g}, or raise "
         f"batch_size from {spec.batch_size}",
-        "burn_in": f"raise n_burn from {spec.lengths[1]} to {better['n_burn']} (with step_size "
-        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts",
+        "burn_in": _longer(better, spec, step),
         "localisation": "gamma holds directions back that the loss curves: lower gamma or raise "
         "nbeta, or read the answer as the coefficient at this gamma",
     }
@@ -245,6 +247,15 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
         for name, advice in texts.items()
         if abs(ledger[name]["relative"]) > WARN_AT
     ]
+
+
+def _longer(better: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -> str:
+    if better["n_burn"] <= spec.lengths[1]:
+        return f"raise step_size from {step:.3g} to {better['step_size']:.3g}, or set it to auto"
+    return (
+        f"raise n_burn from {spec.lengths[1]} to {better['n_burn']} (with step_size "
+        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts"
+    )
 
 
 def report(ledger: dict[str, Any]) -> list[str]:

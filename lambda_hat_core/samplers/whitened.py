@@ -84,7 +84,8 @@ def whiten(
         noise[:count], mu[:count] = modes.noise[:count], np.maximum(modes.mu[:count], 1e-12)
     estimate = estimate.on(info["batch_size"])
     if spec.extrapolate:
-        info["step_order"] = 2 if estimate.is_exact else 1
+        is_symmetric = isinstance(spec, Sghmc) or spec.integrator != "euler"
+        info["step_order"] = 2 if estimate.is_exact and is_symmetric else 1
     return Whitened(
         estimate,
         at,
