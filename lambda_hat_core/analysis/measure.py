@@ -41,8 +41,8 @@ class Estimate(NamedTuple):
         ess_min_of: the name of the quantity with that ESS.
         r_hat: largest R-hat over the loss and |w - w*|^2, which the verdict uses.
         r_hat_of: the name of the quantity with that R-hat.
-        r_hat_projections: largest R-hat over the projections, which the verdict does not use: chains
-            may disagree in directions that hardly affect the loss.
+        r_hat_projections: largest R-hat over the projections, which the verdict does not use:
+            chains may disagree in directions that hardly affect the loss.
         v: virial certificate, 1 at equilibrium.
         v_se: its standard error.
         v_m: virial certificate with M = nbeta H (nbeta H + gamma)^-1, which the verdict uses.

@@ -26,8 +26,8 @@ from lambda_hat_core.tuning.results import REFERENCE
 
 R_HAT_MAX = 1.01
 ESS_MIN = 400.0
-"""The limits of Vehtari et al. 2021 (arXiv:1903.08008), section 4, stricter than those of a verdict:
-everything else is compared with a reference."""
+"""The limits of Vehtari et al. 2021 (arXiv:1903.08008), section 4, stricter than those of a
+verdict: everything else is compared with a reference."""
 
 SE_SHARE = 0.01
 """Largest ratio of the error to the llc. Settings are compared at the level of a few per cent, and
