@@ -47,7 +47,7 @@ ANALYSIS: Fields = _COMMON | {
     "stopped_by": (str, "what ended the run: precision, budget, length or failure"),
     "llc_known": (float, "the exact LLC at this w*, where it is certain"),
     "llc_oracle": (float, "the exact value at this nbeta and gamma, where it is computable"),
-    "r_hat": (float, "largest R-hat over the loss, |w - w*|^2 and projections"),
+    "r_hat": (float, "largest R-hat over the loss and |w - w*|^2"),
     "ess": (float, "smallest effective number of draws over the same"),
     "v_m": (float, "virial certificate, 1 at equilibrium"),
     "v_m_se": (float, "its standard error"),

@@ -39,9 +39,10 @@ class Estimate(NamedTuple):
         ess_tail: the same for the 5 % and 95 % quantiles of the loss.
         ess_min: the smallest of those two and the bulk ESS of |w - w*|^2, which the verdict uses.
         ess_min_of: the name of the quantity with that ESS.
-        r_hat: largest R-hat over the loss, |w - w*|^2 and the projections, which the verdict uses.
+        r_hat: largest R-hat over the loss and |w - w*|^2, which the verdict uses.
         r_hat_of: the name of the quantity with that R-hat.
-        r_hat_loss_dist2: largest R-hat over the loss and |w - w*|^2 alone.
+        r_hat_projections: largest R-hat over the projections, which the verdict does not use:
+            chains may disagree in directions that hardly affect the loss.
         v: virial certificate, 1 at equilibrium.
         v_se: its standard error.
         v_m: virial certificate with M = nbeta H (nbeta H + gamma)^-1, which the verdict uses.
@@ -94,7 +95,7 @@ class Estimate(NamedTuple):
     ess_min_of: str | None
     r_hat: float | None
     r_hat_of: str | None
-    r_hat_loss_dist2: float | None
+    r_hat_projections: float | None
     v: float | None
     v_se: float | None
     v_m: float | None

@@ -13,14 +13,16 @@ from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
 
 R_HAT_MAX = 1.1
-"""Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
+"""Chains that agree have R-hat near sqrt(1 + n_chains / ESS) (Vats & Knudson 2021,
+arXiv:1812.09384): 1.04 for four chains with the fewest effective draws. The limit is that of Gelman
+et al. 2013 (Bayesian Data Analysis, section 11.4)."""
 
 ESS_MIN = 50.0
 """Fewest effective draws per run; the relative error of the standard error is then about 10 %."""
 
 SE_SHARE = 0.5
 """Largest ratio of the error to the estimate. Draws of the LLC scatter by about sqrt(2 / d_eff) of
-their mean, so with 100 effective draws a larger error means outliers, which no interval covers."""
+their mean, so with 50 effective draws a larger error means outliers, which no interval covers."""
 
 V_M_TOLERANCE = 0.1
 """On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""
