@@ -34,7 +34,8 @@ class Stochastic(Chains):
     batch_size: PositiveInt | Literal["auto"] | None = Field(
         default="auto",
         description="examples per gradient, drawn with replacement; null: the full batch; auto: as "
-        "many as the step size needs (lanczos), else 256",
+        "many as the step size needs (lanczos), at least 128, and the full batch instead of more "
+        "than half; else 256",
     )
     step_fraction: float = Field(default=0.1, gt=0, lt=4, description=_FRACTION)
     damping: NonNegativeFloat = Field(
@@ -44,7 +45,7 @@ class Stochastic(Chains):
     )
     extrapolate: bool = Field(
         default=True,
-        description="make every other block of draws at half the step size, and extrapolate the "
+        description="make one block of draws in four at half the step size, and extrapolate the "
         "estimate to step size 0",
     )
     noise: Literal["threefry", "philox"] = Field(
