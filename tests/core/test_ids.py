@@ -30,7 +30,7 @@ def test_ids_have_not_changed():
         seed=1,
         dtype="float64",
     )
-    assert run.id == "run_nuts_a2f6d68c0b19"
+    assert run.id == "run_nuts_bfefd67c66e2"
 
 
 def test_ids_are_hashes_of_rfc_8785():
