@@ -38,7 +38,7 @@ LONG = (
 )
 """Files of tests that take longest: begun first, so that no process is left with one at the end."""
 
-TOGETHER = ("samplers", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels")
+TOGETHER = ("samplers", "whitened", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels")
 """Files that sample one loss: in one process, which traces its programs once."""
 
 
