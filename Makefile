@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON ?= $(shell python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3)
 UV ?= $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
 RUN := .venv/bin
-# One process more than cores: some tests wait. Each takes a gigabyte or two.
+# One process more than there are cores, since some tests wait. Each process needs 1 to 2 GB.
 PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n < 7 ? n + 1 : 8)))
 
 export DAGSTER_MODULE_NAME := lambda_hat_assets
@@ -21,20 +21,20 @@ unexport PYTHONDONTWRITEBYTECODE
 	$(UV) sync --frozen --quiet
 	@touch $@
 
-llc: .venv/.synced  ## the whole experiment: targets, runs, analyses, galleries, SQL
+llc: .venv/.synced  ## run the whole experiment: targets, runs, analyses, gallery, SQL
 	$(RUN)/dagster job execute -j llc
 
-test: lint  ## every test that needs nothing but this machine, without those that kill or browse
+test: lint  ## all tests except those of faults, SLURM and the browser
 	$(RUN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder \
 		--ignore tests/faults --ignore tests/slurm --ignore tests/ui
 
 test-faults: .venv/.synced  ## kills at random moments, full disks, too little memory
 	$(RUN)/pytest -n 2 --dist worksteal tests/faults
 
-test-slurm: .venv/.synced  ## a real SLURM on this machine, which root on Debian installs and starts
+test-slurm: .venv/.synced  ## tests on a real SLURM, which root on Debian installs and starts
 	tests/slurm/with.sh $(RUN)/pytest tests/slurm
 
-mutants: .venv/.synced  ## mistakes in the numerics, one at a time: a test must notice each
+mutants: .venv/.synced  ## mistakes in the numerics, one at a time: a test must detect each
 	$(RUN)/python -m tests.mutants --processes $(PROCESSES)
 
 lint: .venv/.synced  ## format, lint and types
@@ -49,7 +49,7 @@ format: .venv/.synced
 ui: .venv/.synced  ## the Dagster UI on loopback
 	$(RUN)/dagster dev
 
-ui-test: .venv/.synced  ## the UI and the galleries in a headless Chromium, which root installs
+ui-test: .venv/.synced  ## tests of the UI and galleries in a headless Chromium, which root installs
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
 	$(UV) sync --frozen --quiet --group ui
 	$(RUN)/pytest tests/ui
@@ -58,8 +58,9 @@ docs: .venv/.synced  ## the generated pages
 	$(RUN)/python docs/reference.py > docs/config.md
 	$(RUN)/python docs/glossary.py > docs/glossary.md
 
-bench: .venv/.synced  ## accuracy, speed, costs and the leaderboard against their bars
+bench: .venv/.synced  ## benchmarks of accuracy, speed, costs and all samplers, against their bars
 	$(RUN)/python bench/truth.py
+	$(RUN)/python bench/answers.py
 	$(RUN)/python bench/speed.py
 	$(RUN)/python bench/certificate.py
 	$(RUN)/python bench/plateaus.py

@@ -1,4 +1,4 @@
-"""The Dagster code location. `defs` is made when it is asked for, so that the package is light."""
+"""The Dagster code location. `defs` is built on first access, so that imports stay cheap."""
 
 from typing import Any
 

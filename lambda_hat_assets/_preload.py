@@ -1,7 +1,8 @@
-"""Imports in advance, in the process from which steps are forked, what every step needs.
+"""Imports of what every step needs, in the process from which steps are forked.
 
-Nothing here may start JAX or a thread, or open a database or a socket, because the steps would
-inherit it. numpy and pyarrow bring threads of OpenBLAS and jemalloc, which survive forks.
+They must not start JAX or a thread, nor open a database or a socket, because the steps would
+inherit it. The threads of OpenBLAS (numpy) and jemalloc (pyarrow) are exceptions: they support
+forks.
 """
 
 import importlib
@@ -21,7 +22,7 @@ _MODULES = (
     "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
     "dagster._core.storage.sqlite_storage",
     "duckdb",
-    "pandas",  # which pyarrow imports as soon as it makes an array
+    "pandas",  # imported by pyarrow as soon as it makes an array
     "pyarrow.parquet",
     "rich.logging",
     "sqlalchemy",

@@ -6,11 +6,11 @@ import os
 import sys
 
 COMMANDS = ("run", "plan", "card", "sql", "verify", "artifacts", "promote")
-"""Modules of `lambda_hat_assets.commands`; each has `add_arguments` and `run`."""
+"""Modules of `lambda_hat_assets.commands`, each with functions `add_arguments` and `run`."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; a user's mistake becomes one line on stderr and exit code 2."""
+    """Run one command; after a mistake of the user, print one line to stderr and return 2."""
     args = _parser().parse_args(argv)
     try:
         return args.run(args)

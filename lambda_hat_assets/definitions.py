@@ -31,20 +31,20 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Store
 
 _HANGS = (
-    "DAGSTER_MODULE_NAME is set, with which dagster dev never opens: unset it, or copy the "
-    "project's .env, which sees to that, into this folder"
+    "dagster dev cannot start while DAGSTER_MODULE_NAME is set: unset it, or copy the project's "
+    ".env, which does that, into this folder"
 )
-"""Printed under `dagster dev`, whose server and daemon are given a workspace: they refuse a module
-in addition to it, but say so only when they are told to shut down."""
+"""Printed under `dagster dev`. Its server and daemon get a workspace, and reject a module in
+addition to it, but they report this only when they are told to shut down."""
 
 
 def compute(project: Project) -> Compute:
-    """Return the compute resource of a project, with the backends that its card asks for."""
+    """Return the compute resource of a project, with the backends of its card."""
     return Compute(project, partial(backend, project.store))
 
 
 def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
-    """Return the backend that runs payloads of a dtype, as the card says."""
+    """Return the backend that runs the payloads of a dtype, as the card says."""
     tag = card.tag(dtype)
     if isinstance(tag, LocalTag):
         return LocalBackend(store, card)
@@ -97,7 +97,7 @@ def _unfinished_features() -> Iterator[None]:
 
 
 def _tell(project: Project) -> None:
-    """Print once what could not be read, except what the command's own job will print."""
+    """Print the mistakes in files that could not be read, except those that the job reports."""
     if "lambda_hat_assets._preload" in sys.modules:
         return
     if os.environ.get("DAGSTER_IS_DEV_CLI") and os.environ.get("DAGSTER_MODULE_NAME"):

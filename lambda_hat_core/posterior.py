@@ -119,16 +119,17 @@ class Posterior(eqx.Module):
             examples = self.loss.per_example(w, self.data)
             with jax.enable_x64(True):
                 value = jnp.mean(examples.astype(jnp.float64))
-                return _split(value, w)
+                return split_in_two(value, w)
         with jax.enable_x64(True):
-            return _split(self.loss.mean(_widen(w), jax.tree.map(_widen, self.data)), w)
+            return split_in_two(self.loss.mean(_widen(w), jax.tree.map(_widen, self.data)), w)
 
 
 def _widen(array: Array) -> Array:
     return array.astype(jnp.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
 
-def _split(value: Float[Array, ""], like: Weights) -> tuple[Scalar, Scalar]:
+def split_in_two(value: Float[Array, ""], like: Weights) -> tuple[Scalar, Scalar]:
+    """Return a float64 as two numbers of the dtype of `like` whose sum it is."""
     high = value.astype(like.dtype)
     return high, (value - high.astype(value.dtype)).astype(like.dtype)
 

@@ -28,10 +28,15 @@ from lambda_hat_core.vi.run import sample_vi
 N_PROJECTIONS = 4
 
 
-def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> monitor.Monitor:
+def watch(
+    seed: int,
+    posterior: Posterior,
+    spectrum: Spectrum,
+    paired: monitor.Paired | None = None,
+) -> monitor.Monitor:
     """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
     projections, weights = _watched(stream(seed, "projections"), posterior, spectrum)
-    return monitor.Monitor(projections, spectrum.vectors, weights)
+    return monitor.Monitor(projections, spectrum.vectors, weights, paired)
 
 
 @eqx.filter_jit
@@ -92,7 +97,6 @@ def sample(
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
     spectrum, start = found.spectrum, found.positions
-    watched = watch(seed, posterior, spectrum)
     if isinstance(spec, Vi):
         return sample_vi(
             stream(seed, "vi"),
@@ -100,7 +104,7 @@ def sample(
             spec,
             spectrum=spectrum,
             points=found.positions,
-            monitor=watched,
+            monitor=watch(seed, posterior, spectrum),
             loss0=loss0,
             setup_work=setup,
             began=began,
@@ -125,6 +129,10 @@ def sample(
         )
         return tuned, clock() - began
 
+    pairs = monitor.paired(posterior, spec.record_rows, loss0)
+    watched = watch(seed, posterior, spectrum, pairs)
+    if pairs is not None:
+        setup["control"] = 1.0
     tuned, seconds = checkpoint.remember("tuned", known, tune)
     began = clock() - seconds
     for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():

@@ -1,4 +1,4 @@
-"""Fixtures every test may use. Core is imported inside tests, so that its types are checked."""
+"""Fixtures for all tests. The core is imported inside tests, so that its types are checked."""
 
 import atexit
 import gc
@@ -6,15 +6,15 @@ import os
 import signal
 from pathlib import Path
 
-# A shell that starts pytest in the background makes it, and all it starts, deaf to this signal.
+# If a shell starts pytest in the background, pytest and its children would ignore this signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Half of a first run is compilation, which most tests are better off with little of. The product
-# compiles at XLA's own level, with other last bits.
+# Half of a first run is compilation, so tests compile with little optimisation. Users' programs are
+# compiled at XLA's default level, which gives different last bits.
 FLAGS = "--xla_cpu_parallel_codegen_split_count=1 --xla_backend_optimization_level=1"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -36,14 +36,15 @@ LONG = (
     "command",
     "scale",
 )
-"""Files of tests that take longest: begun first, so that no process is left with one at the end."""
+"""The files that take longest. They are started first, so that none of them runs alone at the
+end."""
 
 TOGETHER = ("samplers", "whitened", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels")
-"""Files that sample one loss: in one process, which traces its programs once."""
+"""Files that sample the same loss. They run in one process, which traces its programs once."""
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Give files to processes, and those above to one."""
+    """Distribute tests by file, and put the files of TOGETHER into one process."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -59,10 +60,10 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_sessionfinish(session):
-    """Let a process that was given files end soon; what JAX has traced and compiled is large.
+    """End a worker process of pytest-xdist quickly, since JAX has left many objects in memory.
 
-    pytest collects garbage five times to hear of exceptions in finalisers: the first time hears of
-    them too, and freezing leaves the others nothing to do.
+    At the end pytest collects garbage five times to find exceptions in finalisers. One collection
+    finds all of them, and after `gc.freeze` the others have nothing to do.
     """
     if hasattr(session.config, "workerinput"):
         gc.collect()
@@ -77,7 +78,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def x64():
-    """Compute in float64 for the length of a test."""
+    """Compute in float64 during a test."""
     import jax
 
     with jax.enable_x64(True):
@@ -86,7 +87,7 @@ def x64():
 
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request):
-    """Compute in each precision in turn; the value is its name."""
+    """Run a test in each precision; the value is the name of the dtype."""
     import jax
 
     with jax.enable_x64(request.param == "float64"):

@@ -1,4 +1,4 @@
-"""What work costs in calls, statements and reads, which are the same on every machine."""
+"""Costs counted in calls, statements and reads, which are the same on every machine."""
 
 import cProfile
 from collections.abc import Callable, Iterator
@@ -6,18 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FEW, MORE, MANY = 50, 500, 5000
-"""Runs of an experiment."""
+"""Numbers of runs in an experiment."""
 
 
 def calls_of_each(work: Callable[[int], Callable[[], object]]) -> float:
-    """Return how many functions, those in C included, are called for each further of many runs.
+    """Return the number of function calls per additional run, C functions included.
 
-    It must be as many as for each of few, for what costs more the more there are is a scan of all.
+    The number must not increase with the number of runs: if it did, the work for one run would
+    involve all the others.
 
     Args:
-        work: a function from a number of runs to what is done with them.
+        work: a function that takes a number of runs and returns the function to be profiled.
     """
-    work(FEW)()  # what is imported and remembered once
+    work(FEW)()  # imports and caches
     few, more, many = (_calls(work(runs)) for runs in (FEW, MORE, MANY))
     at_first, further = (more - few) / (MORE - FEW), (many - more) / (MANY - MORE)
     assert further < 1.05 * at_first, f"{further:.0f} calls for each of many, {at_first:.0f} of few"
@@ -32,7 +33,7 @@ def _calls(work: Callable[[], object]) -> int:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """Collect the SQL that SQLAlchemy sends meanwhile."""
+    """Collect the SQL statements that SQLAlchemy sends during the context."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -49,6 +50,6 @@ def statements() -> Iterator[list[str]]:
 
 
 def reads() -> int:
-    """Return how often this process has asked the system to read from a file."""
+    """Return how often this process has called the system to read from a file."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return int(dict(line.split(": ") for line in lines)["syscr"])

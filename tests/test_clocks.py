@@ -1,6 +1,6 @@
-"""No test asserts how long something took: bench/ measures that, and tests count.
+"""No test asserts a duration: bench/ measures time, and tests count.
 
-A clock may only end a loop that waits for something. The tool that tries mutants prints seconds.
+A clock may only end a loop that waits for something. The tool that tests mutants prints seconds.
 """
 
 import ast
@@ -10,7 +10,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 CLOCK = r"\b(?:time|monotonic|perf_counter|process_time|thread_time)(?:_ns)?\(\)"
 ELAPSED = re.compile(rf"{CLOCK}\s*-\s*[^\d\s]|-\s*(?:\w+\.)?{CLOCK}|getrusage")
-"""A clock minus another reading of it, in code and in text that is run; not an age in seconds."""
+"""A difference of two clock readings, in code or in text that is executed; ages are allowed."""
 
 
 def test_no_elapsed_time_is_asserted():

@@ -1,4 +1,4 @@
-"""Who imports whom: core no Dagster, definitions no JAX, the package itself neither."""
+"""Import rules: core without Dagster, definitions without JAX, the package itself without both."""
 
 import ast
 import os
@@ -29,7 +29,7 @@ NUMERICS = {"jax", "blackjax", "flowjax", "arviz", "matplotlib", "optuna", "equi
 
 
 def imported_by(code, folder):
-    """Return the top-level packages that are in memory after some code ran."""
+    """Return the top-level packages that are loaded after some code has run."""
     listing = "import sys; print(' '.join({name.partition('.')[0] for name in sys.modules}))"
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
@@ -44,7 +44,7 @@ def imported_by(code, folder):
 
 
 def rooms(package):
-    """Return which rooms of a package, its folders and single modules, each room imports from."""
+    """Return the rooms (folders and single modules) of a package that each room imports from."""
     folder = Path(__file__).parents[1] / package
     found = {}
     for file in folder.rglob("*.py"):

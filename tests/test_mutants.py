@@ -1,4 +1,4 @@
-"""The table of mutants fits the code as it is, and what runs it tells the dead from the living."""
+"""The table of mutants matches the code, and the tool tells killed mutants from surviving ones."""
 
 import pytest
 
@@ -17,7 +17,7 @@ FILES = {
 
 @pytest.fixture
 def project(tmp_path):
-    """A project of two functions and their tests."""
+    """A project with two functions and their tests."""
     for name, text in FILES.items():
         path = tmp_path / "project" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def mutant(text, instead, *tests):
     return Mutant("one", text, instead, tests or ("test_sums.py::test_twice",))
 
 
-def test_every_mutant_has_its_place_and_its_tests():
+def test_every_mutant_has_one_place_and_existing_tests():
     here = modules(ROOT)
     for one in mutants():
         path, mistaken = one.applied(here)
@@ -41,7 +41,7 @@ def test_every_mutant_has_its_place_and_its_tests():
     ("text", "said"),
     [("3 * x", "found 0 times, in no file"), ("x", "found 2 times, in sums.py")],
 )
-def test_a_text_that_is_not_there_once_is_refused(project, text, said):
+def test_a_text_that_does_not_occur_exactly_once_is_refused(project, text, said):
     with pytest.raises(ValueError, match=said):
         mutant(text, "y").applied(modules(project))
 

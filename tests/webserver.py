@@ -1,4 +1,4 @@
-"""A `dagster dev` of a test's own: web server and daemon on a free port."""
+"""A separate `dagster dev` for a test: web server and daemon on a free port."""
 
 import json
 import os
@@ -16,20 +16,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SETTINGS = (ROOT / "dagster.yaml").read_text()
 PATIENCE = 300.0
-"""Seconds for one launch; a machine that does nothing else needs a tenth of it."""
+"""Seconds for one launch, ten times as many as an otherwise idle machine needs."""
 
 
 @contextmanager
 def served(root, environment, settings=SETTINGS):
     """Run `dagster dev` in a folder; the value is its address, which may not answer yet.
 
-    It has the variable that the job needs beside the files that name the module too: Dagster's
-    server and daemon hang in silence if both reach them.
+    The environment has the variable that the job needs, although the files in the folder name the
+    module too: Dagster's server and daemon hang silently if both reach them.
 
     Args:
-        root: gets the project's configuration and the server's log.
-        environment: on top of this process's own.
-        settings: of Dagster, in the DAGSTER_HOME.
+        root: the folder, which gets the project's configuration and the server's log.
+        environment: variables in addition to those of this process.
+        settings: the content of dagster.yaml in the DAGSTER_HOME.
     """
     for name in (".env", "dagster.yaml", "workspace.yaml"):
         shutil.copy(ROOT / name, root)
@@ -57,7 +57,7 @@ def served(root, environment, settings=SETTINGS):
 
 
 def graphql(url, query, **variables):
-    """Ask what the pages ask; None while nobody answers."""
+    """Send a query of the UI, and return the answer, or None if there is none."""
     body = json.dumps({"query": query, "variables": variables}).encode()
     headers = {"Content-Type": "application/json"}
     try:
@@ -72,7 +72,7 @@ def graphql(url, query, **variables):
 
 
 def wait_for(condition, what):
-    """Wait until a condition holds, and return what it returned."""
+    """Wait until a condition is true, and return its value."""
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < deadline, f"still waiting for {what}"
@@ -87,7 +87,7 @@ def _free_port():
 
 
 def _end(process):
-    """Kill what is left of a process's session."""
+    """Kill what is left of a session."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

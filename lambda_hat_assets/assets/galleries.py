@@ -1,4 +1,4 @@
-"""Galleries: one page for each experiment, which shows its runs side by side."""
+"""Galleries: one page per experiment, which shows its runs side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from lambda_hat_assets.running.pools import Routing
 GALLERIES_KEY = dg.AssetKey("galleries")
 
 _SHOWN = 4
-"""Comparisons, and profiles, that are shown inline; the page has all of them."""
+"""Number of comparisons, and of profiles, that are shown inline; the page has all of them."""
 
 
 def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.AssetsDefinition:

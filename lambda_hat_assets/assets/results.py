@@ -16,7 +16,7 @@ _TYPES = {"text": "string", "int": "int", "real": "float", "texts": "list", "tim
 
 
 def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:
-    """Return the asset that renews llc.duckdb."""
+    """Return the asset that writes llc.duckdb again."""
     columns = [
         dg.TableColumn(
             name, type=_TYPES[kind], description=ANALYSIS[name][1] if name in ANALYSIS else None

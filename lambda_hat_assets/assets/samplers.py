@@ -1,4 +1,4 @@
-"""One pair of assets for each sampler: its runs, and what they say about the LLC."""
+"""One pair of assets per sampler and dtype: its runs, and their analyses."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from lambda_hat_core.store.store import Kind
 
 
 def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefinition:
-    """Return `runs/<family>` and `analyses/<family>`, which the same step makes."""
+    """Return `runs/<family>` and `analyses/<family>`, which are made by the same step."""
     routing = Routing(family.dtype)
     of_target = to_many((project.runs[run].target, run) for run in family.runs)
     of_kind: dict[Kind, dg.AssetKey] = {"runs": family.runs_key, "analyses": family.analyses_key}
@@ -37,7 +37,7 @@ def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefiniti
     analyses = dg.AssetSpec(
         family.analyses_key,
         deps=[family.runs_key],
-        description=f"The LLC that {family.name} found, its error, its verdict and its figures.",
+        description=f"The LLC estimated by {family.name}, with error, verdict and figures.",
         kinds={"arviz", "matplotlib"},
         metadata=schema(ANALYSIS),
         **common,

@@ -1,4 +1,4 @@
-"""References, one for each problem; studies, one for each problem and method; and their trials."""
+"""References (one per problem), studies (one per problem and method), and their trials."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
     def reference(
         context: dg.AssetExecutionContext, compute: dg.ResourceParam[Compute]
     ) -> dg.MaterializeResult:
-        """What samplers are compared with: an exact sampler, run until it is certified."""
+        """The certified estimate of an exact sampler, which other samplers are compared with."""
         from lambda_hat_core.tuning.reference import certify
 
         plan = problems[context.partition_key]
@@ -117,7 +117,7 @@ def tuning_assets(project: Project) -> list[dg.AssetsDefinition]:
 def reference_told(
     project: Project, plan: TunePlan, id: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the metadata of a reference that exists, and the fields of its check."""
+    """Return the metadata of an existing reference, and the fields of its check."""
     from lambda_hat_core.tuning.reference import read
 
     found = read(project.store, id)
@@ -133,7 +133,7 @@ def reference_told(
 
 
 def study_metadata(project: Project, plan: TunePlan, id: str) -> dict[str, Any]:
-    """Return the metadata of a study that has been conducted."""
+    """Return the metadata of a finished study."""
     from lambda_hat_core.tuning.results import summary
 
     study = plan.studies[id]

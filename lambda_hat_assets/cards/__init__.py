@@ -1,1 +1,1 @@
-"""Compute cards: where payloads of each dtype run, read from YAML and checked."""
+"""Compute cards: where the payloads of each dtype run, read from YAML and validated."""

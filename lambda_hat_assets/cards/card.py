@@ -20,12 +20,12 @@ class LocalTag(Frozen):
 
     executor: Literal["local"] = "local"
     max_concurrent: PositiveInt | None = Field(
-        default=None, description="payload processes at once; null: cores // threads"
+        default=None, description="most payload processes at once; null: cores // threads"
     )
     threads: PositiveInt = Field(default=1, description="cores of one payload process")
     env: dict[str, str] = Field(default_factory=dict, description="added to its environment")
     command: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="starts the worker; null: this Python's own"
+        default=None, min_length=1, description="command of the worker; null: this Python runs it"
     )
 
     @model_validator(mode="after")
@@ -48,7 +48,7 @@ class LocalTag(Frozen):
         return {**ours, **self.env, "JAX_ENABLE_X64": ours["JAX_ENABLE_X64"]}
 
     def route(self) -> str:
-        """Return one line that says where payloads go."""
+        """Return one line that says where payloads run."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"local, {self.slots} at once, {threads} each"
 
@@ -57,7 +57,7 @@ Tag = LocalTag | SlurmTag
 
 
 class Tags(Frozen):
-    """An entry for each dtype. If only one is given, it serves both."""
+    """One entry per dtype. If only one is given, it applies to both dtypes."""
 
     float32: Annotated[Tag, Field(discriminator="executor")] | None = None
     float64: Annotated[Tag, Field(discriminator="executor")] | None = None
@@ -68,7 +68,7 @@ class Card(Frozen):
 
     max_concurrent: PositiveInt | None = Field(
         default=None,
-        description="payload processes at once over both dtypes; null: cores // threads",
+        description="most payload processes at once, both dtypes together; null: cores // threads",
     )
     shared_filesystem: bool = Field(
         default=False,
@@ -103,26 +103,26 @@ class Card(Frozen):
 
     @property
     def slots(self) -> int:
-        """How many steps may work at once: with processes on this machine, and with SLURM jobs."""
+        """How many steps may run at once: steps with processes here plus steps with SLURM jobs."""
         return self._here() + sum(tag.slots for tag in self.slurm)
 
     def at_once(self, dtype: Dtype) -> int:
-        """Return how many payload processes, or SLURM jobs, of a dtype may exist at once."""
+        """Return the largest number of payload processes, or SLURM jobs, of a dtype at once."""
         tag = self.tag(dtype)
         return tag.slots if isinstance(tag, SlurmTag) else min(tag.slots, self._here())
 
     def routing(self) -> list[str]:
-        """Return a line for each dtype that says where it goes, and one for the cluster."""
+        """Return one line per dtype that says where its payloads run, and one for the cluster."""
         lines = [f"{dtype} -> {self.tag(dtype).route()}" for dtype in DTYPES]
         return [*lines, self.cluster.route()] if self.cluster and self.slurm else lines
 
     def warnings(self) -> list[str]:
-        """Return a line for each setting that may surprise its author."""
+        """Return one line per setting that may have an unexpected effect."""
         given = [dtype for dtype in DTYPES if getattr(self.tags, dtype) is not None]
         if len(given) != 1:
             return []
         (missing,) = set(DTYPES) - set(given)
-        return [f"the card has one entry, {given[0]}; payloads of {missing} go there too"]
+        return [f"the card has only the entry {given[0]}, which applies to {missing} too"]
 
     def _entries(self) -> list[Tag]:
         entries = [self.tag(dtype) for dtype in DTYPES]

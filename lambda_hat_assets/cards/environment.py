@@ -1,4 +1,4 @@
-"""The environment of a payload process, and what of a card may stand in it or in a command."""
+"""The environment of a payload process, and checks of text that a card puts into it."""
 
 import re
 
@@ -10,13 +10,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def one_process(dtype: Dtype, threads: int, flags: str = "") -> dict[str, str]:
-    """Return the variables that keep a payload process to its own cores.
+    """Return the variables that limit a payload process to its own cores.
 
-    XLA gets as many host devices as there are `threads`; chains are sharded over the devices, and
-    each device computes on one thread. XLA takes the size of its thread pool from NPROC; without
-    that it would divide every loop among all cores of the machine. Machines without 512-bit
-    vectors ignore the flag about them. A program is compiled in as many parts as threads can work
-    on, because more parts make the compilation a tenth slower.
+    XLA gets `threads` host devices; chains are sharded over the devices, and each device computes
+    on one thread. XLA takes the size of its thread pool from NPROC, and would otherwise divide
+    every loop among all cores of the machine. Machines without 512-bit vectors ignore the flag
+    about them. A program is compiled in `threads` parts, because more parts make the compilation a
+    tenth slower.
 
     Args:
         dtype: the precision of the process.
@@ -40,33 +40,33 @@ def one_process(dtype: Dtype, threads: int, flags: str = "") -> dict[str, str]:
 
 
 def check(model: BaseModel) -> None:
-    """Check that the text in a part of a card can stand in commands and environments.
+    """Check that the text in a part of a card can be used in commands and environments.
 
     Raises:
-        ValueError: naming key, value, rule and way out.
+        ValueError: if it cannot; the error names key, value, rule and correction.
     """
     for key, value in model:
         env = value if isinstance(value, dict) else {}
         for name in env:
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"{key} has {name!r}, which cannot be the name of a variable; write only "
-                    "letters, digits and _, and begin with no digit"
+                    f"{key} has {name!r}, which cannot be the name of a variable; use only "
+                    "letters, digits and _, and do not begin with a digit"
                 )
         texts = [value, *env.values(), *(value if isinstance(value, tuple) else ())]
         for text in texts:
             if isinstance(text, str) and "\0" in text:
-                raise ValueError(f"{key} has {text!r}, but no command can hold NUL; remove it")
+                raise ValueError(f"{key} has {text!r}, but a command cannot contain NUL; remove it")
 
 
 def check_host(key: str, value: str | None) -> None:
     """Check a name that becomes an argument of ssh.
 
     Raises:
-        ValueError: naming key, value, rule and way out.
+        ValueError: if ssh would read it otherwise; the error names key, value, rule and correction.
     """
     if value is not None and (value.startswith("-") or re.search(r"[\s\0]", value)):
         raise ValueError(
-            f"{key} is {value!r}, which ssh would not read as a name; write one that has no "
-            "blanks and does not begin with -"
+            f"{key} is {value!r}, which ssh would not read as a name; write a name without spaces "
+            "that does not begin with -"
         )

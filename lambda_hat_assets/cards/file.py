@@ -1,4 +1,4 @@
-"""Reads cards from disk and changes to them from the command line, and names every mistake."""
+"""Reads cards from files, applies changes from the command line, and reports every mistake."""
 
 import os
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ _PARTS: dict[str, type[BaseModel]] = {
     "tags": Tags,
     **dict(zip(_CLUSTER, (Cluster, Ssh, Ssh), strict=True)),
 }
-"""The model of each part of a card by its path, those of the dtypes left out."""
+"""The model of each part of a card by its path, except the entries of the dtypes."""
 
 
 def load_card(card: str, config: Path) -> Card:
     """Return a card, given by its name under `config`/card or by a path.
 
     Raises:
-        ConfigError: if there is no such card, or with a line for every mistake in it.
+        ConfigError: if there is no such card, or if it has mistakes, with one line per mistake.
     """
     folder = config / "card"
     is_path = card.endswith((".yaml", ".yml")) or os.sep in card
@@ -47,8 +47,7 @@ def changed(card: Card, words: Sequence[str]) -> Card:
     one tag, and `cluster.poll_interval=5` changes the cluster.
 
     Raises:
-        ConfigError: with a line for every key that the card does not have and every impossible
-            value.
+        ConfigError: if the card lacks a key or a value is invalid, with one line per mistake.
     """
     if not words:
         return card
@@ -63,7 +62,7 @@ def changed(card: Card, words: Sequence[str]) -> Card:
 
 
 def _set(content: dict[str, Any], key: str, value: Any, text: str, place: Place) -> None:
-    """Set a key in every part that has it; text stays as it was written, even if it is a number."""
+    """Set a key in every part that has it. Values of text fields are kept as they were written."""
     models = _models(content)
     path = key.split(".")
     variable = path.pop() if "env" in path[:-1] else None
@@ -92,7 +91,7 @@ def _is_text(model: type[BaseModel], name: str) -> bool:
 
 
 def _models(content: dict[str, Any]) -> dict[str, type[BaseModel]]:
-    """Return the model of every part of a card that `--set` can change."""
+    """Return the model of each part of a card that `--set` can change, by its path."""
     tags = content.get("tags", {}) or {dtype: {} for dtype in DTYPES}
     found = {
         f"tags.{dtype}": _EXECUTORS[tag.get("executor", "local")] for dtype, tag in tags.items()
@@ -113,7 +112,7 @@ def _validated(content: dict[str, Any], place: Place) -> Card:
 
 
 def _part(content: Any, at: str, place: Place) -> BaseModel:
-    """Validate a part of a card, first the parts in it, so that a mistake has its full path.
+    """Validate a part of a card, inner parts first, so that each mistake has its full path.
 
     Args:
         content: what was written.
@@ -124,7 +123,7 @@ def _part(content: Any, at: str, place: Place) -> BaseModel:
         ConfigError: naming every mistake.
     """
     if not isinstance(content, dict):
-        raise place.error("a mapping", "write key: value lines", content)
+        raise place.error("must be a mapping", "write 'key: value' lines", content)
     is_tag = at.startswith("tags.")
     if is_tag:
         content = {"executor": "local", **content}

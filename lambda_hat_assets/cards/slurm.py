@@ -1,7 +1,7 @@
-"""What a card says about SLURM: the jobs of each dtype, and how the cluster is reached.
+"""The parts of a card about SLURM: the jobs of each dtype, and the connection to the cluster.
 
-What a job asks for becomes dagster-slurm's queue configuration, except the type of its GPUs,
-constraints and further options, for which that has no fields.
+The requirements of a job become dagster-slurm's queue configuration, except the type of its GPUs,
+constraints and further options, for which the configuration has no fields.
 """
 
 import re
@@ -28,22 +28,22 @@ _FIELDS = {
     "qos": "qos",
     "constraint": "constraint",
 }
-"""For each option of sbatch that has a key of its own, the key."""
+"""The key that replaces each of these options of sbatch."""
 
 _OURS = (
     *("array", "chdir", "error", "export", "hold", "job-name", "nodes", "ntasks", "output"),
     *("parsable", "requeue", "test-only", "wait", "wrap"),
 )
-"""Options with which the process that waits for a job would lose it."""
+"""Options that would prevent the process that waits for a job from following it."""
 
 
 class SlurmTag(Frozen):
-    """Payloads of one dtype as SLURM jobs. A null leaves the choice to the cluster."""
+    """Payloads of one dtype as SLURM jobs. For null settings the cluster's defaults apply."""
 
     executor: Literal["slurm"]
-    max_concurrent: PositiveInt = Field(default=4, description="jobs queued or running at once")
-    batch: PositiveInt = Field(default=20, description="most keys of one job")
-    partition: str | None = Field(default=None, min_length=1, description="where jobs queue")
+    max_concurrent: PositiveInt = Field(default=4, description="most jobs queued or running")
+    batch: PositiveInt = Field(default=20, description="most keys per job")
+    partition: str | None = Field(default=None, min_length=1, description="name of the partition")
     walltime: str = Field(
         pattern=_WALLTIME, description="time limit of a job, in quotes, such as '04:00:00'"
     )
@@ -55,7 +55,7 @@ class SlurmTag(Frozen):
     gpu_type: str | None = Field(
         default=None, min_length=1, description="type of the GPUs, such as a100"
     )
-    account: str | None = Field(default=None, min_length=1, description="who is charged")
+    account: str | None = Field(default=None, min_length=1, description="account to charge")
     qos: str | None = Field(default=None, min_length=1, description="quality of service")
     constraint: str | None = Field(
         default=None, min_length=1, description="features that a node must have"
@@ -64,7 +64,7 @@ class SlurmTag(Frozen):
         default=(), description="further options of sbatch, such as --exclude=node7"
     )
     python: str | None = Field(
-        default=None, description="Python on the nodes that has this project; null: this Python"
+        default=None, description="Python with this project, on the nodes; null: this Python"
     )
     setup: tuple[str, ...] = Field(
         default=(), description="shell lines before the payload, such as module load cuda"
@@ -117,7 +117,7 @@ class SlurmTag(Frozen):
         )
 
     def sbatch(self) -> list[str]:
-        """Return the options of sbatch: everything that the card asks for."""
+        """Return the options of sbatch, which contain every setting of the card."""
         queue, kind = self.queue(), f":{self.gpu_type}" if self.gpu_type else ""
         asked = {
             "partition": queue.partition,
@@ -141,7 +141,7 @@ class SlurmTag(Frozen):
         return {**ours, **self.env, "JAX_ENABLE_X64": str(int(dtype == "float64"))}
 
     def route(self) -> str:
-        """Return one line that says where payloads go."""
+        """Return one line that says where payloads run."""
         keys = f"{self.batch} keys each" if self.batch > 1 else "1 key each"
         return f"slurm, {self.max_concurrent} jobs at once, {keys}: {' '.join(self.sbatch())}"
 
@@ -151,14 +151,14 @@ class Ssh(Frozen):
 
     host: str = Field(default="localhost", min_length=1, description="the login node")
     port: PositiveInt = Field(default=22, description="its ssh port")
-    user: str | None = Field(default=None, description="name of the user there; null: as here")
+    user: str | None = Field(default=None, description="user name there; null: as here")
     key: str | None = Field(
-        default=None, description="file of a private key; null: as ~/.ssh/config and the agent say"
+        default=None, description="file of a private key; null: as in ~/.ssh/config, or the agent's"
     )
     known_hosts: str | None = Field(
         default=None, description="file of known hosts; null: ~/.ssh/known_hosts"
     )
-    jump: "Ssh | None" = Field(default=None, description="a host on the way to it")
+    jump: "Ssh | None" = Field(default=None, description="intermediate host")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Ssh":
@@ -169,19 +169,19 @@ class Ssh(Frozen):
 
 
 class Cluster(Frozen):
-    """The cluster of all tags that say slurm."""
+    """The cluster that all SLURM tags of a card use."""
 
     ssh: Ssh = Ssh()
     home: str | None = Field(
         default=None,
         pattern="^/",
-        description="LAMBDA_HAT_HOME as login node and nodes see it; null: the same path",
+        description="path of LAMBDA_HAT_HOME on login node and nodes; null: the same path",
     )
     poll_interval: PositiveFloat = Field(
-        default=10.0, description="seconds between looks at a job whose state has changed"
+        default=10.0, description="seconds between polls of a job that has just changed state"
     )
     poll_interval_max: PositiveFloat = Field(
-        default=60.0, description="seconds between looks at a job that stays as it is"
+        default=60.0, description="largest number of seconds between polls of a job"
     )
 
     @model_validator(mode="after")
@@ -195,11 +195,11 @@ class Cluster(Frozen):
         return self
 
     def route(self) -> str:
-        """Return one line that says which login node is asked, and how often."""
+        """Return one line with the login node and the polling interval."""
         ssh = self.ssh
         user = f"{ssh.user}@" if ssh.user else ""
         every = f"{self.poll_interval:g} to {self.poll_interval_max:g} s"
-        return f"cluster -> {user}{ssh.host}:{ssh.port}, asked every {every} for each job"
+        return f"cluster -> {user}{ssh.host}:{ssh.port}, each job polled every {every}"
 
 
 def _check_option(option: str) -> None:
@@ -209,4 +209,5 @@ def _check_option(option: str) -> None:
     if key := _FIELDS.get(found[1]):
         raise ValueError(f"options has {option!r}; write {key} instead")
     if found[1] in _OURS:
-        raise ValueError(f"options has {option!r}, which these jobs cannot have; remove it")
+        rule = "with which a job cannot be followed"
+        raise ValueError(f"options has {option!r}, {rule}; remove it")

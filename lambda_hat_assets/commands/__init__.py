@@ -1,4 +1,4 @@
-"""The commands of `lambda-hat`. Each is a module that imports little until its command runs."""
+"""The commands of `lambda-hat`, one module each. Heavy imports are made only by `run`."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ CONFIG = Path("config")
 
 
 def open_store() -> Store:
-    """Return the store of LAMBDA_HAT_HOME."""
+    """Return the store at LAMBDA_HAT_HOME."""
     return Store(os.environ.get("LAMBDA_HAT_HOME", "runs"))
 
 
 def default_experiment() -> str:
-    """Return the experiment of LAMBDA_HAT_EXPERIMENT."""
+    """Return the experiment that LAMBDA_HAT_EXPERIMENT selects."""
     return os.environ.get("LAMBDA_HAT_EXPERIMENT", "default")

@@ -1,4 +1,4 @@
-"""List what the store holds, remove what nothing uses, and show logs in TensorBoard."""
+"""List the artifacts in the store, remove unused ones, and show logs in TensorBoard."""
 
 import argparse
 import os
@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ls", help="list every artifact with its size, its age and the experiments that use it"
     )
     ls.add_argument("--kind", choices=FOLDERS, help="only this kind")
-    gc = actions.add_parser("gc", help="remove old artifacts that no experiment file names")
+    gc = actions.add_parser("gc", help="remove old artifacts that no experiment or study uses")
     gc.add_argument(
-        "--ttl-days", type=float, required=True, metavar="N", help="keep what is younger than this"
+        "--ttl-days", type=float, required=True, metavar="N", help="keep those younger than N days"
     )
     gc.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     tb = actions.add_parser("tb", help="start TensorBoard on the logs of variational runs")
@@ -51,7 +51,7 @@ def _ls(args: argparse.Namespace) -> int:
 
 
 def _gc(args: argparse.Namespace) -> int:
-    """Remove; every experiment file must be readable, because each may name an artifact."""
+    """Remove artifacts; all experiment files must be valid, as each may refer to an artifact."""
     from lambda_hat_core.plan.plan import load_union
     from lambda_hat_core.store import files, inventory
 
@@ -65,7 +65,7 @@ def _gc(args: argparse.Namespace) -> int:
         if not args.dry_run:
             inventory.forget(store, entry)
     for path in inventory.orphans(store, kept, limit):
-        print(f"{path.relative_to(store.root)}  of a run that nothing names")
+        print(f"{path.relative_to(store.root)}  of a run that no experiment refers to")
         if not args.dry_run:
             files.remove(path)
     if not args.dry_run:

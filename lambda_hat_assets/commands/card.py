@@ -1,4 +1,4 @@
-"""Show the compute card: where payloads of each dtype would run. Nothing is started."""
+"""Show the compute card: where the payloads of each dtype would run. Nothing is started."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from lambda_hat_assets.commands import CONFIG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what may follow `card`."""
+    """Declare the arguments of `card`."""
     parser.add_argument("action", choices=["show"])
     parser.add_argument(
         "name",
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the whole card as YAML, then a line for each dtype."""
+    """Print the whole card as YAML, then one line per dtype."""
     import yaml
 
     from lambda_hat_assets.cards.file import changed, load_card

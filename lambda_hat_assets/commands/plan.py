@@ -1,4 +1,4 @@
-"""Show what an experiment would run, what exists already, and about how much work is left."""
+"""Show what an experiment would run, what exists already, and a forecast of the remaining work."""
 
 import argparse
 from collections import Counter
@@ -12,14 +12,14 @@ _MOST_ROWS = 60
 
 
 class Standing(NamedTuple):
-    """Whether an artifact is in the store and, if it could not be made, why."""
+    """The state of an artifact in the store, and the reason if it could not be made."""
 
     word: str
     reason: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what may follow `plan`."""
+    """Declare the arguments of `plan`."""
     parser.add_argument("experiment", nargs="?", default=default_experiment())
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the file")
     parser.add_argument("--all", action="store_true", help=f"list more than {_MOST_ROWS} rows")
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     _table(["run", "target", "state", "FGE", "what"], rows, args.all)
     for id, state, _ in targets:
         if state.reason:
-            print(f"{id} failed when last tried: {state.reason}")
+            print(f"{id} failed at the last attempt: {state.reason}")
     print(
         f"{plan.experiment}: {len(targets)} targets, {counted['exists']} exist; "
         f"{len(rows)} runs, {counted['run exists']} exist; store {store.root}"
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"left: about {_about(left)} full-gradient evaluations{time}"
         if seconds
-        else "nothing is left"
+        else "nothing is left to do"
     )
     return 0
 
@@ -101,9 +101,9 @@ def _about(fge: float) -> str:
 
 
 def _time(seconds: list[float | None]) -> str:
-    """Return the time that is left in words; runs without a forecast count as the mean."""
+    """Return the remaining time as text; runs without a forecast count as much as the mean."""
     known = [value for value in seconds if value is not None]
     if not known:
-        return "; the store has no similar run that tells how long one takes"
+        return "; no similar run in the store shows how long they take"
     total = sum(known) * len(seconds) / len(known)
-    return f", about {total:.0f} s one run after the other, judged by similar runs"
+    return f", about {total:.0f} s sequentially, estimated from similar runs"

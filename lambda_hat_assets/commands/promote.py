@@ -1,4 +1,4 @@
-"""Copy plots of the newest run of every sampler of an experiment into docs/assets."""
+"""Copy plots of each sampler's newest run in an experiment to docs/assets."""
 
 import argparse
 from pathlib import Path
@@ -9,18 +9,18 @@ OUTDIR = Path("docs/assets")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what may follow `promote`."""
+    """Declare the arguments of `promote`."""
     from lambda_hat_core.gallery.promote import PLOTS
 
     parser.add_argument("experiment", nargs="?", default=default_experiment())
-    parser.add_argument("--plots", default=",".join(PLOTS), help="file names, between commas")
+    parser.add_argument("--plots", default=",".join(PLOTS), help="file names, separated by commas")
     parser.add_argument(
-        "--outdir", type=Path, default=OUTDIR, help="folder that has a folder per experiment"
+        "--outdir", type=Path, default=OUTDIR, help="folder with one folder per experiment"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was written."""
+    """Copy the plots and print the paths of the written files."""
     from lambda_hat_core.gallery.members import gallery_of
     from lambda_hat_core.gallery.promote import promote
     from lambda_hat_core.plan.plan import load_plan

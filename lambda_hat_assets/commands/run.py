@@ -22,7 +22,7 @@ from lambda_hat_core.work.endings import end_by_signals
 
 _SECONDS_BETWEEN_LINES = 5.0
 _LONGEST = 120
-"""Letters of a gallery's name."""
+"""Largest number of characters in a gallery's name."""
 
 _SUMMARY = """SELECT DISTINCT ON (run_id) run_id, sampler, flavour, dtype, llc, llc_se, llc_oracle,
 llc_known, verdict, work_fge, wall_s, reasons FROM llc WHERE run_id IN ({})
@@ -30,7 +30,7 @@ ORDER BY target_id, sampler, run_id"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what may follow `run`."""
+    """Declare the arguments of `run`."""
     parser.add_argument("experiment", nargs="?", default=default_experiment())
     parser.add_argument(
         "changes",
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make what is missing, draw the gallery and print the table.
+    """Compute what is missing, draw the gallery and print the table.
 
     Returns:
         Exit code 1 if anything failed, otherwise 0.
@@ -73,14 +73,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _local_card() -> Card:
-    """Return the card of LAMBDA_HAT_CARD.
+    """Return the card that LAMBDA_HAT_CARD selects.
 
     Raises:
-        ConfigError: if it sends payloads to SLURM, which takes Dagster.
+        ConfigError: if it sends payloads to SLURM, which needs Dagster.
     """
     card = load_card(os.environ.get("LAMBDA_HAT_CARD", "local"), CONFIG)
     if card.slurm:
-        rule = "`lambda-hat run` computes on this machine, but the card says slurm"
+        rule = "`lambda-hat run` computes on this machine only, but the card says slurm"
         way_out = "run `dagster job execute -j llc`, or choose a local card by LAMBDA_HAT_CARD"
         raise Place("card", "tags").error(rule, way_out)
     return card
@@ -98,7 +98,7 @@ def _summary(store: Store, plan: Plan) -> bool:
 
 
 def _gallery(plan: Plan, changes: list[str]) -> Gallery:
-    """Return what to draw; an experiment with changes has a page of its own."""
+    """Return the gallery to draw; an experiment with changed values has a separate page."""
     gallery = gallery_of(plan)
     if not changes:
         return gallery
@@ -107,7 +107,7 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
 
 
 def _listener(total: int) -> "Bars | LineListener":
-    """Return what shows the progress of `total` keys: bars on a terminal, otherwise lines."""
+    """Return a display of the progress of `total` keys: bars in a terminal, otherwise lines."""
     from rich.console import Console
 
     console = Console()
@@ -115,7 +115,7 @@ def _listener(total: int) -> "Bars | LineListener":
 
 
 class LineListener(Listener):
-    """Prints a line now and then, for logs and pipes."""
+    """Prints lines of progress, for logs and pipes."""
 
     def __init__(self, total: int):
         self._total, self._done = total, 0
@@ -129,7 +129,7 @@ class LineListener(Listener):
         pass
 
     def heard(self, key: str, event: Event) -> None:
-        """Print what a worker logs, at most every few seconds per key."""
+        """Print a worker's log line, at most one per key every few seconds."""
         now = time.monotonic()
         with self._lock:
             if event["event"] != "log" or now - self._last.get(key, 0) < _SECONDS_BETWEEN_LINES:
@@ -138,7 +138,7 @@ class LineListener(Listener):
             print(f"{key} {event['message']}", flush=True)
 
     def ended(self, key: str, failure: str | None) -> None:
-        """Count."""
+        """Count a key, and print how it ended."""
         with self._lock:
             self._done += 1
             word = "failed" if failure else "done"
@@ -176,7 +176,7 @@ class Bars(Listener):
         self._progress.stop()
 
     def heard(self, key: str, event: Event) -> None:
-        """Move the bar of a key."""
+        """Update the bar of a key."""
         if key not in self._bars:
             self._bars[key] = self._progress.add_task(key, total=None, note="")
         bar = self._bars[key]
@@ -188,7 +188,7 @@ class Bars(Listener):
             self._progress.update(bar, note=event["message"][:60])
 
     def ended(self, key: str, failure: str | None) -> None:
-        """Drop the bar of a key and count it."""
+        """Remove the bar of a key, count the key, and print the reason if it failed."""
         if key in self._bars:
             self._progress.remove_task(self._bars.pop(key))
         if failure:

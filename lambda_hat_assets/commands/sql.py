@@ -1,4 +1,4 @@
-"""Query the views of all results, such as llc, targets and draws, also during runs."""
+"""Query the views of all results (llc, targets, draws, ...), also while runs are in progress."""
 
 import argparse
 
@@ -6,14 +6,14 @@ from lambda_hat_assets.commands import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what may follow `sql`."""
+    """Declare the arguments of `sql`."""
     parser.add_argument("query", help='such as "select sampler, llc, llc_se from llc"')
-    parser.add_argument("--full", action="store_true", help="do not cut long values")
+    parser.add_argument("--full", action="store_true", help="do not shorten long values")
     parser.add_argument("--csv", action="store_true", help="write comma-separated values")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; bring llc.duckdb up to date for other readers."""
+    """Print the table, and update llc.duckdb for other readers."""
     from lambda_hat_core.store import sql
 
     store = open_store()

@@ -1,4 +1,4 @@
-"""Hash every file of the store again and list what is corrupt. Exit code 1 if anything is."""
+"""Hash every file of the store again and list corrupt folders. Exit code 1 if there are any."""
 
 import argparse
 
@@ -7,14 +7,14 @@ from lambda_hat_core.store.store import FOLDERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what may follow `verify`."""
+    """Declare the arguments of `verify`."""
     parser.add_argument(
-        "--remove", action="store_true", help="remove what is corrupt, so that it is made again"
+        "--remove", action="store_true", help="remove corrupt folders, so that they are made again"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each corrupt folder, then a summary."""
+    """Print one line per corrupt folder, then a summary."""
     store = open_store()
     checked = corrupt = 0
     for kind in FOLDERS:

@@ -1,1 +1,1 @@
-"""Makes what assets ask for, with worker processes on this machine."""
+"""Makes the artifacts that assets request, with worker processes on this machine."""

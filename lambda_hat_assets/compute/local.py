@@ -1,4 +1,4 @@
-"""Payloads on this machine: one worker process, which makes one key after the other."""
+"""Payloads on this machine: one worker process, which makes keys one after another."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -20,8 +20,8 @@ class LocalBackend:
     """One worker, which is started for the first order and kept until `close`.
 
     Args:
-        store: where results go.
-        card: how the worker is started.
+        store: the store for results.
+        card: the card, which says how the worker is started.
     """
 
     def __init__(self, store: Store, card: Card):
@@ -29,10 +29,10 @@ class LocalBackend:
         self._pool: Pool | None = None
 
     def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
-        """Yield results as they come; the failure of a key does not stop the keys after it.
+        """Yield results as they arrive; if a key fails, the next keys are computed nevertheless.
 
         The worker computes the next key while Dagster records a result. The worker ends if the
-        caller takes no more results.
+        caller stops iterating.
         """
         self._pool = self._pool or open_pool(self._store, self._card, 1)
         news: SimpleQueue[tuple[Order, Event] | Future[Event]] = SimpleQueue()
@@ -64,7 +64,7 @@ class LocalBackend:
                 self.close()
 
     def close(self) -> None:
-        """End the worker, whatever it is doing."""
+        """End the worker immediately."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None

@@ -1,6 +1,6 @@
-"""What is to be made of one id, what came of it, and what the store lacks of a plan.
+"""Orders (which artifacts to make for one key), their results, and the orders that a plan needs.
 
-Knows no Dagster.
+This module is independent of Dagster.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from lambda_hat_core.work.client import Event, request
 
 
 class Order(NamedTuple):
-    """What is to be made of one key.
+    """The artifacts to make for one key.
 
     Attributes:
         key: a target id, a run id, or an experiment's name.
-        kinds: what to make, in this order: `targets`, `runs` and `analyses`, or `galleries`.
-        target: spec of the target that is made or sampled; or the gallery.
-        run: the run's spec, None for a target and a gallery.
+        kinds: the kinds to make, in order: `targets`; `runs` and `analyses`; or `galleries`.
+        target: the spec of the target that is made or sampled, or the gallery.
+        run: the spec of the run; None for a target or a gallery.
     """
 
     key: str
@@ -32,21 +32,21 @@ class Order(NamedTuple):
 
     @property
     def spec(self) -> TargetSpec | RunSpec | Gallery:
-        """The spec of what is made."""
+        """The spec of the run, the target or the gallery."""
         return self.run or self.target
 
     @property
     def dtype(self) -> Dtype:
-        """The precision of the process that makes it; galleries are drawn in float64."""
+        """The dtype of the worker; galleries are drawn in float64."""
         return self.run.dtype if self.run else "float64"
 
     @property
     def likeness(self) -> tuple[str, ...]:
-        """What two orders that share compiled programs have in common, most important first."""
+        """Properties by which orders share compiled programs, the most important first."""
         return (self.dtype, self.target.id, self.run.sampler.kind if self.run else "")
 
     def requests(self) -> tuple[Event, ...]:
-        """Return the requests to a worker, one for each kind."""
+        """Return the requests to a worker, one per kind."""
         target = self.target if self.run else None
         return tuple(request(kind, self.spec, target) for kind in self.kinds)
 
@@ -55,11 +55,11 @@ class Result(NamedTuple):
     """One artifact, or the reason why it could not be made.
 
     Attributes:
-        key: its id.
-        kind: of the artifact.
+        key: the key of its order.
+        kind: the kind of artifact.
         record: the facts that Dagster shows.
         reused: whether the artifact existed before.
-        failure: the reason, None where there is an artifact.
+        failure: the reason of a failure; None if there is an artifact.
     """
 
     key: str
@@ -70,7 +70,7 @@ class Result(NamedTuple):
 
 
 def missing_targets(store: Store, plan: Plan) -> list[Order]:
-    """Return an order for each target of a plan that the store does not have."""
+    """Return an order for each target of a plan that the store lacks."""
     return [
         Order(id, ("targets",), spec)
         for id, spec in plan.targets.items()
@@ -79,7 +79,7 @@ def missing_targets(store: Store, plan: Plan) -> list[Order]:
 
 
 def missing_runs(store: Store, plan: Plan) -> list[Order]:
-    """Return an order for each run of a plan whose draws or analysis the store does not have."""
+    """Return an order for each run of a plan whose draws or analysis the store lacks."""
     found = []
     for id, spec in plan.runs.items():
         if kinds := missing_kinds(store, id, ("runs", "analyses")):
@@ -88,11 +88,11 @@ def missing_runs(store: Store, plan: Plan) -> list[Order]:
 
 
 def missing_kinds(store: Store, key: str, kinds: Sequence[Kind]) -> tuple[Kind, ...]:
-    """Return the kinds of artifact that the store does not have of a key."""
+    """Return the kinds of artifact that the store lacks for a key."""
     return tuple(kind for kind in kinds if not store.is_complete(kind, key))
 
 
 def note_failure(store: Store, order: Order, end: Event) -> None:
-    """Note in the store that the worker of an order died; a gallery's failure is not kept."""
+    """Record the failure of an order, unless the worker did; failed galleries are not recorded."""
     if not isinstance(order.spec, Gallery):
         records.note_failure(store, order.spec, end)

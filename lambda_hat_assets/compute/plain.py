@@ -1,4 +1,4 @@
-"""Makes an experiment without Dagster: targets, then runs, with a pool of workers."""
+"""Runs an experiment without Dagster: targets, then runs, with a pool of workers."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
@@ -18,34 +18,33 @@ from lambda_hat_core.work.pool import Pool, Task
 
 
 class Listener(Protocol):
-    """Follows what happens to each key; it is called from several threads."""
+    """An observer of the progress of each key; it is called from several threads."""
 
     def heard(self, key: str, event: Event) -> None:
-        """Take an event of a worker."""
+        """Receive an event of a worker."""
         ...
 
     def ended(self, key: str, failure: str | None) -> None:
-        """Take the end of a key, and the reason if it failed."""
+        """Receive the end of a key, with the reason if it failed."""
         ...
 
 
 def make(
     store: Store, card: Card, plan: Plan, gallery: Gallery, listener: Listener
 ) -> tuple[dict[str, str], str | None]:
-    """Make what the store lacks of a plan, then the gallery.
+    """Make the artifacts of a plan that the store lacks, then the gallery.
 
-    A failure stops only what depends on it.
+    If a target fails, its runs fail too; other keys are not affected.
 
     Args:
-        store: where results go.
-        card: environment and number of workers of each dtype, all local.
-        plan: the experiment.
-        gallery: drawn at the end, by a worker that runs already.
-        listener: follows what happens.
+        store: the store for results.
+        card: the card, whose entries are all local.
+        plan: the plan of the experiment.
+        gallery: the gallery, which is drawn at the end, by a running worker if there is one.
+        listener: observes the progress.
 
     Returns:
-        The reasons why keys failed, by id; and the reason why the gallery could not be drawn, None
-        if it was drawn.
+        The reasons of failures by id, and the reason why the gallery could not be drawn, or None.
     """
     targets = missing_targets(store, plan)
     with open_pool(store, card, min(card.at_once("float64"), max(1, len(targets)))) as pool:
@@ -65,7 +64,7 @@ def make(
 
 
 def _made(store: Store, pool: Pool, wanted: Sequence[Order], listener: Listener) -> dict[str, str]:
-    """Make all orders, which do not depend on one another, and return the reasons of failures."""
+    """Carry out independent orders, and return the reasons of failures by key."""
     futures: dict[Future[Event], Order] = {}
     for order in wanted:
         hear = partial(listener.heard, order.key)
@@ -81,7 +80,7 @@ def _made(store: Store, pool: Pool, wanted: Sequence[Order], listener: Listener)
 
 
 def _worker_count(store: Store, card: Card, plan: Plan, runs: Sequence[Order]) -> int:
-    """Return how many workers save more time than they take to start, within the card's limit."""
+    """Return how many workers save more time than their start takes, within the card's limit."""
     count = 0
     for dtype in DTYPES:
         specs = [order.run for order in runs if order.run and order.dtype == dtype]

@@ -1,6 +1,6 @@
-"""The `compute` resource: finds in the store what an asset asks for, or lets a backend make it.
+"""The `compute` resource: returns artifacts from the store, and has missing ones made.
 
-The body of an asset computes nothing. A backend runs payloads; the card says which one.
+Assets compute nothing themselves. Missing artifacts are made by a backend, which the card selects.
 """
 
 import shlex
@@ -19,18 +19,18 @@ from lambda_hat_core.store.store import Kind
 from lambda_hat_core.work import making
 
 CARD_TAG = "lambda_hat/card"
-"""Tag of a Dagster run: changes to the card as `--set` takes them, such as walltime=04:00:00."""
+"""Tag of a Dagster run with changes to the card, in the form of `--set`: walltime=04:00:00."""
 
 
 class Backend(Protocol):
     """Runs payloads of one dtype."""
 
     def run(self, context: dg.AssetExecutionContext, orders: Sequence[Order]) -> Iterator[Result]:
-        """Yield results as they come; the failure of a key does not stop the keys after it.
+        """Yield results as they arrive; if a key fails, the next keys are computed nevertheless.
 
         Args:
-            context: of the step that wants them; what happens is written to its log.
-            orders: all of one dtype.
+            context: the context of the requesting step, whose log receives the progress.
+            orders: the orders, all of one dtype.
         """
         ...
 
@@ -40,12 +40,11 @@ class Backend(Protocol):
 
 
 class Compute:
-    """Looks in the store, and sends what is missing to the backend of its dtype.
+    """Looks artifacts up in the store, and orders missing ones from the backend of their dtype.
 
     Args:
-        project: the store and the specs.
-        backend: makes the backend of a dtype as a card says. It is called when the backend is
-            first needed.
+        project: the project, with its store and specs.
+        backend: returns the backend of a dtype for a card; called when it is first needed.
     """
 
     def __init__(self, project: Project, backend: Callable[[Dtype, Card], Backend]):
@@ -59,8 +58,8 @@ class Compute:
         """Yield the artifacts of every key, those that exist first.
 
         Args:
-            context: of the step that wants them; what happens is written to its log.
-            kinds: what is to be made of each key, in this order.
+            context: the context of the requesting step, whose log receives the progress.
+            kinds: the kinds of artifact to make for each key, in order.
             keys: target ids, run ids or experiments, all of one dtype.
         """
         orders: list[Order] = []
@@ -88,7 +87,7 @@ class Compute:
 
     def _reused(self, context: dg.AssetExecutionContext, kind: Kind, key: str) -> Result:
         record = making.record(self._project.store, kind, key)
-        context.log.info(f"{kind} {key} exists since {record['made']} and is reused")
+        context.log.info(f"{kind} {key} was made at {record['made']} and is reused")
         return Result(key, kind, record, reused=True)
 
     def _order(self, key: str, kinds: tuple[Kind, ...]) -> Order:
@@ -99,7 +98,7 @@ class Compute:
         return Order(key, kinds, target, run)
 
     def backend(self, context: dg.AssetExecutionContext, dtype: Dtype) -> Backend:
-        """Return the backend of a dtype, on the card with the changes that a run's tag asks for."""
+        """Return the backend of a dtype, for the card with the changes in the run's tag."""
         words = context.run.tags.get(CARD_TAG, "")
         if (dtype, words) not in self._open:
             card = changed(self._project.card, shlex.split(words))

@@ -1,7 +1,7 @@
-"""Makes the runs of trials: with workers on this machine, which can be stopped early, or as jobs.
+"""Executes the runs of trials, with workers on this machine or as SLURM jobs.
 
-A SLURM job cannot be stopped early. Its time limit ends it, and the pruner sees what it reported
-when it is over, so that the other runs of the trial can be saved.
+Workers can be stopped early. A SLURM job cannot; only its time limit ends it. When it has ended,
+the pruner judges its progress reports, so that a bad trial is stopped before its next run.
 """
 
 import threading
@@ -29,7 +29,7 @@ Context = dg.OpExecutionContext | dg.AssetExecutionContext
 
 @contextmanager
 def runners(context: Context, project: Project, compute: Compute) -> Iterator[Runner]:
-    """Yield a runner that sends each dtype where the card says, and end its workers afterwards."""
+    """Yield a runner that executes each dtype as the card says; end its workers afterwards."""
     step: Any = context
     here = {dtype: isinstance(project.card.tag(dtype), LocalTag) for dtype in DTYPES}
     at_once = sum(project.card.at_once(dtype) for dtype in DTYPES if here[dtype])
@@ -40,7 +40,7 @@ def runners(context: Context, project: Project, compute: Compute) -> Iterator[Ru
 
 
 class _Routed(Runner):
-    """Passes runs on to the runner of their dtype."""
+    """A runner that passes each run to the runner of its dtype."""
 
     def __init__(self, of: Callable[[Dtype], Runner]):
         self._of = of
@@ -50,16 +50,16 @@ class _Routed(Runner):
         self._of("float64").build(target)
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse within a number of seconds."""
+        """Sample and analyse a run, in at most `seconds`."""
         return self._of(spec.dtype).run(spec, target, steer, seconds)
 
 
 class Jobs(Runner):
-    """Sends runs to the backend of their dtype; threads may do so at once.
+    """A runner that orders runs from the backend of their dtype. It may be used in several threads.
 
     Args:
-        context: of the step that wants them.
-        store: where results go.
+        context: the context of the requesting step.
+        store: the store for results.
         backend: returns the backend of a dtype.
     """
 
@@ -76,7 +76,7 @@ class Jobs(Runner):
         """Make a target.
 
         Raises:
-            ValueError: saying why it cannot be made.
+            ValueError: if it cannot be made; the error gives the reason.
         """
         if not self._store.is_complete("targets", target.id):
             failure = self._ordered("float64", Order(target.id, ("targets",), target))
@@ -84,7 +84,7 @@ class Jobs(Runner):
                 raise ValueError(f"{target.id} could not be made: {failure}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
-        """Sample and analyse; `steer` is asked afterwards, and only the walltime limits the job."""
+        """Sample and analyse a run, which only the walltime limits; then replay it to `steer`."""
         del seconds
         began = time.perf_counter()
         missing = missing_kinds(self._store, spec.id, ("runs", "analyses"))

@@ -11,14 +11,14 @@ def open_pool(store: Store, card: Card, at_once: int) -> Pool:
     """Return a pool of workers on this machine.
 
     Args:
-        store: where results go.
-        card: command, environment and number of workers of each dtype.
-        at_once: most workers at once over both dtypes.
+        store: the store for results.
+        card: the card, with command, environment and number of workers of each dtype.
+        at_once: the largest number of workers at once over both dtypes.
     """
 
     def start(dtype: Dtype) -> WorkerClient:
         tag = card.tag(dtype)
-        assert isinstance(tag, LocalTag), "the caller sends the payloads of SLURM's tags elsewhere"
+        assert isinstance(tag, LocalTag), "the pool has no workers for SLURM tags"
         return WorkerClient(store.root, tag.argv(), tag.environment(dtype))
 
     return Pool(start, {dtype: card.tag(dtype).slots for dtype in DTYPES}, at_once)

@@ -1,1 +1,1 @@
-"""Jobs and sensors: `llc` makes a whole experiment; other jobs make partitions of one asset."""
+"""Jobs and sensors: `llc` runs a whole experiment; other jobs make partitions of one asset."""

@@ -1,7 +1,7 @@
-"""Divides keys among steps, and the keys of a step among Dagster runs.
+"""Divides keys among steps, and the keys of a step into batches, one per Dagster run.
 
-A batch is a contiguous range of partitions, so that it can be one Dagster run. Partitions are
-ordered by sampler and model, so that neighbours share compiled programs.
+A batch must be a contiguous range of partitions to be one Dagster run. Partitions are ordered by
+sampler and model, so that neighbours share compiled programs.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,15 +19,15 @@ Keys = list[str]
 def step_count(
     card: Card, dtype: Dtype, runs: Sequence[RunSpec], seconds: Mapping[str, float]
 ) -> int:
-    """Return how many steps divide the runs of a dtype among them.
+    """Return among how many steps the runs of a dtype are divided.
 
     On this machine a further step must save more time than its worker takes to start.
 
     Args:
-        card: where the runs are computed.
-        dtype: of all runs.
-        runs: what is left to do.
-        seconds: forecast of how long each run takes, by id.
+        card: the card, which says where the runs are computed.
+        dtype: the dtype of all runs.
+        runs: the runs that are still to be computed.
+        seconds: the predicted duration of each run, by id.
     """
     most = min(len(runs), card.at_once(dtype))
     if isinstance(card.tag(dtype), SlurmTag):
@@ -39,9 +39,9 @@ def shares(keys: Sequence[str], seconds: Mapping[str, float], count: int) -> lis
     """Cut keys into at most `count` contiguous parts that should take about equally long.
 
     Args:
-        keys: in the order of their partitions.
-        seconds: forecast of how long each key takes.
-        count: number of parts.
+        keys: the keys, in the order of their partitions.
+        seconds: the predicted duration of each key.
+        count: the largest number of parts.
     """
     total = sum(seconds[key] for key in keys)
     parts: list[Keys] = [[] for _ in range(count)]
@@ -59,9 +59,9 @@ def batches(
     """Yield batches, each with the name of its job.
 
     Args:
-        keys: what is wanted.
-        families: all partitions of each job, in their order.
-        most: keys of one batch.
+        keys: the keys to be made.
+        families: all partitions of each job, in order.
+        most: the largest number of keys in a batch.
     """
     for job, order in families.items():
         batch: Keys = []

@@ -1,4 +1,4 @@
-"""The card of an `llc` job, with the changes in its run config, is checked before anything runs."""
+"""The card of an `llc` job, with the changes in its run config, and the checks before it runs."""
 
 import math
 import shlex
@@ -36,7 +36,7 @@ def card_of(context: dg.OpExecutionContext, project: Project) -> Card:
     """Return the card of a job.
 
     Raises:
-        ConfigError: if a change is impossible, or asks for more at once than the job allows.
+        ConfigError: if a change is invalid, or raises a limit of the card in the file.
     """
     card = changed(project.card, words(context))
     for dtype in DTYPES:
@@ -51,7 +51,7 @@ def card_of(context: dg.OpExecutionContext, project: Project) -> Card:
 
 
 def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Card:
-    """Print the card of a job, and refuse what could not work before anything is submitted.
+    """Log the card of a job, and check that the job can run with it.
 
     Raises:
         ConfigError: if runs would not fit their walltime, or the cluster cannot run payloads.
@@ -77,7 +77,7 @@ def prepare(context: dg.OpExecutionContext, project: Project, plan: Plan) -> Car
 
 
 def require_walltimes(card: Card, store: Store, plan: Plan) -> None:
-    """Refuse a plan with runs that would be cut off, judged by similar runs in the store.
+    """Refuse a plan with runs that would exceed their walltime, according to similar runs.
 
     Raises:
         ConfigError: naming the longest of those runs.
@@ -94,8 +94,8 @@ def require_fit(card: Card, times: Iterable[tuple[RunSpec, float]]) -> None:
     """Refuse runs that take longer than the walltime of their dtype.
 
     Args:
-        card: where they go.
-        times: runs, and the forecast of each in seconds.
+        card: the card, which has the walltimes.
+        times: the runs, each with its predicted duration in seconds.
 
     Raises:
         ConfigError: naming the longest of those runs.
@@ -106,8 +106,8 @@ def require_fit(card: Card, times: Iterable[tuple[RunSpec, float]]) -> None:
             hours, minutes = divmod(math.ceil(1.5 * seconds / 60), 60)
             enough = f"{spec.dtype}.walltime={hours:02d}:{minutes:02d}:00"
             raise Place("card", f"tags.{spec.dtype}.walltime").error(
-                f"{spec.id} takes about {seconds:.0f} s, judged by similar runs in the store, and "
-                "would be cut off",
+                f"{spec.id} is predicted to take {seconds:.0f} s, from similar runs in the store, "
+                "and would be cut off",
                 f"raise it: {enough}, under ops.plan.config.set of the job's run config",
                 tag.walltime,
             )

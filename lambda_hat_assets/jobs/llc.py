@@ -1,8 +1,8 @@
 """`llc`: a whole experiment in one command: plan, targets, runs, report.
 
-What is missing is divided among a few steps per dtype, each of which has one worker: targets first,
-then runs, when the sizes of their targets are known. A step makes its share in batches; each batch
-is a Dagster run of its own, which shows in the UI as if it had been started there.
+The missing keys are divided among a few steps per dtype, each of which has one worker: first the
+targets, then, when the sizes of the targets are known, the runs. A step makes its share in batches;
+each batch is a separate Dagster run, which the UI shows as if it had been started there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,14 +31,14 @@ from lambda_hat_core.work.endings import end_with_parent
 from lambda_hat_core.work.forecast import times
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
-"""A step whose process dies is started again, and makes what is left of its share."""
+"""A step whose process dies is started once more, and makes the rest of its share."""
 
 _PRIORITY: dict[Dtype, str] = {"float64": "1", "float32": "0"}
-"""Long runs first: the samplers of float64 use gradients over all data."""
+"""Steps of float64 start first, because their samplers use full-data gradients and take longer."""
 
 
 class PlanConfig(dg.Config):
-    """What to run."""
+    """The run config of the job."""
 
     experiment: str | None = Field(
         None, description="name of a loaded experiment; null: LAMBDA_HAT_EXPERIMENT"
@@ -54,13 +54,13 @@ def llc_job(
     job: Callable[[str], dg.JobDefinition],
     executor: dg.ExecutorDefinition,
 ) -> dg.JobDefinition:
-    """Return the job that makes everything an experiment names.
+    """Return the job that makes all artifacts of an experiment.
 
     Args:
-        project: experiments, store and card.
+        project: the project, with its experiments, store and card.
         families: the assets of all runs.
         job: returns a partition job by name; it is called when the definitions are complete.
-        executor: gives each step a process of its own.
+        executor: an executor that runs each step in a separate process.
     """
     store = project.store
     target_order = {TARGETS_JOB: list(project.targets)}
@@ -78,7 +78,7 @@ def llc_job(
             sql.refresh(store)
         ghosts = reap(context.instance)
         if ghosts:
-            context.log.info(f"marked {ghosts} Dagster runs as failed: their process is gone")
+            context.log.info(f"marked {ghosts} Dagster runs as failed: their process has ended")
         card = prepare(context, project, chosen)
         _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
         missing = [key for key in chosen.targets if not store.is_complete("targets", key)]
@@ -124,13 +124,13 @@ def llc_job(
     def make_runs(dtype: Dtype) -> dg.OpDefinition:
         @_op(f"runs_{dtype}", dtype)
         def make(context: dg.OpExecutionContext, share: Keys) -> int:
-            """Sample and analyse runs; the failure of one does not stop the others."""
+            """Sample and analyse runs; if one fails, the others are computed nevertheless."""
             return _make(context, "analyses", batches(share, run_order))
 
         return make
 
     def _make(context: dg.OpExecutionContext, kind: Kind, found: Iterable[tuple[str, Keys]]) -> int:
-        """Make what the store lacks of some batches, and return the number of keys made."""
+        """Make the keys of some batches that the store lacks, and return how many were made."""
         end_with_parent()
         made = 0
         with reaping(context.instance):
@@ -149,7 +149,7 @@ def llc_job(
         float64: list[int],
         float32: list[int],
     ) -> None:
-        """Draw the gallery, renew the table, and fail if any run has no usable estimate."""
+        """Draw the gallery, update the table, and fail if any run has no usable estimate."""
         del targets
         end_with_parent()
         chosen = project.plan(experiment)
@@ -160,7 +160,7 @@ def llc_job(
         for line in reporting.table(found, chosen.labels):
             context.log.info(line)
         made = sum([*float64, *float32])
-        context.log.info(f"{made} runs are new; {store.root / sql.DATABASE}")
+        context.log.info(f"{made} new runs; {store.root / sql.DATABASE}")
         failed = reporting.failed(found, chosen)
         if not drawn:
             raise dg.Failure("the gallery could not be made", allow_retries=False)
@@ -177,8 +177,8 @@ def llc_job(
         executor_def=executor,
         logger_defs={"console": console},
         config=QUIET,
-        description="Make what an experiment names and the store lacks: targets, runs, analyses, "
-        "its gallery and the table.",
+        description="Make the artifacts of an experiment that the store lacks: targets, runs, "
+        "analyses, the gallery and the table.",
     )
     def llc():
         experiment, share = plan()
@@ -211,7 +211,7 @@ def _tell_of(
     asset: dg.AssetKey,
     keys: Iterable[str],
 ) -> None:
-    """Report to Dagster what the store has and Dagster does not know; nothing is computed."""
+    """Report artifacts to Dagster that the store has but Dagster does not know of."""
     known = context.instance.get_materialized_partitions(asset)
     for key in keys:
         if key in known or not project.store.is_complete(kind, key):

@@ -40,15 +40,15 @@ def partition_jobs(families: Sequence[SamplerFamily]) -> list[Any]:
 def materialise(
     context: dg.OpExecutionContext, job: dg.JobDefinition, keys: Sequence[str] = ()
 ) -> bool:
-    """Run a partition job inside this process, as a Dagster run of its own.
+    """Run a partition job in this process, as a separate Dagster run.
 
     Args:
-        context: of the step whose process this is.
-        job: what to run.
+        context: the context of the step that runs in this process.
+        job: the job to run.
         keys: a contiguous range of its partitions; empty for an asset without partitions.
 
     Returns:
-        Whether everything was made; the log says what was not.
+        Whether everything was made; the log names what failed.
     """
     tags = {PARENT_TAG: context.run_id, OWNER_TAG: owner(), **cards.tags(context)}
     if len(keys) > 1:

@@ -1,4 +1,4 @@
-"""`promote`: copies plots of the newest run of every sampler to where documents show them."""
+"""`promote`: copies plots of each sampler's newest run to a folder that documents refer to."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ from lambda_hat_core.gallery.promote import PLOTS, promote
 
 
 class PromoteConfig(dg.Config):
-    """What to copy, and where to."""
+    """The run config of the job."""
 
     experiment: str | None = Field(
         None, description="name of a loaded experiment; null: LAMBDA_HAT_EXPERIMENT"
     )
     plots: list[str] = Field(list(PLOTS), description="file names of figures")
-    outdir: str = Field(str(OUTDIR), description="folder of all experiments")
+    outdir: str = Field(str(OUTDIR), description="folder with one folder per experiment")
 
 
 def promote_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinition:
@@ -41,7 +41,7 @@ def promote_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefi
         logger_defs={"console": console},
         executor_def=executor,
         config=QUIET,
-        description="Copy plots of the newest run of every sampler to docs/assets/<experiment>.",
+        description="Copy plots of each sampler's newest run to docs/assets/<experiment>.",
     )
     def promoted():
         copy_plots()

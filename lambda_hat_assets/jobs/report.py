@@ -1,4 +1,4 @@
-"""What the last step of `llc` prints: the estimates, and the reasons of failures."""
+"""The report that the last step of `llc` prints: the estimates, and the reasons of failures."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ _MOST_LINES = 40
 
 
 class ReportRow(NamedTuple):
-    """What is printed of one run."""
+    """The facts of one run that are printed."""
 
     run: str
     target: str
@@ -24,7 +24,7 @@ class ReportRow(NamedTuple):
 
 
 def note_blocked(store: Store, plan: Plan) -> None:
-    """Note in the store that runs could not be tried because their target could not be made."""
+    """Record a failure for each run that could not start because its target could not be made."""
     for id, spec in plan.runs.items():
         if store.is_complete("targets", spec.target) or store.is_complete("analyses", id):
             continue

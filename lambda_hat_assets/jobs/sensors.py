@@ -1,4 +1,4 @@
-"""Sensors: one runs `llc` after a change under config/, one keeps the pools in order."""
+"""Sensors: one runs `llc` after a change under config/, the other maintains the pools."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from lambda_hat_assets.running.pools import set_limits
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a hash of all YAML files of a folder, names and contents."""
+    """Return a hash of the names and contents of all YAML files in a folder."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.yaml")):
         digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes() + b"\0")
@@ -19,14 +19,14 @@ def fingerprint(folder: Path) -> str:
 
 
 def config_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
-    """Return the sensor that runs `llc` when config/ differs from what it saw the last time."""
+    """Return the sensor that runs `llc` when config/ has changed since its last evaluation."""
 
     @dg.sensor(
         name="config_changed",
         job=job,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Runs llc, which makes what is missing, when a file under config/ changes.",
+        description="Runs llc, which makes missing artifacts, when a file under config/ changes.",
     )
     def config_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = fingerprint(CONFIG)
@@ -38,14 +38,14 @@ def config_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
 
 
 def pools_sensor(project: Project) -> dg.SensorDefinition:
-    """Return the sensor that keeps the pools in order under `dagster dev`."""
+    """Return the sensor that sets the limits of the pools and frees lost slots."""
 
     @dg.sensor(
         name="pools",
         minimum_interval_seconds=int(LOOK),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Gives each dtype's pool the card's number of slots, and marks runs whose "
-        "process was killed as failed.",
+        description="Sets the number of slots of each dtype's pool to the card's, and marks runs "
+        "whose process was killed as failed.",
     )
     def pools(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         set_limits(context.instance, project.card)

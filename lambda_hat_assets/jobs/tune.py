@@ -1,4 +1,4 @@
-"""`tune`: makes the references and conducts the studies of a tuning file in one command."""
+"""`tune`: computes the references and conducts the studies of a tuning file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,12 +29,12 @@ from lambda_hat_core.tuning.payloads import Runner
 
 
 class TuneConfig(dg.Config):
-    """What to tune."""
+    """The run config of the job."""
 
     file: str | None = Field(
         None, description="name under config/tune, or a path; null: LAMBDA_HAT_TUNE"
     )
-    set: list[str] = Field([], description="changes to it, such as objective.type=huber")
+    set: list[str] = Field([], description="changes to the file, such as objective.type=huber")
     dry_run: bool = Field(False, description="print what would be done, and do nothing")
 
 
@@ -45,7 +45,7 @@ def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinit
     def studies(
         context: dg.OpExecutionContext, config: TuneConfig, compute: dg.ResourceParam[Compute]
     ) -> Iterator[Any]:
-        """Make the references that are needed, and conduct one study after the other."""
+        """Compute the references that are needed, and conduct the studies one after another."""
         if "card" in project.problems:
             raise ConfigError(project.problems["card"])
         plan = project.studies.plan(config.file, config.set)
@@ -71,7 +71,7 @@ def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinit
         logger_defs={"console": console},
         executor_def=executor,
         config=QUIET,
-        description="Find samplers' settings: certified references, Optuna studies, presets.",
+        description="Find settings of samplers: certified references, Optuna studies, presets.",
     )
     def tune():
         studies()

@@ -1,1 +1,4 @@
-"""Mends of private parts of Dagster. Each names its fault, which a test shows in the stock part."""
+"""Mends: replacements of faulty private parts of Dagster.
+
+Each module describes the fault, and a test demonstrates it in Dagster's own code.
+"""

@@ -1,8 +1,8 @@
 """Dagster's history in SQLite, opened by one process at a time.
 
-The fault: of two processes that make the databases of `DagsterSqliteStorage` at the same moment one
-takes the other's tables for those of an old release, so that two versions are noted, and nothing
-opens the history again. dagster.yaml names this class instead.
+The fault: if two processes create the databases of `DagsterSqliteStorage` at the same moment, one
+of them takes the other's tables for those of an old release. Two schema versions are then recorded,
+and the history can never be opened again. dagster.yaml selects this class instead.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ class History(DagsterSqliteStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "History":
-        """Open the databases of `base_dir`, which are made where they are missing."""
+        """Open the databases in `base_dir`; missing ones are created."""
         folder = Path(config_value["base_dir"])
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as file:

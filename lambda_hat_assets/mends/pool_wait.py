@@ -1,8 +1,8 @@
 """A step sleeps while it waits for a slot of a pool.
 
-The fault: `InstanceConcurrencyContext.interval_to_next_pending_claim_check` returns the smaller of
-0 and the time that is left, not the larger, so that a run in one process keeps a whole core busy
-while it waits.
+The fault: `InstanceConcurrencyContext.interval_to_next_pending_claim_check` returns the smaller
+instead of the larger of 0 and the remaining time, so that a run in one process keeps a whole core
+busy while it waits.
 """
 
 import time
@@ -17,5 +17,5 @@ def _seconds_to_next_claim(self: InstanceConcurrencyContext) -> float:
 
 
 def mend() -> None:
-    """Put the method in place of Dagster's own."""
+    """Replace Dagster's method."""
     InstanceConcurrencyContext.interval_to_next_pending_claim_check = _seconds_to_next_claim

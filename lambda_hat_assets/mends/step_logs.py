@@ -1,8 +1,8 @@
-"""What a step prints reaches the terminal to the last line.
+"""The terminal shows the output of a step to the last line.
 
-The fault: `dagster._core.execution.compute_logs.execute_posix_tail` lets `tail -F` show the file
-into which a step prints and kills it when the step ends, so that the terminal loses the lines that
-`tail` has not read yet, such as a step's last error.
+The fault: `dagster._core.execution.compute_logs.execute_posix_tail` shows the output file of a step
+with `tail -F`, which it kills when the step ends. Lines that `tail` has not read yet, such as the
+last error of the step, never reach the terminal.
 """
 
 import os
@@ -15,23 +15,23 @@ from typing import IO
 from dagster._core.execution import compute_logs
 
 _LOOK = 0.05
-"""Seconds between two looks for new lines."""
+"""Seconds between two checks for new lines."""
 
 _BYTES = 1 << 16
 
 
 def mend() -> None:
-    """Put this follower in place of Dagster's own."""
+    """Replace Dagster's function."""
     compute_logs.execute_posix_tail = _follow
 
 
 @contextmanager
 def _follow(path: str, stream: IO[str]) -> Iterator[None]:
-    """Copy what is added to a file to where a stream leads now, until the block has ended."""
+    """During the context, copy all additions to a file to the present destination of a stream."""
     try:
         terminal = os.dup(stream.fileno())
     except UnsupportedOperation:
-        # A stream of Python's own, as in a notebook, into which no file is redirected.
+        # The stream is a Python object, as in a notebook, so its output is not redirected.
         yield
         return
     ended = threading.Event()
@@ -46,7 +46,7 @@ def _follow(path: str, stream: IO[str]) -> Iterator[None]:
 
 
 def _copy(path: str, terminal: int, ended: threading.Event) -> None:
-    """Copy until nothing is left after the end, or until the terminal is closed."""
+    """Copy until `ended` is set and everything is copied, or until the terminal is closed."""
     with open(path, "rb", buffering=0) as file, suppress(OSError):
         is_last = False
         while not is_last:

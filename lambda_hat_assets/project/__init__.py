@@ -1,1 +1,1 @@
-"""What definitions are made from: experiments, studies, targets and runs as partitions."""
+"""The input of the definitions: experiments, studies, and targets and runs as partitions."""

@@ -1,4 +1,4 @@
-"""Partitions are ids; static mappings, which the UI and the daemon understand, join the assets."""
+"""Partitions, whose keys are ids, and the static mappings between the partitions of assets."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -11,18 +11,18 @@ from lambda_hat_core.config.spec import RunSpec, TargetSpec
 TARGETS_KEY = dg.AssetKey("targets")
 
 MOST = 20
-"""Partitions of one Dagster run: they share what it costs to start it and to compile programs."""
+"""Most partitions in one Dagster run, which share its start-up and its compiled programs."""
 
 BATCHES = dg.BackfillPolicy.multi_run(max_partitions_per_run=MOST)
 
 
 class SamplerFamily(NamedTuple):
-    """The runs of one sampler in one dtype, of which there are two assets: traces and estimates.
+    """The runs of one sampler in one dtype, which have two assets: traces and estimates.
 
     Attributes:
-        name: the sampler's name, with the dtype added where it is not the sampler's default.
+        name: the sampler's name, followed by the dtype unless it is the sampler's default.
         sampler: the sampler's name.
-        dtype: the precision of every run.
+        dtype: the dtype of every run.
         runs: run ids in the order of the partitions; neighbours share compiled programs.
         partitions: the partitions of both assets.
     """
@@ -68,7 +68,7 @@ def families(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list
 
 
 def _by_shape(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[RunSpec]:
-    """Return the runs in an order that puts runs of the same sampler and model side by side."""
+    """Return the runs in an order in which runs of the same sampler and model are neighbours."""
     groups: dict[tuple[str, str], list[RunSpec]] = {}
     for spec in runs:
         model = targets[spec.target].model
@@ -78,7 +78,7 @@ def _by_shape(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> lis
 
 
 def to_many(pairs: Iterable[tuple[str, str]]) -> dg.StaticPartitionMapping:
-    """Return the mapping that pairs of an upstream and a downstream key describe."""
+    """Return the partition mapping given by pairs of an upstream and a downstream key."""
     downstream: dict[str, set[str]] = {}
     for above, below in pairs:
         downstream.setdefault(above, set()).add(below)

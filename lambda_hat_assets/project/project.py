@@ -1,7 +1,7 @@
-"""What the definitions are made from: the store, the card, and every target and run by its id.
+"""The project: the store, the card, and every target and run by its id.
 
-A file that cannot be read does not stop the others from being shown. What is wrong with it is kept
-in `problems`, and the `llc` job refuses to start with it.
+A file that cannot be read does not prevent the others from being shown. Its mistakes are kept in
+`problems`, and the `llc` job refuses to use it.
 """
 
 import os
@@ -22,18 +22,18 @@ from lambda_hat_core.store.store import Store
 CONFIG = Path("config")
 
 CODE_VERSION = str(NUMERICS_VERSION)
-"""Version of the code that decides results."""
+"""Version of the code that determines results."""
 
 
 class Project(NamedTuple):
-    """What config/ and the environment say.
+    """The content of config/ and the selections of the environment.
 
     Attributes:
         store: the store at LAMBDA_HAT_HOME.
-        card: the card that LAMBDA_HAT_CARD names.
+        card: the card that LAMBDA_HAT_CARD selects.
         plans: every experiment that can be read, by name.
-        selected: the name of the experiment that LAMBDA_HAT_EXPERIMENT names.
-        problems: a line for each mistake, by the stem of its file, or by `card`.
+        selected: the name of the experiment that LAMBDA_HAT_EXPERIMENT selects.
+        problems: the mistakes, one per line, by the stem of the file or by `card`.
         targets: every target of every experiment, by id.
         runs: every run of every experiment, by id.
         labels: descriptions of targets and runs in words, by id.
@@ -73,7 +73,7 @@ class Project(NamedTuple):
 
 
 def load_project(environment: Mapping[str, str] = os.environ, config: Path = CONFIG) -> Project:
-    """Read config/ and what the environment selects."""
+    """Read config/ and the files that the environment selects."""
     problems: dict[str, str] = {}
     card = Card()
     try:
@@ -97,7 +97,7 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
 
 
 def _load_plans(wanted: str, config: Path, problems: dict[str, str]) -> tuple[dict[str, Plan], str]:
-    """Return the plans that can be read and the name of the wanted one, and note mistakes."""
+    """Return the valid plans and the name of the wanted one; add mistakes to `problems`."""
     files = {file.resolve(): file for file in sorted((config / "experiment").glob("*.yaml"))}
     chosen, selected = Path(), wanted
     try:

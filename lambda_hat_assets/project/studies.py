@@ -1,4 +1,4 @@
-"""The tuning files under config/tune, and how the card limits them."""
+"""The tuning files under config/tune, and the card's limits on them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +14,13 @@ DEFAULT = "demo"
 
 
 class Studies(NamedTuple):
-    """What config/tune and LAMBDA_HAT_TUNE say.
+    """The tuning files, and the one that LAMBDA_HAT_TUNE selects.
 
     Attributes:
         plans: every file that can be read, by name.
         selected: the name or path in LAMBDA_HAT_TUNE.
-        mistakes: a line for each mistake, by file.
-        config: the folder of files and presets.
+        mistakes: the mistakes, one per line, by file.
+        config: the folder config/.
     """
 
     plans: dict[str, TunePlan]
@@ -32,7 +32,7 @@ class Studies(NamedTuple):
         """Return a plan, by default the selected one, with `key=value` words applied.
 
         Raises:
-            ConfigError: with a line for every mistake.
+            ConfigError: if the plan has mistakes, with one line per mistake.
         """
         return load_tuning(file or self.selected, self.config, words)
 
@@ -68,17 +68,17 @@ def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
 
 
 def slots(card: Card, plan: TunePlan, dtype: Dtype) -> int:
-    """Return how many trials of a dtype both the file and the card allow at once."""
+    """Return how many trials of a dtype may run at once according to the file and the card."""
     allowed = card.at_once(dtype)
     cap = getattr(plan.settings.concurrency.per_executor, dtype)
     return min(allowed, cap or allowed)
 
 
 def check_budgets(plan: TunePlan, card: Card) -> None:
-    """Refuse budgets that the card's time limits would cut short.
+    """Refuse budgets that exceed the walltimes of the card.
 
     Raises:
-        ConfigError: with a line for each such budget.
+        ConfigError: if there are any, with one line per budget.
     """
     problems = Problems()
     needs: set[tuple[str, Dtype]] = set()
@@ -100,7 +100,7 @@ def _needs_reference(plan: TunePlan) -> bool:
 
 
 def routing(plan: TunePlan, card: Card) -> list[str]:
-    """Return lines that say where the runs of every study go, and how many there are."""
+    """Return lines that say where the runs of every study are computed, and how many there are."""
     lines = [*card.routing()]
     settings = plan.settings
     trials, seeds = settings.max_trials_per_method, settings.seeds_per_trial

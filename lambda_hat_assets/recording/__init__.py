@@ -1,1 +1,1 @@
-"""Turns what was computed into what Dagster keeps of it."""
+"""Converts results into materialisations, metadata and check results of Dagster."""

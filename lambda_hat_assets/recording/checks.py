@@ -1,4 +1,4 @@
-"""Asset checks, one for each partition: declared here, decided in the core, kept in the record."""
+"""Asset checks, one result per partition; the core evaluates them, and the record contains them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from lambda_hat_core.config.samplers.base import BUDGET
 ANALYSIS_CHECKS = {
     "finite": "Every recorded number is finite and the run did not stop early.",
     "converged": "R-hat, effective draws, divergences and k-hat are within their limits.",
-    "certificate": "The virial certificate V_M is 1 within its error, where it is computed.",
-    "minimum": "Nothing in the draws or in the audit says that w* is not a minimum.",
-    "interval_covers_known": "The 90 % interval holds the exact value, where one is known.",
-    "work_within_budget": f"The run took at most {BUDGET} times the gradients that were forecast.",
+    "certificate": "The virial certificate V_M is 1 within its limits, if it is computed.",
+    "minimum": "Neither the draws nor the audit indicate that w* is not a minimum.",
+    "interval_covers_known": "The 90 % interval contains the exact value, if one is known.",
+    "work_within_budget": f"The run took at most {BUDGET} times the forecast number of gradients.",
 }
 TARGET_CHECKS = {"minimum": "w* passed its audit: gradient, lowest eigenvalue, predicted bias."}
 
@@ -22,7 +22,7 @@ _NEEDED = {
     "interval_covers_known": "threshold",
     "work_within_budget": "threshold",
 }
-"""For some checks, the field without which a record says that the check was not made."""
+"""The fields that are null in the records of these checks if a check could not be made."""
 
 _SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
@@ -40,12 +40,12 @@ def specs(
 def evaluations(
     asset: dg.AssetKey, key: str, checks: Sequence[Mapping[str, Any]]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Yield the evaluations of the checks that were made of a partition.
+    """Yield the evaluations of the checks that were made for a partition.
 
     Args:
-        asset: that the checks belong to.
+        asset: the key of the asset.
         key: the partition.
-        checks: of the partition's record, with name, passed, severity, value, threshold and text.
+        checks: the checks in the partition's record, with the fields of `analysis.checks.Check`.
     """
     for found in checks:
         needed = _NEEDED.get(found["name"])
@@ -64,7 +64,7 @@ def evaluations(
 
 
 def audit(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the audit of a target, which its meta.json holds, as a check."""
+    """Return the audit in a target's meta.json as a check."""
     said = [*meta["audit_reasons"], *meta.get("audit_notes", [])]
     return {
         "name": "minimum",

@@ -1,4 +1,4 @@
-"""Turns results into what Dagster keeps of each partition: a materialisation and its checks."""
+"""Converts results into the events of each partition: a materialisation and its checks."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from lambda_hat_core.store.store import Kind
 
 _INLINE_WIDTH = 640
 _INLINE_QUALITY = 40
-"""Dagster's event log holds inline figures twice; at this quality each takes 0.04 MB."""
+"""Quality of inline figures. Dagster's event log contains each twice; each copy takes 0.04 MB."""
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -30,13 +30,13 @@ def recorded(
     assets: Mapping[Kind, dg.AssetKey],
     results: Iterator[Result],
 ) -> Iterator[Event | dg.Output[None]]:
-    """Yield the events of results as they come, and log a line for each result.
+    """Yield the events of results as they arrive, and log one line per result.
 
     Args:
-        context: of the step.
-        project: the specs and labels of the ids.
+        context: the context of the step.
+        project: the project, with specs and labels by id.
         assets: the asset of each kind of artifact.
-        results: of `Compute.run`.
+        results: the results of `Compute.run`.
 
     Raises:
         dg.Failure: after the last result, if anything failed. Dagster does not retry it.
@@ -73,15 +73,15 @@ def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Eve
 
 
 def versions(id: str, sources: Mapping[dg.AssetKey, str]) -> dict[str, str]:
-    """Return the tags with which Dagster takes a partition as up to date.
+    """Return the tags by which Dagster recognises a partition as up to date.
 
-    The id is the version of the data, because the ids of its sources are hashed in it. Dagster
-    reads the version of a source only beside a pointer to an event of the source, which may not
-    exist; the pointer is therefore NULL.
+    The id is the version of the data, because it is a hash that includes the ids of the sources.
+    Dagster reads the version of a source only if there is also a pointer to an event of the source.
+    Such an event may not exist, so the pointer is NULL.
 
     Args:
-        id: of the partition.
-        sources: for each asset that it depends on, the partition that it was made from.
+        id: the id of the partition.
+        sources: the partition of each upstream asset that it was made from.
     """
     tags = {"dagster/data_version": id, "dagster/code_version": CODE_VERSION}
     for asset, source in sources.items():
@@ -139,7 +139,7 @@ def _interval(record: Mapping[str, Any]) -> str | None:
 
 
 def picture(path: Path) -> dg.MetadataValue:
-    """Return a figure to be shown inline, smaller than the one in the store."""
+    """Return a figure for inline display, smaller than the one in the store."""
     from PIL import Image
 
     with Image.open(path) as image:

@@ -8,19 +8,19 @@ import dagster as dg
 Fields = dict[str, tuple[type, str]]
 
 _COMMON: Fields = {
-    "id": (str, "what the id stands for, in words"),
+    "id": (str, "description of the artifact in words"),
     "made": (str, "when the artifact was computed, in UTC"),
-    "reused": (bool, "whether it existed before this materialisation, which then computed nothing"),
+    "reused": (bool, "whether it existed before, so that nothing was computed"),
 }
 
 TARGET: Fields = _COMMON | {
-    "n": (int, "examples"),
-    "d": (int, "parameters"),
+    "n": (int, "number of examples"),
+    "d": (int, "number of parameters"),
     "loss0": (float, "L_n(w*), the final mean loss"),
     "grad_norm": (float, "gradient norm at w*"),
     "min_eigenvalue": (float, "lowest eigenvalue of the Hessian at w*"),
     "max_eigenvalue": (float, "highest eigenvalue of the Hessian at w*"),
-    "off_centre_bias": (float, "nats by which a gradient left at w* lowers the LLC"),
+    "off_centre_bias": (float, "nats by which the remaining gradient at w* lowers the LLC"),
     "is_minimum": (bool, "whether w* passed its audit"),
     "llc_known": (float, "the exact LLC at this w*, where it is certain"),
     "llc_known_reason": (str, "why the LLC is known, or is not"),
@@ -47,11 +47,11 @@ ANALYSIS: Fields = _COMMON | {
     "stopped_by": (str, "what ended the run: precision, budget, length or failure"),
     "llc_known": (float, "the exact LLC at this w*, where it is certain"),
     "llc_oracle": (float, "the exact value at this nbeta and gamma, where it is computable"),
-    "r_hat": (float, "largest R-hat over the loss, |w - w*|^2 and projections"),
+    "r_hat": (float, "largest R-hat over the loss and |w - w*|^2"),
     "ess": (float, "smallest effective number of draws over the same"),
     "v_m": (float, "virial certificate, 1 at equilibrium"),
     "v_m_se": (float, "its standard error"),
-    "v": (float, "the same over all directions alike, which errors can hide from"),
+    "v": (float, "the same with M = I; errors of different directions can cancel in it"),
     "v_se": (float, "its standard error"),
     "work_fge": (float, "full-gradient evaluations, all chains and purposes"),
     "wall_s": (float, "wall seconds"),
@@ -60,38 +60,38 @@ ANALYSIS: Fields = _COMMON | {
 
 GALLERY: Fields = {
     "made": (str, "when the page was made, in UTC"),
-    "reused": (bool, "whether nothing had changed since an earlier page, which then stayed"),
-    "n_targets": (int, "targets on the page"),
-    "n_runs": (int, "runs on the page, whatever became of them"),
+    "reused": (bool, "whether an earlier page was kept, because nothing had changed"),
+    "n_targets": (int, "number of targets on the page"),
+    "n_runs": (int, "number of runs on the page, including failed and missing ones"),
 }
 
 
 REFERENCE: Fields = {
     "id": (str, "the problem in words"),
-    "certified": (bool, "whether its certificate holds"),
+    "certified": (bool, "whether the estimate is certified"),
     "llc": (float, "the estimate of the longest run"),
     "llc_se": (float, "its standard error"),
     "reasons": (str, "why it is not certified"),
-    "run_id": (str, "that run, an ordinary one"),
-    "checked_by": (str, "the run at the second gamma"),
+    "run_id": (str, "the id of that run"),
+    "checked_by": (str, "the id of the run at the second gamma"),
     "work_fge": (float, "full-gradient evaluations of all its runs"),
     "wall_s": (float, "wall seconds of all its runs"),
-    "budget_sec": (float, "wall seconds that it was allowed"),
+    "budget_sec": (float, "limit on the wall seconds"),
 }
 
 STUDY: Fields = {
     "id": (str, "method and problem in words"),
-    "trials": (int, "trials in the study"),
-    "pruned": (int, "trials that were stopped early"),
-    "failed": (int, "trials without an objective"),
-    "objective": (float, "of the best trial, lower is better"),
+    "trials": (int, "number of trials in the study"),
+    "pruned": (int, "number of trials that were stopped early"),
+    "failed": (int, "number of failed trials, which have no objective"),
+    "objective": (float, "objective of the best trial; lower is better"),
     "best_trial": (int, "its number"),
     "parameters": (str, "its parameters"),
     "llc": (float, "mean over its runs"),
-    "llc_ref": (float, "the reference, where the objective needs one"),
+    "llc_ref": (float, "the reference, if the objective needs one"),
     "v_m": (float, "virial certificate, mean over its runs"),
     "work_fge": (float, "full-gradient evaluations of all trials"),
-    "preset": (str, "path of its settings, which an experiment can name"),
+    "preset": (str, "path of its settings, which an experiment can use as a preset"),
 }
 
 

@@ -1,1 +1,1 @@
-"""How Dagster runs execute: in which processes, within which limits, and how they end."""
+"""The execution of Dagster runs: their processes, their limits, and how they end."""

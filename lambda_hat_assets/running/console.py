@@ -1,4 +1,4 @@
-"""What a job prints: a short line for each message and each failure. Stack traces are in the UI."""
+"""The console output of jobs: one short line per message or failure. Stack traces are in the UI."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ import dagster as dg
 _WRITTEN_TO_BE_READ = ("ConfigError", "Failure", "OSError", "PermissionError")
 
 PARENT_TAG = "lambda_hat/llc"
-"""Tag of the runs that a job makes inside its own steps: the id of that job's run."""
+"""Tag of runs that a job executes inside its own steps; the value is the id of the job's run."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """Run config that selects this logger instead of Dagster's own."""
@@ -16,7 +16,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 
 @dg.logger(
     {"log_level": dg.Field(str, default_value="INFO", is_required=False)},
-    description="One short line a message on stderr.",
+    description="One short line per message on stderr.",
 )
 def console(init: dg.InitLoggerContext) -> logging.Logger:
     """Return the logger of the project's jobs."""
@@ -30,7 +30,7 @@ def console(init: dg.InitLoggerContext) -> logging.Logger:
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a record as `12:34:56 message`, with the level where it is not INFO."""
+    """Formats a record as `12:34:56 message`, with the level unless it is INFO."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
@@ -41,7 +41,7 @@ class LineFormatter(logging.Formatter):
 def reason(error: Any) -> str:
     """Return the message of the exception that caused a Dagster error.
 
-    The class of the exception is named unless its message was written to be read alone.
+    The class of the exception is included unless its message is a complete sentence for users.
     """
     while error.cause is not None and error.cls_name.startswith("Dagster"):
         error = error.cause
@@ -53,8 +53,8 @@ def reason(error: Any) -> str:
 def _wanted(record: logging.LogRecord) -> bool:
     """Keep messages, failures of steps and warnings; drop Dagster's own bookkeeping.
 
-    Failures in a run inside a job's step have been logged key by key. A run that failed because
-    its steps failed would repeat their failures.
+    Failures in a run inside a job's step are dropped, because they were logged key by key. The
+    failure of a run because of failed steps is dropped, because it would repeat them.
     """
     event = _event(record)
     if event is None:
@@ -65,7 +65,7 @@ def _wanted(record: logging.LogRecord) -> bool:
 
 
 def _repeats_steps(event: dg.DagsterEvent) -> bool:
-    """Return whether an event is the failure of a run because its steps failed."""
+    """Return whether an event is the failure of a run that was caused by failed steps."""
     if not event.is_failure or event.step_key is not None:
         return False
     reason = getattr(event.event_specific_data, "failure_reason", None)

@@ -1,8 +1,8 @@
 """How Dagster runs end: with the process that executes them, and as canceled if interrupted.
 
 The process that executes a run, for `dagster job execute` or `dagster dev`, ends at the first
-signal, after it has marked its run and the runs inside its steps as canceled. Steps that have a
-process of their own ignore signals and end with that process; workers end with the process that
+signal, after it has marked its run and the runs inside its steps as canceled. Steps in separate
+processes ignore signals and end together with that process; workers end with the process that
 started them. A process that was killed cannot mark its runs; the next command marks them as failed.
 """
 
@@ -23,10 +23,10 @@ from lambda_hat_core.work.endings import (
 )
 
 OWNER_TAG = "lambda_hat/process"
-"""Tag of Dagster runs: the process that executes them, without which they cannot go on."""
+"""Tag of Dagster runs: the process that executes them, without which they cannot continue."""
 
 LOOK = 30.0
-"""Seconds between two looks for runs whose process is gone."""
+"""Seconds between two checks for runs whose process has ended."""
 
 _UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
@@ -35,7 +35,7 @@ _UNFINISHED = [
 ]
 
 Cancel = Callable[[str], None]
-"""Given the id of a Dagster run, ends its work on other machines."""
+"""A function that takes the id of a Dagster run and ends its work on other machines."""
 
 
 def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefinition:
@@ -43,7 +43,7 @@ def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefi
 
     Args:
         definition: the executor.
-        cancel: is called when a person terminates a run in the UI.
+        cancel: called when a person terminates a run in the UI.
     """
     create = definition.executor_creation_fn
     assert create is not None
@@ -57,7 +57,7 @@ def ending(definition: dg.ExecutorDefinition, cancel: Cancel) -> dg.ExecutorDefi
 
 
 class _Ending(dg.Executor):
-    """Notes this process as the owner of the run, prepares its end, and executes the run."""
+    """Records this process as the owner of the run, arranges its end, and executes the run."""
 
     def __init__(self, inner: dg.Executor, cancel: Cancel):
         self._inner, self._cancel = inner, cancel
@@ -89,7 +89,7 @@ def owner() -> str:
 
 
 def reap(instance: dg.DagsterInstance) -> int:
-    """Mark the runs whose process was killed as failed, free their slots, and count them."""
+    """Mark runs whose process was killed as failed, free their slots, and return their number."""
     ghosts = [
         record.dagster_run
         for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
@@ -97,13 +97,13 @@ def reap(instance: dg.DagsterInstance) -> int:
     ]
     for run in ghosts:
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        instance.report_run_failed(run, "its process is gone")
+        instance.report_run_failed(run, "the process that executed it has ended")
     return len(ghosts)
 
 
 @contextmanager
 def reaping(instance: dg.DagsterInstance, every: float = LOOK) -> Iterator[None]:
-    """Reap now and then, so that no step waits for ever for a slot that a dead process holds."""
+    """Reap regularly during the context, so that no step waits for the slot of a dead process."""
     stop = threading.Event()
 
     def look() -> None:
@@ -121,7 +121,7 @@ def reaping(instance: dg.DagsterInstance, every: float = LOOK) -> Iterator[None]
 
 
 def _mark_canceled(instance: dg.DagsterInstance, run_id: str, cancel: Cancel) -> None:
-    """Mark a run and the runs inside its steps as canceled, and free the slots they hold."""
+    """Mark a run and the runs inside its steps as canceled, and free their slots."""
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished:
         return
@@ -129,7 +129,7 @@ def _mark_canceled(instance: dg.DagsterInstance, run_id: str, cancel: Cancel) ->
     if run.status == dg.DagsterRunStatus.CANCELING:
         cancel(run_id)
     else:
-        # What Dagster itself may make of the same signal meanwhile is then no failure either.
+        # Dagster may receive the same signal; it does not report a canceling run as failed.
         instance.report_run_canceling(run)
     for each in (*inside, run):
         instance.event_log_storage.free_concurrency_slots_for_run(each.run_id)

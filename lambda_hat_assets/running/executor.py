@@ -10,14 +10,14 @@ PRELOAD = "lambda_hat_assets._preload"
 
 
 def in_one_process(cancel: Cancel) -> dg.ExecutorDefinition:
-    """Return the executor of runs from the UI: all steps in the process of the run."""
+    """Return the executor of runs from the UI, whose steps all run in the process of the run."""
     return ending(dg.in_process_executor, cancel)
 
 
 def in_processes(card: Card, cancel: Cancel) -> dg.ExecutorDefinition:
-    """Return an executor that forks each step from a process which has imported everything.
+    """Return an executor that forks each step from a process with all imports done.
 
-    The card limits how many steps run at once, in all and of each dtype.
+    The card limits how many steps run at once, in total and per dtype.
     """
     limits = [{"key": DTYPE_TAG, "value": dtype, "limit": card.at_once(dtype)} for dtype in DTYPES]
     return ending(dg.multiprocess_executor, cancel).configured(

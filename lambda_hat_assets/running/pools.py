@@ -1,4 +1,4 @@
-"""Pools: they keep the payloads of a dtype that run at once to the number that the card allows.
+"""Pools, which limit the number of payloads of each dtype at once to that of the card.
 
 The `llc` job, runs from the UI and backfills share the slots of the pools in Dagster's history.
 """
@@ -15,7 +15,7 @@ DTYPE_TAG = "lambda_hat/dtype"
 
 
 class Routing(NamedTuple):
-    """How Dagster tells dtypes apart: steps and runs by a tag, waiting steps by a pool."""
+    """The dtype as Dagster sees it: a tag of steps and runs, and the pool in which steps wait."""
 
     dtype: Dtype
 
@@ -31,7 +31,7 @@ class Routing(NamedTuple):
 
 
 def set_limits(instance: dg.DagsterInstance, card: Card) -> None:
-    """Give each dtype's pool the card's number of slots."""
+    """Set the number of slots of each dtype's pool to that of the card."""
     storage = instance.event_log_storage
     limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
     for dtype in DTYPES:
@@ -40,5 +40,5 @@ def set_limits(instance: dg.DagsterInstance, card: Card) -> None:
             try:
                 storage.set_concurrency_slots(pool, slots)
             except IntegrityError:
-                # Another job has made the row meanwhile; now it can be changed.
+                # Another job has created the row in the meantime; now it can be changed.
                 storage.set_concurrency_slots(pool, slots)

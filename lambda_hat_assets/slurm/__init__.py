@@ -1,1 +1,1 @@
-"""Payloads as jobs on a SLURM cluster, over the ssh connection of dagster-slurm."""
+"""Payloads as SLURM jobs, submitted over the ssh connection of dagster-slurm."""

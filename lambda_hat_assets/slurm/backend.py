@@ -1,7 +1,8 @@
-"""Payloads as SLURM jobs: a batch of keys is one job, and what it makes is in the store.
+"""Payloads as SLURM jobs: one job makes a batch of keys, and writes the artifacts to the store.
 
-A job outlives the process that waits for it. The next command that wants one of its keys finds it
-by its name in the queue and waits for it; it finds what the job has made meanwhile in the store.
+A job continues if the process that waits for it ends. The next command that needs one of its keys
+finds the job in the queue by its name and waits for it; artifacts that the job has made in the
+meantime are in the store.
 """
 
 import shlex
@@ -33,11 +34,11 @@ class SlurmBackend:
     """Jobs of one dtype.
 
     Args:
-        store: where results go, on a disk that the nodes share.
-        dtype: precision of the jobs' processes.
+        store: the store for results, on a disk that the nodes share.
+        dtype: the dtype of the jobs.
         tag: the card's entry for the dtype.
-        cluster: how SLURM is reached.
-        here: the backend that makes galleries, which only draw.
+        cluster: the card's entry for the cluster.
+        here: the backend for galleries, which are drawn on this machine.
     """
 
     def __init__(self, store: Store, dtype: Dtype, tag: SlurmTag, cluster: Cluster, here: Backend):
@@ -54,7 +55,7 @@ class SlurmBackend:
         yield from self._here.run(context, drawn)
         waiting = {order.key: order for order in orders if order not in drawn}
         watch = Watch(context)
-        # The first step of the `llc` job has checked the cluster for the later ones.
+        # In an `llc` job the first step has already checked the cluster.
         if waiting and not self._is_fit and PARENT_TAG not in context.run.tags:
             require(watch, self._login, self._slurm, [self._tag], self._store)
         self._is_fit = True
@@ -66,7 +67,7 @@ class SlurmBackend:
             reason = why(job.number, state, self._dtype, self._tag)
             found = fates(self._store, asked, job.batch.events, reason, state.name, charges)
             for order, fate in zip(asked, found, strict=True):
-                # An order that is tried again goes to the end.
+                # An order that is tried again is moved to the end.
                 del waiting[order.key]
                 if fate.again:
                     watch.say(f"{order.key} is tried again: {reason}")
@@ -82,22 +83,22 @@ class SlurmBackend:
                 job.batch.end()
 
     def close(self) -> None:
-        """End the processes on this machine; jobs go on."""
+        """End the processes on this machine; jobs continue."""
         self._here.close()
 
     def _taken_up(self, watch: Watch, waiting: Mapping[str, Order]) -> Job | None:
-        """Return a living job of an earlier command that makes one of the keys, if there is one."""
+        """Return an unfinished job of an earlier command for one of the keys, or None."""
         for batch in unfinished(self._store):
             keys = batch.keys & waiting.keys()
             job = Job(batch, self._login, watch)
             if keys and job.is_living():
-                watch.say(f"SLURM job {job.number} has {len(keys)} of these keys: waiting for it")
+                watch.say(f"waiting for SLURM job {job.number}, which makes {len(keys)} keys")
                 batch.begin(watch.run)
                 return job
         return None
 
     def _new(self, watch: Watch, waiting: Mapping[str, Order]) -> Job:
-        """Return a job for the first keys, which is not submitted yet."""
+        """Return a new job for the first keys, not yet submitted."""
         orders = list(waiting.values())[: self._tag.batch]
         requests = [request for order in orders for request in order.requests()]
         exports = self._tag.environment(self._dtype)
@@ -114,7 +115,7 @@ class SlurmBackend:
         return Job(write(self._store, requests, script, watch.run), self._login, watch)
 
     def _options(self, batch: Batch) -> list[str]:
-        """Return the words after sbatch. In the names of outputs %% stands for a % of the path."""
+        """Return the arguments of sbatch. A % in the path of the outputs is escaped as %%."""
         folder = home(self._slurm, self._store) / "slurm" / batch.folder.name
         output = f"{folder}/slurm-".replace("%", "%%") + "%j"
         own = [f"--job-name={batch.name}", f"--chdir={folder}"]
@@ -122,11 +123,11 @@ class SlurmBackend:
         return [*own, *self._tag.sbatch(), str(folder / SCRIPT)]
 
     def _ended(self, watch: Watch, job: Job, asked: Sequence[Order]) -> JobState:
-        """Submit a job unless it is submitted, wait for it, and return how it ended.
+        """Submit a job unless that is done, wait for it, and return its final state.
 
         Raises:
             DagsterExecutionInterruptedError: if the step is interrupted. If a person has terminated
-                the run, the job is cancelled; otherwise it goes on.
+                the run, the job is cancelled; otherwise it continues.
         """
         try:
             if job.number is None:
@@ -142,7 +143,7 @@ class SlurmBackend:
             raise
 
     def _is_seen(self, batch: Batch, orders: Sequence[Order]) -> bool:
-        """Return whether this machine sees everything that the payload reports as made."""
+        """Return whether all artifacts that the payload reports are visible on this machine."""
         done = Counter(event["id"] for event in batch.events if event["event"] == "done")
         return all(self._is_made(order, order.kinds[: done[order.key]]) for order in orders)
 

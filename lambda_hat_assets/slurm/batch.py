@@ -18,11 +18,11 @@ class Batch:
     """The folder of one job.
 
     Args:
-        folder: `slurm/<name>` in the store.
+        folder: the folder `slurm/<name>` in the store.
 
     Attributes:
-        events: which requests were begun, done and failed, as far as the file was read.
-        is_closed: whether the payload has said that it is at its end.
+        events: the events "begun", "done" and "failed" of requests that have been read so far.
+        is_closed: whether the payload has reported that it has finished.
     """
 
     def __init__(self, folder: Path):
@@ -33,12 +33,12 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """The job's name, by which its folder is found again."""
+        """The name of the job in SLURM, which contains the name of the folder."""
         return f"lambda_hat-{self.folder.name}"
 
     @cached_property
     def keys(self) -> set[str]:
-        """The ids that the job is to make."""
+        """The ids of the artifacts that the job makes."""
         return {request["id"] for request in parsed(read(self.folder / REQUESTS))}
 
     def runs(self) -> list[str]:
@@ -46,12 +46,12 @@ class Batch:
         return read(self.folder / _RUNS).decode().split()
 
     def begin(self, run: str) -> None:
-        """Note that a Dagster run waits for the job."""
+        """Record that a Dagster run waits for the job."""
         with (self.folder / _RUNS).open("a") as file:
             file.write(f"{run}\n")
 
     def end(self) -> None:
-        """Note that the job is over; the folder stays for people to read."""
+        """Record that the job has ended; the folder is kept for people to read."""
         (self.folder / _RUNS).unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -59,10 +59,10 @@ class Batch:
         files.remove(self.folder)
 
     def news(self) -> Iterator[str]:
-        """Yield the log lines that were written since the last call, and keep the other events.
+        """Yield the log lines that were written since the last call; store the other events.
 
-        A line is read later if its end is missing, or if the file server does not yet have all its
-        bytes and shows NUL instead.
+        A line without its end, or with NUL bytes because the file server does not have its content
+        yet, is read at a later call.
         """
         new = read(self._file, self._read).partition(b"\0")[0]
         whole, newline, _ = new.rpartition(b"\n")
@@ -77,9 +77,9 @@ class Batch:
 
 
 def read(file: Path, start: int = 0) -> bytes:
-    """Return a file from a byte on, or nothing if the file server cannot give it now."""
+    """Return the content of a file from a byte on; empty if it cannot be read at the moment."""
     try:
-        # A file is opened anew each time, because that makes NFS ask the server for what is new.
+        # Opening the file each time makes NFS ask the server for new content.
         with file.open("rb") as stream:
             stream.seek(start)
             return stream.read()
@@ -88,20 +88,20 @@ def read(file: Path, start: int = 0) -> bytes:
 
 
 def parsed(lines: bytes) -> Iterator[Event]:
-    """Yield the events of lines; a line that the death of a payload cut short is left out."""
+    """Yield the event of each line, except lines that a payload left incomplete when it died."""
     for line in lines.splitlines():
         with suppress(ValueError):
             yield json.loads(line)
 
 
 def write(store: Store, requests: Sequence[Event], script: Sequence[str], run: str) -> Batch:
-    """Return a new batch, whose job is not submitted yet.
+    """Return a new batch, whose job is not yet submitted.
 
     Args:
-        store: where its folder goes.
-        requests: to the payload, in this order.
+        store: the store, which gets the folder.
+        requests: the requests to the payload, in order.
         script: the lines of the job's script.
-        run: the Dagster run that waits for the job.
+        run: the id of the Dagster run that waits for the job.
     """
     batch = Batch(store.root / "slurm" / secrets.token_hex(6))
     batch.keys = {request["id"] for request in requests}
@@ -114,6 +114,6 @@ def write(store: Store, requests: Sequence[Event], script: Sequence[str], run: s
 
 
 def unfinished(store: Store) -> Iterator[Batch]:
-    """Yield the batches whose job is not known to be over."""
+    """Yield the batches whose job is not known to have ended."""
     for file in (store.root / "slurm").glob(f"*/{_RUNS}"):
         yield Batch(file.parent)

@@ -11,17 +11,17 @@ from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.store.store import Store
 
 _SECONDS = 3.0
-"""Longest time that the command may take, because the process is about to end."""
+"""Time limit of the command, because the process is about to end."""
 
 
 def cancel_jobs(store: Store, card: Card, run_id: str, say: Callable[[str], None]) -> None:
-    """Cancel the jobs that a Dagster run waits for, in three seconds at most.
+    """Cancel the jobs that a Dagster run waits for, in at most three seconds.
 
     Args:
-        store: where the jobs' folders are.
-        card: how the cluster is reached.
-        run_id: of the outermost run: that of `llc`, or one that was started in the UI.
-        say: is told which jobs are cancelled, or why they could not be.
+        store: the store, which has the jobs' folders.
+        card: the card, which says how the cluster is reached.
+        run_id: the id of the outermost run, which is that of `llc` or one started in the UI.
+        say: called with a message about which jobs were cancelled, or why that failed.
     """
     names = [batch.name for batch in unfinished(store) if run_id in batch.runs()]
     if card.cluster is None or not names:
@@ -30,4 +30,5 @@ def cancel_jobs(store: Store, card: Card, run_id: str, say: Callable[[str], None
         queue.cancel(Login(connection(card.cluster.ssh)), names, _SECONDS)
         say(f"cancelled on the cluster: {', '.join(names)}")
     except (ConnectionError, ConfigError) as error:
-        say(f"{error}: jobs go on; on the cluster, scancel --name={' --name='.join(names)}")
+        command = f"scancel --name={' --name='.join(names)}"
+        say(f"{error}: the jobs continue; to cancel them, run on the cluster: {command}")

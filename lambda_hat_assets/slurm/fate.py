@@ -1,8 +1,8 @@
-"""What became of the keys of a job that has ended: made, failed, or to be tried again.
+"""The outcome of each key of a job that has ended: made, failed, or to be tried again.
 
-The store says what was made, events say what failed and why, and the end of the job says what
-happened to the rest. A payload that dies does so at one key: a failed try is counted for that key
-and not for the keys after it.
+The store shows which artifacts were made, the events which keys failed and why, and the final state
+of the job explains the rest. A payload dies while it computes one key, so the failed attempt is
+counted for that key only, not for the keys after it.
 """
 
 from collections import Counter
@@ -18,16 +18,16 @@ from lambda_hat_core.work import making
 from lambda_hat_core.work.client import Event, how_it_ended
 
 _FINAL = ("CANCELLED", "OUT_OF_MEMORY", "REFUSED")
-"""Ends that a second try would repeat; after all others keys are tried once more."""
+"""Final states that another attempt would repeat. After all others keys are tried once more."""
 
 
 class Fate(NamedTuple):
-    """What became of one order.
+    """The outcome of one order.
 
     Attributes:
-        results: artifacts in their order, and a failure at the end if there is one.
+        results: the artifacts in order, followed by a failure if there is one.
         again: the kinds that are to be tried again.
-        died: whether the failure is that of the job, which is not noted in the store yet.
+        died: whether the failure is that of the job, which the store has no record of yet.
     """
 
     results: list[Result]
@@ -43,15 +43,15 @@ def fates(
     state: str,
     charges: Counter[str],
 ) -> list[Fate]:
-    """Return what became of every order, and count failed tries.
+    """Return the outcome of every order, and count failed attempts.
 
     Args:
-        store: has what was made.
-        orders: what the job was to make.
-        events: begun, done and failed, of all keys of the job.
-        reason: how the job ended, in words.
-        state: of the job at its end.
-        charges: failed tries by key, to which those of this job are added.
+        store: the store, which has the artifacts.
+        orders: the orders of the job.
+        events: the events "begun", "done" and "failed" of all keys of the job.
+        reason: a description of how the job ended.
+        state: the final state of the job.
+        charges: failed attempts by key, to which those of this job are added.
     """
     made = {order.key: _made(store, order) for order in orders}
     left = [order.key for order in orders if len(made[order.key]) < len(order.kinds)]
@@ -89,9 +89,9 @@ def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str
     """Return one line that says how a job ended and what to do about it.
 
     Args:
-        number: of the job, None if SLURM refused it.
-        state: of the job at its end.
-        dtype: of its keys.
+        number: the number of the job; None if SLURM refused it.
+        state: the final state of the job.
+        dtype: the dtype of its keys.
         tag: the card's entry for the dtype.
     """
     name, words = f"SLURM job {number}", f" ({state.words})" if state.words else ""
@@ -99,10 +99,10 @@ def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str
     code, _, signal = (state.code or "0:0").partition(":")
     match state.name:
         case "REFUSED":
-            return f"no job was submitted{words}; asked for {' '.join(tag.sbatch())}"
+            return f"no job was submitted{words}; its options were {' '.join(tag.sbatch())}"
         case "TIMEOUT":
             return (
-                f"{name} ran over its walltime of {tag.walltime}; "
+                f"{name} exceeded its walltime of {tag.walltime}; "
                 f"raise walltime {change}walltime=..., or lower n_draws or "
                 "until.max_fge"
             )
@@ -115,7 +115,7 @@ def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str
         case "CANCELLED":
             return f"{name} was cancelled on the cluster; run the same command again"
         case "COMPLETED":
-            return f"{name} ended well, but neither reported this key nor left it in the store"
+            return f"{name} succeeded, but neither reported this key nor stored its artifacts"
         case "FAILED":
             died = -int(signal) if signal not in ("", "0") else int(code or 0)
             return f"{name} failed: {how_it_ended(died)}{words}"

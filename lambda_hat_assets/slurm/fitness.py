@@ -1,4 +1,4 @@
-"""Checks, before the first job, that a cluster has everything that payloads need."""
+"""Checks, before the first job is submitted, that a cluster has everything that payloads need."""
 
 import secrets
 import shlex
@@ -30,16 +30,16 @@ _HOPELESS = (
     "Bad configuration option",
     "cannot be started",
 )
-"""Parts of messages of ssh after which another try would fail as well."""
+"""Parts of error messages of ssh that mean that another attempt would fail too."""
 
 
 def require(
     watch: Watch, login: Login, slurm: SlurmResource, tags: Sequence[SlurmTag], store: Store
 ) -> None:
-    """Check everything that jobs need, before any job is submitted.
+    """Check everything that jobs need.
 
     Raises:
-        ConfigError: with a line for each thing that is missing.
+        ConfigError: if requirements are missing, with one line per requirement.
         OSError: if the cluster has not answered for an hour.
     """
     probe = store.root / "slurm" / f".probe-{secrets.token_hex(4)}"
@@ -75,10 +75,10 @@ def _question(probe: Path, pythons: Sequence[str]) -> str:
 
 
 def _answer(login: Login, question: str) -> str:
-    """Return the login node's answer to the question.
+    """Return the output of the question on the login node.
 
     Raises:
-        ConfigError: if ssh fails for a reason that another try would not change.
+        ConfigError: if ssh fails for a reason that another attempt would not change.
         ConnectionError: if ssh fails otherwise, or accounting does not answer at the moment.
     """
     try:
@@ -86,7 +86,7 @@ def _answer(login: Login, question: str) -> str:
     except ConnectionError as error:
         if isinstance(error, Failed) or not any(words in str(error) for words in _HOPELESS):
             raise
-        way_out = "see that `ssh` to it works without a password, and that its host key is known"
+        way_out = "make `ssh` to it work without a password, and with a known host key"
         raise Place("card", "cluster.ssh").error(str(error), way_out) from error
     for line in answer.splitlines():
         if line.startswith("sacct: ") and "disabled" not in line:
@@ -95,26 +95,26 @@ def _answer(login: Login, question: str) -> str:
 
 
 def _problem(what: str, words: str, there: Path) -> str | None:
-    """Return the line about a part of the answer, None if nothing is wrong with it."""
+    """Return the error line for one line of the answer, or None if it shows no problem."""
     card = Place("card")
     match what:
         case "command":
             way_out = "put SLURM's commands on the PATH that sshd gives to a plain command"
             return card.key("cluster.ssh").problem(f"the login node has no {words}", way_out)
         case "sacct":
-            rule = f"sacct does not work ({words.strip()}), so nobody could tell how a job ended"
+            rule = f"sacct does not work ({words.strip()}), so the end of a job is not known"
             return card.key("cluster").problem(rule, "turn SLURM's accounting on (slurmdbd)")
         case "home":
-            rule = "the cluster does not see LAMBDA_HAT_HOME there"
-            way_out = "put it on a disk that the nodes share, or name its path in cluster.home"
+            rule = "the cluster does not have LAMBDA_HAT_HOME at this path"
+            way_out = "put it on a disk that the nodes share, or set its path in cluster.home"
             return card.key("cluster.home").problem(rule, way_out, str(there))
         case "python":
             python, _, version = words.partition("\t")
             if version == str(NUMERICS_VERSION):
                 return None
             is_other = version.isdigit()
-            rule = f"computes with numerics version {version}, this project with {NUMERICS_VERSION}"
+            rule = f"has numerics version {version}, but this project has {NUMERICS_VERSION}"
             rule = rule if is_other else f"cannot run a payload on the cluster ({version.strip()})"
-            way_out = "install this version of the project there, or name another in tags.*.python"
+            way_out = "install this version of the project there, or set another Python"
             return card.key("tags.*.python").problem(rule, way_out, python)
     return None

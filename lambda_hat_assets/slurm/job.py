@@ -1,4 +1,4 @@
-"""One job: submitted, watched and cancelled by the step that waits for it."""
+"""One SLURM job, which the step that waits for it submits, watches and cancels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,23 +11,23 @@ from lambda_hat_assets.slurm.login import Login
 from lambda_hat_assets.slurm.watch import TICK, Watch
 
 _SETTLED = 120.0
-"""Seconds after which squeue and sacct know of a job: longer than their answers are out of date,
-and longer than an sbatch may run whose answer was lost."""
+"""Seconds after which squeue and sacct know a job. Their answers are not out of date for so long,
+and an sbatch whose answer was lost does not run for so long."""
 
 VISIBLE = 30.0
-"""Seconds until this machine sees what a node has written: file servers cache attributes."""
+"""Seconds after which files written by a node are visible here; file servers cache attributes."""
 
 
 class Job:
-    """The job of a batch, which may not be submitted yet.
+    """The job of a batch, before or after its submission.
 
     Args:
-        batch: the job's folder.
+        batch: the folder of the job.
         login: the login node, where SLURM's commands are run.
-        watch: of the step that waits for the job.
+        watch: the watch of the step that waits for the job.
 
     Attributes:
-        number: the job's number in SLURM, None while it is not known.
+        number: the number of the job in SLURM; None until it is known.
     """
 
     def __init__(self, batch: Batch, login: Login, watch: Watch):
@@ -36,9 +36,9 @@ class Job:
         self._login, self._watch = login, watch
 
     def is_living(self) -> bool:
-        """Return whether an earlier command has submitted the job and it goes on.
+        """Return whether an earlier command has submitted the job and it has not ended.
 
-        If it does not go on, it is ended.
+        If it has ended, it is cancelled, and the batch is ended too.
         """
         self.number = self._found()
         if self.number is not None:
@@ -50,13 +50,13 @@ class Job:
         return False
 
     def submit(self, options: Sequence[str]) -> None:
-        """Submit the job once, however often the cluster has to be asked.
+        """Submit the job exactly once, even if the command has to be repeated.
 
         Args:
-            options: of sbatch, and the script.
+            options: the options of sbatch, followed by the script.
 
         Raises:
-            Refused: if SLURM does not take the job.
+            Refused: if SLURM rejects the job.
         """
 
         def ask() -> int:
@@ -65,7 +65,7 @@ class Job:
             except queue.Full:
                 raise
             except ConnectionError:
-                # The answer is lost, but SLURM may have taken the job.
+                # The answer is lost, but SLURM may have accepted the job.
                 if (found := self._found()) is None:
                     raise
                 return found
@@ -74,12 +74,12 @@ class Job:
         self.batch.begin(self._watch.run)
 
     def wait(self, slurm: SlurmResource, is_seen: Callable[[], bool]) -> queue.JobState:
-        """Pass on what the payload logs until the job is over, and return how the job ended.
+        """Pass on the log lines of the payload until the job has ended, and return its final state.
 
         Args:
-            slurm: how long to pause between looks at the job.
-            is_seen: returns whether this machine sees everything that the job has made; it is
-                waited for during half a minute.
+            slurm: the pauses between polls of the job.
+            is_seen: returns whether all artifacts of the job are visible on this machine, which is
+                waited for up to half a minute.
         """
         assert self.number is not None
         look = partial(queue.state, self._login, self.number)
@@ -109,13 +109,13 @@ class Job:
         return state._replace(words=lines[-1] if lines else "")
 
     def end(self) -> None:
-        """Cancel the job if there is one: SLURM may put a job back into the queue after its end."""
+        """Cancel the job if it has a number, because SLURM may requeue a job, and end the batch."""
         if self.number is not None:
             self._watch.insist(partial(queue.cancel, self._login, [self.batch.name]))
         self.batch.end()
 
     def terminate(self) -> None:
-        """Cancel the job because a person has terminated the run; nothing interrupts this."""
+        """Cancel the job because a person has terminated the run; this cannot be interrupted."""
         self._watch.is_ended = True
         self.number = self.number or self._found()
         self.end()

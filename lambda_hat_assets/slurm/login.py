@@ -1,11 +1,10 @@
 """Shell commands on a cluster's login node, over ssh.
 
-dagster-slurm's connection resource makes the ssh command, with keys, jump hosts, host keys, and the
-connection that all processes share. The command is not run by dagster-slurm's connection pool,
-because each of several processes that enter the pool at the same moment starts a connection, of
-which all but one are never closed; because the pool raises on an answer that is not UTF-8, and jobs
-of others may have any name; and because it spends up to 30 s on connecting, whatever time it is
-given.
+The connection resource of dagster-slurm builds the ssh command, with keys, jump hosts, host keys
+and a connection that all processes share. Its connection pool is not used to run commands. If
+several processes enter the pool at once, each starts a connection, and all but one of them are
+never closed. It fails at answers that are not UTF-8, and the jobs of other users may have any name.
+And it may take 30 s to connect, whatever its time limit.
 """
 
 import shlex
@@ -19,11 +18,11 @@ _SSH_FAILED = 255
 
 
 class Failed(ConnectionError):
-    """A command that was run on the login node and failed.
+    """The failure of a command on the login node.
 
     Attributes:
-        code: its exit code.
-        stderr: all lines that it wrote to stderr; the first one is the message.
+        code: the exit code of the command.
+        stderr: all lines that it wrote to stderr; the first line is the message.
     """
 
     def __init__(self, code: int, stderr: list[str]):
@@ -35,7 +34,7 @@ class Login:
     """The login node.
 
     Args:
-        ssh: how it is reached.
+        ssh: the settings of the connection.
     """
 
     def __init__(self, ssh: SSHConnectionResource):
@@ -43,15 +42,15 @@ class Login:
         self._ssh = ssh.get_ssh_base_command()
 
     def ask(self, command: str, seconds: float = 60.0) -> str:
-        """Return what a shell command prints; bytes that are not UTF-8 become U+FFFD.
+        """Return the output of a shell command; bytes that are not UTF-8 become U+FFFD.
 
         Raises:
-            Failed: if the command was run and failed.
-            ConnectionError: if ssh failed, or did not end within `seconds`. The command may have
-                been run nevertheless, or may still run.
+            Failed: if the command ran and failed.
+            ConnectionError: if ssh failed or did not end within `seconds`. The command may have run
+                nevertheless, or may still be running.
         """
         words = [*self._ssh, f"bash --noprofile --norc -c {shlex.quote(command)}"]
-        # Files, because the ssh process that holds the shared connection can keep a pipe open.
+        # Files are used, because the ssh process of the shared connection can keep a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             try:
                 code = subprocess.run(

@@ -1,9 +1,9 @@
-"""What a job runs: the worker, with the requests in the folder that it is given.
+"""The program of a job: it serves the requests in the job's folder as a worker does.
 
-Artifacts go to the store. Log lines, and the begin and end of every request, become lines of
-events.jsonl in the folder, synced one by one, for the step that waits for the job. After a request
-has failed, later requests for the same key are left out. SLURM may put the job back into the queue
-and run this again.
+Artifacts are written to the store. For the step that waits for the job, log lines and the begin and
+end of every request are written to events.jsonl in the folder, and each line is synced. After a
+failed request, further requests for the same key are skipped. SLURM may requeue the job and run
+this program again.
 """
 
 import json
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
     earlier = parsed(read(folder / EVENTS))
     failed = {event["id"] for event in earlier if event.get("transient") is False}
     with (folder / EVENTS).open("a") as events:
-        # Ends a line that an earlier payload may have left unfinished when it died.
+        # An earlier payload may have left an incomplete line when it died.
         events.write("\n")
         for line in (folder / REQUESTS).read_text().splitlines():
             key = json.loads(line)["id"]
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
 
 
 def _answer(events: TextIO, key: str) -> worker.Answer:
-    """Note that a request has begun, and return the function that takes its events."""
+    """Record that a request has begun, and return a function that records its events."""
     _note(events, {"id": key, "event": "begun"})
     teller = Teller(key, lambda line: _note(events, {"event": "log", "message": line}))
 
@@ -49,7 +49,7 @@ def _answer(events: TextIO, key: str) -> worker.Answer:
 
 
 def _note(events: TextIO, event: dict[str, Any]) -> None:
-    """Write an event, which is on the disk when this returns."""
+    """Write an event and sync it to the disk."""
     events.write(to_json(event) + "\n")
     events.flush()
     os.fsync(events.fileno())

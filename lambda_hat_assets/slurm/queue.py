@@ -1,7 +1,7 @@
-"""SLURM's commands about jobs, with a function for each.
+"""SLURM's commands about jobs, one function each.
 
-Every function may raise ConnectionError, and may then be called again. Answers also list jobs of
-others, which may have any name, state and number; rows of another form are left out.
+Every function may raise ConnectionError and can then be called again. Answers may also list jobs of
+other users, with any name, state and number; rows of an unknown form are skipped.
 """
 
 import re
@@ -14,8 +14,8 @@ from dagster_slurm.helpers import TERMINAL_STATES
 from lambda_hat_assets.slurm.login import Failed, Login
 
 _SUBMITTING = 40
-"""Seconds after which the login node ends an sbatch without an answer, so that it cannot submit a
-job long after its ssh has died. Less than a command may take."""
+"""Seconds after which the login node ends an sbatch that has not answered, so that it cannot submit
+a job long after ssh has failed. This is less than the time limit of `Login.ask`."""
 
 _CUT_OFF = 124
 """The lowest exit code of commands that `timeout` ended or that could not be started."""
@@ -26,28 +26,28 @@ _PASSING = re.compile(
     "unable to open file|i/o error",
     re.IGNORECASE,
 )
-"""Failures that say nothing about the job: a busy daemon, or a script that is not visible yet."""
+"""Failures that do not concern the job itself, as of a busy daemon or a script not visible yet."""
 
 _QUEUED = "queued"
-"""Stands in the column of the exit code for jobs that squeue lists."""
+"""Marks jobs that squeue lists, in the column of the exit code."""
 
 _NUMBER = re.compile(r"^(\d+)(?:;\S*)?$", re.MULTILINE | re.ASCII)
 
 
 class Refused(Exception):
-    """SLURM does not take a job, and would not take it the next time."""
+    """SLURM rejects a job, and would reject it again."""
 
 
 class Full(ConnectionError):
-    """SLURM takes no further job while so many are in the queue."""
+    """SLURM accepts no further jobs until fewer are in the queue."""
 
 
 class JobState(NamedTuple):
     """The state of a job.
 
     Attributes:
-        name: of the state, as SLURM writes it.
-        code: exit code and signal, as sacct writes them.
+        name: the name of the state, as in SLURM.
+        code: exit code and signal, as sacct prints them.
         words: the last line that SLURM or the job printed.
     """
 
@@ -66,10 +66,10 @@ def submit(login: Login, options: Sequence[str]) -> int:
 
     Args:
         login: the login node.
-        options: of sbatch, and the script.
+        options: the options of sbatch, followed by the script.
 
     Raises:
-        Refused: if SLURM does not take the job.
+        Refused: if SLURM rejects the job.
         Full: if the queue is full.
     """
     words = ["timeout", str(_SUBMITTING), "sbatch", "--parsable", *options]
@@ -88,7 +88,7 @@ def submit(login: Login, options: Sequence[str]) -> int:
 
 
 def find(login: Login, name: str) -> int | None:
-    """Return the number of the job of a name, None if neither queue nor accounting has one."""
+    """Return the number of the job with this name; None if neither queue nor accounting has it."""
     answer = login.ask(
         'squeue -h -u "$(id -un)" -o "%i|%T|%j" && '
         f"sacct -X -n -P --name={name} -S now-7days -o JobIDRaw,State,JobName"
@@ -97,10 +97,10 @@ def find(login: Login, name: str) -> int | None:
 
 
 def state(login: Login, job: int) -> JobState | None:
-    """Return the state of a job, None if it is not certain.
+    """Return the state of a job, or None if it is uncertain.
 
-    A job that has left the queue is over only when accounting says how it ended, which may take a
-    while. What accounting says about living jobs may be out of date, so only the queue counts.
+    A job that has left the queue has ended only when accounting says how, which may take a while.
+    For jobs that have not ended, accounting may be out of date, so only the queue counts.
     """
     queued = f'squeue -h -j {job} -o "%i|%T|{_QUEUED}" 2>/dev/null | grep "^{job}|"'
     answer = login.ask(f"{queued} || sacct -X -n -P -j {job} -o JobIDRaw,State,ExitCode")
@@ -111,7 +111,7 @@ def state(login: Login, job: int) -> JobState | None:
 
 
 def cancel(login: Login, names: Sequence[str], seconds: float = 60.0) -> bool:
-    """Cancel the jobs of some names, of which some may be over, and return True."""
+    """Cancel the jobs with these names, some of which may have ended, and return True."""
     try:
         login.ask("; ".join(f"scancel --name={name}" for name in names), seconds)
     except Failed as failed:
@@ -121,7 +121,7 @@ def cancel(login: Login, names: Sequence[str], seconds: float = 60.0) -> bool:
 
 
 def _rows(answer: str) -> Iterator[tuple[int, str, str]]:
-    """Yield number, first word of the state, and third column of every row with a number."""
+    """Yield job number, first word of the state, and third column of each row with a number."""
     for line in answer.splitlines():
         number, status, third, *_ = [*line.strip().split("|", 2), "", ""]
         if number.isascii() and number.isdigit():

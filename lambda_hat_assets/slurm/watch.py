@@ -1,4 +1,4 @@
-"""How a step waits for a cluster: patiently, and until a person terminates the run."""
+"""Waiting for a cluster: repeated attempts and pauses, which end if a person terminates the run."""
 
 import math
 import time
@@ -10,13 +10,13 @@ from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.queue import Full
 
 TICK = 2.0
-"""Seconds between two looks whether a person has terminated the run."""
+"""Seconds between two checks whether a person has terminated the run."""
 
 HOUR = 3600.0
 """Seconds without an answer after which a step fails."""
 
 _LONGEST = 60.0
-"""Seconds of the longest pause between two tries."""
+"""Longest pause between two attempts, in seconds."""
 
 _UNSURE = "neither squeue nor sacct knows the state of the job"
 
@@ -24,13 +24,13 @@ _ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
 
 class Watch:
-    """Pauses and repeated questions of a step that waits for a cluster.
+    """The pauses and repeated queries of a step that waits for a cluster.
 
     Args:
-        context: of the step.
+        context: the context of the step.
 
     Attributes:
-        is_ended: whether pauses are no longer interrupted, because the step is being ended.
+        is_ended: whether the step is already ending, so that pauses are not interrupted any more.
     """
 
     def __init__(self, context: dg.OpExecutionContext | dg.AssetExecutionContext):
@@ -40,12 +40,12 @@ class Watch:
 
     @property
     def run(self) -> str:
-        """The id of the outermost run that the step belongs to, which a person may terminate."""
+        """The id of the outermost run that contains the step, which is what a person terminates."""
         run = self._context.run
         return run.tags.get(PARENT_TAG, run.run_id)
 
     def is_terminated(self) -> bool:
-        """Return whether a person has terminated this run, or the `llc` run that it belongs to."""
+        """Return whether a person has terminated this run, or the `llc` run that contains it."""
         ids = {self._context.run.run_id, self.run}
         runs = [self._context.instance.get_run_by_id(id) for id in ids]
         return any(run is not None and run.status in _ENDED for run in runs)
@@ -63,13 +63,13 @@ class Watch:
             seconds -= TICK
 
     def insist[T](self, ask: Callable[[], T], unknown: float = math.inf) -> T:
-        """Return an answer; while there is none, ask again with growing pauses for an hour.
+        """Return the answer to a query, which is repeated with growing pauses for up to an hour.
 
         Args:
-            ask: returns None if the answer is not known, and raises ConnectionError if there is no
-                connection.
-            unknown: seconds for which `ask` has to return None, without failing for as long in
-                between, until None is taken as the answer.
+            ask: a function that returns None if the answer is unknown, and raises ConnectionError
+                if there is no connection.
+            unknown: None is accepted as the answer after `ask` has returned it for this many
+                seconds, without failing for as long in between.
 
         Raises:
             OSError: if there was no answer for an hour. A full queue counts as an answer.
@@ -88,9 +88,9 @@ class Watch:
                 trouble = str(error)
                 began = time.monotonic() if isinstance(error, Full) else began
             if time.monotonic() - began >= HOUR:
-                way_out = "jobs go on, and the same command again waits for them"
-                raise OSError(f"{trouble}: asked for an hour; {way_out}")
+                way_out = "jobs continue, and the same command, given again, waits for them"
+                raise OSError(f"{trouble}: no answer for an hour; {way_out}")
             if trouble != _UNSURE or pause > 8:
-                self.say(f"{trouble}; asked again in {pause:g} s")
+                self.say(f"{trouble}; asking again in {pause:g} s")
             self.pause(pause)
             pause = min(2 * pause, _LONGEST)

@@ -24,7 +24,7 @@ class Mixing(NamedTuple):
     ess_min_of: str | None = None
     r_hat: float | None = None
     r_hat_of: str | None = None
-    r_hat_loss_dist2: float | None = None
+    r_hat_projections: float | None = None
     n_stuck: int = 0
     bfmi: float | None = None
     khat: float | None = None
@@ -57,7 +57,7 @@ def mixing(trace: Trace) -> Mixing:
     }
     ratios = {"the loss": r_hat(trace.llc), "|w - w*|^2": r_hat(trace.dist2)}
     r_hat_of, r_hat_max = _extreme(ratios, largest=True)
-    r_hat_loss_dist2 = r_hat_max
+    along = [r_hat(trace.projections[:, :, k]) for k in range(trace.projections.shape[2])]
     ess_min_of, ess_min = _extreme(sizes, largest=False)
     return Mixing(
         ess_bulk=sizes["the loss"],
@@ -66,7 +66,7 @@ def mixing(trace: Trace) -> Mixing:
         ess_min_of=ess_min_of,
         r_hat=r_hat_max,
         r_hat_of=r_hat_of,
-        r_hat_loss_dist2=r_hat_loss_dist2,
+        r_hat_projections=max((x for x in along if x is not None), default=None),
         n_stuck=stuck,
         bfmi=bfmi(trace.stats["energy"]) if "energy" in trace.stats else None,
     )

@@ -1,8 +1,8 @@
 """Traces as ArviZ DataTree netCDF: `az.from_netcdf(path)` opens what `save_trace` writes.
 
 The groups are `posterior` (loss, llc, dist2, projections), `sample_stats` (statistics of the
-sampler, the virials, cumulative_fge and seconds) and `extras`. Attributes of the root hold the
-rest. Weights of the network are never stored.
+sampler, the virials, cumulative_fge and seconds) and `extras`. The other fields are attributes of
+the root. Weights of the network are never stored.
 """
 
 import json

@@ -13,14 +13,16 @@ from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
 
 R_HAT_MAX = 1.1
-"""Vehtari et al. 2021 (arXiv:1903.08008), section 4."""
+"""Chains that agree have R-hat near sqrt(1 + n_chains / ESS) (Vats & Knudson 2021,
+arXiv:1812.09384): 1.04 for four chains with the fewest effective draws. The limit is that of Gelman
+et al. 2013 (Bayesian Data Analysis, section 11.4)."""
 
 ESS_MIN = 50.0
 """Fewest effective draws per run; the relative error of the standard error is then about 10 %."""
 
 SE_SHARE = 0.5
 """Largest ratio of the error to the estimate. Draws of the LLC scatter by about sqrt(2 / d_eff) of
-their mean, so with 100 effective draws a larger error means outliers, which no interval covers."""
+their mean, so with 50 effective draws a larger error means outliers, which no interval covers."""
 
 V_M_TOLERANCE = 0.1
 """On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""
@@ -117,14 +119,14 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
     def suspect(value: float | None, threshold: float | None, text: str) -> Finding:
         return Finding("converged", "suspect", value, threshold, text)
 
-    many = "restarts" if estimate.iid else "chains"
+    one = "restart" if estimate.iid else "chain"
     if estimate.n_stuck:
-        count = f"{estimate.n_stuck} of {estimate.n_chains} {many}"
+        count = f"{estimate.n_stuck} of {estimate.n_chains} {one}s"
         yield suspect(
             float(estimate.n_stuck), 0.0, f"{count} never moved: the loss of every draw is the same"
         )
     if estimate.n_chains < 2:
-        text = f"there is only one of the {many}, so agreement cannot be checked: run at least 2"
+        text = f"there is only one {one}, so agreement cannot be checked: run at least 2"
         yield suspect(float(estimate.n_chains), 2.0, text)
     elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
         text = f"R-hat needs at least 4 draws per chain, the run has {estimate.n_draws}"
@@ -186,9 +188,9 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
     """Yield a finding if V_M is too far from 1 and its own error does not explain the distance.
 
-    The error is not accepted as an explanation if it is so large that V_M certifies nothing. If w*
-    has no curvature there is no V_M, and a fitted family may be wrong in directions that V_M does
-    not contain; in both cases V is checked too.
+    The error is not accepted as an explanation if it is so large that V_M certifies nothing. There
+    is no V_M if the Hessian has no positive eigenvalue, and a fitted family may be wrong in
+    directions that V_M does not contain; in both cases V is checked too.
     """
     values = {"V_M": (estimate.v_m, estimate.v_m_se)}
     if estimate.v_m is None or estimate.iid:

@@ -51,7 +51,7 @@ def check_data(model: ModelSpec, data: DataSpec) -> None:
     if isinstance(model, Custom) and data != NoData():
         written = data.model_dump(exclude_defaults=True) | {"kind": data.kind}
         raise Misfit(
-            "data", written, "a custom target's factory brings its data and n", "remove data"
+            "data", written, "a custom target's factory returns its data and n", "remove data"
         )
     if isinstance(model, POTENTIALS) and not isinstance(data, NoData):
         rule = f"a {model.kind} potential has no {data.kind} data"
@@ -60,7 +60,8 @@ def check_data(model: ModelSpec, data: DataSpec) -> None:
         raise Misfit(
             "data",
             data.kind,
-            f"{model.kind} brings a truth, which labels synthetic data, not {data.kind} data",
+            f"{model.kind} defines the truth that labels synthetic data, so it has no {data.kind} "
+            "data",
             "write data: {kind: synthetic, n_data: <n>}, or choose model kind mlp",
         )
     if not isinstance(model, Mlp):
@@ -112,7 +113,7 @@ def check_loss(key: str, loss: str | None, model: ModelSpec, data: DataSpec) -> 
     if loss is None or (isinstance(model, OWN_LOSS) and loss == "own"):
         return
     if isinstance(model, OWN_LOSS):
-        raise Misfit(key, loss, f"a {model.kind} target brings its own loss", "remove it")
+        raise Misfit(key, loss, f"a {model.kind} target has its own loss", "remove it")
     if loss == "own":
         rule = f"'{model.kind}' has no loss of its own"
         raise Misfit(key, loss, rule, f"write {default_loss(model, data)}, or leave it out")

@@ -172,5 +172,7 @@ def _audit(problem: Problem, run: RunSpec) -> Audit:
 def _count(data: Any) -> int:
     leaves = jax.tree.leaves(data)
     if not leaves:
-        raise ValueError("data is None, a potential; give n, which sets n beta = n / log n")
+        raise ValueError(
+            "data is None, so the loss is a potential; give n, which sets n beta = n / log n"
+        )
     return len(leaves[0]) if np.ndim(leaves[0]) else 1

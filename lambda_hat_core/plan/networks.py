@@ -1,4 +1,4 @@
-"""Fills in what a model or teacher leaves to the data, so that the hashed spec is complete."""
+"""Fills in the sizes that follow from the data, so that the hashed spec is complete."""
 
 from lambda_hat_core.config.data import DIMS, DataSpec, Teacher
 from lambda_hat_core.config.model import Custom, Mlp, ModelSpec, NormalCrossing, Quadratic
@@ -22,7 +22,8 @@ def complete_model(model: ModelSpec, part: Section, data: DataSpec) -> ModelSpec
             whole = Quadratic(spectrum=model.spectrum, d=len(model.spectrum or ()))
             for key in _BY_SPECTRUM:
                 if key in part.values and getattr(model, key) != getattr(whole, key):
-                    raise part.error(key, "spectrum is given and decides it", "remove one of them")
+                    rule = "it follows from spectrum, which is given"
+                    raise part.error(key, rule, "remove one of them")
             return whole.model_copy(update={"rotate": model.rotate})
         case NormalCrossing(point=None):
             return model.model_copy(update={"point": (0.0,) * len(model.powers)})
@@ -38,7 +39,7 @@ def _mlp(model: Mlp, part: Section, data: DataSpec) -> Mlp:
         raise part.error("depth", f"widths has {whole.depth} entries", "remove depth")
     sizes = [key for key in SIZES if part.values.get(key) is not None]
     if len(sizes) > 1 and part.values.get("hidden") != whole.hidden:
-        rule = f"only one of {', '.join(SIZES)} can size the network, and {sizes[0]} does"
+        rule = f"only one of {', '.join(SIZES)} may set the size, and {sizes[0]} does already"
         raise part.error(sizes[1], rule, f"remove {' or '.join(sizes)}")
     return whole
 

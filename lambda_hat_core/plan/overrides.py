@@ -106,7 +106,7 @@ def _set(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
         for entry, rest in _chosen(content.get(head), path, place):
             _set_entry(entry, rest, value, head, place)
     else:
-        raise place.error("names nothing of an experiment", suggest(head, _TOP), value)
+        raise place.error("an experiment has no such key", suggest(head, _TOP), value)
 
 
 def _chosen(entries: Any, path: list[str], place: Place) -> list[tuple[dict[str, Any], list[str]]]:
@@ -142,7 +142,8 @@ def _nested(mapping: dict[str, Any], path: list[str], value: Any, place: Place) 
     *inner, last = path
     for name in inner:
         if not isinstance(mapping.get(name) or {}, dict):
-            raise place.error(f"{name} is {show(mapping[name])}, not a mapping", "mend it", value)
+            rule = f"{name} is {show(mapping[name])}, not a mapping"
+            raise place.error(rule, "correct it in the file", value)
         mapping[name] = dict(mapping.get(name) or {})
         mapping = mapping[name]
     mapping[last] = value

@@ -63,7 +63,7 @@ def _each(part: Section, key: str) -> list[Section]:
     if not isinstance(values, list):
         return [part]
     if not values:
-        raise part.error(key, "an empty list makes no run", "give values, or remove it")
+        raise part.error(key, "an empty list defines no run", "give values, or remove it")
     return [
         part._replace(
             values=part.values | {key: value},

@@ -1,4 +1,4 @@
-"""Reads YAML as plain data: only safe tags, 1e-4 is a float, and interpolation is refused."""
+"""Reads YAML as plain data: with safe tags only, 1e-4 as a float, and without interpolation."""
 
 import io
 from collections.abc import Iterator
@@ -17,16 +17,17 @@ far below the size of an alias bomb."""
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds; an empty file is an empty mapping.
+    """Return the mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: if the file cannot be read, is not YAML, holds anything but a mapping with
-            string keys, or holds an interpolation.
+        ConfigError: if the file cannot be read, is not YAML, is not a mapping, or contains an
+            interpolation or a key that is not a string.
     """
     place = Place(display(file))
     content = _parse(_text(file, place), place)
     if not isinstance(content, dict):
-        raise place.error(f"holds a {type(content).__name__}", "write 'key: value' lines")
+        rule = f"contains a {type(content).__name__}, not a mapping"
+        raise place.error(rule, "write 'key: value' lines")
     problems = Problems()
     for line in _odd_entries(content, place):
         problems.add(line)
@@ -52,13 +53,13 @@ def _parse(text: str, place: Place) -> Any:
         at = f":{mark.line + 1}" if mark else ""
         reason = error.problem or error.context or "unreadable"
         raise Place(f"{place.file}{at}").error(
-            f"not valid YAML ({reason})", "mend that line or the one before it"
+            f"not valid YAML ({reason})", "correct that line or the one before it"
         ) from None
     except yaml.YAMLError as error:
-        raise place.error(f"not valid YAML ({error})", "mend or remove that character") from None
+        raise place.error(f"not valid YAML ({error})", "remove that character") from None
     except OmegaConfBaseException as error:
         raise place.error(
-            f"holds an interpolation or key that is not plain YAML ({one_line(str(error))})",
+            f"contains an interpolation or key that is not plain YAML ({one_line(str(error))})",
             "write the value itself",
         ) from None
     if isinstance(content, dict) and list(content.values()) == [None] and text.strip() in content:
@@ -71,15 +72,17 @@ def _odd_entries(value: Any, place: Place) -> Iterator[str]:
     if isinstance(value, dict):
         for key, entry in value.items():
             if not isinstance(key, str):
-                yield place.key(key).problem("keys are strings", f"write '{key}' in quotes", entry)
+                rule, way_out = "a key must be a string", f"write '{key}' in quotes"
+                yield place.key(key).problem(rule, way_out, entry)
             yield from _odd_entries(entry, place.key(key))
     elif isinstance(value, list):
         for index, entry in enumerate(value):
             yield from _odd_entries(entry, place.item(index))
     elif isinstance(value, str) and "${" in value:
-        yield place.problem("interpolations are not read", "write the value itself", value)
+        yield place.problem("interpolation is not supported", "write the value itself", value)
     elif isinstance(value, bytes | Path):
-        yield place.problem("neither number, text, list nor mapping", "write it as text", value)
+        rule = "must be a number, text, a list or a mapping"
+        yield place.problem(rule, "write it as text", value)
 
 
 class Presets:

@@ -17,7 +17,7 @@ _MOST_CORNERS = 256
 """Largest number of combinations of extreme values checked against rules between parameters."""
 
 _BETWEEN = (math.sqrt(5) - 1) / 2
-"""Fraction of a real range at which it is probed, so that integer parameters refuse the range."""
+"""Fraction of a real range at which a value is tested, so that integer parameters reject it."""
 
 Space = dict[str, FloatRange | IntRange | Choices]
 
@@ -28,13 +28,13 @@ def read_space(raw: Any, base: Section, place: Place) -> Space:
     Args:
         raw: what was written under `search_space.<method>`.
         base: the method's own settings, to which each parameter is added.
-        place: where `raw` stands.
+        place: the place of `raw` in the file.
 
     Raises:
         ConfigError: one line per mistake, which names the parameter and the rule.
     """
     if not isinstance(raw, Mapping) or not raw:
-        raise place.error("a mapping from parameter to range", "write at least one", raw)
+        raise place.error("must map parameters to ranges", "write at least one", raw)
     kind = str(base.values["kind"])
     problems = Problems()
     space: Space = {}
@@ -58,7 +58,7 @@ def read_space(raw: Any, base: Section, place: Place) -> Space:
 
 def _distribution(entry: Any, place: Place) -> FloatRange | IntRange | Choices:
     if not isinstance(entry, Mapping):
-        raise place.error("a mapping", "write {dist: float, low: ..., high: ...}", entry)
+        raise place.error("must be a mapping", "write {dist: float, low: ..., high: ...}", entry)
     if "dist" not in entry:
         raise place.key("dist").error("missing", f"write one of {', '.join(DISTRIBUTIONS)}")
     if entry["dist"] not in DISTRIBUTIONS:
@@ -76,9 +76,7 @@ def _distribution(entry: Any, place: Place) -> FloatRange | IntRange | Choices:
 def _distinct(found: Choices, entry: Mapping[str, Any], place: Place) -> None:
     seen = [(type(choice), choice) for choice in found.choices]
     if len(set(seen)) < len(seen):
-        raise place.key("choices").error(
-            "a choice stands there twice", "remove it", entry["choices"]
-        )
+        raise place.key("choices").error("a choice is listed twice", "remove one", entry["choices"])
 
 
 def _ordered(found: FloatRange | IntRange, place: Place) -> None:

@@ -145,7 +145,8 @@ def _settings(content: Mapping[str, Any], place: Place) -> TuneFile:
 
 def _part(value: Any, place: Place, name: str, model: type[Frozen]) -> Frozen:
     if not isinstance(value, Mapping):
-        raise place.error("a mapping", f"write {{{', '.join(model.model_fields)}}}", value)
+        keys = ", ".join(model.model_fields)
+        raise place.error("must be a mapping", f"write {{{keys}}}", value)
     values = dict(value)
     if name == "concurrency" and isinstance(values.get("per_executor"), Mapping):
         part = inline("per_executor", values["per_executor"], place.key("per_executor"))
@@ -169,7 +170,7 @@ def _problem(
     values = dict(raw)
     name = values.pop("name", None)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name)):
-        rule = "a name of letters, digits, '.', '_' and '-'"
+        rule = "must be a name of letters, digits, '.', '_' and '-'"
         raise place.key("name").error(rule, "choose such a name", name)
     return name, read_target(values, place, presets, posterior)
 
@@ -185,7 +186,7 @@ def _methods(
         entry = {"name": raw} if isinstance(raw, str) else raw
         name = str(entry.get("name"))
         if name in names:
-            problems.add(at.problem("a method stands there twice", "remove one", name))
+            problems.add(at.problem("this method is listed twice", "remove one", name))
             continue
         names.append(name)
         with problems:
@@ -203,7 +204,7 @@ def _methods(
     for name in spaces:
         if name not in names:
             way_out = suggest(name, names)
-            problems.add(at_space.key(name).problem("no such method here", way_out))
+            problems.add(at_space.key(name).problem("the file has no such method", way_out))
     return found
 
 
@@ -215,7 +216,7 @@ def _reference(
     draft = read_fixed(raw | {"dtype": "float64"}, at, presets, posterior)
     kind = draft.spec.model_dump()["kind"]
     if kind not in ("nuts", "adjusted_mclmc"):
-        rule = "a reference is exact and proves that it mixed"
+        rule = "a reference needs an exact sampler whose mixing can be certified"
         raise at.key("name").error(rule, "write nuts or adjusted_mclmc", entry.name)
     return draft
 

@@ -95,7 +95,7 @@ def _changes(overrides: Section) -> dict[str, Section]:
         if group not in GROUPS:
             homes = [f"{g}.{group}" for g, model in models.items() if group in model.model_fields]
             way_out = f"write {' or '.join(homes)}" if homes else suggest(group, GROUPS)
-            problems.add(at.problem("an override names section.key", way_out, value))
+            problems.add(at.problem("an override has a key such as model.depth", way_out, value))
         elif not isinstance(value, dict):
             rule = "an override changes the keys of a section"
             problems.add(at.problem(rule, f"write {group}: beside overrides", value))
@@ -140,7 +140,7 @@ def _finished(
     model = complete_model(built["model"], parts["model"], data)
     if isinstance(model, Custom) and "n_data" in parts["data"].values:
         raise parts["data"].place.error(
-            "a custom target's factory brings its data and n", "remove data"
+            "a custom target's factory returns its data and n", "remove data"
         )
     try:
         return TargetSpec(

@@ -157,7 +157,7 @@ def dual_averaging(
         found = _advance(keys, kernel, found, half, target)
         work = float(found.work)
         gradients = (work - before) / (length * len(positions))
-        log(f"warm-up {done * length}/{n_steps}, {gradients:.3g} gradients a step")
+        log(f"warm-up {done * length}/{n_steps}, {gradients:.3g} gradients per step")
         before = work
     return _end(kernel, found, half)
 
@@ -174,7 +174,7 @@ def adapted(
     scaling: float = -1 / 4,
     step_size: float | None = None,
 ) -> Tuned:
-    """Adapt `kernel` from `start` as `spec` says, with d^scaling widths as the first step size."""
+    """Adapt `kernel` from `start` as `spec` says; the first step size is d^scaling widths."""
     first = constant(posterior.w0.size**scaling, start)
     return warm_up(
         key,

@@ -1,8 +1,8 @@
 """Metropolis-adjusted microcanonical Monte Carlo (Robnik et al. 2025, arXiv:2503.01707): exact.
 
-Isokinetic trajectories of random length, mean L / step_size, a fresh direction for each, accepted
-or rejected. L is a fixed multiple of the posterior's width sqrt(tr Cov), measured in the warm-up
-over all chains, in the coordinates of the metric.
+A draw is an isokinetic trajectory with a fresh direction and a random number of steps, on average
+L / step_size, which is accepted or rejected. L is a fixed multiple of the posterior's width
+sqrt(tr Cov) in the coordinates of the metric, measured over all chains during the warm-up.
 """
 
 import math
@@ -30,7 +30,7 @@ from lambda_hat_core.types import constant
 _WIDTHS = 1.3
 """L in units of sqrt(tr Cov): blackjax's tuning factor."""
 _MOST_STEPS = 256
-"""Longest mean trajectory, met only while the step size is still being found."""
+"""Largest mean number of steps per trajectory, reached only while the step size is adapted."""
 _GRADIENTS = 2
 """Gradients per McLachlan step."""
 
@@ -64,7 +64,7 @@ class AdjustedMclmcKernel(HamiltonianKernel):
         )
         stats = stats_of(info, self.posterior.w0.dtype)
         stats["work"] = _GRADIENTS * stats["work"]
-        # There is no total energy to speak of: speeds are 1.
+        # The kinetic energy is constant, because the speed is 1, so the total energy means nothing.
         del stats["energy"]
         return HMCState(state.position, state.logdensity, state.logdensity_grad), stats
 
@@ -78,10 +78,10 @@ def build(
     spectrum: Spectrum,
     log: Callable[[str], None] = silent,
 ) -> Tuned:
-    """Adapt from `start`, measure the width, adapt again to the length it gives.
+    """Adapt from `start`, measure the width, and adapt the step size again at the resulting L.
 
     Raises:
-        ValueError: in one dimension, where the dynamics do not exist.
+        ValueError: if d is 1, because the dynamics do not exist in one dimension.
     """
     d = posterior.w0.size
     if d < 2:

@@ -1,4 +1,4 @@
-"""Whether chains that were tuned are at equilibrium, from the steps after the tuning."""
+"""A check that tuned chains are at equilibrium, from the steps that follow the tuning."""
 
 import math
 from typing import NamedTuple
@@ -9,15 +9,22 @@ import numpy as np
 from jaxtyping import Array
 
 _ENERGY_EXCESS = 10.0
-"""Tolerated ratio of the energy error's variance to the desired one: bias stays under 1 %."""
+"""Largest ratio of the energy error's variance to the desired one; the bias is then below 1 %."""
 _MEDIAN = 0.455
-"""Median of a chi-square variable of one degree of freedom."""
+"""Median of a chi-squared variable with one degree of freedom."""
 _R_HAT_MAX = 1.2
 _VIRIAL_MAX, _VIRIAL_NOISE = 0.1, 0.5
 
 
 class StationaryCheck(NamedTuple):
-    """Series of (chain, step) after a tuning."""
+    """Scalars of the steps after a tuning, each an array of shape (chain, step).
+
+    Attributes:
+        potential: U(w) up to a constant.
+        virial: u . grad U(u) / d in the coordinates of the metric; its mean is 1 at equilibrium.
+        energy_error: squared energy error of the step, per dimension.
+        finite: whether the step was finite.
+    """
 
     potential: np.ndarray
     virial: np.ndarray
@@ -25,13 +32,18 @@ class StationaryCheck(NamedTuple):
     finite: np.ndarray
 
     def complaint(self, desired: float) -> str | None:
-        """Say what shows that the chains are not at equilibrium, or that steps are too large."""
+        """Return evidence that the chains are not at equilibrium or the steps too large, or None.
+
+        Args:
+            desired: the variance of the energy error per dimension that the tuning aims at.
+        """
         if not self.finite.all():
             return "steps that are not finite"
-        # Few steps up a wall carry most of the mean, and blackjax's step does not heed them.
+        # The median, because a few steps up a steep wall dominate the mean, and blackjax's
+        # adaptation of the step size gives them hardly any weight.
         error = float(np.median(self.energy_error)) / _MEDIAN
         if error > _ENERGY_EXCESS * desired:
-            return f"an energy error variance a dimension of {error:.1e}, not {desired:.1e}"
+            return f"an energy error variance per dimension of {error:.1e}, not {desired:.1e}"
         r_hat, ess = map(float, _mixed(_halves(self.potential), _halves(self.virial)))
         if not r_hat < _R_HAT_MAX:
             return f"a split R-hat of the potential of {r_hat:.2f}"
@@ -42,7 +54,10 @@ class StationaryCheck(NamedTuple):
 
 
 def _halves(series: np.ndarray) -> np.ndarray:
-    """Split every chain in two, centred: R-hat is sensitive to drift, and to rounding."""
+    """Split every chain into two halves, so that R-hat detects drift, and centre all of them.
+
+    Centring keeps the digits that float32 would otherwise lose.
+    """
     half = series.shape[1] // 2
     parts = np.concatenate([series[:, :half], series[:, half : 2 * half]])
     return parts - parts.mean()
@@ -50,5 +65,5 @@ def _halves(series: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def _mixed(potential: Array, virial: Array) -> tuple[Array, Array]:
-    """R-hat of one series and the effective size of another."""
+    """Return the R-hat of one series and the effective sample size of the other."""
     return blackjax.rhat(potential), blackjax.ess(virial)

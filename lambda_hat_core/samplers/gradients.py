@@ -86,9 +86,10 @@ def plain(posterior: Posterior, batch_size: int | None) -> GradientEstimate:
 
 def control_variate(posterior: Posterior, batch_size: int) -> GradientEstimate:
     """Return the estimate with the noise of a difference. It takes one full gradient to make."""
-    return GradientEstimate(posterior, _at_minimum(posterior), batch_size, varies=True)
+    return GradientEstimate(posterior, gradient_at_minimum(posterior), batch_size, varies=True)
 
 
 @eqx.filter_jit
-def _at_minimum(posterior: Posterior) -> Weights:
+def gradient_at_minimum(posterior: Posterior) -> Weights:
+    """Return grad L_n(w*)."""
     return posterior.loss_grad(posterior.w0, posterior.data)

@@ -14,7 +14,7 @@ from lambda_hat_core.types import Weights
 
 
 class HamiltonianKernel(Kernel):
-    """A Metropolised kernel whose state holds u, log p and its gradient."""
+    """A Metropolised kernel whose state consists of u, log p and its gradient."""
 
     posterior: eqx.AbstractVar[Posterior]
     coordinates: eqx.AbstractVar[Coordinates]

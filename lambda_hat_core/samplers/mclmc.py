@@ -134,7 +134,7 @@ def _find_step(
 def _watch(
     key: PRNGKeyArray, kernel: MclmcKernel, states: Any, n_steps: int
 ) -> tuple[Any, Scalar, StationaryCheck]:
-    """Sample on; return states, steps between independent points, and the check's series."""
+    """Take further steps; return states, steps per independent point, and the check's series."""
     d = kernel.posterior.w0.size
     dtype = kernel.posterior.w0.dtype
     key, look_key = jr.split(key)
@@ -250,7 +250,7 @@ def _tune(
             break
     n_steps = len(seen) * spec.n_tune
     failure = complaint and (
-        f"mclmc: after {n_steps} tuning steps a chain the check still found {complaint}; "
+        f"mclmc: after {n_steps} tuning steps per chain the check still found {complaint}; "
         f"raise n_tune (now {spec.n_tune}), or choose nuts"
     )
     return kernel, positions(kernel, states), n_steps, failure

@@ -1,9 +1,10 @@
-r"""The Gaussian noise that Langevin samplers inject, by the name of its generator.
+r"""The Gaussian noise that Langevin samplers inject.
 
-xi = sqrt(2) erfinv(x) with x uniform on (-1, 1) from the bits of `threefry` (those of jax.random)
-or `philox`. In float32 erfinv is the pair of polynomials of Giles 2010 (GPU Computing Gems 2, ch.
-10) in w = -log(1 - x^2), with 1 - |x| the random number itself: 31 bits of it reach 6.2 standard
-deviations, where jax.random.normal ends at 5.4. A plain log fuses where lax.erf_inv does not.
+xi = sqrt(2) erfinv(x) with x uniform on (-1, 1), from the bits of the generator `threefry` (the
+same bits as jax.random) or `philox`. In float32 erfinv is the pair of polynomials in
+w = -log(1 - x^2) of Giles 2010 (GPU Computing Gems 2, ch. 10). The random bits give 1 - |x|, so
+that the 31 bits reach 6.2 standard deviations; jax.random.normal reaches 5.4. XLA fuses this log
+with the operations around it, which it does not do with lax.erf_inv.
 """
 
 from typing import Literal, assert_never
@@ -19,7 +20,7 @@ Generator = Literal["threefry", "philox"]
 
 _ROW, _LANES = 1024, 16
 
-# Giles 2010, table 5: erfinv(x) / x for w < 5, in w - 2.5, and beyond, in sqrt(w) - 3.
+# Giles 2010, table 5: erfinv(x) / x as a polynomial in w - 2.5 for w < 5, else in sqrt(w) - 3.
 _CENTRE = (
     2.81022636e-08,
     3.43273939e-07,
@@ -47,7 +48,7 @@ _TAIL = (
 def standard_normal(key: PRNGKeyArray, like: Weights, generator: Generator) -> Weights:
     """Return N(0, I) noise of the shape and dtype of `like`.
 
-    The barrier keeps XLA from drawing it anew in every use.
+    The optimization barrier prevents XLA from computing the noise again wherever it is used.
     """
     long = like.dtype == jnp.float64
     match generator:
@@ -63,10 +64,11 @@ def standard_normal(key: PRNGKeyArray, like: Weights, generator: Generator) -> W
 
 
 def _grid(size: int) -> tuple[int, int]:
-    """Rows and columns that hold `size` numbers.
+    """Return the shape of a matrix with at least `size` entries.
 
-    Where it has several threads, XLA divides a long loop by its first axis, and the inner loop of a
-    divided vector is compiled without vector instructions: ten times slower at d = 1e4.
+    With several threads XLA divides a long loop along the first axis of the array. If the array is
+    a vector, the parts are compiled without vector instructions, which is ten times slower at
+    d = 1e4.
     """
     rows = -(-size // _ROW)
     return rows, -(-size // (rows * _LANES)) * _LANES
@@ -80,7 +82,7 @@ def _horner(coefficients: tuple[float, ...], x: Float32[Array, "..."]) -> Float3
 
 
 def _single(bits: UInt32[Array, "..."]) -> Float32[Array, "..."]:
-    """The lowest bit is the sign, the others are 1 - |x| in (0, 1]."""
+    """Return normal numbers; the lowest bit of each word is the sign, the others give 1 - |x|."""
     rest = ((bits >> 1).astype(jnp.int32).astype(jnp.float32) + 0.5) * 2.0**-31
     w = -jnp.log(rest * (2 - rest))
     slope = jnp.where(w < 5, _horner(_CENTRE, w - 2.5), _horner(_TAIL, jnp.sqrt(w) - 3))
@@ -89,6 +91,6 @@ def _single(bits: UInt32[Array, "..."]) -> Float32[Array, "..."]:
 
 
 def _double(bits: UInt64[Array, "..."]) -> Float64[Array, "..."]:
-    """The first 53 bits are x."""
+    """Return normal numbers; the first 53 bits of each word give x."""
     x = ((bits >> 11).astype(jnp.float64) + 0.5) * 2.0**-52 - 1
     return 2**0.5 * jax.lax.erf_inv(x)

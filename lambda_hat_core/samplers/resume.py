@@ -1,4 +1,4 @@
-"""The checkpoint of a run on disk: its set-up, the chain states, and the recorded chunks."""
+"""The checkpoints of a run on disk: its set-up, the states of its chains, the recorded chunks."""
 
 import json
 import time
@@ -21,11 +21,11 @@ Parts = list[dict[str, np.ndarray]]
 
 
 class DiskCheckpoint(drive.Checkpoint):
-    """Keeps the chains of one run between processes.
+    """Stores the chains of one run, so that another process can continue it.
 
     Args:
         file: the file, already bound to the chunk layout.
-        every: seconds between two writes, so that short runs write nothing.
+        every: least number of seconds between two writes, so that short runs write nothing.
         clock: returns the time in seconds.
     """
 
@@ -39,7 +39,10 @@ class DiskCheckpoint(drive.Checkpoint):
         self._last = clock()
 
     def remember(self, name: str, known: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """Return what `make` returned the first time, which is stored if it took long."""
+        """Return the stored result of `make`; if there is none, call it.
+
+        The result is stored if the last write was at least `every` seconds ago.
+        """
         file = self._file.beside(name)
         stored = file.load()
         if stored is not None:
@@ -72,7 +75,7 @@ class DiskCheckpoint(drive.Checkpoint):
         return jax.tree.unflatten(shape, restored), parts, arrays["ends"].tolist()
 
     def save(self, states: Any, parts: Parts, ends: list[float]) -> None:
-        """Store the state after the last of `parts`, unless that was done a moment ago."""
+        """Store the state after the last of `parts`, unless the last write was too recent."""
         if not self._is_due():
             return
         arrays = {f"state/{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}

@@ -3,10 +3,10 @@
 p <- p - eps g(w);  w <- w + (eps/2) p;  x <- x + (k/2) (|p|^2/d - 1);
 p <- exp(-x) p + sqrt(alpha (1 - exp(-2x)) / x) xi;  the second and third again.
 
-g estimates grad U, x is the friction a step and k = alpha^2 / 2 the thermostat's rate, near
+g estimates grad U, x is the friction per step and k = alpha^2 / 2 the thermostat's rate, near
 critical damping: x rises until the mean kinetic energy is right, whatever heat the minibatches
-bring. What it cannot see is noise that differs between directions. The order is that of Leimkuhler
-& Shang 2016 (arXiv:1505.06889, BADODAB).
+add. It cannot correct noise that differs between directions. The order is that of Leimkuhler &
+Shang 2016 (arXiv:1505.06889, BADODAB).
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Progress lines for people who wait, thinned out."""
+"""Progress lines, at a rate that people can follow."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def silent(*said: object) -> None:
-    """Tell nobody."""
+    """Ignore all arguments."""
     del said
 
 
@@ -31,8 +31,8 @@ class Teller:
     """Passes on the log lines of one key.
 
     Args:
-        key: begins every line.
-        say: takes a line.
+        key: the key, with which every line begins.
+        say: receives each line.
     """
 
     def __init__(self, key: str, say: Callable[[str], None]):
@@ -42,7 +42,11 @@ class Teller:
         self._last = time.monotonic()
 
     def hear(self, event: dict[str, Any]) -> None:
-        """Say a log line, unless the next event marks it as a progress line that comes too soon."""
+        """Take an event; pass on a log line unless the event after it shows that it is too soon.
+
+        A worker sends a log line before each of its progress events. Such a line is dropped if the
+        previous line was passed on less than five seconds ago.
+        """
         now = time.monotonic()
         if event["event"] == "progress" and now - self._last < _SECONDS_BETWEEN_LINES:
             self._held = None

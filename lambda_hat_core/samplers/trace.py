@@ -1,4 +1,4 @@
-"""The result of a sampler: scalars of every draw, the work they cost, never the weights."""
+"""The result of a sampler: scalars of every draw and the work that they cost, but no weights."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,21 +9,23 @@ from jaxtyping import Float, Shaped
 
 
 class Trace(NamedTuple):
-    """The draws kept of one run, burn-in already dropped, as numpy arrays on the host.
+    """The draws of one run after burn-in, as numpy arrays on the host.
 
-    Losses are full-data means in float64 whatever the run's dtype. Axes are (chain, draw); for
+    If a loss is not finite, all draws up to the end of that chunk are kept, burn-in included.
+    Losses are full-data means in float64 for any dtype of the run. Axes are (chain, draw); for
     variational inference (`iid`) a chain is a restart and its draws are independent.
 
     Attributes:
         loss: L_n(w) over all n examples, in the loss's own unit (nats for a likelihood).
         dist2: |w - w*|^2 in the original coordinates.
         projections: (w - w*) . u_k on a few fixed random unit vectors u_k.
-        virial: (w - w*) . grad U(w) / d with U = -log p; its mean is 1 at equilibrium. None where
-            the sampler does not compute it.
-        virial_m: (w - w*)^T M grad U(w) / tr M, M = nbeta H (nbeta H + gamma)^-1. None likewise.
-        cumulative_fge: full-gradient evaluations spent by ALL chains when this draw was made,
-            set-up included; with `work` of the same unit.
-        seconds: wall seconds since the run began when this draw was made, set-up included.
+        virial: (w - w*) . grad U(w) / d with U = -log p; its mean is 1 at equilibrium. None if the
+            sampler does not compute it.
+        virial_m: (w - w*)^T M grad U(w) / tr M, M = nbeta H (nbeta H + gamma)^-1. None if H has no
+            positive eigenvalue, or if the sampler does not compute it.
+        cumulative_fge: full-gradient evaluations of ALL chains up to this draw, set-up included, in
+            the unit of `work`.
+        seconds: wall seconds from the beginning of the run to this draw, set-up included.
         stats: what the sampler reports per draw: energy, diverging, acceptance_rate, n_steps.
         loss0: L_n(w*).
         nbeta: n beta.
@@ -32,10 +34,11 @@ class Trace(NamedTuple):
         d: parameters.
         work: full-gradient evaluations by purpose; their sum is the total.
         seconds_total: wall seconds of the whole run.
-        info: what was used and what set-up found, JSON-able: batch_size (null: the full batch),
-            step_size, h_max, metric, noise, ledger.
-        failure: why the run stopped early, or None; the arrays then hold what was drawn.
-        iid: whether draws are independent and R-hat and ESS mean nothing.
+        info: the settings that were used and the findings of the set-up, as JSON values:
+            batch_size (null: the full batch), step_size, h_max, metric, noise, ledger.
+        failure: why the run failed, or None: a loss was not finite, so that the run stopped early,
+            or a tuning was not confirmed.
+        iid: whether the draws are independent, so that R-hat and ESS do not apply.
         extras: arrays of other shapes: elbo (restart, step), khat (restart,); restart_loss and
             restart_loss_se (restart,), a mean loss and its error from a control variate.
     """

@@ -22,7 +22,7 @@ _SWEEP_AFTER = 3600.0
 
 
 def private(path: Path, prefix: str = _TMP) -> Path:
-    """Return a path in the same folder that contains its owner and that no other writer uses."""
+    """Return an unused path in the same folder whose name identifies this process."""
     owner = f"{process.host()}-{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(f"{prefix}{path.name}-{owner}")
 

@@ -75,7 +75,8 @@ def from_plain(structure: Any, arrays: Mapping[str, np.ndarray], known: Mapping[
     """Return the tree that `to_plain` was given, bit for bit.
 
     Raises:
-        ValueError: if the structure names a class outside of this package.
+        ValueError: if the structure is not one of `to_plain`, names a class outside of this
+            package, or has other fields than the class has now.
     """
 
     def made(entry: Any) -> Any:
@@ -103,7 +104,7 @@ def from_plain(structure: Any, arrays: Mapping[str, np.ndarray], known: Mapping[
             case {"dict": parts}:
                 return {key: made(part) for key, part in parts.items()}
             case _:
-                raise ValueError(f"{entry!r} is not what to_plain writes")
+                raise ValueError(f"{entry!r} was not written by to_plain")
 
     return made(structure)
 

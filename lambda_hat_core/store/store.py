@@ -19,15 +19,15 @@ from pydantic import BaseModel
 from lambda_hat_core.store import files, lease
 
 Kind = Literal["targets", "runs", "analyses", "galleries"]
-"""What is made: artifacts of a kind are in the folder of that name."""
+"""A kind of artifact, which is also the name of the folder of these artifacts."""
 
 Folder = Literal[Kind, "tuning"]
-"""Where something is: with the artifacts of a kind, or with the studies."""
+"""A folder of the store: that of a kind of artifact, or that of the studies."""
 
 FOLDERS: tuple[Folder, ...] = get_args(Folder)
 MANIFEST, SPEC = "manifest.json", "spec.json"
 SCHEMA = "_schema"
-"""A folder in each kind that holds empty tables for SQL; it is not an artifact."""
+"""A folder in each kind with empty tables for SQL; it is not an artifact."""
 
 _HASHED: tuple[Kind, ...] = ("targets", "runs", "analyses")
 
@@ -54,7 +54,7 @@ class Store:
         """
         path = self.path(kind, id) / name
         if not path.exists():
-            raise FileNotFoundError(f"the store has no {path}; run what makes {id} first")
+            raise FileNotFoundError(f"the store has no {path}; make {id} first")
         return json.loads(path.read_bytes())
 
     def list(self, kind: Folder) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class Store:
         tmp = files.private(final)
         canonical = None if spec is None else rfc8785.dumps(spec.model_dump(mode="json"))
         if kind in _HASHED and (canonical is None or not _names(canonical, id)):
-            raise ValueError(f"{id} is not the id of the spec it would hold; use the spec's own id")
+            raise ValueError(f"{id} is not the id of the spec; use the spec's own id")
         with files.explained(self.root, id):
             tmp.mkdir(parents=True)
             files.sweep(tmp.parent)
@@ -133,7 +133,7 @@ class Store:
     def lease(
         self, kind: Folder, id: str, on_wait: Callable[[str], None] | None = None
     ) -> AbstractContextManager[None]:
-        """Hold the exclusive right to make `id`; check the store again once it is held."""
+        """Hold the exclusive right to make `id`; the store must be checked again inside."""
         return lease.hold(self.lease_path(kind, id), on_wait)
 
     def lease_path(self, kind: Folder, id: str) -> Path:
@@ -207,7 +207,7 @@ def _problem(folder: Path, kind: Folder, *, deep: bool, name: str | None = None)
     try:
         body = json.loads((folder / MANIFEST).read_bytes())
         if body.pop("sha256") != _digest(body):
-            return f"{MANIFEST} does not have the content that was written"
+            return f"{MANIFEST} does not match its own hash"
         for part, expected in body["files"].items():
             path = folder / part
             stat = path.stat()
@@ -215,7 +215,7 @@ def _problem(folder: Path, kind: Folder, *, deep: bool, name: str | None = None)
                 return f"{part} has {stat.st_size} bytes, the manifest says {expected['size']}"
             touched = stat.st_mtime_ns != expected["mtime_ns"]
             if (deep or touched) and files.sha256(path) != expected["sha256"]:
-                return f"{part} does not have the content that the manifest says"
+                return f"{part} does not match its hash in the manifest"
         if kind in _HASHED and not _names((folder / SPEC).read_bytes(), name or folder.name):
             return f"{SPEC} does not hash to the folder's name"
     except FileNotFoundError as error:

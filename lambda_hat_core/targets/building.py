@@ -108,9 +108,9 @@ def _finite_data(spec: TargetSpec, data: Batch) -> None:
         bad = int(np.sum(~np.isfinite(np.asarray(array))))
         if bad:
             raise ValueError(
-                f"data array {i} of a {spec.model.kind} target holds {bad} of {array.size} values "
-                "that are NaN or infinite; every number must be finite: correct the data, or scale "
-                "them down"
+                f"in data array {i} of a {spec.model.kind} target {bad} of {array.size} values are "
+                "NaN or infinite; every number must be finite: correct the data, or scale them "
+                "down"
             )
 
 

@@ -37,13 +37,13 @@ def detached(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Copier:
-    """Copies objects that hold arrays, each object once."""
+    """Copies objects that contain arrays, each object once."""
 
     def __init__(self):
         self._copies: dict[int, tuple[Any, Any]] = {}
 
     def copy(self, old: Any) -> Any:
-        """Return `old`, or a copy if it holds an array."""
+        """Return `old`, or a copy if it contains an array."""
         if id(old) not in self._copies:
             self._copies[id(old)] = (old, old)  # stops at objects that refer to themselves
             self._copies[id(old)] = (old, self._made(old))

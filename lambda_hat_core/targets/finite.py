@@ -20,7 +20,7 @@ def oracle(
     if target.data is not None:
         return None, f"{spec.model.kind} with data: no finite-temperature value is computable"
     if target.w0.size > 2:
-        return None, f"quadrature serves d <= 2, and d is {target.w0.size}"
+        return None, f"quadrature is limited to d <= 2, but d is {target.w0.size}"
     if gamma <= 0:
         return None, "quadrature needs gamma > 0: without it the posterior need not be proper"
     loss = target.loss

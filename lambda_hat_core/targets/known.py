@@ -1,7 +1,7 @@
 """The exact coefficient of L_n at its own w*, if it is certain, with the reason; else None.
 
-A value is attached only if it holds both for the loss that is sampled, L_n near w*, and for the
-population loss. With label noise w* is not the truth, so it then holds only where w* is a smooth
+A value is attached only if it is true both for the loss that is sampled, L_n near w*, and for the
+population loss. With label noise w* is not the truth. The value is then true only if w* is a smooth
 point: the kernel of the Hessian is tangent to the set of minima, and lambda is the rank / 2.
 """
 
@@ -53,7 +53,7 @@ def known(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known
             exact = coefficients.normal_crossing(spec.model.powers, np.asarray(w).tolist())
             return Known(exact, "normal crossing: least 1 / (2 k_i) over the zero coordinates")
         case model.Custom():
-            return Known(None, "the factory states none")
+            return Known(None, "the factory states no coefficient")
     if not isinstance(spec.data, Synthetic):
         return Known(None, "real data: no formula holds at the w* of a trained network")
     assert isinstance(problem.loss, Supervised) and problem.data is not None
@@ -99,7 +99,7 @@ def _mlp(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known:
     if network.layernorm or network.residual_period or network.activation == "identity":
         return Known(None, "no formula with layer norm, skip connections or linear units")
     if not found.exact:
-        return Known(None, f"d = {w.size}: the Hessian's rank at w* is not computed")
+        return Known(None, f"d = {w.size} is too large to compute the Hessian's rank at w*")
     smooth = network.activation in _SMOOTH
     free = 0 if smooth else network.hidden_units
     if not smooth and found.grad_norm > 1e-6:

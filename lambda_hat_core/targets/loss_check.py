@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.posterior import Loss, mean_loss
@@ -15,6 +16,9 @@ from lambda_hat_core.types import Batch, Weights
 
 _UNSEEN = 0.05
 """Difference in nbeta L_n(w*) that is too small to affect an estimate."""
+
+_ROWS = 16
+"""Examples on which the losses of single rows are compared with that of the batch."""
 
 _SIGNATURE = "loss(params, batch) returns a scalar, the mean over rows"
 
@@ -48,12 +52,45 @@ def check_loss(
         raise _explained(maker, error, params) from error
     if isinstance(found, tuple | list | dict):
         did = f"has a loss that returns a {type(found).__name__} of {len(found)}"
-        raise refusal(maker, did, f"{_SIGNATURE}, alone: leave metrics out")
+        raise refusal(maker, did, f"{_SIGNATURE}, and nothing else: leave metrics out")
     if np.shape(found) != ():
         raise refusal(maker, f"has a loss that returns shape {np.shape(found)}", _SIGNATURE)
     if not jnp.issubdtype(jnp.result_type(found), jnp.floating):
         did = f"has a loss that returns {jnp.result_type(found).name}"
         raise refusal(maker, did, "it must be a float, to have a gradient")
+
+
+def averages_rows(loss: Any, start: Weights, data: Batch) -> bool:
+    """Return whether the loss of some rows is the mean of the losses of single rows.
+
+    A loss may depend on its batch as a whole, as one that normalises over it does, or may not
+    accept one row alone. Both sides are compared on the first rows, at `start` and at a point
+    beside it, because at a perfect fit all of them are 0.
+
+    Args:
+        loss: has `mean` and `per_example`.
+        start: the params as a flat vector.
+        data: all examples, or None for a potential.
+    """
+    if data is None:
+        return False
+    rows = jax.tree.map(lambda a: a[:_ROWS], data)
+    try:
+        eqx.filter_eval_shape(loss.per_example, start, rows)
+    except Exception:
+        # Whatever a user's function raises on a single row means the same: it takes no single rows.
+        return False
+    together, one_by_one = (np.asarray(x, np.float64) for x in _both_ways(loss, start, rows))
+    scale = np.maximum(np.abs(together), np.abs(one_by_one))
+    return bool((np.abs(together - one_by_one) <= 1e3 * jnp.finfo(start.dtype).eps * scale).all())
+
+
+@eqx.filter_jit
+def _both_ways(loss: Any, start: Weights, rows: Batch) -> tuple[Array, Array]:
+    beside = start + 0.01 * jnp.cos(jnp.arange(start.size, dtype=start.dtype))
+    points = jnp.stack([start, beside])
+    together = jax.vmap(loss.mean, (0, None))(points, rows)
+    return together, jax.vmap(loss.per_example, (0, None))(points, rows).mean(axis=1)
 
 
 def check_value(maker: str, loss: Loss, start: Weights, data: Batch) -> None:
@@ -99,13 +136,13 @@ def _explained(maker: str, error: Exception, params: Any) -> ValueError:
     did = f"has a loss that raised {type(error).__name__}: {words[:300]}"
     training = _training_layers(params)
     if training:
-        way_out = "the loss is of the trained network: pass eqx.nn.inference_mode(params)"
-        return refusal(maker, f"{did} (params hold {training} in training mode)", way_out)
+        way_out = "the loss is that of the trained network: pass eqx.nn.inference_mode(params)"
+        return refusal(maker, f"{did} (params contain {training} in training mode)", way_out)
     return refusal(maker, did, f"{_SIGNATURE}, and works under jax.jit")
 
 
 def _training_layers(params: Any) -> str:
-    """Return the kinds of layers in training mode that behave differently then, such as dropout."""
+    """Return the names of the layers, such as dropout, that are in training mode."""
     found: dict[str, None] = {}
 
     def note(node: Any) -> bool:

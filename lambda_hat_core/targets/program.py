@@ -1,4 +1,4 @@
-"""The identity of a loss as a program: what it computes, whatever it is called."""
+"""The identity of a loss as a program, which depends on what it computes and not on its name."""
 
 import hashlib
 import sys

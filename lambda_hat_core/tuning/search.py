@@ -1,7 +1,7 @@
 """A study: ask, run and tell, with several trials at once and a state that survives kills.
 
-Trials are told to Optuna in the order of their numbers. The outcome of a trial is stored in the
-study as soon as it is known, so that after a kill the next command tells it and runs nothing twice.
+Outcomes are told to Optuna in the order of the trials. The outcome of a trial is stored in the
+study as soon as it is known, so that after a kill the next command uses it and runs nothing twice.
 """
 
 import math

@@ -1,1 +1,1 @@
-"""Processes that compute: what they are asked, how they are kept busy, and how they end."""
+"""Worker processes: their requests, the pool that schedules them, and how processes end."""

@@ -25,7 +25,7 @@ def request(kind: Kind, spec: Any, target: Any = None) -> Event:
     Args:
         kind: what is to be made.
         spec: a `TargetSpec`, a `RunSpec` (of a run or of its analysis), or a `Gallery`.
-        target: of a `RunSpec`, the spec of the target that it samples.
+        target: the spec of the target that a `RunSpec` samples; None for the other kinds.
     """
     line = {"id": spec.id, "kind": kind, "spec": spec.model_dump(mode="json")}
     return line if target is None else line | {"target": target.model_dump(mode="json")}
@@ -40,7 +40,7 @@ class WorkerClient:
     Args:
         home: root of the store.
         argv: command that starts a worker.
-        env: added to this process's environment; JAX_ENABLE_X64 decides the dtype.
+        env: added to this process's environment; JAX_ENABLE_X64 determines the dtype.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class WorkerClient:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id, if it runs."""
+        """The worker's process id, or None if no worker runs."""
         return None if self._process is None else self._process.pid
 
     def run(self, requests: Iterable[Event]) -> Iterator[Event]:
@@ -96,7 +96,7 @@ class WorkerClient:
             process.kill()
 
     def close(self) -> None:
-        """End the worker, whatever it is doing."""
+        """End the worker immediately."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -183,7 +183,7 @@ def _failed(line: Event, reason: str) -> Event:
 
 
 def _parse(answer: str) -> Event:
-    """Return the event on a line; any other line, as a wrapper may print, becomes a log event."""
+    """Return the event on a line; other lines, such as a wrapper's output, become log events."""
     try:
         event = json.loads(answer)
     except json.JSONDecodeError:
@@ -194,7 +194,7 @@ def _parse(answer: str) -> Event:
 
 
 def _forward(stream: Any, tail: "collections.deque[str]") -> None:
-    """Pass the worker's stderr on, and remember its end."""
+    """Pass on the worker's stderr, and keep its last lines."""
     with stream:
         for line in stream:
             tail.append(line)

@@ -26,11 +26,11 @@ def user_cache() -> Path:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Cache programs compiled in this context for the user; JAX's own settings take precedence.
+    """Cache the programs compiled in this context in the user's folder.
 
-    Where a cache is configured, or caching is switched off, or there is no such folder and none can
-    be made, nothing happens. Otherwise the settings are put back at the end, so that programs of
-    the user's are compiled as before.
+    This has no effect if JAX already has a cache, if caching is switched off, or if the folder
+    cannot be written. JAX's settings are restored at the end, so that other programs of the user
+    are compiled as before.
     """
     configured = jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache
     folder = user_cache()

@@ -1,10 +1,10 @@
-"""How processes end: a command that a person started by signals, all others with their parent.
+"""How processes end: commands at a signal, all other processes with their parent.
 
-Everything that the store holds is complete or absent at every moment, so a process needs no time to
-clean up: it ends at once, wherever it is, and the same command continues where it stopped. What
-this module adds is that nothing outlives the command. A signal is taken by a thread of its own:
-Python calls signal handlers between two bytecodes of the main thread only, and an exception that is
-raised there can be swallowed by a finaliser, by an import, or by a library that catches it.
+Every artifact in the store is complete or absent at any moment, so a process needs no time to clean
+up: it ends at once, and the same command, given again, continues where it stopped. This module
+ensures that no process outlives its command. A dedicated thread receives the signals, because
+Python runs signal handlers only between two bytecodes of the main thread, where a finaliser, an
+import or a library can swallow the exception that they raise.
 """
 
 import os
@@ -25,27 +25,27 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = "interrupted: the same command continues where this stopped"
 
 _PATIENCE = 8.0
-"""Seconds that may be spent on saying that a command was interrupted."""
+"""Longest time, in seconds, that the report of an interruption may delay the end."""
 
 _LOOK = 1.0
-"""Seconds between two looks for the processes above this one."""
+"""Seconds between two checks whether the ancestors still run."""
 
 _COPYING = 0.2
-"""Seconds between the last words and the end."""
+"""Seconds between the last message and the end of the process."""
 
 
 def end_by_signals(say_so: Callable[[], None]) -> None:
-    """Let the first signal end this process, with everything that ends with its parent.
+    """End this process and its descendants at the first signal.
 
-    Threads and processes that are started afterwards take no notice of these signals, which a
-    terminal sends to a whole group. Signals that are ignored already, as under `nohup`, stay so.
-    Call it in the main thread.
+    Threads and processes that are started afterwards are not affected by these signals, which a
+    terminal sends to a whole process group. Signals that are already ignored, as under `nohup`,
+    remain ignored. This function must be called in the main thread.
 
     Args:
-        say_so: is called in a thread before the process ends, and may take eight seconds.
+        say_so: called in a thread before the process ends; it may take up to eight seconds.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    # Starting it later would unblock two of them again.
+    # If the tracker were started later, it would unblock two of the signals again.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for number in SIGNALS:
@@ -53,7 +53,7 @@ def end_by_signals(say_so: Callable[[], None]) -> None:
             signal.signal(number, _wait_for_the_end)
     hears, speaks = socket.socketpair()
     speaks.setblocking(False)
-    # Whoever sets another handler for a signal later, as Dagster does, leaves this as it is.
+    # Setting other handlers later, as Dagster does, does not change the wakeup descriptor.
     signal.set_wakeup_fd(speaks.fileno(), warn_on_full_buffer=False)
 
     def listen() -> None:
@@ -68,7 +68,7 @@ def end_by_signals(say_so: Callable[[], None]) -> None:
             say_so()
             with suppress(OSError):  # the terminal may be closed
                 os.write(2, f"{INTERRUPTED}\n".encode())
-            # What was written may be on its way to the terminal through a thread that copies it.
+            # A thread may still have to copy the output to the terminal.
             time.sleep(_COPYING)
             _end(128 + number)
 
@@ -83,10 +83,10 @@ def end_with_parent() -> None:
 
 
 def end_with_ancestors(say_so: Callable[[], None]) -> None:
-    """Let this process end as soon as any process above it ends that the same command started.
+    """End this process as soon as any of its ancestors that belong to the same command has ended.
 
     Args:
-        say_so: is called in a thread before the process ends.
+        say_so: called in a thread before the process ends.
     """
     above = process.ancestors()
 
@@ -107,7 +107,7 @@ def _follow(wait: Callable[[], object]) -> None:
 
 
 def _end(code: int) -> None:
-    """End this process and, without waiting until they notice, those below it."""
+    """Kill all descendants, which may not notice otherwise, and end this process."""
     for pid in process.descendants():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -115,4 +115,4 @@ def _end(code: int) -> None:
 
 
 def _wait_for_the_end(number: int, frame: FrameType | None) -> None:
-    """Do nothing: the thread that listens ends this process."""
+    """Do nothing: the listening thread ends this process."""

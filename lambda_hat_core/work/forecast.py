@@ -33,7 +33,7 @@ class Cost(NamedTuple):
 
 
 class RunTimes:
-    """Wall seconds per gradient evaluation in the runs that the store holds.
+    """Wall seconds per gradient evaluation in the runs of the store.
 
     Args:
         rows: (target_id, sampler, work_fge, wall_s).
@@ -55,7 +55,7 @@ class RunTimes:
 
 
 def history(store: Store) -> RunTimes:
-    """Read the run times that a store holds."""
+    """Return the run times of a store."""
     from lambda_hat_core.store import sql
 
     statement = (
@@ -75,19 +75,20 @@ def guess(spec: RunSpec, target: TargetSpec, d: int, known: RunTimes) -> float:
     """Predict the seconds that a run takes in a warm worker.
 
     The prediction uses the times of similar runs if there are any, and otherwise counts operations.
-    It holds within a factor of a few, which is enough to tell seconds from minutes.
+    It is right within a factor of a few, which is enough to tell seconds from minutes.
 
     Args:
         spec: spec of the run.
         target: spec of the target that it samples.
         d: number of parameters.
-        known: run times that the store holds.
+        known: the run times of the store.
     """
     n = target.data.n_data
     fge, seconds = forecast(spec, target, known)
     if seconds is None:
         evaluations = spec.sampler.work(_batch(spec.sampler) or n)
-        examples = d / 3 if isinstance(target.data, NoData) else n  # a matrix, not examples
+        # A potential costs about as much as a product with a d x d matrix.
+        examples = d / 3 if isinstance(target.data, NoData) else n
         seconds = evaluations * _OVERHEAD + fge * 6 * examples * d / _RATE
     return seconds + _AFTERWARDS
 
@@ -110,7 +111,7 @@ def workers(runs: Sequence[RunSpec], seconds: Sequence[float]) -> int:
     worth starting if that is more than S. The same holds for each further worker.
 
     Args:
-        runs: runs that are left.
+        runs: the runs that are still to be computed.
         seconds: predicted seconds of each run in a warm worker.
     """
     shapes = {(run.target, run.sampler) for run in runs}

@@ -32,10 +32,10 @@ class Outcome(NamedTuple):
     """How one artifact came to be in the store.
 
     Attributes:
-        id: of the artifact.
+        id: the id of the artifact.
         status: whether it was computed now or found in the store.
         seconds: wall seconds of this call, waiting included.
-        record: small JSON-able facts of the artifact, read back from the store.
+        record: facts about the artifact as JSON values, read from the store.
     """
 
     id: str
@@ -67,9 +67,9 @@ def sample_run(
     """Sample the posterior of a target that the store has.
 
     Args:
-        store: where everything is.
-        spec: the run.
-        target: its target.
+        store: the store, which has the target and receives the run.
+        spec: the spec of the run.
+        target: the spec of its target.
         log: receives one line at a time; the lines are kept in log.txt.
         progress: receives one `samplers.drive.Progress` per chunk, and may raise `Stopped`.
     """
@@ -175,7 +175,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
 
 
 def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
-    """Make an experiment's gallery, unless the one in the store is of the same inputs."""
+    """Make an experiment's gallery, unless the store has one made from the same inputs."""
     began = time.perf_counter()
     status: Literal["made", "reused"] = "reused"
     with store.lease("galleries", gallery.id, log):
@@ -258,7 +258,7 @@ def _noted(store: Store, spec: TargetSpec | RunSpec) -> Iterator[None]:
                 store, spec, describe(error), "".join(traceback.format_exception(error))
             )
         except OSError as another:
-            error.add_note(f"and the failure could not be noted: {another}")
+            error.add_note(f"the failure could not be recorded: {another}")
         raise
 
 
@@ -266,12 +266,13 @@ def _require(store: Store, kind: Kind, id: str) -> None:
     problem = store.problem(kind, id)
     if problem is not None:
         raise FileNotFoundError(
-            f"{store.path(kind, id)} is needed but not complete ({problem}); make {id} first"
+            f"{store.path(kind, id)} is required, but it is not complete ({problem}); make {id} "
+            "first"
         )
 
 
 def checkpoint_folder(store: Store, id: str) -> Path:
-    """Return where a run keeps its checkpoint."""
+    """Return the folder of a run's checkpoints."""
     return store.root / "checkpoints" / id
 
 

@@ -1,8 +1,8 @@
-"""A pool of worker processes. The last event of a submitted task is the result of its future.
+"""A pool of worker processes. The future of a task yields the last event of the task.
 
-A worker serves one dtype and stays warm between tasks, so that it compiles each program once. The
-pool decides which worker takes which task, retries failures of the machine (`retries`), lets
-the submitter steer a run at its progress events, and kills a worker that takes too long.
+A worker serves one dtype and is kept between tasks, so that it compiles each program once. The pool
+assigns tasks to workers, retries failures of the machine (`retries`), asks the submitter at each
+progress event whether the run should continue, and kills a worker that takes too long.
 """
 
 import threading
@@ -18,13 +18,13 @@ from lambda_hat_core.work.client import Event, WorkerClient
 from lambda_hat_core.work.retries import insist
 
 Steer = Callable[[Event], str | None]
-"""Given a progress event of a run, returns why the run is to stop, or None."""
+"""A function that takes a progress event of a run, and returns a reason to stop it, or None."""
 
 _GRACE = 2.0
-"""Factor on the seconds of a task after which its worker is killed. The task is asked to stop
-before that."""
+"""Factor on the time limit of a task after which its worker is killed. Before that, `steer` can
+stop the task at a progress event."""
 _LEAST_GRACE = 60.0
-"""Least number of seconds that a task is allowed beyond its own."""
+"""Least number of seconds between the time limit of a task and the killing of its worker."""
 
 
 class Task(NamedTuple):
@@ -33,13 +33,13 @@ class Task(NamedTuple):
     Attributes:
         dtype: precision of the worker.
         requests: as `client.request` returns them.
-        likeness: a worker prefers the task that has the most leading entries in common with the
-            one before, because tasks that are alike share compiled programs.
-        hear: receives every event, in a thread of the pool.
-        steer: asked at every progress event; its words become the reason of a failure whose
-            cause is "stopped".
-        seconds: most seconds that the task should take; its worker is killed at twice as many, or
-            60 s later if that allows more.
+        likeness: a worker prefers the task that has the most leading entries in common with its
+            previous task, because similar tasks share compiled programs.
+        hear: called with every event, in a thread of the pool.
+        steer: called at every progress event; the text that it returns becomes the reason of a
+            failure whose cause is "stopped".
+        seconds: time limit. The worker is killed after twice this time or 60 s after it, whichever
+            is later.
     """
 
     dtype: Dtype
@@ -51,13 +51,13 @@ class Task(NamedTuple):
 
 
 class _Seat:
-    """A worker, or the place for one.
+    """The place of one worker in the pool.
 
     Attributes:
-        dtype: of the last task that was taken, None before the first.
-        likeness: of that task.
-        client: the worker, once it was needed.
-        serves: its dtype.
+        dtype: the dtype of the last task; None before the first task.
+        likeness: the likeness of the last task.
+        client: the worker; None until it is needed.
+        serves: the dtype of the worker.
         is_busy: whether a task is being worked on.
     """
 
@@ -73,7 +73,7 @@ class Pool:
     """Workers that are started when they are needed and end with the pool.
 
     Args:
-        start: makes the client of a dtype.
+        start: returns a client for a dtype.
         limits: largest number of workers of each dtype at once.
         at_once: largest number of workers at once over both dtypes.
     """
@@ -113,13 +113,13 @@ class Pool:
         return future
 
     def resize(self, at_once: int) -> None:
-        """Change how many workers there may be at once; those beyond end after their task."""
+        """Change the largest number of workers; surplus workers end after their current task."""
         with self._changed:
             self._at_once = at_once
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Kill every worker, whatever it is doing, and cancel what has not begun."""
+        """Kill all workers immediately, and cancel the tasks that have not begun."""
         with self._changed:
             self._closed.set()
             waiting, self._queue = self._queue, []
@@ -155,7 +155,7 @@ class Pool:
                         continue
                     seat.is_busy = True
                     seat.dtype, seat.likeness = picked[0].dtype, picked[0].likeness
-                    # Those that left the queue to this worker while it was idle may take the rest.
+                    # Workers that deferred to this one while it was idle may now take other tasks.
                     self._changed.notify_all()
                     return picked
                 self._changed.wait()
@@ -164,7 +164,7 @@ class Pool:
             return None
 
     def _may_take(self, seat: _Seat, task: Task) -> bool:
-        """Whether a worker may take a task, by its own dtype or by changing to another one."""
+        """Return whether a worker may take a task, changing to the task's dtype if necessary."""
         if seat.dtype == task.dtype:
             return True
         others = [other for other in self._seats if other.dtype == task.dtype]
@@ -211,7 +211,7 @@ class Pool:
 
 
 def _asked(client: WorkerClient, line: Event, steer: Steer | None) -> Iterator[Event]:
-    """Yield the events of one request, answering its progress events where it is steered."""
+    """Yield the events of one request, and answer its progress events if it is steered."""
     why: str | None = None
     for event in client.run([line]):
         if steer is not None and event["event"] == "progress":
@@ -223,7 +223,7 @@ def _asked(client: WorkerClient, line: Event, steer: Steer | None) -> Iterator[E
 
 
 def _in_common(seat: _Seat, task: Task) -> int:
-    """Return how many leading entries of likeness a task shares with a worker's last one."""
+    """Return how many leading entries of likeness a task shares with a worker's last task."""
     count = 0
     for mine, other in zip(seat.likeness, task.likeness, strict=False):
         if mine != other:
@@ -238,7 +238,7 @@ def _allowed(seconds: float) -> float:
 
 @contextmanager
 def _deadline(client: WorkerClient, seconds: float | None) -> Iterator[threading.Event]:
-    """Kill a worker after the time that a task of some seconds is allowed; set the event then."""
+    """Kill a worker when the time allowed for its task has passed, and set the yielded event."""
     late = threading.Event()
     if seconds is None:
         yield late

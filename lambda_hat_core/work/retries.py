@@ -25,7 +25,7 @@ def insist(
 
     Args:
         ask: sends the request, as `lambda: client.run([line])` does, and returns its events.
-        give_up: returns whether nobody waits for the answer any more.
+        give_up: returns whether the answer is no longer needed.
         sleep: waits for a number of seconds.
     """
     deaths = 0

@@ -1,11 +1,11 @@
-"""A process that computes: requests as JSON lines in, events as JSON lines out, one dtype.
+"""A worker process: it reads requests and writes events, both as JSON lines, in one dtype.
 
-`python -m lambda_hat_core.work.worker --home H` reads stdin until it closes, and then exits at
-once, whatever it is doing: its parent is gone. `--requests FILE` works through a file. A request
-is {"id", "kind": "targets" | "runs" | "analyses" | "galleries", "spec", "target"}; its events carry
+`python -m lambda_hat_core.work.worker --home H` reads stdin until it is closed, and then exits
+immediately, because its parent has ended. `--requests FILE` reads a file instead. A request is
+{"id", "kind": "targets" | "runs" | "analyses" | "galleries", "spec", "target"}; its events carry
 its id and are "log", "progress", and at the end "done" or "failed". A request with "steered": true
-waits after each progress event for a line {"go": true}, or {"go": false}, which ends it as failed,
-for the cause "stopped", with nothing left behind.
+waits after each progress event for a line {"go": true}, or {"go": false}, which ends it as "failed"
+with the cause "stopped" and leaves nothing in the store.
 """
 
 import argparse
@@ -56,11 +56,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None = None) -> bool:
-    """Answer one request; an exception becomes an event. Returns whether it was done.
+    """Answer one request and return whether it succeeded; an exception becomes an event.
 
-    The `cause` of a failure is "config" where only a changed specification can help, and "stopped"
-    where the parent asked for it; `transient` says whether the same request may succeed another
-    time. The answers to a steered request are the next of `lines`.
+    The `cause` of a failure is "config" if only a changed specification can help, "stopped" if the
+    parent stopped the request, and "error" otherwise; `transient` says whether the same request may
+    succeed later. The answers to a steered request are the next entries of `lines`.
     """
     from lambda_hat_core.store import files
     from lambda_hat_core.work import making
@@ -74,7 +74,7 @@ def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None =
         request.update(json.loads(line))
         outcome = _run(store, request, tell, lines or iter(()))
     except making.Stopped:
-        tell("failed", reason="stopped as its parent asked", cause="stopped", transient=False)
+        tell("failed", reason="stopped by its parent", cause="stopped", transient=False)
     except (ConfigError, ValidationError) as error:
         tell("failed", reason=making.describe(error), cause="config", transient=False)
     except Exception as error:
@@ -111,14 +111,17 @@ def _run(
         case "galleries":
             return making.build_gallery(store, Gallery.model_validate(request["spec"]), log)
         case kind:
-            raise ValueError(f"no kind {kind!r}; known: {', '.join(get_args(Kind))}")
+            raise ValueError(f"there is no kind {kind!r}; known: {', '.join(get_args(Kind))}")
 
 
 def _run_specs(request: dict[str, Any]) -> tuple[RunSpec, TargetSpec]:
     spec = RunSpec.model_validate(request["spec"])
     target = TargetSpec.model_validate(request["target"])
     if spec.target != target.id:
-        raise ValueError(f"{spec.id} is of {spec.target}, but the request's target is {target.id}")
+        raise ValueError(
+            f"{spec.id} samples {spec.target}, but the request has {target.id}; send the target of "
+            "the run"
+        )
     return spec, target
 
 
@@ -159,7 +162,7 @@ def _from_file(path: Path) -> Iterator[str]:
 
 
 def _from_parent() -> Iterator[str]:
-    """Yield requests as they come; a thread ends the process once the parent is gone."""
+    """Yield requests as they arrive; a thread ends the process when the parent has ended."""
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_watch, args=(waiting, os.getppid()), daemon=True).start()
     while True:

@@ -1,4 +1,4 @@
-"""A small project on disk, and definitions made of it, with a worker that computes nothing."""
+"""A small project on disk, its definitions, and a worker that computes nothing."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 
 
 class Site(NamedTuple):
-    """A folder with config/, and what is made of it."""
+    """A folder with config/, and the project in it."""
 
     root: Path
     instance: dg.DagsterInstance
@@ -57,13 +57,13 @@ class Site(NamedTuple):
         return load_project({**self.environment, **environment}, self.config)
 
     def calls(self):
-        """Return what workers were asked for: key, kind, JAX_ENABLE_X64."""
+        """Return the requests to workers: key, kind, JAX_ENABLE_X64."""
         file = self.root / "runs" / "calls.txt"
         return [tuple(line.split()) for line in file.read_text().splitlines()]
 
 
 class Quiet:
-    """Listens to keys of which none should fail."""
+    """A listener for keys none of which may fail."""
 
     def heard(self, key, event):
         pass
@@ -74,7 +74,7 @@ class Quiet:
 
 @pytest.fixture(autouse=True)
 def not_ended(monkeypatch):
-    """Leave the process of the tests its signals: what runs in it would take them."""
+    """Keep signals for the process of the tests; code that runs in it would take them over."""
     monkeypatch.setattr("lambda_hat_assets.commands.run.end_by_signals", lambda say_so: None)
     monkeypatch.setattr("lambda_hat_assets.running.endings.end_by_signals", lambda say_so: None)
     monkeypatch.setattr("lambda_hat_assets.running.endings.end_with_ancestors", lambda say_so: None)
@@ -82,7 +82,7 @@ def not_ended(monkeypatch):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working folder whose history is kept as the project's is."""
+    """A working folder with a history as in the project."""
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -97,7 +97,7 @@ def site(tmp_path):
 
 
 class FakeBackend:
-    """The fake worker's answers without its process."""
+    """A backend with the answers of the fake worker, without its process."""
 
     def __init__(self, store, dtype):
         self.store = store
@@ -119,7 +119,7 @@ class FakeBackend:
 
 @pytest.fixture
 def built():
-    """A function from a project to its repository, whose backends compute nothing."""
+    """A function from a project to its repository, with backends that compute nothing."""
 
     def build(project):
         from lambda_hat_assets.compute.resource import Compute
@@ -133,7 +133,7 @@ def built():
 
 @pytest.fixture
 def built_local():
-    """The same with the fake worker as a process, as the card says."""
+    """The same with the fake worker as a process, started as the card says."""
     computes = []
 
     def build(project):
@@ -148,7 +148,7 @@ def built_local():
 
 
 def out_of_sync(instance, repository, assets):
-    """Return what the UI would call unsynced of some assets, with its reasons."""
+    """Return the partitions of some assets that the UI would show as unsynced, with reasons."""
     from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
     from dagster._core.loader import LoadingContextForTest
 
@@ -202,7 +202,7 @@ def slurm(site, tmp_path, monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Do not wait for what a file server might still owe."""
+    """Do not wait for files that a file server might still withhold."""
     from lambda_hat_assets.slurm import job
 
     monkeypatch.setattr(job, "VISIBLE", 0.1)

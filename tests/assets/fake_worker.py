@@ -1,8 +1,8 @@
-"""Speaks the worker's protocol and stores plausible artifacts without computing anything.
+"""A worker that follows the protocol and stores plausible artifacts without computing anything.
 
-A target or run whose seed is 13 fails, one whose seed is 14 kills its process, a run whose seed is
-15 hangs the first time until its parent is gone; every call is noted in calls.txt of the store.
-With FAKE_SECONDS a call takes that long, and spans.txt has when.
+A target or run with seed 13 fails, seed 14 kills the process, and a run with seed 15 hangs the
+first time until its parent has ended. Every call is recorded in calls.txt of the store. If
+FAKE_SECONDS is set, a call takes this long, and spans.txt has its begin and end.
 """
 
 import argparse

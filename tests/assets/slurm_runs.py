@@ -1,4 +1,4 @@
-"""Runs on the stand-ins of SLURM's commands, as a job and as a click."""
+"""Runs on the stand-ins of SLURM's commands, started as a job and as a click in the UI."""
 
 import json
 import time
@@ -10,14 +10,14 @@ from tests.assets.conftest import FakeBackend
 
 
 def jobs(state):
-    """Return the records of all jobs in their order."""
+    """Return the records of all jobs, in order."""
     return [
         json.loads(p.read_text()) for p in sorted(state.glob("*.json"), key=lambda p: int(p.stem))
     ]
 
 
 def repository(project):
-    """Return the definitions, whose galleries are drawn by nobody."""
+    """Return the definitions, in which no galleries are drawn."""
     from lambda_hat_assets.compute.resource import Compute
     from lambda_hat_assets.definitions import build
     from lambda_hat_assets.slurm.backend import SlurmBackend
@@ -36,7 +36,7 @@ def llc(site, project, **config):
 
 
 def nuts(site, project, seed, tags=None):
-    """Materialise the run of a seed, as a click does."""
+    """Materialise the run with this seed, as a click does."""
     (key,) = [id for id, spec in project.runs.items() if spec.seed == seed]
     return (
         repository(project)

@@ -1,4 +1,4 @@
-"""One run has one set of numbers, in SQL, on the gallery page and in the UI alike."""
+"""A run has the same numbers in SQL, on the gallery page and in the UI."""
 
 import json
 
@@ -14,7 +14,7 @@ COLUMNS = "llc llc_se llc_lo llc_hi llc_known llc_oracle v_m r_hat work_fge wall
 
 @pytest.fixture
 def numerics(monkeypatch):
-    """Targets and samplers that cost nothing, in this process; everything else is real."""
+    """Fake targets and samplers in this process; everything else is real."""
     from lambda_hat_core import precision, sample, targets
 
     for name in ("build", "save", "load", "oracle"):
@@ -24,7 +24,7 @@ def numerics(monkeypatch):
 
 
 class InProcess:
-    """The worker's own answers to the requests of a backend, without its process."""
+    """A backend with the real worker's answers, without its process."""
 
     def __init__(self, store):
         self.store = store
@@ -49,7 +49,7 @@ class InProcess:
 
 @pytest.fixture
 def done(site, numerics):
-    """An experiment of four runs that the job has made; two of them have no number."""
+    """An experiment of four runs, made by the job; two of the runs have no number."""
     from lambda_hat_assets.compute.resource import Compute
     from lambda_hat_assets.definitions import build
 
@@ -96,7 +96,7 @@ def in_ui(project, instance):
     }
 
 
-def test_every_run_has_one_set_of_numbers(site, done):
+def test_every_run_has_the_same_numbers_everywhere(site, done):
     table, page, ui = in_sql(done), on_page(done), in_ui(done, site.instance)
     assert set(table) == set(page) == set(done.runs)
     seeds = {done.runs[run].seed for run in ui}

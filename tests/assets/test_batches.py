@@ -1,4 +1,4 @@
-"""How work is shared out to steps and cut into batches: no Dagster run is needed to know."""
+"""The division of work into steps and batches, tested without a Dagster run."""
 
 from lambda_hat_assets.cards.card import Card, LocalTag, Tags
 from lambda_hat_assets.jobs.batches import batches, shares, step_count
@@ -16,7 +16,7 @@ def test_shares_are_contiguous_and_take_equally_long():
     assert shares("", {}, 0) == []
 
 
-def test_no_share_is_longer_than_an_equal_part_and_one_key():
+def test_a_share_exceeds_an_equal_part_by_at_most_one_key():
     seconds = {str(number): float(1 + number * 37 % 11) for number in range(100)}
     for count in (1, 2, 3, 7):
         parts = shares(list(seconds), seconds, count)
@@ -38,7 +38,7 @@ def test_batches_are_contiguous_of_one_job_and_not_too_long():
     assert list(batches([], order)) == []
 
 
-def test_a_step_is_added_only_where_it_saves_more_than_its_start_costs():
+def test_a_step_is_added_only_if_it_saves_more_than_its_start_costs():
     card = Card(max_concurrent=4, tags=Tags(float64=LocalTag(max_concurrent=4)))
 
     def count(seconds):

@@ -1,4 +1,4 @@
-"""Cards: what reaches sbatch, what is refused and how, changes for one run."""
+"""Cards: the arguments of sbatch, rejected cards and changes, changes for one run."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ CARD = Card(cluster=Cluster(), tags=Tags(float32=JOB, float64=JOB))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_cards_are_valid_and_say_where_each_dtype_goes(name):
+def test_shipped_cards_are_valid_and_route_each_dtype(name):
     card = load_card(name, ROOT / "config")
     lines = card.routing()
     where = [line.partition(" -> ")[0] for line in lines]
@@ -29,7 +29,7 @@ def test_shipped_cards_are_valid_and_say_where_each_dtype_goes(name):
 
 
 def leaves(content, path=()):
-    """Yield the key and the value of everything that a card sets."""
+    """Yield key and value of every setting of a card."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from leaves(value, (*path, key))
@@ -38,7 +38,7 @@ def leaves(content, path=()):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_card_may_spell_out_its_defaults(name, tmp_path):
+def test_defaults_may_be_written_in_a_card(name, tmp_path):
     card = load_card(name, ROOT / "config")
     whole = card.model_dump(mode="json")
     file = tmp_path / "whole.yaml"
@@ -56,7 +56,7 @@ def test_a_card_may_spell_out_its_defaults(name, tmp_path):
         assert changed(card, [word]) == card, word
 
 
-def test_everything_a_card_asks_for_reaches_sbatch():
+def test_every_setting_of_a_card_reaches_sbatch():
     tag = SlurmTag(
         executor="slurm",
         partition="gpu",
@@ -98,7 +98,7 @@ def test_walltimes_are_read_as_sbatch_reads_them(walltime, seconds):
     assert JOB.model_copy(update={"walltime": walltime}).seconds == seconds
 
 
-def test_a_job_knows_its_dtype_and_never_leaves_its_gpu():
+def test_a_job_has_its_dtype_and_does_not_fall_back_to_the_cpu():
     on_gpu = JOB.model_copy(update={"gpus": 1, "env": {"A": "b", "JAX_ENABLE_X64": "1"}})
     found = on_gpu.environment("float32")
     assert found == {"JAX_PLATFORMS": "cuda", "JAX_ENABLE_X64": "0", "A": "b"}
@@ -108,12 +108,12 @@ def test_a_job_knows_its_dtype_and_never_leaves_its_gpu():
     assert on_cpu["NPROC"] == "2"
 
 
-def test_one_pool_serves_both_dtypes_and_warns():
+def test_a_single_entry_applies_to_both_dtypes_with_a_warning():
     card = Card(cluster=Cluster(), tags=Tags(float64=JOB))
     assert card.tag("float32") == JOB
     assert card.slots == card.at_once("float32") == 4, "they share its limit"
     (line,) = card.warnings()
-    assert line == "the card has one entry, float64; payloads of float32 go there too"
+    assert line == "the card has only the entry float64, which applies to float32 too"
 
 
 def test_a_mixed_card_counts_processes_here_and_jobs_there():
@@ -137,13 +137,13 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
         ("options=['--mem=1G']", "tags.float32: options has '--mem=1G'; write memory instead"),
         (
             "options=['--array=1-3']",
-            "tags.float32: options has '--array=1-3', which these jobs cannot",
+            "tags.float32: options has '--array=1-3', with which a job",
         ),
         ("cluster.poll_interval=99", "cluster: poll_interval_max is 60, below poll_interval 99"),
         ("walltime", '"walltime": not of the form key=value'),
         (
             "env.A-B=1",
-            "tags.float32: env has 'A-B', which cannot be the name of a variable; write only",
+            "tags.float32: env has 'A-B', which cannot be the name of a variable; use only",
         ),
         ("float64.env.1A=1", "tags.float64: env has '1A', which cannot be the name of a variable"),
         ("cluster.ssh.host=-oProxyCommand=x", "cluster.ssh: host is '-oProxyCommand=x', which ssh"),
@@ -154,13 +154,13 @@ def test_a_mixed_card_counts_processes_here_and_jobs_there():
         ("cluster.ssh.jump.host=-J", "cluster.ssh.jump: host is '-J', which ssh would not read"),
     ],
 )
-def test_an_impossible_change_is_one_line_with_the_way_out(words, line):
+def test_an_invalid_change_is_one_line_with_the_correction(words, line):
     with pytest.raises(ConfigError) as error:
         changed(CARD, [words])
     assert line in error.value.lines[0]
 
 
-def test_a_change_goes_to_every_tag_or_to_one():
+def test_a_change_applies_to_every_tag_or_to_one():
     card = changed(CARD, ["walltime=1:00", "float64.memory=8G", "float32.env.A=1"])
     assert [card.tag(dtype).walltime for dtype in ("float32", "float64")] == ["1:00", "1:00"]
     assert [card.tag(dtype).memory for dtype in ("float32", "float64")] == [None, "8G"]
@@ -183,7 +183,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
         ),
         (
             {"tags": {"float32": {"env": {"A": "x\0y"}}}},
-            "tags.float32: env has 'x\\x00y', but no command can hold NUL; remove it",
+            "tags.float32: env has 'x\\x00y', but a command cannot contain NUL; remove it",
         ),
         *(
             (
@@ -191,7 +191,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
                     "cluster": {},
                     "tags": {"float64": {"executor": "slurm", "walltime": "1", key: value}},
                 },
-                f"tags.float64: {key} has 'a\\x00', but no command can hold NUL; remove it",
+                f"tags.float64: {key} has 'a\\x00', but a command cannot contain NUL; remove it",
             )
             for key, value in {
                 "python": "a\0",
@@ -200,9 +200,9 @@ def test_a_change_goes_to_every_tag_or_to_one():
                 "env": {"A": "a\0"},
             }.items()
         ),
-        ({"tags": {"float64": {"command": ["a\0"]}}}, "tags.float64: command has 'a\\x00', but no"),
-        ({"cluster": {"home": "/a\0"}}, "cluster: home has '/a\\x00', but no command can hold NUL"),
-        ({"cluster": {"ssh": {"key": "a\0"}}}, "cluster.ssh: key has 'a\\x00', but no command can"),
+        ({"tags": {"float64": {"command": ["a\0"]}}}, "tags.float64: command has 'a\\x00', but a"),
+        ({"cluster": {"home": "/a\0"}}, "cluster: home has '/a\\x00', but a command cannot"),
+        ({"cluster": {"ssh": {"key": "a\0"}}}, "cluster.ssh: key has 'a\\x00', but a command"),
         ({"cluster": {"ssh": {"host": "a\tb"}}}, "cluster.ssh: host is 'a\\tb', which ssh would"),
         ({"cluster": {"ssh": {"user": "-l"}}}, "cluster.ssh: user is '-l', which ssh would not"),
         (
@@ -211,7 +211,7 @@ def test_a_change_goes_to_every_tag_or_to_one():
         ),
     ],
 )
-def test_an_impossible_card_names_its_mistake(tmp_path, content, line):
+def test_an_invalid_card_is_one_line_per_mistake(tmp_path, content, line):
     file = tmp_path / "card.yaml"
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError) as error:

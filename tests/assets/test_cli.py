@@ -63,7 +63,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def command(home, capsys):
-    """Run `lambda-hat` in the project's root, with numerics that are faked."""
+    """A function that runs `lambda-hat` in the project's root, with fake numerics."""
 
     def run(*words):
         code = cli.main([str(word) for word in words])
@@ -73,7 +73,7 @@ def command(home, capsys):
 
 
 def started(home, worker):
-    """Start `lambda-hat run` in a process of its own, and wait until a worker is at work."""
+    """Start `lambda-hat run` in a separate process, and wait until a worker is computing."""
     seen = home.parent / "seen"
     command = ["sh", "-c", f"touch {seen}; exec {worker}"]
     (home.parent / "card.yaml").write_text(CARD.format(json.dumps(command)))
@@ -88,7 +88,7 @@ def started(home, worker):
 
 
 def fill(home):
-    """Store what `run` would make of the small experiment."""
+    """Store what `run` would make for the small experiment."""
     store, plan = Store(home), small(home)
     for spec in plan.targets.values():
         fake_worker.make(store, "targets", spec.model_dump(mode="json"))
@@ -144,13 +144,13 @@ def _verify_and_list(command, home, plan):
     victim.write_bytes(b"#" * stat.st_size)
     os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     broken = command("verify", "--remove")
-    assert broken.returncode == 1 and "work.json does not have the content" in broken.stdout
+    assert broken.returncode == 1 and "work.json does not match its hash" in broken.stdout
     again = command("run", home.parent / "small.yaml")
     assert again.returncode == 0 and "2 targets and 4 runs, 5 exist" in again.stdout
     assert command("verify").returncode == 0
 
 
-def test_changes_on_the_command_line_add_runs_to_the_experiment(command, home):
+def test_changed_values_add_runs_to_the_experiment(command, home):
     file = home.parent / "small.yaml"
     file.write_text("{targets: [{model: {kind: quadratic}}], samplers: [{name: nuts, seed: 1}]}")
     assert command("run", file).returncode == 0
@@ -202,7 +202,7 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     calls = (home / "calls.txt").read_text().splitlines()
     assert sum("run_sgld" in line for line in calls) == 2, "what died is tried once more"
     assert sum("run_nuts" in line for line in calls) == 1
-    assert "failed when last tried: seed 13 always fails" in command("plan", file).stdout
+    assert "failed at the last attempt: seed 13 always fails" in command("plan", file).stdout
     said = command("sql", "--csv", "SELECT seed, kind, failure, n FROM targets ORDER BY seed")
     assert said.stdout.splitlines()[1:] == [
         "0,quadratic,,1000",
@@ -219,7 +219,7 @@ def test_a_killed_run_is_resumed(command, home):
     assert command("sql", "--csv", "SELECT count(*) FROM llc").stdout.split()[-1] == "4"
 
 
-def test_interrupt_ends_quietly_and_notes_no_failure(home):
+def test_an_interrupt_records_no_failure(home):
     child = started(home, "cat > /dev/null")
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=120)
@@ -240,10 +240,10 @@ def test_plan_says_what_exists_and_what_is_left(command, home):
     assert "nothing is left" in command("plan", file, *so).stdout
     assert "2 targets and 4 runs, 6 exist" in command("run", file, *so).stdout
     changed = command("plan", file, "samplers.seed=5").stdout
-    assert "4 runs, 0 exist" in changed and "judged by similar runs" in changed
+    assert "4 runs, 0 exist" in changed and "s sequentially, estimated from similar runs" in changed
 
 
-def test_gc_removes_what_is_old_and_not_named_anywhere(command, home, monkeypatch):
+def test_gc_removes_old_artifacts_without_references(command, home, monkeypatch):
     file = home.parent / "small.yaml"
     fill(home)
     young = command("artifacts", "gc", "--ttl-days", 1)
@@ -260,7 +260,7 @@ def test_gc_removes_what_is_old_and_not_named_anywhere(command, home, monkeypatc
     assert len(Store(home).list("runs")) == 1 and Store(home).list("targets") == ()
 
 
-def test_gc_refuses_while_an_experiment_file_cannot_be_read(command, home, monkeypatch):
+def test_gc_refuses_if_an_experiment_file_is_invalid(command, home, monkeypatch):
     bad = home.parent / "bad.yaml"
     bad.write_text("experiment: [")
     monkeypatch.setenv("LAMBDA_HAT_EXPERIMENT", str(bad))
@@ -305,13 +305,13 @@ def test_mistakes_are_one_line_and_exit_code_2(command, home, words, named):
     )
 
 
-def test_home_that_cannot_be_written_is_one_line(command, home):
+def test_a_home_that_cannot_be_written_is_an_error_in_one_line(command, home):
     home.write_text("a file")
     one_line_error(command("run", home.parent / "small.yaml"), str(home), "LAMBDA_HAT_HOME")
     one_line_error(command("sql", "select 1"), str(home), "LAMBDA_HAT_HOME")
 
 
-def test_unknown_card_is_one_line(command, monkeypatch):
+def test_an_unknown_card_is_an_error_in_one_line(command, monkeypatch):
     monkeypatch.setenv("LAMBDA_HAT_CARD", "nope")
     one_line_error(command("run", "smoke"), "nope", "local")
 

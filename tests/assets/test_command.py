@@ -1,4 +1,4 @@
-"""`dagster job execute -j llc` as people type it, in a process of its own."""
+"""`dagster job execute -j llc` in a separate process, as people start it."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ DAGSTERS_OWN = (" - dagster - DEBUG - ", "Warning: ", "  return callback", "No d
 def execute(site):
     """A function that runs the job in the site's folder and returns its exit code and lines."""
     shutil.copy(ROOT / "dagster.yaml", site.root)
-    # Dagster lets `tail` show what a step prints, and loses what it has not shown in time.
+    # Stock Dagster shows the output of steps with `tail`. This `tail` shows nothing.
     tail = site.root / "bin" / "tail"
     tail.parent.mkdir()
     tail.write_text("#!/bin/sh\nexec sleep 600\n")
@@ -49,7 +49,7 @@ def execute(site):
 @pytest.mark.parametrize(
     ("home", "variables"), [(None, EXPORTED), ("home", FROM_FILE)], ids=["the project's", "own"]
 )
-def test_bad_input_is_one_line_and_an_exit_code(site, execute, home, variables):
+def test_invalid_input_is_one_line_and_an_exit_code(site, execute, home, variables):
     bad = site.experiment("bad")
     bad.write_text(bad.read_text().replace("d: 3", "dd: 3"))
     if home is not None:
@@ -64,7 +64,7 @@ def test_bad_input_is_one_line_and_an_exit_code(site, execute, home, variables):
     assert not (site.root / "runs").exists()
 
 
-def test_a_dagster_home_of_the_user_ends_with_the_table_and_the_reason_of_a_failure(site, execute):
+def test_with_a_dagster_home_of_the_user_the_table_and_failures_are_printed(site, execute):
     from lambda_hat_core.store import sql
 
     site.experiment(seeds=(1, 13))
@@ -79,7 +79,7 @@ def test_a_dagster_home_of_the_user_ends_with_the_table_and_the_reason_of_a_fail
     assert title.startswith(f"{min(project.targets)}  quadratic")
     assert " ok" in lines[good]
     assert "failed: seed 13 always fails" in lines[bad]
-    assert made == f"1 runs are new; {project.store.root / sql.DATABASE}"
+    assert made == f"1 new runs; {project.store.root / sql.DATABASE}"
     assert why == f"ERROR 1 of 2 runs failed: {bad}"
     assert end.startswith("Run ")
     assert (home / "history").is_dir() and not (site.root / ".dagster_home").exists()

@@ -1,4 +1,4 @@
-"""What becomes of a job's keys at its end: who is charged, who is tried again, what is said."""
+"""The outcome of a job's keys: failed attempts, retries, and reasons."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ DISK = {"event": "failed", "reason": "disk full", "transient": True}
 
 
 class Empty:
-    """A store that has nothing."""
+    """An empty store."""
 
     def is_complete(self, kind, id):
         return False
@@ -36,7 +36,7 @@ def begun(*keys):
     return [{"id": key, "event": "begun"} for key in keys]
 
 
-def test_a_failed_try_counts_for_the_key_at_which_the_job_ended_only():
+def test_a_failed_attempt_counts_only_for_the_key_that_was_being_computed():
     found, charges = end("TIMEOUT", begun("a"))
     assert found == {"a": "again", "b": "again", "c": "again"}
     found, charges = end("TIMEOUT", begun("a"), charges)
@@ -44,7 +44,7 @@ def test_a_failed_try_counts_for_the_key_at_which_the_job_ended_only():
     assert charges == {"a": 2}
 
 
-def test_a_job_that_never_began_counts_as_a_failed_try_of_every_key():
+def test_a_job_that_never_began_counts_as_a_failed_attempt_of_every_key():
     _, charges = end("NODE_FAIL", [])
     found, _ = end("NODE_FAIL", [], charges)
     assert set(found.values()) == {"the reason"}
@@ -65,7 +65,7 @@ def test_numeric_failures_are_final_and_failures_of_a_machine_are_not(failure, f
     ("state", "rest"),
     [("OUT_OF_MEMORY", "again"), ("CANCELLED", "the reason"), ("REFUSED", "the reason")],
 )
-def test_an_end_that_would_repeat_is_final_for_its_key(state, rest):
+def test_an_end_that_another_attempt_would_repeat_is_final(state, rest):
     found, _ = end(state, begun("a") if state != "REFUSED" else [])
     assert found == {"a": "the reason", "b": rest, "c": rest}
 
@@ -78,12 +78,12 @@ def test_an_end_that_would_repeat_is_final_for_its_key(state, rest):
         ("FAILED", "0:9", "killed by signal 9, perhaps out of memory"),
         ("FAILED", "3:0", "exited with code 3 (last words)"),
         ("CANCELLED", "0:0", "was cancelled on the cluster"),
-        ("COMPLETED", "0:0", "neither reported this key nor left it in the store"),
+        ("COMPLETED", "0:0", "neither reported this key nor stored its artifacts"),
         ("NODE_FAIL", "0:0", "ended as NODE_FAIL"),
-        ("REFUSED", "", "no job was submitted (last words); asked for --time=01:00:00"),
+        ("REFUSED", "", "no job was submitted (last words); its options were --time=01:00:00"),
     ],
 )
-def test_every_end_of_a_job_is_a_line_with_a_way_out(state, code, words):
+def test_every_end_of_a_job_is_described_in_one_line(state, code, words):
     line = why(7, JobState(state, code, "last words"), "float64", TAG)
     assert words in line
     assert "\n" not in line

@@ -1,4 +1,4 @@
-"""The asset of galleries: what it waits for, what it tells, and that `llc` makes it."""
+"""The asset of galleries: its dependencies, its metadata, and its place in `llc`."""
 
 import dagster as dg
 import pytest

@@ -1,4 +1,4 @@
-"""The graph as the UI shows it, and what the definitions are made of."""
+"""The graph in the UI, and the definitions that it is built from."""
 
 import dagster as dg
 import pytest
@@ -17,7 +17,7 @@ def node(repository, *path):
     return repository.asset_graph.get(dg.AssetKey(path))
 
 
-def test_the_graph_has_the_stages_of_the_method(repository):
+def test_the_graph_has_the_stages_of_an_experiment(repository):
     parents = {
         key.to_user_string(): {parent.to_user_string() for parent in node_.parent_keys}
         for key, node_ in ((key, repository.asset_graph.get(key)) for key in ALL)
@@ -79,7 +79,7 @@ def test_checks_are_partitioned_and_are_those_of_the_core(repository):
         assert check.partitions_def == repository.asset_graph.get(key.asset_key).partitions_def
 
 
-def test_a_sampler_in_its_other_precision_has_two_assets_of_its_own(site, built):
+def test_a_sampler_in_its_other_precision_has_separate_assets(site, built):
     path = site.experiment(samplers=("sgld",))
     content = yaml.safe_load(path.read_text())
     content["samplers"].append({"name": "sgld", "seed": 1, "dtype": "float64"})
@@ -97,7 +97,7 @@ def test_a_backfill_batches_keys(repository):
     assert policy.max_partitions_per_run > 1
 
 
-def test_a_broken_file_does_not_stop_the_others(site, built):
+def test_an_invalid_file_does_not_affect_the_others(site, built):
     site.experiment()
     site.experiment("broken").write_text("targets: [")
     project = site.project()
@@ -107,7 +107,7 @@ def test_a_broken_file_does_not_stop_the_others(site, built):
     assert len(node(built(project), "targets").partitions_def.get_partition_keys()) == 1
 
 
-def test_a_selected_file_that_is_broken_or_missing_is_refused(site):
+def test_an_invalid_or_missing_selected_file_is_refused(site):
     from lambda_hat_core.config.errors import ConfigError
 
     site.experiment()
@@ -149,7 +149,7 @@ def test_partitions_follow_the_files_and_not_the_selected_experiment(site):
         ("tags: 3", "tags is 3: "),
     ],
 )
-def test_a_card_names_its_mistakes(site, text, line):
+def test_the_mistakes_of_a_card_are_reported(site, text, line):
     from lambda_hat_core.config.errors import ConfigError
 
     site.experiment()
@@ -172,7 +172,7 @@ def test_a_payload_has_its_dtype_and_threads_in_its_environment(monkeypatch):
     assert found["A"] == "b"
 
 
-def test_dagster_dev_without_the_projects_env_file_says_why_it_does_not_open(
+def test_dagster_dev_without_the_projects_env_file_says_why_it_cannot_start(
     site, monkeypatch, capsys
 ):
     from lambda_hat_assets import definitions

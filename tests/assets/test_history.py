@@ -1,4 +1,4 @@
-"""Dagster's databases: two commands at once must not both make them."""
+"""Dagster's databases, which two commands must not create at the same time."""
 
 import fcntl
 import subprocess
@@ -21,7 +21,7 @@ DagsterSqliteStorage(sys.argv[1]).dispose()
 """
 
 
-def test_history_is_made_by_one_process_at_a_time(place):
+def test_the_history_is_created_by_one_process_at_a_time(place):
     folder = place / ".dagster_home"
     folder.mkdir()
     made = threading.Event()
@@ -42,8 +42,8 @@ def test_history_is_made_by_one_process_at_a_time(place):
     assert (folder / "history" / "runs").is_dir()
 
 
-def test_the_fault_two_processes_at_once_leave_a_history_that_nothing_opens(tmp_path, monkeypatch):
-    """The other process makes all of it after this one has read that no version is noted."""
+def test_the_fault_two_processes_at_once_create_an_unusable_history(tmp_path, monkeypatch):
+    """The other process creates everything after this one has read that no version is recorded."""
     note, others = HeadMaintainer.update_to_step, iter([[sys.executable, "-c", OTHER, tmp_path]])
 
     def late(maintainer, step):
@@ -63,7 +63,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
-def test_history_whose_maker_was_killed_is_made_by_the_next_command(place, monkeypatch, calls):
+def test_a_history_whose_creator_was_killed_is_created_by_the_next_command(
+    place, monkeypatch, calls
+):
     left = iter(range(calls))
 
     def deadly(*args, **options):

@@ -1,4 +1,4 @@
-"""The llc job on a worker that computes nothing: what it makes, skips, survives and says."""
+"""The llc job with a worker that computes nothing: artifacts, reuse, failures and messages."""
 
 import dagster as dg
 
@@ -58,7 +58,7 @@ def test_each_dtype_has_its_own_process(site, built):
     assert {bit for key, kind, bit in site.calls() if kind == "targets"} == {"1"}
 
 
-def test_a_failing_run_stops_no_other_and_is_a_row_with_its_reason(site, built_local):
+def test_a_failing_run_is_a_row_with_its_reason_and_affects_no_other(site, built_local):
     from lambda_hat_core.store import sql
 
     site.experiment(seeds=(1, 13, 14))
@@ -112,7 +112,7 @@ def test_a_target_that_fails_or_dies_is_a_row_with_its_reason(site, built_local)
     assert "signal 6" in died[2] and died[3] == "failed"
 
 
-def test_what_the_store_has_and_dagster_lacks_is_recorded_without_computing(site, built):
+def test_artifacts_unknown_to_dagster_are_recorded_without_computing(site, built):
     site.experiment()
     project = site.project()
     llc(site, built(project))
@@ -143,7 +143,7 @@ def test_only_a_deleted_folder_is_made_again(site, built):
     ]
 
 
-def test_a_partition_run_makes_what_is_deleted_and_reuses_the_rest(site, built):
+def test_a_partition_run_makes_deleted_artifacts_and_reuses_the_others(site, built):
     site.experiment(seeds=(1, 2))
     project = site.project()
     llc(site, built(project))
@@ -213,7 +213,7 @@ def test_run_config_may_name_another_loaded_experiment(site, built):
     )
 
 
-def test_a_key_that_fails_stops_no_other_of_its_batch(site, built):
+def test_a_failing_key_does_not_stop_the_others_of_its_batch(site, built):
     site.experiment(seeds=(*range(100, 109), 13), samplers=("sgld",))
     site.card(max_concurrent=1)
     project = site.project()
@@ -237,7 +237,7 @@ def test_a_key_that_fails_stops_no_other_of_its_batch(site, built):
     assert passed == set(project.runs) - {bad}
 
 
-def test_a_line_says_whether_the_reference_is_exact_here_or_lambda_itself():
+def test_a_line_says_whether_the_reference_is_the_exact_value_or_lambda():
     from lambda_hat_assets.jobs.report import ReportRow, table
 
     ours = ReportRow("run_a", "tgt_a", "nuts", 2.8, 0.1, 2.809, 5.0, "ok", [])

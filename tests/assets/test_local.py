@@ -12,7 +12,7 @@ from lambda_hat_assets.compute.orders import Order
 
 @pytest.fixture
 def backend(site):
-    """A function from seeds to a backend and the orders of their runs; the target is there."""
+    """A function from seeds to a backend and orders for the runs; the target is in the store."""
     backends = []
 
     def build(*seeds):
@@ -43,7 +43,7 @@ def until(condition):
         time.sleep(0.01)
 
 
-def test_the_worker_goes_on_while_a_result_is_recorded(site, backend):
+def test_the_worker_continues_while_a_result_is_recorded(site, backend):
     local, orders, store = backend(1, 2)
     where, said = context()
     results = local.run(where, orders)
@@ -55,7 +55,7 @@ def test_the_worker_goes_on_while_a_result_is_recorded(site, backend):
     assert "at work" in " ".join(said)
 
 
-def test_a_caller_that_stops_listening_ends_the_worker_without_a_failure(site, backend):
+def test_a_caller_that_stops_iterating_ends_the_worker_without_a_failure(site, backend):
     local, orders, store = backend(15, 1)
     results = local.run(context()[0], orders)
     next(results)

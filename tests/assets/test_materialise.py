@@ -1,4 +1,4 @@
-"""Every asset once with the real worker, as if clicked, on a target of three parameters."""
+"""Every asset once with the real worker, as if clicked, on a target with three parameters."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ def metadata(site, *path):
     return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
-def test_what_the_ui_shows_is_what_was_computed(site, built_local):
+def test_the_ui_shows_the_numbers_that_were_computed(site, built_local):
     path = site.experiment()
     content = yaml.safe_load(path.read_text())
     until = {"rel_se": 1e-3, "max_draws": 80}

@@ -1,4 +1,4 @@
-"""A dtype's limit holds over everything that shares Dagster's history, and outlives the killed."""
+"""A dtype's limit applies to everything in Dagster's history, also after a process was killed."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ POOL = "lambda_hat_float64"
 
 @pytest.fixture
 def instance(tmp_path):
-    """An instance on disk, which threads may share."""
+    """An instance on disk, which several threads may use."""
     folder = tmp_path / "history"
     folder.mkdir()
     with dg.DagsterInstance.local_temp(str(folder)) as instance:

@@ -1,4 +1,4 @@
-"""What Dagster is told of artifacts whose numbers are not all finite."""
+"""The metadata of artifacts some of whose numbers are not finite."""
 
 import json
 import math
@@ -23,7 +23,7 @@ CHECK = {"name": "certificate", "passed": False, "severity": "warn", "text": "no
         ("analyses", ANALYSIS, ["analyses", "nuts"]),
     ],
 )
-def test_what_is_not_finite_is_left_out_of_the_metadata(site, kind, fields, path):
+def test_non_finite_numbers_are_left_out_of_the_metadata(site, kind, fields, path):
     site.experiment()
     project = site.project()
     (key,) = project.targets if kind == "targets" else project.runs
@@ -41,6 +41,6 @@ def test_what_is_not_finite_is_left_out_of_the_metadata(site, kind, fields, path
             assert not isinstance(value, dg.FloatMetadataValue) or math.isfinite(value.value)
 
 
-def test_metadata_of_a_study_leaves_out_what_is_not_finite():
+def test_non_finite_numbers_are_left_out_of_the_metadata_of_a_study():
     facts = {"trials": 2, "objective": math.inf, "v_m": math.nan, "llc": 1.5, "preset": None}
     assert pick(STUDY, facts) == {"trials": 2, "llc": 1.5}

@@ -19,13 +19,13 @@ TABLE = {
 
 
 def narrowest(values):
-    """Return the smallest floating type that holds every value exactly."""
+    """Return the smallest floating type that represents every value exactly."""
     with np.errstate(over="ignore"):
         exact = np.array_equal(values.astype(np.float32).astype(np.float64), values)
     return np.float32 if exact else np.float64
 
 
-def test_every_dtype_is_sampled_where_the_card_says(site):
+def test_every_dtype_is_sampled_as_the_card_says(site):
     path = site.experiment()
     content = yaml.safe_load(path.read_text())
     few = {"n_draws": 60, "n_burn": 20, "thin": 1}

@@ -1,4 +1,4 @@
-"""An experiment without Dagster: how many workers it starts, and who draws the gallery."""
+"""An experiment without Dagster: the number of workers, and the worker that draws the gallery."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.assets.conftest import FAKE, Quiet
 
 
 @pytest.mark.parametrize(("seconds", "workers"), [(1.0, 1), (20.0, 2)])
-def test_a_second_worker_is_started_where_it_saves_time(site, monkeypatch, seconds, workers):
+def test_a_second_worker_is_started_if_it_saves_time(site, monkeypatch, seconds, workers):
     pids = site.root / "pids"
     command = ["sh", "-c", f'echo $$ >> {pids}; exec "$@"', "worker", *FAKE]
     tags = {dtype: {"command": command} for dtype in ("float32", "float64")}

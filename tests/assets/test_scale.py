@@ -1,4 +1,4 @@
-"""Five thousand partitions in one experiment: each costs no more than where there are few."""
+"""Five thousand partitions in one experiment, each of which costs no more than each of a few."""
 
 import asyncio
 import sys
@@ -38,7 +38,7 @@ _PAGE = """query {
 
 @pytest.fixture
 def sized(site):
-    """A function that gives the site an experiment of so many runs, half of them of nuts."""
+    """A function that gives the site an experiment with that many runs, half of them of nuts."""
 
     def size(runs):
         site.experiment(target_seeds=range(runs // 50), seeds=range(25), samplers=("nuts", "sgld"))
@@ -48,7 +48,7 @@ def sized(site):
     return size
 
 
-def test_definitions_load_in_proportion(sized):
+def test_loading_definitions_costs_in_proportion(sized):
     from lambda_hat_assets.definitions import build, compute
 
     loaded = []
@@ -71,7 +71,7 @@ def test_definitions_load_in_proportion(sized):
     assert len(partitions.get_partition_keys()) == MANY // 2
 
 
-def test_the_plan_prints_in_proportion(sized, monkeypatch, capsys):
+def test_printing_the_plan_costs_in_proportion(sized, monkeypatch, capsys):
     from lambda_hat_assets import cli
     from lambda_hat_assets.commands import plan
 
@@ -87,7 +87,7 @@ def test_the_plan_prints_in_proportion(sized, monkeypatch, capsys):
 
 @pytest.fixture
 def asked(sized, tmp_path_factory):
-    """A function that serves so many runs and returns what asks for the page of one asset."""
+    """A function that serves that many runs and returns a function that queries an asset's page."""
     from dagster._core.remote_origin import InProcessCodeLocationOrigin
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
     from dagster._core.workspace.context import WorkspaceProcessContext
@@ -108,7 +108,7 @@ def asked(sized, tmp_path_factory):
             working_directory=str(site.root),
         )
         target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(loadable, "sized"))
-        folder = tmp_path_factory.mktemp("history")  # on disk, which is what a web server needs
+        folder = tmp_path_factory.mktemp("history")  # on disk, as a web server needs it
         instance = open_ones.enter_context(dg.DagsterInstance.local_temp(str(folder)))
         workspace = open_ones.enter_context(WorkspaceProcessContext(instance, target))
         graph = workspace.create_request_context().asset_graph
@@ -135,7 +135,7 @@ def asked(sized, tmp_path_factory):
         yield serve
 
 
-def test_the_page_of_an_asset_answers_in_proportion(asked):
+def test_the_page_of_an_asset_costs_in_proportion(asked):
     sent = []
 
     def work(runs):

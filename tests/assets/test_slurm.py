@@ -1,4 +1,4 @@
-"""The SLURM backend against stand-ins for the commands of SLURM and ssh."""
+"""The SLURM backend with stand-ins for the commands of SLURM and ssh."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ from tests.assets.slurm_runs import jobs, llc, made, nuts, reason, repository
 RUNS = dg.AssetKey(["runs", "nuts"])
 
 
-def test_dtypes_go_to_their_partitions_and_a_failing_key_stops_no_other(site, slurm):
+def test_dtypes_use_their_partitions_and_a_failing_key_affects_no_other(site, slurm):
     site.experiment(samplers=("nuts", "sgld"), seeds=(1, 13))
     project = site.project()
     changes = ["max_concurrent=1", "walltime=00:00:40"]
@@ -42,9 +42,7 @@ def test_dtypes_go_to_their_partitions_and_a_failing_key_stops_no_other(site, sl
     assert len(jobs(slurm)) == 3, "targets, and a batch a dtype"
 
 
-def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only(
-    site, slurm, impatient
-):
+def test_only_its_own_partition_waits_for_a_job_that_outlived_its_process(site, slurm, impatient):
     from lambda_hat_assets.compute.orders import Order
     from lambda_hat_assets.slurm import batch as batches
 
@@ -83,7 +81,7 @@ def test_a_job_that_outlived_its_process_is_waited_for_by_its_own_partition_only
 
 
 def test_runs_are_ended_by_their_process_not_by_their_job(site, slurm):
-    """dagster-slurm's own sensor fails runs whose job has ended while they still record it."""
+    """The sensor of dagster-slurm would fail runs that still record the results of an ended job."""
     from lambda_hat_assets.running.endings import OWNER_TAG, owner, reap
 
     site.experiment()
@@ -116,7 +114,7 @@ def test_a_full_queue_is_tried_again_and_a_refusal_is_a_row(
     ("change", "line"),
     [
         ("", "card: cluster: sacct does not work (Slurm accounting storage is disabled)"),
-        ("cluster.home=/nowhere", 'card: cluster.home is "/nowhere": the cluster does not see'),
+        ("cluster.home=/nowhere", 'card: cluster.home is "/nowhere": the cluster does not have'),
         ("max_concurrent=9", "--set: float64.max_concurrent is 9: a job can lower the number that"),
         ("python=/no/python", 'card: tags.*.python is "/no/python": cannot run a payload'),
     ],
@@ -146,7 +144,7 @@ def test_runs_that_took_longer_than_the_walltime_are_refused(site, slurm):
         require_fit(project.card, [(run, 31.0)])
 
 
-def test_only_what_dagster_slurm_exports_is_used():
+def test_only_public_names_of_dagster_slurm_are_used():
     used = {
         (node.module, name.name)
         for file in ROOT.glob("lambda_hat_assets/**/*.py")

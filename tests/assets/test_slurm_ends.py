@@ -1,4 +1,4 @@
-"""How jobs end on the stand-ins of SLURM's commands, and who is told."""
+"""The ends of jobs on the stand-ins of SLURM's commands."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def test_a_lost_report_is_never_a_silent_success(site, slurm, impatient, lost):
     assert result.success == (lost == "mute"), "the store says what is made, not the report"
     assert made(site) == (set(project.runs) if lost == "mute" else set())
     if lost == "silent":
-        assert "neither reported this key nor left it in the store" in reason(project, 1)
+        assert "neither reported this key nor stored its artifacts" in reason(project, 1)
 
 
 def test_a_preempted_job_is_tried_once_more(site, slurm, impatient):
@@ -35,7 +35,7 @@ def test_a_preempted_job_is_tried_once_more(site, slurm, impatient):
 
 
 @pytest.mark.parametrize(("is_cancelled", "is_told"), [(True, True), (True, False), (False, True)])
-def test_terminate_cancels_the_job_and_the_end_of_a_process_does_not(
+def test_terminate_cancels_the_job_but_the_end_of_a_process_does_not(
     site, slurm, is_cancelled, is_told
 ):
     site.experiment(seeds=(15,))

@@ -1,4 +1,4 @@
-"""The file by which a payload tells who waits for it what happens."""
+"""The file in which a payload reports its events."""
 
 import json
 
@@ -21,7 +21,7 @@ def line(**event):
     return json.dumps(event).encode() + b"\n"
 
 
-def test_lines_are_read_when_they_are_whole(batch):
+def test_lines_are_read_when_they_are_complete(batch):
     file = batch.folder / batches.EVENTS
     log, begun = line(event="log", message="a 10%"), line(id="a", event="begun")
     with file.open("ab", buffering=0) as stream:
@@ -37,7 +37,7 @@ def test_lines_are_read_when_they_are_whole(batch):
     assert len(batch.events) == 1
 
 
-def test_bytes_that_a_file_server_still_owes_are_waited_for(batch):
+def test_bytes_that_a_file_server_does_not_have_yet_are_read_later(batch):
     file = batch.folder / batches.EVENTS
     first, second = line(event="log", message="first"), line(event="log", message="second")
     file.write_bytes(first + b"\0" * len(second) + first)
@@ -48,7 +48,7 @@ def test_bytes_that_a_file_server_still_owes_are_waited_for(batch):
     assert list(batch.news()) == []
 
 
-def test_a_payload_that_is_run_again_leaves_out_final_failures(batch, monkeypatch):
+def test_a_payload_that_is_run_again_skips_final_failures(batch, monkeypatch):
     served = []
 
     def serve(store, request, answer):

@@ -1,4 +1,4 @@
-"""The ssh below the questions, and what is made of answers."""
+"""The ssh connection, and the interpretation of answers."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ from lambda_hat_core.store.store import Store
 
 @pytest.fixture
 def ssh(tmp_path, monkeypatch):
-    """A function that makes the ssh of a login node: lines of a shell."""
+    """A function that installs a fake ssh, given as lines of a shell script."""
     monkeypatch.setenv("DAGSTER_SLURM_SSH_CONTROL_DIR", str(tmp_path / "control"))
 
     def write(script):
@@ -30,7 +30,7 @@ def ssh(tmp_path, monkeypatch):
     return write
 
 
-def test_an_answer_may_hold_any_bytes(ssh):
+def test_an_answer_may_contain_any_bytes(ssh):
     login = ssh(r"printf '7|RUNNING|\351t\351\n8|PENDING|\n'; printf '\377' >&2")
     assert login.ask("squeue") == "7|RUNNING|\ufffdt\ufffd\n8|PENDING|\n"
     with pytest.raises(Failed, match="\ufffd is wrong") as failed:
@@ -56,7 +56,7 @@ def test_an_ssh_that_fails_is_not_an_answer(ssh, script, words):
     assert not isinstance(error.value, Failed)
 
 
-def test_a_missing_ssh_and_a_missing_key_are_named(ssh, tmp_path, monkeypatch):
+def test_a_missing_ssh_and_a_missing_key_are_reported(ssh, tmp_path, monkeypatch):
     login = ssh("")
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(ConnectionError, match=r"ssh cannot be started: .*No such file"):
@@ -65,11 +65,11 @@ def test_a_missing_ssh_and_a_missing_key_are_named(ssh, tmp_path, monkeypatch):
         connection(Ssh(key="/no"))
 
 
-def test_a_failure_of_ssh_that_another_try_cannot_change_is_refused_at_once(ssh, tmp_path):
+def test_a_permanent_failure_of_ssh_is_an_error_at_once(ssh, tmp_path):
     login = ssh("echo 'me@login1: Permission denied (publickey).' >&2; exit 255")
     watch = SimpleNamespace(insist=lambda ask: ask())
     slurm = slurm_resource(Cluster(), SlurmTag(executor="slurm", walltime="1"))
-    way_out = "see that `ssh` to it works without a password"
+    way_out = "make `ssh` to it work without a password"
     with pytest.raises(ConfigError, match=rf"card: cluster\.ssh: .*Permission denied.*; {way_out}"):
         require(watch, login, slurm, [], Store(tmp_path))
     with pytest.raises(ConnectionError):
@@ -83,12 +83,12 @@ def test_jobs_that_cannot_be_cancelled_are_named(ssh, tmp_path):
     said = []
     card = Card(cluster=Cluster(ssh=Ssh(host="login1", user="me")))
     cancel_jobs(Store(tmp_path), card, "the-run", said.append)
-    way_out = f"jobs go on; on the cluster, scancel --name={batch.name}"
+    way_out = f"the jobs continue; to cancel them, run on the cluster: scancel --name={batch.name}"
     assert said == [f"me@login1:22: ssh failed: {way_out}"]
 
 
 class Answers:
-    """A login node with one answer."""
+    """A login node that always gives the same answer."""
 
     def __init__(self, answer):
         self.answer, self.asked = answer, []
@@ -115,7 +115,7 @@ welcome to login1 | 15
 """
 
 
-def test_only_rows_of_our_jobs_are_read():
+def test_rows_of_other_jobs_are_ignored():
     assert queue.find(Answers(ROWS), "lambda_hat-0123456789ab") == 7
     assert queue.find(Answers(ROWS), "lambda_hat-ffffffffffff") is None
     assert queue.find(Answers(""), "lambda_hat-0123456789ab") is None
@@ -136,7 +136,7 @@ def test_only_rows_of_our_jobs_are_read():
         ("7|OUT_OF_MEMORY|0:125\n7|TIMEOUT|0:0", ("OUT_OF_MEMORY", "0:125")),
     ],
 )
-def test_a_job_is_over_only_if_accounting_says_how_it_ended(answer, state):
+def test_a_job_has_ended_only_if_accounting_says_how(answer, state):
     found = queue.state(Answers(answer), 7)
     assert (found and found[:2]) == state
 
@@ -175,7 +175,7 @@ def test_the_number_of_a_job_is_found_among_other_lines(answer, number):
         (127, "bash: sbatch: command not found", Failed),
     ],
 )
-def test_a_refusal_differs_from_a_failure_that_passes(code, words, kind):
+def test_a_refusal_is_distinguished_from_a_passing_failure(code, words, kind):
     with pytest.raises(kind) as error:
         queue.submit(Answers(Failed(code, [words] if words else [])), ["job.sh"])
     assert type(error.value) is kind

@@ -1,4 +1,4 @@
-"""The SLURM backend on a cluster where everything goes wrong, by seed and without real time."""
+"""The SLURM backend on a cluster with random accidents, from a seed and in virtual time."""
 
 import random
 import threading
@@ -19,11 +19,11 @@ from tests.slurm.fake_time import Clock, FakeStore, Killed
 REASONS = {
     "numeric": "not finite",
     "disk": "disk full",
-    "slow": "ran over its walltime",
+    "slow": "exceeded its walltime",
     "hungry": "ran out of memory",
     "crash": "exited with code 3",
 }
-"""Habits of keys that fail, and words of the reason."""
+"""Behaviours of keys that fail, with part of the reason."""
 
 ACCIDENTS = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "requeue", "CANCELLED by 0")
 
@@ -34,7 +34,7 @@ class Spec(SimpleNamespace):
 
 
 class Context:
-    """A step of a run that a person may end."""
+    """A step of a run that a person may terminate."""
 
     def __init__(self, clock, cancel_at=float("inf"), tags=None):
         self.said = []
@@ -51,7 +51,7 @@ class Context:
 
 @pytest.fixture
 def patched(tmp_path, monkeypatch):
-    """A function that gives a fresh world: clock, store; nothing is synced to the disk."""
+    """A function that gives a new clock and store; files are not synced to the disk."""
     monkeypatch.setattr(files, "sync", lambda path: None)
     monkeypatch.setattr(fate.making, "record", lambda store, kind, id: {})
     rows = []
@@ -84,7 +84,7 @@ def made(store, batch=3):
 
 
 def orders(store, keys):
-    """Return what is missing, as `Compute` does."""
+    """Return the missing orders, as `Compute` does."""
     found = []
     for key in keys:
         kinds = tuple(kind for kind in ("runs", "analyses") if not store.is_complete(kind, key))
@@ -94,7 +94,7 @@ def orders(store, keys):
 
 
 def schedule(seed, patched):
-    """Run one schedule and return what is wrong with how it ended."""
+    """Run one schedule and return the errors in how it ended."""
     rng = random.Random(seed)
     keys = [f"k{number}" for number in range(rng.randint(1, 6))]
     plot = rng.choice(["habits", "habits", "accident", "kill", "kill", "terminate"])
@@ -135,7 +135,7 @@ def schedule(seed, patched):
 
 
 def judged(store, cluster, keys, habits, results):
-    """Yield what is wrong with results that are all there."""
+    """Yield the errors in a complete set of results."""
     given = Counter((result.key, result.kind) for result in results)
     yield from (f"{what} was given {n} times" for what, n in given.items() if n > 1)
     failed = {result.key: result.failure for result in results if result.failure is not None}
@@ -154,7 +154,7 @@ def judged(store, cluster, keys, habits, results):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_every_key_is_made_once_whatever_the_cluster_does(patched, part):
+def test_every_key_is_made_once_despite_any_accident(patched, part):
     wrong = [line for seed in range(50 * part, 50 * part + 50) for line in schedule(seed, patched)]
     assert not wrong, "\n".join(wrong)
 
@@ -173,7 +173,7 @@ def asks_once(monkeypatch):
 
 
 @pytest.mark.parametrize("bug", [empty_is_an_end, never_looks_by_name, asks_once])
-def test_the_schedules_find_a_bug(patched, monkeypatch, bug):
+def test_the_schedules_find_bugs(patched, monkeypatch, bug):
     bug(monkeypatch)
     for seed in range(20):
         try:
@@ -188,10 +188,10 @@ def test_a_step_fails_after_an_hour_of_silence_and_the_next_command_waits_for_it
     clock, store, cluster = patched(0, {}, calm=True)
     context, began = Context(clock), clock.now
     clock.at(began + 20, lambda: setattr(cluster, "is_reachable", False))
-    with pytest.raises(OSError, match=r"timed out: asked for an hour; jobs go on, and the same"):
+    with pytest.raises(OSError, match=r"timed out: no answer for an hour; jobs continue, and the"):
         list(made(store).run(context, orders(store, ["a", "b"])))
     assert 3600 < clock.now - began < 4200
-    pauses = [line.rpartition(" in ")[2] for line in context.said if "asked again" in line]
+    pauses = [line.rpartition(" in ")[2] for line in context.said if "asking again" in line]
     assert pauses[:7] == ["1 s", "2 s", "4 s", "8 s", "16 s", "32 s", "60 s"]
     cluster.is_reachable = True
     assert len(list(made(store).run(context, orders(store, ["a", "b"])))) in (0, 4)
@@ -200,10 +200,10 @@ def test_a_step_fails_after_an_hour_of_silence_and_the_next_command_waits_for_it
 
 
 def test_the_keys_of_a_job_of_unknown_end_are_made_again_by_the_next_command(patched):
-    """As after a crash of slurmctld: gone from the queue, and running for ever in accounting."""
+    """As after a crash of slurmctld: the job is not queued, and accounting shows it as running."""
     clock, store, cluster = patched(0, {"a": "slow"}, calm=True)
     clock.at(clock.now + 200, lambda: vars(cluster.jobs[100]).update(state="gone", turn=-1))
-    with pytest.raises(OSError, match="knows the state of the job: asked for an hour"):
+    with pytest.raises(OSError, match="knows the state of the job: no answer for an hour"):
         list(made(store).run(Context(clock), orders(store, ["a"])))
     cluster.habits.clear()
     results = list(made(store).run(Context(clock), orders(store, ["a"])))
@@ -211,7 +211,7 @@ def test_the_keys_of_a_job_of_unknown_end_are_made_again_by_the_next_command(pat
 
 
 def test_another_thread_may_wait_for_jobs(patched):
-    """Trials are; Python gives signals to the main thread alone."""
+    """Trials do so; Python passes signals to the main thread only."""
     clock, store, _ = patched(0, {}, calm=True)
     found = []
     work = threading.Thread(

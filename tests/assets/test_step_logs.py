@@ -1,4 +1,4 @@
-"""A step's output: on the terminal and in its file, to the last line."""
+"""The output of a step reaches the terminal and its file to the last line."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ left.kill()
 
 STOCK = """
 import os, signal, sys
-# Other tests leave signals blocked in the process that starts this one, which inherits it.
+# Other tests leave signals blocked in the parent process, and this process inherits that.
 signal.pthread_sigmask(signal.SIG_SETMASK, [])
 os.environ["PATH"] = sys.argv[1]
 from dagster._core.execution.compute_logs import mirror_stream_to_file
@@ -58,14 +58,14 @@ def test_the_fault_dagster_kills_a_tail_that_has_not_read_the_last_line(tmp_path
 
 
 @pytest.mark.parametrize("size", [0, 1_000_000])
-def test_nothing_is_lost_and_a_child_that_stays_is_not_waited_for(tmp_path, size):
+def test_no_line_is_lost_and_remaining_children_are_not_waited_for(tmp_path, size):
     done, out, err = printed(tmp_path, size, capture_output=True)
     assert err == "from Python\n" + "x" * size + "\nthe last line\n"
     assert done.stderr == err + "after\n"
     assert out == done.stdout == "an answer\n"
 
 
-def test_a_terminal_that_is_gone_stops_neither_the_step_nor_its_file(tmp_path):
+def test_a_closed_terminal_affects_neither_the_step_nor_its_file(tmp_path):
     read, write = os.pipe()
     os.close(read)
     _, _, err = printed(tmp_path, 1_000_000, stdout=subprocess.DEVNULL, stderr=write)
@@ -73,7 +73,7 @@ def test_a_terminal_that_is_gone_stops_neither_the_step_nor_its_file(tmp_path):
     assert err.endswith("the last line\n")
 
 
-def test_nothing_of_a_capture_stays_open(tmp_path, monkeypatch):
+def test_a_capture_leaves_no_file_open(tmp_path, monkeypatch):
     def open_files():
         return len(list(Path("/proc/self/fd").iterdir()))
 

@@ -1,4 +1,4 @@
-"""The tuning assets and the job on a worker that computes nothing."""
+"""The tuning assets and the job, with a worker that computes nothing."""
 
 import dagster as dg
 import pytest
@@ -6,7 +6,7 @@ import yaml
 
 from tests.assets.conftest import out_of_sync
 
-# Dagster's own, where a check was not planned by the run that tells of it.
+# Dagster calls utcfromtimestamp for checks that the run did not plan.
 pytestmark = pytest.mark.filterwarnings("ignore:.*utcfromtimestamp:DeprecationWarning")
 
 REFERENCE, STUDY, TRIALS = (
@@ -27,7 +27,7 @@ FILE = {
 
 @pytest.fixture
 def tuned(site):
-    """Return a function that writes config/tune/demo.yaml and gives the project."""
+    """A function that writes config/tune/demo.yaml and returns the project."""
 
     def write(**changes):
         site.experiment()
@@ -126,7 +126,7 @@ def test_the_assets_of_tuning_make_the_same_as_the_job(site, tuned, built):
     assert found.status.value == "SUCCEEDED"
 
 
-def test_a_mistake_is_printed_and_stops_nothing_else(site, tuned, built, capfd):
+def test_a_mistake_is_printed_and_affects_nothing_else(site, tuned, built, capfd):
     project = tuned(budget={"trial_sec": -1})
     assert "budget.trial_sec is -1: must be > 0" in project.studies.mistakes["demo"]
     repository = built(project)
@@ -153,7 +153,7 @@ def test_budgets_must_fit_into_the_cards_walltimes(tuned):
     assert "budget.reference_sec is 500.0: the card's jobs of float64 end after 100 s" in line
 
 
-def test_a_failing_method_stops_no_other(site, tuned, built):
+def test_a_failing_method_does_not_stop_the_others(site, tuned, built):
     from lambda_hat_core.store import sql
 
     project = tuned(methods=["sgld", {"name": "mclmc", "seed": 13}], seeds_per_trial=1)

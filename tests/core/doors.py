@@ -52,21 +52,21 @@ class Layer(eqx.Module):
 
 
 def held(weight, shape):
-    """A matrix as an array, in a dict, or in a module."""
+    """Return a matrix as an array, in a dict, or in a module."""
     if shape == "dict":
         return {"first": weight[:1], "rest": weight[1:]}
     return Layer(weight) if shape == "module" else weight
 
 
 def matrix(params):
-    """The matrix that `held` put there."""
+    """Return the matrix in the result of `held`."""
     if isinstance(params, dict):
         return jnp.concatenate([params["first"], params["rest"]])
     return params.weight * params.scale if isinstance(params, Layer) else params
 
 
 def make(kind, size, shape):
-    """Make a target whose params are its minimum, from numpy arrays alone."""
+    """Return a target whose params are its minimum, made from numpy arrays alone."""
     inputs, outputs = SIZES[size]
     rng = np.random.default_rng(0)
     x = rng.normal(size=(ROWS, inputs))
@@ -167,12 +167,12 @@ def _potential(x, weight, shape, rng):
 
 
 def constants(size):
-    """Nbeta and gamma: directions of curvature 1 / outputs are held by the loss."""
+    """Return nbeta and gamma; the loss dominates in directions of curvature 1 / outputs."""
     return {"nbeta": 100.0 * SIZES[size][1], "gamma": 1.0}
 
 
 def exact(case):
-    """1/2 sum of s_i, or None where the loss is not quadratic."""
+    """Return 1/2 sum of s_i, or None if the loss is not quadratic."""
     h = make(case["loss"], case["size"], case["params"]).curvatures
     nbeta, gamma = constants(case["size"]).values()
     return None if h is None else 0.5 * np.sum(nbeta * h / (nbeta * h + gamma))
@@ -184,7 +184,7 @@ def dimension(case):
 
 
 def target(key, kind, size, shape):
-    """Be a factory."""
+    """The factory for experiments."""
     del key
     made = make(kind, size, shape)
     return CustomTarget(made.params, made.loss, made.data, made.n)
@@ -230,7 +230,7 @@ def run_of(case, dtype):
 
 
 def main():
-    """Estimate cases, one after the other, and leave their draws beside the file."""
+    """Estimate cases one after another, and save their draws beside the file."""
     file = Path(sys.argv[1])
     flag = jax.config.jax_enable_x64
     cases = json.loads(file.read_text())

@@ -1,4 +1,4 @@
-"""Which programs of a test XLA should work on: the loops that sample, where they do so for long."""
+"""The programs that XLA optimises in tests: the loops of samplers that run for long."""
 
 import contextlib
 import importlib
@@ -20,7 +20,7 @@ def _optimised(loop):
 
 @contextlib.contextmanager
 def optimised(*names):
-    """Compile the loop of each of these modules well: `drive` draws, `adapt` warms up."""
+    """Compile the loops of these modules with optimisation: `drive` draws, `adapt` warms up."""
     with contextlib.ExitStack() as patches:
         for name in names:
             module = importlib.import_module(f"lambda_hat_core.samplers.{name}")

@@ -3,9 +3,10 @@
 L(w) = mean over rows of  (x . phi(w) - y)^2 / 2  +  q (w_0 w_1)^2  +  a (exp(w_2) - w_2 - 1).
 
 phi(w) is w, then the entries of A B C with w = (A, B, C) of 2 x 2, then those of W W^T with w = W
-of 6 x 2: a linear model, a deep linear net or one of quadratic activation, as the rows choose. If q
-or a is not 0, the rows use only the last coordinates, so the parts are independent and the exact
-answer is a sum: rotated quadratic of any spectrum, normal crossing of degree 4, one-sided wall.
+of 6 x 2. The rows x select a linear model, a deep linear network or one with quadratic activation.
+If q or a is not 0, the rows use only the last coordinates, so the parts are independent and the
+exact answer is a sum: rotated quadratic of any spectrum, normal crossing of degree 4, one-sided
+wall.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ def phi(w):
 
 
 def _times(a, b):
-    """A matrix product without a call of a library, which takes longer than the product."""
+    """Return a matrix product without calling a library, since the call takes longer."""
     return jnp.sum(a[:, :, None] * b[None, :, :], axis=1)
 
 
@@ -46,7 +47,7 @@ class Mixed:
 
 
 class Case(NamedTuple):
-    """A posterior's ingredients, and nbeta (E[L] - L(w*)) computed without sampling."""
+    """The parts of a posterior, and nbeta (E[L] - L(w*)) computed without sampling."""
 
     data: tuple
     nbeta: float
@@ -56,14 +57,14 @@ class Case(NamedTuple):
 
 
 def data(*, linear=0.0, product=0.0, squares=0.0, y=0.0, q=0.0, a=0.0):
-    """The rows; what is not named is off."""
+    """Return the data; parts of the loss that are not given are switched off."""
     wide = (linear, D), (product, 4), (squares, 36)
     x = np.concatenate([np.broadcast_to(value, (N, size)) for value, size in wide], axis=1)
     return x, *(np.broadcast_to(value, N) for value in (y, q, a))
 
 
 def _rows(h, rng, noise):
-    """Rows whose second moment is Q diag(h) Q^T, and labels that leave w* = 0 the minimum."""
+    """Return rows with second moment Q diag(h) Q^T, and labels for which w* = 0 is the minimum."""
     d = len(h)
     basis, _ = np.linalg.qr(rng.normal(size=(N, d)))
     rotation, _ = np.linalg.qr(rng.normal(size=(d, d)))

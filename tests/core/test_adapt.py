@@ -1,4 +1,4 @@
-"""What the warm-up finds, where the posterior's centre is not w* and its widths are known."""
+"""The warm-up on a posterior whose centre is not w* and whose widths are known."""
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ NBETA, GAMMA = 5.0, 2.0
 CHAINS, STEPS, TARGET = 16, 600, 0.9
 
 
-def test_the_warm_up_meets_its_acceptance_and_measures_the_posterior(x64):
-    """Of 4,800 points a third or more are independent: 0.04 is the error of a variance.
+def test_the_warm_up_reaches_its_acceptance_and_measures_the_posterior(x64):
+    """At least a third of the 4,800 points are independent: the error of a variance is 0.04.
 
-    The averaged step accepts a little more than the steps it is the average of.
+    The averaged step size has a slightly higher acceptance than the step sizes that it averages.
     """
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.samplers import coordinates, hmc

@@ -1,4 +1,4 @@
-"""What does not go together is no `TargetSpec`, in Python as in a file."""
+"""Incompatible parts are rejected by `TargetSpec`, in Python as in a file."""
 
 import pytest
 from pydantic import ValidationError
@@ -37,11 +37,11 @@ REFUSED = {
     ),
     "a truth of its own with real data": (
         {"model": DEEP, "data": Digits()},
-        ('data is "digits"', "brings a truth", "choose model kind mlp"),
+        ('data is "digits"', "defines the truth", "choose model kind mlp"),
     ),
     "a factory with data": (
         {"model": CUSTOM, "data": NoData(n_data=5)},
-        ('data is {"n_data": 5', "factory brings its data and n", "remove data"),
+        ('data is {"n_data": 5', "factory returns its data and n", "remove data"),
     ),
     "inputs that the data have not": (
         {"model": Mlp(in_dim=3), "data": Diabetes()},
@@ -77,7 +77,7 @@ REFUSED = {
     ),
     "another loss for a potential": (
         {"model": Quadratic(), "data": NoData(), "training": Training(loss="mse")},
-        ('training.loss is "mse"', "brings its own loss", "remove it"),
+        ('training.loss is "mse"', "has its own loss", "remove it"),
     ),
     "a scaled loss without a scale": (
         {"model": MLP, "data": Diabetes(), "training": Training(loss="student_t")},
@@ -116,7 +116,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_does_not_go_together_is_refused_in_one_sentence(name):
+def test_incompatible_parts_are_refused_in_one_sentence(name):
     fields, words = REFUSED[name]
     with pytest.raises(ValidationError) as caught:
         TargetSpec(**fields)
@@ -152,12 +152,12 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_what_goes_together_is_a_target_and_stays_one_when_it_is_read_again(name):
+def test_compatible_parts_make_a_target_that_can_be_read_again(name):
     spec = TargetSpec(**ALLOWED[name])
     assert TargetSpec.model_validate(spec.model_dump(mode="json")) == spec
 
 
-def test_a_potential_takes_no_field_of_training_but_defaults():
+def test_a_potential_accepts_only_defaults_of_training():
     others = {
         "loss": "mse",
         "optimizer": "sgd",
@@ -178,7 +178,7 @@ def test_a_potential_takes_no_field_of_training_but_defaults():
 
 
 @pytest.mark.parametrize("loss", [None, "mse", "cross_entropy", "own"])
-def test_a_noise_scale_without_a_loss_that_has_one_is_refused(loss):
+def test_sigma_is_refused_for_a_loss_without_a_noise_scale(loss):
     with pytest.raises(ConfigError, match=r"Posterior: sigma is 0\.5: only .*; write loss: gau"):
         PosteriorSpec(loss=loss, sigma=0.5)
     assert PosteriorSpec(loss="gaussian", sigma=0.5).sigma == 0.5

@@ -1,4 +1,4 @@
-"""Compiled programs outlive the process: where nobody said where, in the user's cache folder."""
+"""Compiled programs outlive the process, by default in the user's cache folder."""
 
 import json
 import os
@@ -34,7 +34,7 @@ NAMES = (
 
 
 def run(**environment):
-    """Return what the script saw in an environment that says nothing of JAX but this."""
+    """Return the output of the script in an environment with no settings of JAX but these."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *NAMES],
@@ -46,7 +46,7 @@ def run(**environment):
     return json.loads(done.stdout)
 
 
-def test_the_second_process_finds_what_the_first_compiled(tmp_path):
+def test_the_second_process_uses_the_programs_of_the_first(tmp_path):
     from lambda_hat_core.store.process import processor
 
     folder = tmp_path / "lambda_hat" / "jax" / processor()
@@ -55,7 +55,7 @@ def test_the_second_process_finds_what_the_first_compiled(tmp_path):
     assert run(XDG_CACHE_HOME=str(tmp_path)) == [str(folder), 1, 0, True]
 
 
-def test_a_cache_of_the_users_is_left_alone(tmp_path):
+def test_a_cache_that_the_user_has_set_is_used(tmp_path):
     mine = str(tmp_path / "mine")
     within, *_ = run(XDG_CACHE_HOME=str(tmp_path), JAX_COMPILATION_CACHE_DIR=mine)
     assert within == mine
@@ -63,7 +63,7 @@ def test_a_cache_of_the_users_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["off", "unusable"])
-def test_without_a_cache_there_is_none(tmp_path, name):
+def test_caching_can_be_off_or_impossible(tmp_path, name):
     (tmp_path / "file").touch()
     off, unusable = (
         {"JAX_ENABLE_COMPILATION_CACHE": "0"},

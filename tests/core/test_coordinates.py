@@ -33,8 +33,8 @@ def known(rank):
 
 
 @pytest.mark.parametrize("rank", [D, 3])
-def test_in_the_metric_of_laplace_the_posterior_is_round(x64, rank):
-    """A (nbeta H + gamma) A = 1 with all pairs; with three, where the rest has one curvature."""
+def test_in_the_metric_of_laplace_the_posterior_is_isotropic(x64, rank):
+    """A (nbeta H + gamma) A = 1 with all eigenpairs; with three, if the others have one value."""
     from lambda_hat_core.samplers.coordinates import laplace
 
     posterior, spectrum, theta, vectors = known(rank)

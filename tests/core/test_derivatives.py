@@ -240,7 +240,7 @@ def test_names_are_dotted(name, words):
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_params_that_the_loss_ignores_must_be_finite_too(x64, number):
-    with pytest.raises(ValueError, match=r"has params that hold NaN or infinite numbers at a\.1;"):
+    with pytest.raises(ValueError, match=r"has params with NaN or infinite numbers at a\.1;"):
         problem(lambda p: jnp.sum(p["a"][0]), {"a": [jnp.ones(2), jnp.asarray([1.0, number])]})
 
 

@@ -17,7 +17,7 @@ README_QUERIES = re.findall(
 
 
 @pytest.mark.parametrize("query", [*QUERIES, *README_QUERIES])
-def test_queries_in_the_docs_run_on_an_empty_store(tmp_path, query):
+def test_the_queries_in_the_docs_are_valid_on_an_empty_store(tmp_path, query):
     assert sql.query(Store(tmp_path), query).rows == []
 
 

@@ -1,8 +1,8 @@
-"""Both doors, both precisions of a process, every sampler, size and shape of params: every pair.
+"""Notebook and experiment, both precisions, every sampler, size and shape of params, in pairs.
 
-A loss of one's own is met in a notebook, or as a factory in an experiment. What one door, one
-precision or one branch of the driver does to it, the others need not do: so every pair of values of
-these six factors occurs, in short runs, and where the answer is exact it is met.
+The same loss can be used in a notebook or, through a factory, in an experiment. An entry point, a
+precision or a branch of the driver may fail alone, so every pair of values of these six factors
+occurs in short runs. Where the answer is exact, it must be found.
 """
 
 import itertools
@@ -41,15 +41,15 @@ PLACES = {
         ("squares", "below", "module"),
     ),
 }
-"""The losses that each process meets: few, because a new one is compiled for seconds."""
+"""The losses that each process samples: few, because compiling a new one takes seconds."""
 
 FACTORS = ("door", "process", "sampler", "size", "params", "chains")
 
 ALIKE = {"loss": "squares", "size": "below", "params": "array", "chains": 4}
-"""A target that all processes sample, to the same bits."""
+"""A target that all processes sample, with bitwise identical draws."""
 
 BIAS = {"mclmc": 0.03, "sgld": 0.1, "sghmc": 0.1, "sgnht": 0.1, "vi": 0.06}
-"""Relative, of steps of this length, and of a mixture of one component."""
+"""Relative bias of samplers with steps of this length, and of a mixture of one component."""
 
 SE_MAX = 0.12
 
@@ -73,9 +73,9 @@ def pairs(case):
 
 
 def design():
-    """Rows that hold every pair: again and again the one with most new pairs.
+    """Return cases that contain every pair, chosen greedily by the number of new pairs.
 
-    Of equal ones it is that whose process, and then whose loss, has had least.
+    Among equal cases the one is chosen whose process, and then whose loss, occurs least often.
     """
     rows = list(candidates())
     missing, chosen = set().union(*map(pairs, rows)), []
@@ -131,7 +131,7 @@ def start(process, *arguments):
 
 @pytest.fixture(scope="module")
 def notebooks(tmp_path_factory):
-    """The draws of every case of the notebook, by process, and last of what is alike."""
+    """The draws of every notebook case, by process; the last entries are those of ALIKE."""
     found = {}
     for process in ("float32", "float64"):
         alike = [{**ALIKE, "sampler": name} for name in ("nuts", "sgld")]
@@ -145,7 +145,7 @@ def notebooks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def experiments(tmp_path_factory):
-    """The same of the experiment, whose targets are built in float64."""
+    """The same for the experiment, whose targets are built in float64."""
     from lambda_hat_core.analysis.traceio import load_trace
     from lambda_hat_core.store.store import Store
     from lambda_hat_core.work.client import request
@@ -171,14 +171,14 @@ def experiments(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("door", "process"), PLACES)
-def test_every_door_meets_the_exact_answer(door, process, request):
+def test_both_entry_points_find_the_exact_answer(door, process, request):
     draws = request.getfixturevalue(f"{door}s")[process]
     for case, llc in zip(of(door, process), draws, strict=False):
         check(case, llc)
 
 
 def check(case, llc):
-    """Hold draws to the exact answer, or to what no quadratic exceeds by much."""
+    """Compare draws with the exact answer, or else with the bounds of a quadratic."""
     from lambda_hat_core.analysis.diagnostics import iid_mean, mcmc_mean
 
     assert np.isfinite(llc).all() and llc.shape[0] == case["chains"], case
@@ -191,8 +191,8 @@ def check(case, llc):
     assert abs(mean - answer) < 4 * se + BIAS.get(case["sampler"], 0.0) * answer, (case, mean, se)
 
 
-def test_doors_and_processes_agree_to_the_bit(notebooks, experiments):
-    """A sampler's dtype is its own, in a process of whatever dtype, and in a worker of that one."""
+def test_entry_points_and_processes_agree_to_the_bit(notebooks, experiments):
+    """A run uses its sampler's dtype, in a process of any dtype, as a worker of that dtype does."""
     for first, second in zip(*(notebooks[process][-2:] for process in notebooks), strict=True):
         assert np.array_equal(first, second)
     nuts, sgld = notebooks["float32"][-2:]

@@ -1,4 +1,4 @@
-"""The driver and its records, by kernels whose every number is known beforehand."""
+"""The driver and its records, tested with kernels whose states are known exactly."""
 
 from typing import NamedTuple
 
@@ -21,16 +21,16 @@ WORK, COST = 0.75, 0.25
 
 
 class At(NamedTuple):
-    """Where a chain stands, and after how many steps."""
+    """The position of a chain, and the number of steps so far."""
 
     w: jnp.ndarray
     steps: jnp.ndarray
 
 
 class Counter(Kernel):
-    """Every step adds 1 to every coordinate; where a width is given, noise in its place.
+    """A step adds 1 to every coordinate or, if a width is given, noise of that width.
 
-    Then what it calls its gradient is noise as well.
+    If a width is given, the gradient is noise too.
     """
 
     posterior: Posterior
@@ -54,7 +54,7 @@ class Counter(Kernel):
 
 
 def driven(width, *, n_draws, n_burn):
-    """Draws of a counter, its whole position among what is recorded."""
+    """Return the draws of a counter, with the whole position among the recorded scalars."""
     posterior = Posterior(
         w0=jnp.asarray(W0),
         data=None,
@@ -81,8 +81,8 @@ def driven(width, *, n_draws, n_burn):
 
 
 @pytest.mark.parametrize("n_burn", [0, 5])
-def test_what_is_recorded_is_the_state_after_thin_steps(x64, n_burn):
-    """Neither the start nor the burn-in, and every scalar is its formula."""
+def test_a_draw_records_the_state_after_thin_steps(x64, n_burn):
+    """Neither the start nor the burn-in is recorded, and every scalar equals its formula."""
     n_draws = 43
     found = driven(0.0, n_draws=n_draws, n_burn=n_burn)
     steps = THIN * np.arange(n_burn + 1, n_draws + 1.0)
@@ -109,10 +109,10 @@ def test_what_is_recorded_is_the_state_after_thin_steps(x64, n_burn):
     np.testing.assert_allclose(found.cumulative_work, work, rtol=1e-12)
 
 
-def test_steps_draws_and_chains_have_random_numbers_of_their_own(x64):
-    """Moves of a draw are sums of `thin` normals, alike in no two draws, chains or coordinates.
+def test_steps_draws_and_chains_have_different_random_numbers(x64):
+    """A draw moves by a sum of `thin` normals, which differ between draws, chains and coordinates.
 
-    The same of the certificate's gradient, which is seen along w - w*.
+    The same holds for the certificate's gradient, which is observed along w - w*.
     """
     n_draws = 2000
     found = driven(0.2, n_draws=n_draws, n_burn=0).values

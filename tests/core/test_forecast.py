@@ -39,7 +39,7 @@ def test_work_of_sgld_by_hand():
     assert sampler.work(100) == pytest.approx(at_w0 + 2 * (shared + few))
 
 
-def test_the_set_up_is_what_the_pilot_and_the_spectrum_cost():
+def test_the_set_up_costs_the_pilot_and_the_spectrum():
     from lambda_hat_core.linalg import spectrum
     from lambda_hat_core.samplers import modes, peaks, pilot
 
@@ -52,7 +52,21 @@ def test_the_set_up_is_what_the_pilot_and_the_spectrum_cost():
     products = {"lanczos": peaks._RANK, "none": nodes, "rmsprop": nodes + 32, "adam": nodes + 32}
     assert modes._PRECONDITIONED_RANK == 32
     for precond, count in products.items():
-        assert Sgld(precond=precond).once() == (2 * count, modes._BATCHES)
+        sampler = Sgld(precond=precond)
+        assert (sampler.probing(), sampler.once().batch) == (2 * count, modes._BATCHES)
+    varied = Sgld(gradient="control_variate")
+    assert (varied.step().batch, varied.once().batch) == (2, 2 * modes._BATCHES)
+
+
+def test_the_set_up_on_a_subset_costs_its_share():
+    from lambda_hat_core.config.samplers.base import SETUP_ROWS
+
+    few, whole = (Sgld(setup_rows=rows, batch_size=1000) for rows in (SETUP_ROWS, None))
+    share = SETUP_ROWS / 100_000
+    on_few = 136 + 264 + 4 * (61 + 1 / 3 + 16)
+    saved = whole.work(100_000) - few.work(100_000)
+    assert saved == pytest.approx((1 - share) * on_few - (1 + share))
+    assert few.work(SETUP_ROWS) == whole.work(SETUP_ROWS)
 
 
 def test_a_run_that_ends_at_a_precision_has_a_typical_length():
@@ -84,7 +98,7 @@ def test_work_grows_with_draws():
     assert costs[1] > 1.3 * costs[0]
 
 
-def test_seconds_come_from_the_most_alike_runs():
+def test_seconds_come_from_the_most_similar_runs():
     rows = [
         (TARGET.id, "nuts", 100.0, 1.0),
         (TARGET.id, "sgld", 100.0, 5.0),
@@ -98,7 +112,7 @@ def test_seconds_come_from_the_most_alike_runs():
     assert RunTimes(rows[2:]).seconds(run(Sgld()), 1000.0) is None
 
 
-def test_a_guess_counts_operations_unless_like_runs_are_known():
+def test_a_guess_counts_operations_unless_similar_runs_are_known():
     net = TargetSpec(model=DeepLinear(widths=(5, 5, 5), rank=2), data=Synthetic(n_data=1000))
     small, large = (guess(run(Nuts()), net, d, RunTimes([])) for d in (10, 10_000))
     assert small < 5 and large > 100 * small
@@ -109,7 +123,7 @@ def test_a_guess_counts_operations_unless_like_runs_are_known():
     assert many > 50 * few, "a small batch has its overhead too"
 
 
-def test_a_worker_is_started_where_it_saves_what_it_costs():
+def test_a_worker_is_started_if_it_saves_more_time_than_it_costs():
     alike, other = run(Nuts()), run(Nuts(n_draws=900))
     assert workers([alike], [2.9 * START]) == 1
     assert workers([alike] * 2, [1.4 * START] * 2) == 1

@@ -164,7 +164,7 @@ def test_the_folder_has_exactly_the_pictures_of_the_page(store, gallery):
     assert 'alt="llc convergence combined of sgld seed 1"' in text
 
 
-def test_a_gallery_is_made_again_only_if_something_changed(store, gallery):
+def test_a_gallery_is_made_again_only_after_a_change(store, gallery):
     from lambda_hat_core.store import records
 
     assert made(store, gallery)[0].status == "made"

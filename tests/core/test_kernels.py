@@ -1,4 +1,4 @@
-"""Every sampler's step alone: its protocol, its gradients, and the work it reports."""
+"""The step of every sampler: its protocol, its gradients, and the work that it reports."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_states_keep_their_shapes_in_both_precisions(name, dtype):
 
 
 @pytest.mark.parametrize("name", MCMC)
-def test_positions_come_back_and_gradients_are_those_of_the_potential(name, dtype):
+def test_positions_are_kept_and_gradients_are_those_of_the_potential(name, dtype):
     spec, kernel = built(name)
 
     @jax.jit
@@ -60,7 +60,7 @@ def test_positions_come_back_and_gradients_are_those_of_the_potential(name, dtyp
 
 
 def built(name):
-    """A kernel whose adaptation is as short as can be."""
+    """Return a kernel whose adaptation is as short as possible."""
     from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers import (
@@ -122,8 +122,8 @@ def built(name):
         ("sgld", None),
     ],
 )
-def test_work_is_the_gradients_really_evaluated(name, integrator, x64, monkeypatch):
-    """Counted by the loss itself, against what the step reports."""
+def test_the_reported_work_is_the_number_of_gradients(name, integrator, x64, monkeypatch):
+    """The loss counts its gradients, which must equal the reported work."""
     count = []
     mean = mixed.Mixed.mean
 

@@ -1,4 +1,4 @@
-"""Lanczos against spectra that are known because they were prescribed."""
+"""Lanczos against prescribed spectra."""
 
 from functools import partial
 
@@ -83,7 +83,7 @@ def test_more_pairs_than_dimensions_are_refused(x64):
         lanczos(jr.key(0), lambda v: v, 3, 4)
 
 
-def test_spectrum_rest_is_the_mean_of_what_is_left(x64):
+def test_spectrum_rest_is_the_mean_of_the_other_eigenvalues(x64):
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.posterior import Posterior
     from tests.core.surfaces import DiagonalQuadratic

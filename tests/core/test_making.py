@@ -15,7 +15,7 @@ def store(tmp_path):
 
 @pytest.fixture(autouse=True)
 def numerics(monkeypatch):
-    """Replace what computes, for the length of a test."""
+    """Replace the numerics during a test."""
     import sys
 
     import lambda_hat_core
@@ -37,7 +37,7 @@ def make(store, spec, log=lambda line: None):
     return sampled, making.analyse_run(store, spec, target(), log)
 
 
-def test_everything_of_a_run_is_in_the_store_and_in_sql(store):
+def test_the_results_of_a_run_are_in_the_store_and_in_sql(store):
     said = []
     sampled, analysed = make(store, run(), said.append)
     assert (sampled.status, analysed.status) == ("made", "made")
@@ -81,7 +81,7 @@ def test_second_call_reuses_and_gives_the_same_record(store):
 
 
 @pytest.mark.parametrize(("times", "passed"), [(3.9, True), (4.1, False)])
-def test_a_run_is_held_to_four_times_its_forecast(store, monkeypatch, times, passed):
+def test_the_budget_of_a_run_is_four_times_its_forecast(store, monkeypatch, times, passed):
     from lambda_hat_core import sample as sampling
 
     forecast = run().sampler.work(1000)
@@ -113,7 +113,7 @@ def test_the_budget_is_that_of_the_batch_that_was_used(store):
     assert threshold > 4.1 * spec.sampler.work(1000)
 
 
-def test_result_that_is_not_finite_is_a_complete_row_and_is_not_tried_again(store):
+def test_a_non_finite_result_is_a_complete_row_and_is_not_retried(store):
     sampled, _ = make(store, run(seed=13))
     assert sampled.record["failure"] == "the loss is not finite"
     assert make(store, run(seed=13))[0].status == "reused"
@@ -125,7 +125,7 @@ def test_result_that_is_not_finite_is_a_complete_row_and_is_not_tried_again(stor
     )
 
 
-def test_exception_leaves_no_folder_but_a_row_that_success_removes(store, monkeypatch):
+def test_an_exception_leaves_a_row_but_no_folder_until_a_success(store, monkeypatch):
     from lambda_hat_core import sample as sampling
 
     spec = run(seed=14)
@@ -144,7 +144,7 @@ def test_exception_leaves_no_folder_but_a_row_that_success_removes(store, monkey
     assert list(store.root.glob(f"failures/{spec.id}*")) == []
 
 
-def test_failed_target_is_noted_and_its_runs_say_what_is_needed(store):
+def test_a_failed_target_is_recorded_and_its_runs_name_it(store):
     with pytest.raises(FloatingPointError):
         making.build_target(store, target(9), print)
     assert records.read_failure(store, target(9).id) == "the training loss is not finite"
@@ -158,7 +158,7 @@ def test_failed_target_is_noted_and_its_runs_say_what_is_needed(store):
     assert sql.query(store, "SELECT run_id FROM llc").rows == [(run().id,)]
 
 
-def test_a_target_that_is_built_after_all_has_no_failure(store, monkeypatch):
+def test_a_target_that_is_built_later_has_no_failure_record(store, monkeypatch):
     import lambda_hat_core
 
     with pytest.raises(FloatingPointError):
@@ -170,7 +170,7 @@ def test_a_target_that_is_built_after_all_has_no_failure(store, monkeypatch):
     assert list(store.root.glob("failures/tgt_*")) == []
 
 
-def test_corrupt_run_is_made_again_and_says_so(store):
+def test_a_corrupt_run_is_made_again_with_a_message(store):
     make(store, run())
     path = store.path("runs", run().id) / "trace.nc"
     content = bytearray(path.read_bytes())
@@ -181,7 +181,7 @@ def test_corrupt_run_is_made_again_and_says_so(store):
     assert any("made again: trace.nc" in line for line in said)
 
 
-def test_checkpoint_is_gone_after_the_run(store):
+def test_the_checkpoint_is_deleted_after_the_run(store):
     folder = making.checkpoint_folder(store, run().id)
     folder.mkdir(parents=True)
     (folder / "state.npz").touch()
@@ -189,7 +189,7 @@ def test_checkpoint_is_gone_after_the_run(store):
     assert not folder.exists()
 
 
-def test_wrong_dtype_is_refused_before_anything_is_noted(store, monkeypatch):
+def test_a_wrong_dtype_is_refused_before_anything_is_recorded(store, monkeypatch):
     from lambda_hat_core import precision
 
     making.build_target(store, target(), print)

@@ -1,4 +1,4 @@
-"""MCLMC's guard: a tuning on the way to equilibrium is continued, or the run has failed."""
+"""MCLMC's check for equilibrium: until a tuning is confirmed it is continued, or the run fails."""
 
 import jax
 import jax.random as jr
@@ -10,7 +10,7 @@ from tests.core import mixed
 
 @pytest.fixture
 def lost(x64):
-    """Set-up of mclmc for chains that stand a hundred widths from where they belong."""
+    """Return the set-up of mclmc for chains that start a hundred widths from the posterior."""
     from lambda_hat_core.config.samplers.exact import Mclmc
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers import mclmc
@@ -22,8 +22,8 @@ def lost(x64):
     return lambda: mclmc.build(jr.key(2), posterior, spec, start=start, spectrum=spectrum)
 
 
-def test_mclmc_tunes_on_until_it_has_arrived(lost):
-    """A first tuning on the way down the hill is not believed."""
+def test_mclmc_continues_its_tuning_until_equilibrium(lost):
+    """A first tuning, made on the way to equilibrium, is not accepted."""
     tuned = lost()
     assert tuned.failure is None
     assert tuned.info["n_tuned"] > 600
@@ -32,7 +32,7 @@ def test_mclmc_tunes_on_until_it_has_arrived(lost):
     assert np.mean(potential) < 5 * mixed.D
 
 
-def test_mclmc_that_never_arrives_is_a_failure(lost, monkeypatch):
+def test_mclmc_that_never_reaches_equilibrium_is_a_failure(lost, monkeypatch):
     from lambda_hat_core.samplers import mclmc
 
     monkeypatch.setattr(mclmc, "_ROUNDS", 1)

@@ -1,4 +1,4 @@
-"""The recipe "A new sampler" of CONTRIBUTING.md is followed to the letter, in a copy."""
+"""The recipe "A new sampler" of CONTRIBUTING.md, followed step by step in a copy of the code."""
 
 import json
 import math
@@ -34,12 +34,12 @@ def edited(file: Path, old: str, new: str) -> None:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """A copy of core in which the recipe was followed; `undone.py` lacks the case of `match`."""
+    """A copy of the core in which the recipe was followed; `undone.py` has no case of `match`."""
     home = tmp_path_factory.mktemp("copy")
     core = home / "lambda_hat_core"
     shutil.copytree(ROOT / "lambda_hat_core", core, ignore=shutil.ignore_patterns("__pycache__"))
     (home / "config").mkdir()
-    # 1. The settings, and their place among those of all samplers.
+    # 1. The settings, and the lists of all samplers.
     shutil.copy(TOY / "settings.py", core / "config" / "samplers" / "toy.py")
     known = core / "config" / "samplers" / "known.py"
     edited(known, "import Sghmc, Sgld, Sgnht\n", f"import Sghmc, Sgld, Sgnht\n{IMPORT}")
@@ -49,8 +49,8 @@ def copy(tmp_path_factory) -> Path:
     edited(public, '    "Vi",\n', '    "Toy",\n    "Vi",\n')
     # 2. The kernel.
     shutil.copy(TOY / "kernel.py", core / "samplers" / "toy.py")
-    # 3. The case; what it needs is imported first, and the case comes last, so that `undone.py`
-    # differs in nothing else.
+    # 3. The case. The imports are edited first and the case last, so that `undone.py` lacks only
+    # the case.
     build = core / "samplers" / "build.py"
     edited(build, "import Sghmc, Sgld, Sgnht\n", f"import Sghmc, Sgld, Sgnht\n{IMPORT}")
     edited(build, "sgld, sgnht\n", "sgld, sgnht, toy\n")
@@ -100,7 +100,7 @@ def test_a_sampler_made_by_the_recipe_finds_a_known_coefficient(copy):
     assert found["dtype"] == "float64" and found["is_toy"]
 
 
-def test_pyright_names_the_case_that_is_missing_and_only_that(copy):
+def test_pyright_reports_the_missing_case_and_nothing_else(copy):
     files = ("build.py", "undone.py")
     settings = {
         "include": [f"lambda_hat_core/samplers/{name}" for name in files],

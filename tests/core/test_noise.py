@@ -1,4 +1,4 @@
-"""Generators against published vectors and jax.random; normals against scipy and one battery."""
+"""Generators against published vectors and jax.random; normals against scipy and a battery."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -41,7 +41,7 @@ PHILOX = [
     (10, PI, "d16cfe09 94fdcceb 5001e420 24126ea1"),
 ]
 
-# The same of threefry2x32-20: counter (2), key (2), answer (2).
+# The same for threefry2x32-20: counter (2), key (2), answer (2).
 THREEFRY = [
     ("00000000 00000000", "00000000 00000000", "6b200159 99ba4efe"),
     ("ffffffff ffffffff", "ffffffff ffffffff", "1cb996fc bb002be7"),
@@ -82,7 +82,7 @@ def test_keys_and_bits_are_those_of_jax_random():
     np.testing.assert_array_equal(ours, expected)
 
 
-def test_a_philox_key_and_its_block_number_decide_its_words():
+def test_philox_words_depend_on_the_key_and_the_block_number():
     key = jr.key(3)
     words = tuple(np.asarray(jr.key_data(key), np.uint64))
     zero = np.uint64(0)
@@ -134,7 +134,7 @@ def test_single_precision_tails_reach_six_sigma():
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 1000, 1024, 1025, 10_213])
-def test_the_grid_of_a_vector_wastes_little(size):
+def test_the_grid_of_a_vector_is_not_much_larger_than_the_vector(size):
     rows, columns = _grid(size)
     assert size <= rows * columns < size + 16 * rows
     assert columns <= 1024
@@ -142,7 +142,7 @@ def test_the_grid_of_a_vector_wastes_little(size):
 
 @cache
 def sample(generator: str) -> np.ndarray:
-    """Normals over (step, chain, d), keyed as the driver keys them."""
+    """Return normals of shape (step, chain, d), with keys derived as in the driver."""
 
     def one(chain, step):
         key = counters.fold_in(counters.fold_in(jr.key(17), chain), step)
@@ -153,7 +153,7 @@ def sample(generator: str) -> np.ndarray:
 
 
 def weak(rounds: int) -> np.ndarray:
-    """The same through Philox of too few rounds, by the inverse CDF of scipy."""
+    """Return the same from Philox with too few rounds, by the inverse CDF of scipy."""
 
     def one(chain, step):
         k0, k1 = jr.key_data(jr.fold_in(jr.fold_in(jr.key(17), chain), step))
@@ -169,7 +169,7 @@ def weak(rounds: int) -> np.ndarray:
 
 
 def moments(x: np.ndarray) -> dict[str, float]:
-    """z-scores of the first four moments."""
+    """Return z-scores of the first four moments."""
     spread = {1: 1.0, 2: 2.0, 3: 15.0, 4: 96.0}
     mean = {1: 0.0, 2: 1.0, 3: 0.0, 4: 3.0}
     return {
@@ -179,7 +179,7 @@ def moments(x: np.ndarray) -> dict[str, float]:
 
 
 def correlations(x: np.ndarray) -> dict[str, float]:
-    """z-scores of products (and of products of squares) across dimensions, steps and chains."""
+    """Return z-scores of correlations along dimensions, steps and chains, also of the squares."""
     shifts: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {}
     for lag in (*range(1, 17), 32, 64, 128, 1250, 1251, 2501, 2502, 3752, 3753):
         shifts[f"dimension lag {lag}"] = lambda a, k=lag: (a[..., k:], a[..., :-k])
@@ -197,7 +197,7 @@ def correlations(x: np.ndarray) -> dict[str, float]:
 
 
 def worst(x: np.ndarray) -> tuple[str, float]:
-    """The statistic of the battery furthest out."""
+    """Return the most extreme statistic of the battery."""
     flat = x.reshape(-1)
     p = stats.kstest(flat, "norm").pvalue
     cells = np.floor(special.ndtr(x) * 32).astype(int)
@@ -230,7 +230,7 @@ def test_the_battery_rejects_a_shared_key():
     assert correlations(x)["values, chain lag 1"] > 2 * Z_MAX
 
 
-def test_generators_disagree_with_each_other():
+def test_the_generators_differ():
     a, b = sample("threefry"), sample("philox")
     assert abs(np.sum(a * b)) / a.size**0.5 < Z_MAX
     assert not np.array_equal(a, b)

@@ -31,7 +31,7 @@ CALLS = {
     "seed": ({"seed": -1}, "seed is -1: must be a whole number"),
     "rows": ({"n": 7}, "estimate_llc has data[0] of shape (200, 3); "),
     "potential": ({"data": None}, "give n"),
-    "integers": ({"params": {"w": jnp.arange(3)}}, "params hold float arrays"),
+    "integers": ({"params": {"w": jnp.arange(3)}}, "params must be float arrays"),
 }
 
 
@@ -133,5 +133,5 @@ def test_invalid_losses_are_rejected(name):
 def test_a_layer_in_training_mode_is_named():
     net = eqx.nn.Sequential([eqx.nn.Linear(3, 1, key=jax.random.key(0)), eqx.nn.Dropout(0.5)])
     message = mistake(loss=lambda m, b: jnp.mean(jax.vmap(m)(b[0]) ** 2), params=net)
-    assert "params hold Dropout in training mode" in message
+    assert "params contain Dropout in training mode" in message
     assert message.endswith("pass eqx.nn.inference_mode(params)")

@@ -59,7 +59,7 @@ def test_the_pages_with_python_are_found():
 
 
 @pytest.mark.parametrize("page", [*pages()], ids=str)
-def test_the_python_of_a_page_prints_what_the_page_shows(page, tmp_path):
+def test_the_python_of_a_page_prints_the_output_on_the_page(page, tmp_path):
     """Run the code in one process as a reader would, without settings of JAX or of the tests."""
     from lambda_hat_core.store.process import processor
 

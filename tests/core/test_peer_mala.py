@@ -1,4 +1,4 @@
-"""The MALA cases of devinterp's test suite: its probabilities, and all its acceptance rates."""
+"""The MALA cases of devinterp's test suite: acceptance probabilities and acceptance rates."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ NBETA = 1000 / math.log(1000)
 
 @dataclasses.dataclass(frozen=True)
 class Powers:
-    """sum_i w_i^p_i, the exponents being data: all cases are one compilation."""
+    """sum_i w_i^p_i; the exponents are data, so that all cases share one compilation."""
 
     has_per_example: bool = False
 
@@ -34,7 +34,7 @@ def well(exponents, *, gamma, nbeta=NBETA):
 
 
 def acceptance(here, there, eps):
-    """MALA's for U = |w|^2 / 2, from its definition."""
+    """Return MALA's acceptance probability for U = |w|^2 / 2, from its definition."""
     here, there = np.asarray(here), np.asarray(there)
 
     def log_move(a, b):
@@ -98,9 +98,9 @@ RATES = (
 
 
 def test_acceptance_rates(x64):
-    """The published ones are of SGLD's proposals along SGLD's own path: so are these.
+    """The published rates are those of SGLD's proposals along its own path, as they are here.
 
-    A path may leave for good where the wall is steep (w^8), so chains count by their median.
+    A path may escape where the wall is steep (w^8), so the median over chains is compared.
     """
     from lambda_hat_core.samplers import coordinates, mala
 
@@ -117,7 +117,7 @@ def test_acceptance_rates(x64):
 
         return jnp.mean(jax.lax.scan(advance, jnp.zeros(2), jr.split(key, 5000))[1])
 
-    # A coordinate of no width is not there.
+    # For one-dimensional cases the second coordinate has almost no width.
     widths = [(1.0, 1.0 if len(p) == 2 else 1e-9) for p, *_ in RATES]
     columns = (
         np.array([(*p, 0)[:2] for p, *_ in RATES]),

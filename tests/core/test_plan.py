@@ -126,7 +126,7 @@ def test_gaussian_shares_its_minimum_with_mse(plan_of):
     assert (target.training.loss, run.posterior.sigma) == ("student_t", 0.1)
 
 
-def test_a_list_makes_one_run_a_value(plan_of):
+def test_a_list_defines_one_run_per_value(plan_of):
     plan = plan_of(
         one("{model: small}", "{name: nuts}, {name: sgld, posterior: {nbeta: [1e3, 1e4]}}")
         + "posterior: {gamma: [1, 10, 100]}"
@@ -145,7 +145,7 @@ def test_batches_fit_the_data(plan_of):
         ).replace("nuts", "sgld")
     )
     sizes = [run.sampler.batch_size for run in plan.runs.values() if isinstance(run.sampler, Sgld)]
-    assert sizes == [None, 256, None]
+    assert sizes == ["auto", "auto", None], "a potential has no examples"
     _, run = only(
         plan_of(one("{model: small, data: small}", "{name: vi, overrides: {batch_size: 100}}"))
     )
@@ -196,8 +196,8 @@ print(calls_of_each(lambda runs: lambda: load_plan(folder / f"{runs}.yaml", conf
 """
 
 
-def test_many_runs_load_in_proportion_and_without_jax_or_dagster(tmp_path: Path):
-    """They are counted where types are not checked."""
+def test_loading_takes_time_proportional_to_the_runs_without_jax_or_dagster(tmp_path: Path):
+    """Calls are counted in a process where types are not checked."""
     for runs in (FEW, MORE, MANY):
         model = "{kind: deep_linear, widths: [6, 8, 6], rank: 3}"
         targets = [f"  - {{model: {model}, seed: {seed}}}" for seed in range(runs // 50)]

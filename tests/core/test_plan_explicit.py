@@ -1,4 +1,4 @@
-"""What is so without being written may be written anywhere: the same ids, and never an error."""
+"""Defaults may be written explicitly anywhere: the ids stay the same, and there is no error."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +8,7 @@ import yaml
 
 from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.config.errors import ConfigError
+from lambda_hat_core.config.lengths import LENGTHS, has_rule
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.plan.plan import Plan, load_plan
@@ -42,7 +43,7 @@ def spelled(plan: Plan) -> dict[str, dict[str, Any]]:
     """Return the sections of the plan's target with every default filled in."""
     spec = only(plan)[0].model_dump(mode="json")
     custom = spec["model"]["kind"] == "custom"
-    # A factory brings its own n, so that n_data is not the file's to say.
+    # A factory returns its own n, so the file must not set n_data.
     spec["data"] = {"kind": "none"} if custom else spec["data"]
     return {name: spec[name] for name in SECTIONS if spec[name] is not None}
 
@@ -54,7 +55,7 @@ def leaves(sections: dict[str, dict[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 SIZES = {"depth", "widths", "hidden", "target_params", "d"}
-"""Keys that say a size in several ways: of those the default may contradict another."""
+"""Keys that give a size in several ways, so that the default of one may contradict another."""
 
 SAMPLED = [{"name": "nuts"}, {"name": "sgld"}]
 
@@ -65,7 +66,7 @@ def of_target(plan_of, entry: dict[str, Any]) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_with_every_default_spelled_out_is_the_same(plan_of, name: str):
+def test_a_target_with_all_defaults_written_is_the_same(plan_of, name: str):
     target = TARGETS[name]
     sections = spelled(plan_of(written(target, {"name": "nuts"}, {})))
     plain = of_target(plan_of, target)
@@ -76,17 +77,17 @@ def test_a_target_with_every_default_spelled_out_is_the_same(plan_of, name: str)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_one_default_spelled_out_is_the_same(plan_of, name: str):
+def test_a_target_with_one_default_written_is_the_same(plan_of, name: str):
     target = TARGETS[name]
     plain = of_target(plan_of, target)
     for key, value in leaves(spelled(plan_of(written(target, {"name": "nuts"}, {})))):
         if key in ("model.target_params", "model.hidden"):
-            continue  # An override of a size takes the place of widths, whatever they are.
+            continue  # An override of a size replaces the widths.
         assert of_target(plan_of, target | {"overrides": {key: value}}) == plain, key
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_default_of_the_reference_may_stand_in_the_file(plan_of, name: str):
+def test_every_default_of_the_reference_may_be_written(plan_of, name: str):
     target = {key: value for key, value in TARGETS[name].items() if isinstance(value, dict)}
     target = {"model": {"hidden": 4}} | target
     spec = only(plan_of(written(target, {"name": "nuts"}, {})))[0]
@@ -107,10 +108,13 @@ def test_a_default_of_the_reference_may_stand_in_the_file(plan_of, name: str):
 
 @pytest.mark.parametrize("n_data", [80, 256, 5000])
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sampler_with_every_default_spelled_out_is_the_same(plan_of, name: str, n_data: int):
+def test_a_sampler_with_defaults_written_is_the_same(plan_of, name: str, n_data: int):
     target = {"model": "small", "data": {"n_data": n_data}}
     run = only(plan_of(written(target, {"name": name}, {})))[1]
     settings = run.sampler.model_dump(mode="json")
+    if settings.get("until"):
+        # A length that is written is the length, so beside a rule there is none to spell out.
+        settings = {key: value for key, value in settings.items() if key not in LENGTHS}
     entry = {"name": name, "overrides": settings, "seed": run.seed, "dtype": run.dtype}
     assert only(plan_of(written(target, entry, {})))[1] == run
     for key, value in settings.items():
@@ -118,8 +122,20 @@ def test_a_sampler_with_every_default_spelled_out_is_the_same(plan_of, name: str
         assert only(plan_of(written(target, entry, {})))[1] == run, key
 
 
+@pytest.mark.parametrize("name", [name for name, model in SAMPLERS.items() if has_rule(model)])
+def test_fixed_lengths_spelled_out_are_the_same(plan_of, name: str):
+    fixed = {"name": name, "until": None}
+    run = only(plan_of(written({"model": "small"}, fixed, {})))[1]
+    settings = run.sampler.model_dump(mode="json")
+    entry = {"name": name, "overrides": settings}
+    assert only(plan_of(written({"model": "small"}, entry, {})))[1] == run
+    for key in LENGTHS:
+        entry = {"name": name, "overrides": {key: settings[key]}}
+        assert only(plan_of(written({"model": "small"}, entry, {})))[1] == run, key
+
+
 @pytest.mark.parametrize("posterior", [{}, {"gamma": 3}, {"nbeta": 40}, {"prior_radius": 2.0}])
-def test_a_posterior_spelled_out_is_the_same(plan_of, posterior: dict[str, Any]):
+def test_a_posterior_with_defaults_written_is_the_same(plan_of, posterior: dict[str, Any]):
     target = {"model": "small"}
     run = only(plan_of(written(target, {"name": "nuts"}, posterior)))[1]
     whole = run.posterior.model_dump(mode="json")
@@ -131,7 +147,7 @@ def test_a_posterior_spelled_out_is_the_same(plan_of, posterior: dict[str, Any])
         assert only(plan_of(written(target, entry, posterior)))[1] == run, key
 
 
-def test_a_list_that_is_so_is_as_many_runs(plan_of):
+def test_a_repeated_list_defines_the_same_runs(plan_of):
     text = written({"model": "small"}, {"name": "nuts"}, {"gamma": [1, 2]})
     again = written(
         {"model": "small"}, {"name": "nuts", "posterior": {"gamma": [1, 2]}}, {"gamma": [1.0, 2]}
@@ -140,26 +156,26 @@ def test_a_list_that_is_so_is_as_many_runs(plan_of):
     assert plan_of(text).runs == plan_of(again).runs
 
 
-def test_a_preset_may_hold_defaults(tmp_path):
+def test_a_preset_may_contain_defaults(tmp_path):
     preset = SAMPLERS["sgld"]().model_dump(mode="json")
     folder = tmp_path / "sampler"
     folder.mkdir()
     (folder / "sgld.yaml").write_text(yaml.safe_dump(preset | {"batch_size": 64}))
     file = tmp_path / "mine.yaml"
-    entry = {"name": "sgld", "overrides": {"batch_size": 64, "precond": "none"}}
+    entry = {"name": "sgld", "overrides": {"batch_size": 64, "precond": "lanczos"}}
     file.write_text(written({"model": {}}, entry, {}))
-    plain = {"name": "sgld", "overrides": {"batch_size": 64}}
+    plain = {"name": "sgld", "until": None, "overrides": {"batch_size": 64}}
     (tmp_path / "plain.yaml").write_text(written({"model": {}}, plain, {}))
     runs = load_plan(tmp_path / "plain.yaml", CONFIG).runs
     assert load_plan(file, tmp_path).runs == runs
 
 
-@pytest.mark.parametrize("experiment", ["default", "smoke"])
-def test_words_that_are_so_leave_the_plan(experiment: str):
+@pytest.mark.parametrize(("experiment", "sampler"), [("default", "sghmc"), ("smoke", "sgld")])
+def test_words_that_repeat_a_value_do_not_change_the_plan(experiment: str, sampler: str):
     plan = load_plan(experiment, CONFIG)
     posterior = next(iter(plan.runs.values())).posterior
     words = [f"experiment={experiment}", f"posterior.gamma={posterior.gamma}"]
-    words += ["samplers.nuts.target_acceptance=0.8", "samplers.sgld.precond=none"]
+    words += ["samplers.nuts.target_acceptance=0.8", f"samplers.{sampler}.precond=lanczos"]
     words += ["targets.training.grad_tol=1e-9", "targets.training.polish=newton_cg"]
     for word in words:
         assert load_plan(experiment, CONFIG, [word]) == plan, word
@@ -170,13 +186,13 @@ def test_words_that_are_so_leave_the_plan(experiment: str):
     "word",
     [
         "posterior.gama=10",
-        "samplers.sgld.precnd=none",
-        "samplers.sghmc.alpha=0.1",
+        "samplers.sghmc.precnd=none",
+        "samplers.sgld.alpha=0.1",
         "targets.training.stps=5000",
         "targets.trainin.steps=5000",
     ],
 )
-def test_words_that_name_nothing_are_refused(word: str):
+def test_words_with_unknown_keys_are_refused(word: str):
     with pytest.raises(ConfigError) as caught:
         load_plan("default", CONFIG, [word])
     key = word.partition("=")[0].rpartition(".")[2]
@@ -190,7 +206,7 @@ TUNING: dict[str, Any] = {
 }
 
 
-def test_a_tuning_file_may_spell_out_what_is_so(tmp_path):
+def test_defaults_may_be_written_in_a_tuning_file(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(TUNING))
     plan = load_tuning(file, CONFIG)
@@ -201,7 +217,7 @@ def test_a_tuning_file_may_spell_out_what_is_so(tmp_path):
         assert load_tuning(file, CONFIG, [word]).studies == plan.studies, word
     with pytest.raises(ConfigError, match="did you mean"):
         load_tuning(file, CONFIG, ["referense.name=nuts"])
-    methods = [{"name": "sgld", "overrides": {"precond": "none", "kind": "sgld"}}]
+    methods = [{"name": "sgld", "overrides": {"precond": "lanczos", "kind": "sgld"}}]
     reference = {"name": "nuts", "overrides": {"metric": "lanczos"}}
     file.write_text(yaml.safe_dump(TUNING | {"methods": methods, "reference": reference}))
     assert load_tuning(file, CONFIG).studies == plan.studies

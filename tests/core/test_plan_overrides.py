@@ -31,7 +31,7 @@ CONTENT = {
         ("samplers.sgld.posterior.gamma=null", ("samplers", 1, "posterior", "gamma"), None),
     ],
 )
-def test_word_changes_what_it_names_and_nothing_else(word, path, value):
+def test_a_word_changes_its_key_and_nothing_else(word, path, value):
     before = str(CONTENT)
     changed = apply(CONTENT, [word])
     found = changed
@@ -42,13 +42,13 @@ def test_word_changes_what_it_names_and_nothing_else(word, path, value):
     assert apply(CONTENT, []) == CONTENT
 
 
-def test_other_overrides_of_the_entry_stay():
+def test_other_overrides_of_the_entry_are_kept():
     changed = apply(CONTENT, ["samplers.sgld.n_draws=5"])
     assert changed["samplers"][1]["overrides"] == {"thin": 2, "n_draws": 5}
     assert changed["samplers"][0] == {"name": "nuts"}
 
 
-def test_a_word_replaces_what_the_file_overrides():
+def test_a_word_replaces_an_override_of_the_file():
     for file in ({"model": {"d": 3, "rank": 2}}, {"model": {"rank": 2}, "model.d": 3}):
         content = {"targets": [{"model": {"kind": "quadratic"}, "overrides": file}]}
         changed = apply(content, ["targets.model.d=4"])
@@ -58,11 +58,11 @@ def test_a_word_replaces_what_the_file_overrides():
 @pytest.mark.parametrize(
     "word", ["experiment=e", "posterior.gamma=1", "targets.0.seed=1", "samplers.sgld.thin=2"]
 )
-def test_word_that_says_what_is_so_changes_nothing(word):
+def test_a_word_that_repeats_a_value_changes_nothing(word):
     assert apply(CONTENT, [word]) == CONTENT
 
 
-def test_word_that_goes_through_a_value_is_one_line():
+def test_a_key_below_a_value_is_an_error_in_one_line():
     content = {"posterior": "abc", "targets": [{"overrides": {"training": "fast"}}]}
     for word in ("posterior.gamma=1", "targets.overrides.training.steps=3"):
         with pytest.raises(ConfigError, match=r"command line: .*not a mapping"):
@@ -70,7 +70,7 @@ def test_word_that_goes_through_a_value_is_one_line():
 
 
 @pytest.mark.parametrize("word", ["x", "=1", "gamma=3", "targets=1", "targets.9.seed=1", "a.b=[1"])
-def test_word_that_names_nothing_is_one_line(word):
+def test_an_unknown_key_is_an_error_in_one_line(word):
     with pytest.raises(ConfigError, match="command line") as info:
         apply(CONTENT, [word])
     assert len(info.value.lines) == 1

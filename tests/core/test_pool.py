@@ -1,4 +1,4 @@
-"""The pool of workers: who takes what, what is tried again, how a task is steered and ended."""
+"""The pool of workers: assignment of tasks, retries, steering, and the ends of tasks."""
 
 import sys
 import threading
@@ -37,7 +37,7 @@ for text in sys.stdin:
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
-    """A function to open a pool of small workers; it notes which dtypes were started."""
+    """A function that opens a pool of small workers and records the dtypes that were started."""
     monkeypatch.setattr("lambda_hat_core.work.retries.PAUSES", (0.01, 0.01))
     started, open_pools = [], []
 
@@ -65,7 +65,7 @@ def task(*requests, dtype="float64", **more):
     return Task(dtype, requests, **more)
 
 
-def test_a_worker_stays_warm_and_serves_one_dtype(opened):
+def test_a_worker_is_kept_and_serves_one_dtype(opened):
     pool = opened(at_once=1)
     ends = [pool.submit(task(ask("work"))).result(timeout=60) for _ in range(3)]
     assert len({end["pid"] for end in ends}) == 1 and opened.started == ["float64"]
@@ -73,7 +73,7 @@ def test_a_worker_stays_warm_and_serves_one_dtype(opened):
     assert other["x64"] == "0" and opened.started == ["float64", "float32"]
 
 
-def test_a_second_worker_takes_what_an_idle_one_leaves(tmp_path):
+def test_a_second_worker_takes_the_task_that_an_idle_one_leaves(tmp_path):
     both = threading.Barrier(2)
 
     class Meeting(WorkerClient):
@@ -89,7 +89,7 @@ def test_a_second_worker_takes_what_an_idle_one_leaves(tmp_path):
             assert [end.result(timeout=30) for end in ends] == [{"event": "done"}] * 2
 
 
-def test_limits_hold_over_a_dtype_and_over_all(opened):
+def test_limits_apply_per_dtype_and_in_total(opened):
     pool = opened(at_once=3, float64=1)
     hanging = [threading.Event() for _ in range(4)]
 
@@ -105,7 +105,7 @@ def test_limits_hold_over_a_dtype_and_over_all(opened):
     assert sorted(opened.started) == ["float32", "float32", "float64"]
 
 
-def test_a_worker_prefers_what_is_like_its_last_task(opened):
+def test_a_worker_prefers_a_task_similar_to_its_last(opened):
     pool = opened(at_once=1)
     order = []
     first = pool.submit(task(ask("work"), likeness=("x", "1")))
@@ -125,7 +125,7 @@ def test_a_worker_prefers_what_is_like_its_last_task(opened):
     assert order == [("x", "1"), ("x", "2"), ("y", "1")]
 
 
-def test_one_death_is_forgiven_and_the_second_is_a_failure(opened, tmp_path):
+def test_one_death_is_retried_and_the_second_is_a_failure(opened, tmp_path):
     pool = opened()
     once = task(ask("die once", mark=str(tmp_path / "mark")))
     assert pool.submit(once).result(timeout=60)["event"] == "done"
@@ -134,7 +134,7 @@ def test_one_death_is_forgiven_and_the_second_is_a_failure(opened, tmp_path):
     assert pool.submit(task(ask("work"))).result(timeout=60)["event"] == "done"
 
 
-def test_a_steered_task_goes_on_or_stops_with_the_words_it_was_given(opened):
+def test_a_steered_task_continues_or_stops_with_the_given_reason(opened):
     pool = opened()
     seen = []
 
@@ -147,14 +147,14 @@ def test_a_steered_task_goes_on_or_stops_with_the_words_it_was_given(opened):
     assert pool.submit(task(ask("run"), steer=lambda event: None)).result(timeout=60)["pid"]
 
 
-def test_what_steers_may_raise_and_the_pool_goes_on(opened):
+def test_the_pool_survives_an_exception_in_steer(opened):
     pool = opened(at_once=1)
     with pytest.raises(ZeroDivisionError):
         pool.submit(task(ask("run"), steer=lambda event: 1 / 0)).result(timeout=60)
     assert pool.submit(task(ask("work"))).result(timeout=60)["event"] == "done"
 
 
-def test_a_task_that_takes_too_long_is_killed_and_not_tried_again(opened, monkeypatch):
+def test_a_task_that_takes_too_long_is_killed_and_not_retried(opened, monkeypatch):
     monkeypatch.setattr(pools, "_LEAST_GRACE", 0.0)
     pool = opened()
     end = pool.submit(task(ask("hang"), seconds=0.5)).result(timeout=60)
@@ -163,7 +163,7 @@ def test_a_task_that_takes_too_long_is_killed_and_not_tried_again(opened, monkey
     assert opened.started == ["float64"]
 
 
-def test_close_ends_what_runs_and_cancels_what_waits(opened):
+def test_close_ends_running_tasks_and_cancels_waiting_ones(opened):
     pool = opened(at_once=1)
     hangs = threading.Event()
     running = pool.submit(task(ask("hang"), hear=lambda event: hangs.set()))
@@ -177,7 +177,7 @@ def test_close_ends_what_runs_and_cancels_what_waits(opened):
         pool.submit(task(ask("work")))
 
 
-def test_a_smaller_pool_ends_the_workers_beyond_it(opened):
+def test_a_smaller_pool_ends_surplus_workers(opened):
     pool = opened(at_once=2)
     ends = [pool.submit(task(ask("run"))) for _ in range(6)]
     pids = {end.result(timeout=60)["pid"] for end in ends}

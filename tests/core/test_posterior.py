@@ -1,4 +1,4 @@
-"""The posterior's density, gradients, minibatches and constants against numpy, w* not at 0."""
+"""The posterior's density, gradients, minibatches and constants against numpy, with w* not at 0."""
 
 import jax
 import jax.numpy as jnp

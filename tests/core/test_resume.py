@@ -1,4 +1,4 @@
-"""Killed and taken up again: the same bits. The programs are those of the samplers' own tests."""
+"""A killed run that is continued gives the same bits. It uses the programs of test_samplers.py."""
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ _whole = {}
 
 @pytest.fixture
 def whole(sample):
-    """The run that nobody killed, and where its chunks end; once a sampler."""
+    """Return the uninterrupted run and the ends of its chunks, computed once per sampler."""
 
     def run(name):
         if name not in _whole:
@@ -32,7 +32,7 @@ def whole(sample):
 
 @pytest.fixture
 def sample(monkeypatch):
-    """Run a sampler for eight chunks, or until it is killed at the end of one."""
+    """Run a sampler for eight chunks, or until it is killed at the end of a chunk."""
 
     def run(name, checkpoint, die_at=None):
         chunks = []
@@ -52,7 +52,7 @@ def sample(monkeypatch):
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_killed_run_resumes_to_the_same_bits(sample, whole, name, tmp_path):
+def test_a_killed_run_resumes_with_the_same_bits(sample, whole, name, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     once, chunks = whole(name)
@@ -69,7 +69,7 @@ def test_killed_run_resumes_to_the_same_bits(sample, whole, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_killed_after_its_set_up_it_does_not_set_up_again(
+def test_a_run_killed_after_its_set_up_does_not_repeat_it(
     sample, whole, name, tmp_path, monkeypatch
 ):
     from lambda_hat_core import sample as sampling
@@ -96,7 +96,7 @@ def test_killed_after_its_set_up_it_does_not_set_up_again(
     assert resumed.info == once.info and resumed.work == once.work
 
 
-def test_short_run_writes_nothing(sample, tmp_path):
+def test_a_short_run_writes_no_checkpoint(sample, tmp_path):
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
     sample("sgnht", DiskCheckpoint(CheckpointFile(tmp_path / "run", {}), clock=lambda: 0.0))

@@ -42,7 +42,7 @@ AWAY, DIED, NAN = failed("error", True), failed("died", True), failed("error", F
     ],
     ids=["well", "passes", "stays", "dies once", "dies twice", "number", "then number"],
 )
-def test_what_a_machine_failed_at_is_tried_again_after_pauses(ends, last, pauses):
+def test_failures_of_the_machine_are_retried_after_pauses(ends, last, pauses):
     slept = []
     client = Scripted(*ends)
     events = list(insist(lambda: client.run([LINE]), sleep=slept.append))
@@ -54,7 +54,7 @@ def test_what_a_machine_failed_at_is_tried_again_after_pauses(ends, last, pauses
     assert not client.ends
 
 
-def test_nothing_is_tried_again_once_nobody_waits():
+def test_nothing_is_retried_if_the_answer_is_not_needed():
     client = Scripted(DIED, DONE)
     asleep = []
     events = list(

@@ -1,4 +1,4 @@
-"""Every sampler by one table: protocol, bits, known answers. A sampler that is not in it fails."""
+"""One table of all samplers: protocol, bits, known answers. A sampler missing from it fails."""
 
 import json
 import math
@@ -51,12 +51,12 @@ _traces = {}
 
 
 def in_float64(name, case_name="condition 1"):
-    """Exact samplers run in float64 and minibatch samplers in float32, but for `OTHER`."""
+    """Return True for exact and False for minibatch samplers; the reverse in the case `OTHER`."""
     return (name in STOCHASTIC) == (case_name == OTHER)
 
 
 def traced(name, case_name, case, **changes):
-    """Run once, share among tests."""
+    """Return a run, computed once for all tests."""
     key = name, case_name, *changes.items()
     if key not in _traces:
         sampler = {"n_chains": 8, **MCMC[name], **changes}
@@ -75,7 +75,7 @@ def mean_of(trace):
 
 
 def agrees(trace, answer, *, bias, se_cap):
-    """4 standard errors plus a stated bias, with a cap on the standard error."""
+    """Compare within 4 standard errors plus a stated bias, with a limit on the standard error."""
     mean, se = mean_of(trace)
     assert se < se_cap * answer, f"se {se} of {answer}: too few draws for this to mean anything"
     assert abs(mean - answer) < 4 * se + bias * answer, f"{mean} +- {se}, not {answer}"
@@ -114,8 +114,8 @@ def test_mclmc_meets_the_quadratic_oracle(case):
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_minibatch_samplers_are_off_by_what_their_ledger_predicts(name):
-    """The ledger takes the noise for independent of w; here a sixth of it is not."""
+def test_minibatch_samplers_have_the_bias_that_their_ledger_predicts(name):
+    """The ledger assumes noise independent of w, which is not true for a sixth of it here."""
     trace = traced(name, "condition 1", QUADRATICS["condition 1"], extrapolate=False)
     agrees(trace, trace.info["ledger"]["predicted"], bias=0.02, se_cap=0.015)
 
@@ -136,8 +136,8 @@ def test_plain_sgld_at_its_own_step_is_within_ten_percent(case, monkeypatch):
     agrees(trace, found.oracle, bias=0.10, se_cap=0.05)
 
 
-def test_nuts_and_sgld_are_as_right_in_the_other_precision(monkeypatch):
-    """The samplers most used; that all keep to their dtype is tested with their steps."""
+def test_nuts_and_sgld_are_correct_in_the_other_precision(monkeypatch):
+    """The samplers used most; test_kernels.py checks that every sampler keeps its dtype."""
     trace = traced("sgld", OTHER, QUADRATICS["condition 1"], extrapolate=False)
     agrees(trace, trace.info["ledger"]["predicted"], bias=0.02, se_cap=0.015)
     with jax.enable_x64(in_float64("nuts", OTHER)):
@@ -153,7 +153,7 @@ def test_the_ledger_is_needed():
 
 @pytest.mark.parametrize("name", EXACT | UNADJUSTED)
 def test_singular_and_asymmetric_target(name, monkeypatch):
-    """Degree 4 crossing, one-sided wall and a quadratic: where no Gaussian is right."""
+    """A crossing of degree 4, a one-sided wall and a quadratic: no Gaussian approximates this."""
     with jax.enable_x64(in_float64(name)):
         trace = singular(name, monkeypatch)
     bias = 0.015 if name in UNADJUSTED else 0.0
@@ -161,14 +161,14 @@ def test_singular_and_asymmetric_target(name, monkeypatch):
 
 
 def singular(name, monkeypatch):
-    """Twice the draws of the table: excursions along the ridges are rare."""
+    """Return a run with twice the draws of the table; excursions along the ridges are rare."""
     from lambda_hat_core.samplers import drive
 
     return mixed.run(mixed.singular(), begun(name, 2 * drive.CHUNKS, monkeypatch))
 
 
 def test_the_certificate_is_one_for_nuts_and_grows_with_the_error_of_sgld():
-    """On a singular network; and the ledger foretells the error of a step not too hot."""
+    """On a singular network. The ledger also predicts the error of a step that is not too large."""
     case = NETWORKS["deep linear"]
     v_m = traced("nuts", "deep linear", case).virial_m.mean(axis=1)
     assert v_m.std(ddof=1) / math.sqrt(8) < 0.017
@@ -206,7 +206,7 @@ def test_a_divergent_step_is_a_failure_that_names_the_draw():
 
 @pytest.mark.parametrize("name", MCMC)
 def test_virial_is_one_where_the_answer_is_right(name):
-    """Integration by parts: both certificates are 1, heated by as much as the answer is."""
+    """Both certificates are 1, or exceed 1 by the relative error of the estimate."""
     from lambda_hat_core.analysis.diagnostics import mcmc_mean
 
     trace = traced(name, "condition 1", QUADRATICS["condition 1"])
@@ -220,8 +220,8 @@ def test_virial_is_one_where_the_answer_is_right(name):
 
 
 @pytest.mark.parametrize("name", MCMC)
-def test_what_a_trace_holds(name):
-    """Burn-in dropped, the start not recorded, work that adds up, scalars JSON can write."""
+def test_the_content_of_a_trace(name):
+    """Burn-in and start are not recorded, the work adds up, and all scalars are JSON values."""
     trace = traced(name, "condition 1", QUADRATICS["condition 1"])
     spec = MCMC[name]
     shape = (8, spec["n_draws"] - spec["n_burn"])
@@ -234,7 +234,7 @@ def test_what_a_trace_holds(name):
 
 
 def begun(name, chunks, monkeypatch):
-    """The sampler of the table with another number of chunks: the same compiled program."""
+    """Return a run of the table with another number of chunks, by the same compiled program."""
     from lambda_hat_core.samplers import drive
 
     n_draws = chunks * drive.chunk_length(MCMC[name]["n_draws"])
@@ -243,8 +243,8 @@ def begun(name, chunks, monkeypatch):
 
 
 @pytest.mark.parametrize("name", MCMC)
-def test_same_seed_same_bits_kept_on_disk_or_not(name, tmp_path, monkeypatch):
-    """Fewer draws are the beginning of more."""
+def test_the_same_seed_gives_the_same_bits_with_or_without_checkpoints(name, tmp_path, monkeypatch):
+    """A run with fewer draws equals the beginning of one with more."""
     from lambda_hat_core.samplers.resume import DiskCheckpoint
     from lambda_hat_core.store.checkpoint import CheckpointFile
 

@@ -34,7 +34,8 @@ def test_every_shipped_preset_is_valid(plan_of):
     entries.append("{model: small, data: base, training: minibatch}")
     entries += ["{model: small, data: digits}", "{model: small, data: diabetes}"]
     plan = plan_of(one(", ".join(entries)))
-    assert len(plan.targets) == len(entries) - 6  # the small teacher of a small student is its own
+    # The small teacher of a small student is the same as no teacher.
+    assert len(plan.targets) == len(entries) - 6
     for group in ("model", "data", "teacher", "training"):
         for file in (CONFIG / group).glob("*.yaml"):
             assert any(f"{group}: {file.stem}" in entry for entry in entries), file
@@ -43,7 +44,7 @@ def test_every_shipped_preset_is_valid(plan_of):
     assert sorted(run.sampler.kind for run in plan.runs.values()) == names
 
 
-def test_a_file_of_older_habits_with_no_renamed_key_loads_as_it_is(plan_of):
+def test_a_file_of_an_older_version_without_renamed_keys_loads(plan_of):
     plan = plan_of(
         """
         targets:

@@ -11,6 +11,7 @@ import pytest
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store import records, sql
@@ -114,6 +115,16 @@ def test_a_failure_is_shown_until_there_is_an_analysis(store):
     assert sql.query(store, "SELECT verdict, llc FROM llc").rows == [("ok", 1.0)]
 
 
+def test_a_run_that_failed_before_its_stop_rule_ended_it_has_no_length(store):
+    run = spec()
+    free = run.model_copy(update={"sampler": run.sampler.model_copy(update={"until": Until()})})
+    for one in (run, free):
+        records.write_failure(store, one, "killed")
+    rows = sql.query(store, "SELECT n_draws, n_burn, stopped_by FROM llc ORDER BY 1").rows
+    fixed = run.sampler.n_draws, run.sampler.n_burn
+    assert rows == [(*fixed, "failure"), (None, None, "failure")]
+
+
 def target_spec(seed=0, **model):
     return TargetSpec(model=Quadratic(d=3, **model), data=NoData(), seed=seed)
 
@@ -169,7 +180,7 @@ def test_failure_records_of_older_versions_can_be_read(store):
     assert sql.query(store, found).rows == [(target.id, 0, None, "an old reason")]
 
 
-def test_collecting_records_keeps_the_empty_files_of_the_views(store):
+def test_garbage_collection_keeps_the_empty_files_of_the_views(store):
     sql.refresh(store)
     records.write_failure(store, target_spec(), "a target", "Traceback")
     records.write_failure(store, spec(), "a run")

@@ -1,4 +1,4 @@
-"""Every step against its equation, written out in numpy; and tests of Metropolis that are one."""
+"""Every step against its equation in numpy, and whether Metropolis tests accept correctly."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def posterior():
 
 
 def slope(w):
-    """Gradient of U, by hand."""
+    """Return the gradient of U, computed by hand."""
     return NBETA * H * w + GAMMA * (w - W0)
 
 
@@ -39,7 +39,7 @@ NOISE = np.array([0.7, -1.2, 0.3, 1.9])
 
 @pytest.fixture
 def stepped(x64, monkeypatch):
-    """A function from a kernel and its state to the states after every step, noise being known."""
+    """A function from a kernel and a state to the states after each step, with known noise."""
 
     def run(module, kernel, state):
         fixed = jnp.asarray(NOISE)
@@ -63,7 +63,7 @@ def stepped(x64, monkeypatch):
     ],
 )
 def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
-    """Before the end of burn-in and beyond it, where the preconditioner stands still."""
+    """Before and after the end of burn-in, when the preconditioner is frozen."""
     from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.samplers import sgld
 
@@ -204,8 +204,8 @@ COUNT = 4000
 
 
 @pytest.mark.parametrize("name", ["mala", "hmc", "adjusted_mclmc"])
-def test_a_step_is_refused_as_often_as_its_acceptance_rate_says(x64, name):
-    """And what is refused stays to the last bit where it was."""
+def test_a_step_is_rejected_as_often_as_its_acceptance_rate_says(x64, name):
+    """After a rejection the state is unchanged to the last bit."""
     kernel = metropolised(name)
 
     @jax.jit
@@ -223,8 +223,8 @@ def test_a_step_is_refused_as_often_as_its_acceptance_rate_says(x64, name):
 
 
 @pytest.mark.parametrize("name", ["hmc", "adjusted_mclmc"])
-def test_trajectories_are_of_every_length_up_to_their_longest(x64, name):
-    """HMC: uniform on 1 .. 2 n - 1. MCLMC: a ceiling of a uniform number, of mean L / step."""
+def test_trajectories_have_every_length_up_to_the_largest(x64, name):
+    """HMC: uniform on 1 .. 2 n - 1. MCLMC: a ceiling of a uniform number, with mean L / step."""
     kernel = metropolised(name)
     lengths = jax.jit(
         jax.vmap(lambda key, w: kernel.step(key, kernel.init(key, w))[1]["n_steps"], (0, None))

@@ -6,7 +6,7 @@ import jax.random as jr
 from tests.core import mixed
 
 
-def test_a_warm_up_says_how_far_it_is(x64):
+def test_a_warm_up_reports_its_progress(x64):
     """On a narrow ridge the warm-up can take longer than the draws."""
     from lambda_hat_core.samplers import coordinates, mala
     from lambda_hat_core.samplers.adapt import dual_averaging
@@ -16,7 +16,7 @@ def test_a_warm_up_says_how_far_it_is(x64):
     goal, at = jnp.asarray(0.574), jnp.zeros((2, mixed.D))
     said = []
     found = dual_averaging(jr.key(0), kernel, at, 90, goal, said.append)
-    assert said == [f"warm-up {step}/90, 1 gradients a step" for step in (45, 90)]
+    assert said == [f"warm-up {step}/90, 1 gradients per step" for step in (45, 90)]
     assert found.work == 2 * 90
 
 

@@ -41,7 +41,7 @@ def study_spec(**changes):
 
 
 def conducted(folder, runner, spec, n_trials=14, slots=2, reference=TRUTH, **options):
-    """Return the study after `n_trials`, and the trials that were told."""
+    """Return the study after `n_trials`, and the trials that were reported."""
     from lambda_hat_core.tuning.optimiser import open_study
     from lambda_hat_core.tuning.search import Search
 
@@ -209,7 +209,7 @@ def test_without_a_pruner_none_is_pruned(tmp_path):
     assert "pruned" not in {outcome.state for _, outcome in told}
 
 
-def test_failures_are_told_with_their_reason(tmp_path):
+def test_failures_are_recorded_with_their_reason(tmp_path):
     def fail(spec):
         return "out of memory" if spec.sampler.thin >= 6 else None
 

@@ -37,7 +37,7 @@ def test_problems_times_methods(tmp_path):
     assert [plan.label(id) for id in plan.studies] == ["sgld on bowl", "mclmc on bowl"]
 
 
-def test_what_cannot_change_a_trial_is_not_in_the_id(tmp_path):
+def test_settings_that_cannot_change_a_trial_are_not_in_the_id(tmp_path):
     ids = set(load(tmp_path, FILE).studies)
     same = ("max_trials_per_method=3", "budget.reference_sec=9", "tune=other")
     assert set(load(tmp_path, FILE, *same).studies) == ids
@@ -97,7 +97,7 @@ MALFORMED = {
     "unknown choice": (
         sgld(precond={"dist": "categorical", "choices": ["none", "adagrad"]}),
         "precond.choices[1]",
-        "'none', 'rmsprop' or 'adam'",
+        "'none', 'rmsprop', 'adam' or 'lanczos'",
     ),
     "a choice twice": (
         sgld(precond={"dist": "categorical", "choices": ["none", "none"]}),
@@ -119,7 +119,7 @@ MALFORMED = {
     "space of no method": (
         FILE["search_space"] | {"hmc": {"n_leapfrog": ranged(1, 9, "int")}},
         "search_space.hmc",
-        "no such method",
+        "has no such method",
     ),
 }
 
@@ -146,7 +146,7 @@ def test_a_malformed_space_is_one_line_with_parameter_and_rule(tmp_path, name):
         ("reference.name=nut", "did you mean nuts"),
         ("posterior.gamma=[1,2]", "a problem has one posterior"),
         ("methods.0=sgdl", "did you mean sgld"),
-        ("methods.1=sgld", "a method stands there twice"),
+        ("methods.1=sgld", "this method is listed twice"),
         ("problems.0.name=a/b", "a name of letters"),
         ("problems.1.seed=1", "there are 1 entries"),
         ("pruner=median", "a mapping"),
@@ -155,7 +155,7 @@ def test_a_malformed_space_is_one_line_with_parameter_and_rule(tmp_path, name):
         ("tune", "not of the form key=value"),
     ],
 )
-def test_other_mistakes_are_lines_too(tmp_path, monkeypatch, word, said):
+def test_other_mistakes_are_reported_in_one_line_each(tmp_path, monkeypatch, word, said):
     monkeypatch.setattr("lambda_hat_core.plan.study.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, FILE, word)

@@ -210,7 +210,7 @@ def test_impossible_sizes_are_rejected():
         vicases.run(target, "flow", d_latent=1)
 
 
-def test_tensorboard_reads_what_is_written(regressions, tmp_path):
+def test_tensorboard_reads_the_written_events(regressions, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from lambda_hat_core.vi.tensorboard import write_tensorboard

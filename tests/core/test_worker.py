@@ -52,7 +52,7 @@ def test_one_warm_process_serves_many_requests(client):
         (6, "the disk went away", "error", True),
     ],
 )
-def test_an_exception_is_an_event_and_the_process_goes_on(client, seed, reason, cause, transient):
+def test_an_exception_is_an_event_and_the_process_continues(client, seed, reason, cause, transient):
     list(client.run([request("targets", target())]))
     pid = client.pid
     event = last(client, request("targets", target(seed)))
@@ -74,7 +74,7 @@ def test_progress_is_passed_on(client):
 
 @pytest.fixture(scope="module")
 def sampling(tmp_path_factory):
-    """A worker whose samplers alone are faked, and its store."""
+    """A worker in which only the samplers are faked, and its store."""
     root = tmp_path_factory.mktemp("home")
     with WorkerClient(root, ARGV, {**ENV, "FAKE": "numerics"}) as client:
         assert last(client, request("targets", target()))["event"] == "done"
@@ -106,7 +106,7 @@ def test_a_steered_request_waits_at_its_progress_and_can_be_stopped(sampling, go
         {"id": "a"},
     ],
 )
-def test_nonsense_is_refused_by_the_same_process(client, line):
+def test_invalid_requests_are_refused_by_the_same_process(client, line):
     event = last(client, line)
     assert event["event"] == "failed" and "\n" not in event["reason"]
     assert last(client, request("targets", target()))["event"] == "done"
@@ -116,7 +116,7 @@ def test_nonsense_is_refused_by_the_same_process(client, line):
     ("seed", "words"),
     [(3, "killed by signal 9, perhaps out of memory: lower"), (4, "code 7"), (7, "SIGSEGV")],
 )
-def test_death_is_a_failure_that_says_how_and_the_next_request_is_served(client, seed, words):
+def test_a_death_is_a_failure_with_its_cause_and_the_next_request_succeeds(client, seed, words):
     events = list(client.run([request("targets", target(seed)), request("targets", target())]))
     failed, done = (event for event in events if event["event"] in ("failed", "done"))
     assert failed["id"] == target(seed).id and words in failed["reason"]
@@ -153,7 +153,7 @@ def test_worker_killed_before_it_runs_fails_its_request_and_the_next_is_served(t
     assert served[-1]["event"] == "done"
 
 
-def test_an_exit_code_is_told_in_words():
+def test_exit_codes_are_described_in_words():
     assert "signal 9" in how_it_ended(-9) and "signal 9" in how_it_ended(137)
     assert "SIGTERM" in how_it_ended(143)
     assert how_it_ended(3) == "the payload exited with code 3"
@@ -171,7 +171,7 @@ for event in events:
 """
 
 
-def test_worker_ends_when_its_parent_is_killed_in_mid_computation(tmp_path):
+def test_a_worker_ends_when_its_parent_is_killed_during_a_computation(tmp_path):
     started = tmp_path / "started"
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)],
@@ -194,7 +194,7 @@ def _is_zombie(pid):
         return stat.read().rpartition(")")[2].split()[0] == "Z"
 
 
-def test_file_of_requests_is_worked_off_without_a_parent(tmp_path):
+def test_a_file_of_requests_is_processed_without_a_parent(tmp_path):
     lines = [
         request("targets", target()),
         request("targets", target(2)),

@@ -1,4 +1,4 @@
-"""A runner of trials that computes nothing: its errors are closed forms of the parameters."""
+"""A runner of trials that computes nothing; its errors are closed forms of the parameters."""
 
 import json
 import threading

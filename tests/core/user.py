@@ -1,7 +1,7 @@
-"""Known answers as a user's process finds them: `python -m tests.core.user SAMPLER ...`.
+"""Known answers computed as in a user's process: `python -m tests.core.user SAMPLER ...`.
 
-It prints a JSON object: for every sampler and case the estimate, its standard error and the exact
-value; and the optimisation options of XLA, which other tests lower for speed.
+It prints a JSON object with, for every sampler and case, the estimate, its standard error and the
+exact value; and the optimisation options of XLA, which other tests lower for speed.
 """
 
 import json

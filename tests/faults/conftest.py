@@ -1,4 +1,4 @@
-"""The experiment undisturbed, once for all kills of a process."""
+"""The undisturbed experiment, computed once for all kills of a process."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def site(tmp_path):
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """The table of an experiment that nothing happened to; it also fills JAX's cache."""
+    """The table of an undisturbed experiment; computing it also fills JAX's cache."""
     site = sites.Site(tmp_path_factory.mktemp("undisturbed"))
     code, said = site.run(sites.PLAIN)
     assert code == 0, said

@@ -1,4 +1,4 @@
-"""A small experiment on the real worker, commands over it in processes of their own, and kills."""
+"""A small experiment on the real worker, commands in separate processes, and kills."""
 
 import json
 import os
@@ -40,7 +40,7 @@ EXPERIMENT = {
     ],
     "posterior": {"gamma": 10.0},
 }
-"""Of one shape and one precision: a payload process serves all of it and compiles little."""
+"""All runs have one shape and dtype, so that one payload process compiles few programs."""
 
 
 CARD = {"max_concurrent": 1, "tags": {"float32": {}, "float64": {"env": {}}}}
@@ -63,7 +63,7 @@ class Site:
         path.write_text(yaml.safe_dump(content))
 
     def start(self, command, before=None, **environment) -> subprocess.Popen:
-        """Start a command at the head of a process group of its own; `before` runs in it first."""
+        """Start a command as the leader of a process group; `before` runs first in its process."""
         left_out = ("PYTHONDONTWRITEBYTECODE", "DAGSTER_HOME", "LAMBDA_HAT_HOME")
         inherited = {name: value for name, value in os.environ.items() if name not in left_out}
         ours = {
@@ -84,7 +84,7 @@ class Site:
         )
 
     def run(self, command, before=None, **environment) -> tuple[int, str]:
-        """Run a command to its end; its exit code and what it said."""
+        """Run a command to its end, and return its exit code and its output."""
         process = self.start(command, before, **environment)
         try:
             said, _ = process.communicate(timeout=_LONGEST)
@@ -97,25 +97,25 @@ class Site:
         return load_plan(self.root / "config/experiment/small.yaml", self.root / "config")
 
     def table(self) -> list[tuple]:
-        """Return every row of `llc`, without what differs from one time to the next."""
+        """Return every row of `llc`, without the columns that differ between repetitions."""
         found = sql.query(
             self.store, "SELECT * EXCLUDE (created_at, wall_s) FROM llc ORDER BY run_id"
         )
         return found.rows
 
     def corrupt(self) -> dict[str, str]:
-        """Return what is wrong with folders of the store, every file hashed again."""
+        """Return the problems of all folders in the store, after hashing every file again."""
         folders = [(kind, id) for kind in ("targets", "runs", "analyses") for id in self.ids(kind)]
         problems = {id: self.store.verify(kind, id) for kind, id in folders}
         return {id: problem for id, problem in problems.items() if problem}
 
     def ids(self, kind):
-        """Return the ids of a kind that are there."""
+        """Return the ids of a kind that have a folder."""
         return self.store.list(kind)
 
 
 def end(process: subprocess.Popen) -> None:
-    """Leave nothing of a command behind."""
+    """Kill what is left of a command."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -142,7 +142,7 @@ def _refreshing_at_the_end(site: Site) -> bool:
 
 
 class Phase(NamedTuple):
-    """When a kill may happen: at most `span` seconds after the sign."""
+    """A time at which a kill may happen: at most `span` seconds after a sign."""
 
     name: str
     sign: Callable[[Site], bool]
@@ -164,7 +164,7 @@ VICTIMS = ("everything", "the command", "the payload")
 
 
 class Kill(NamedTuple):
-    """One kill: who, and how long after which sign."""
+    """One kill: of which process, and how long after which sign."""
 
     number: int
     phase: Phase
@@ -176,7 +176,7 @@ class Kill(NamedTuple):
 
 
 def kills(seed: int, count: int, phases: Sequence[Phase]) -> list[Kill]:
-    """Return random kills, every phase at least once where there are enough of them."""
+    """Return random kills, with every phase at least once if there are enough kills."""
     rng = random.Random(seed)
     found = []
     for number in range(count):
@@ -203,7 +203,7 @@ def execute(kill: Kill, site: Site, process: subprocess.Popen) -> None:
 
 
 def in_session(leader: int) -> list[str]:
-    """Return the living processes of the session that a process leads, its number and name."""
+    """Return the running processes in the session of a process, with pid and name."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -217,7 +217,7 @@ def in_session(leader: int) -> list[str]:
 
 
 def wait_for(phase: Phase, site: Site, process: subprocess.Popen) -> None:
-    """Wait until a command is in a phase."""
+    """Wait until a command is in this phase."""
     deadline = time.monotonic() + _LONGEST
     while not phase.sign(site):
         assert process.poll() is None, process.communicate()[0]
@@ -232,13 +232,13 @@ def payloads(site: Site) -> list[int]:
 
 
 def failures(site: Site) -> dict[str, str]:
-    """Return why runs failed, as SQL has it."""
+    """Return the reasons of failed runs in SQL."""
     rows = sql.query(site.store, "SELECT run_id, reasons FROM llc WHERE verdict = 'failed'").rows
     return {run: json.dumps(reasons) for run, reasons in rows}
 
 
 def killed_and_run_again(kill: Kill, site: Site, command: Sequence[str], undisturbed) -> None:
-    """Kill a command, give it again, and compare the table with that of an undisturbed run."""
+    """Kill a command, give it again, and compare the table with an undisturbed one."""
     process = site.start(command)
     try:
         execute(kill, site, process)

@@ -1,4 +1,4 @@
-"""Commands that are told to end: nothing is left of them, nothing failed, and they can continue."""
+"""Interrupted commands: no process is left, nothing counts as failed, and they can continue."""
 
 import os
 import random
@@ -26,7 +26,7 @@ from tests.faults.site import (
 )
 
 _GONE = 10.0
-"""Seconds after which nothing may be left of a command."""
+"""Seconds within which all processes of a command must end."""
 
 TUNE = (str(BIN / "dagster"), "job", "execute", "-j", "tune")
 STUDY = {
@@ -43,7 +43,7 @@ STUDY = {
 
 
 class Interrupt(NamedTuple):
-    """A signal to a command or to its whole group, some time after a sign."""
+    """A signal to a command or to its whole process group, some time after a sign."""
 
     command: tuple[str, ...]
     signal: signal.Signals
@@ -58,7 +58,7 @@ class Interrupt(NamedTuple):
 
 
 def interrupts(seed: int) -> list[Interrupt]:
-    """Return every signal to group and leader, and both commands, at random moments."""
+    """Return every signal, to group and leader, for both commands, at random moments."""
     rng = random.Random(seed)
     kinds = [(number, group) for number in ("INT", "TERM", "HUP") for group in (True, False)]
     moments = [phase for phase in PHASES if "DuckDB" not in phase.name and phase.name != "planning"]
@@ -106,7 +106,7 @@ def interrupted(site, process, number, is_for_group):
 
 
 def statuses(site, monkeypatch) -> set[str]:
-    """Return how the Dagster runs of a site ended."""
+    """Return the final states of the Dagster runs of a site."""
     monkeypatch.chdir(site.root)
     with dg.DagsterInstance.from_config(str(site.root), "dagster.yaml") as instance:
         return {run.status.value for run in instance.get_runs()}

@@ -1,4 +1,4 @@
-"""Runs of `dagster dev` that a person terminates, and a `dagster dev` that ends in mid-run."""
+"""Runs of `dagster dev` that a person terminates, and a `dagster dev` that ends during a run."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.faults.site import Site
 from tests.webserver import graphql, served, wait_for
 
 _GONE = 10.0
-"""Seconds after which nothing may be left of a run, or of a server."""
+"""Seconds within which all processes of a run, or of a server, must end."""
 
 LAUNCH = """mutation($job: String!, $tags: [ExecutionTag!]!) {
     launchRun(executionParams: {
@@ -40,7 +40,7 @@ EXPERIMENT = {
 
 @pytest.fixture
 def place(tmp_path):
-    """A site whose worker computes nothing, and hangs."""
+    """A site with a worker that computes nothing, and hangs."""
     site = Site(tmp_path)
     tag = {"command": FAKE, "env": {"PYTHONPATH": str(ROOT)}}
     site.write("config/experiment/small.yaml", EXPERIMENT)
@@ -50,7 +50,7 @@ def place(tmp_path):
 
 
 def start(url, job, partition=None):
-    """Launch a job; return the id of its run."""
+    """Launch a job, and return the id of its run."""
     tags = [{"key": "dagster/partition", "value": partition}] if partition else []
     found = wait_for(lambda: graphql(url, LAUNCH, job=job, tags=tags), "the server answers")
     assert found["launchRun"]["__typename"] == "LaunchRunSuccess", found
@@ -58,14 +58,14 @@ def start(url, job, partition=None):
 
 
 def launched(url, site, job, partition=None):
-    """Launch a job and wait until its worker hangs; return the id of its run."""
+    """Launch a job, wait until its worker hangs, and return the id of its run."""
     run = start(url, job, partition)
     wait_for((site.store.root / "hung").exists, "the worker hangs")
     return run
 
 
 def commands(words):
-    """Return the command lines of living processes that hold some words, by number."""
+    """Return the command lines of running processes that contain some words, by pid."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -78,23 +78,23 @@ def commands(words):
 
 
 def workers(site):
-    """Return the living workers of a site."""
+    """Return the running workers of a site."""
     return commands(f"{FAKE[1]} --home {site.store.root}")
 
 
 def session(pid):
-    """Return the number of the process that leads the session of another one."""
+    """Return the pid of the session leader of a process."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[3])
 
 
 def ours(leader):
-    """Return the processes of runs, steps and workers in a session: all but Dagster's servers."""
+    """Return the processes of runs, steps and workers in a session, without Dagster's servers."""
     made = ("multiprocessing.spawn", "multiprocessing.forkserver", FAKE[1])
     return [pid for words in made for pid in commands(words) if session(pid) == leader]
 
 
 def gone(what):
-    """Whether something is gone in time."""
+    """Return whether a condition becomes false in time."""
     deadline = time.monotonic() + _GONE
     while what() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -132,7 +132,7 @@ ENDS = [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGHUP, o
 
 
 @pytest.mark.parametrize(("number", "send"), ENDS, ids=["INT-group", "TERM-leader", "HUP-leader"])
-def test_dagster_dev_that_ends_takes_its_runs_with_it(place, tmp_path, number, send):
+def test_the_runs_of_dagster_dev_end_with_it(place, tmp_path, number, send):
     with served(tmp_path, environment(place)) as url:
         launched(url, place, "llc")
         (worker,) = workers(place)

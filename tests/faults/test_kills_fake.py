@@ -1,4 +1,4 @@
-"""The `llc` job killed beside workers that compute nothing: what is complete is not made again."""
+"""The `llc` job killed while its workers hang: complete artifacts are not made again."""
 
 import time
 
@@ -15,7 +15,7 @@ EXPERIMENT = {
 """A run of seed 15 hangs the first time."""
 
 
-def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(site, monkeypatch):
+def test_after_a_kill_the_same_command_ends_like_an_undisturbed_one(site, monkeypatch):
     tag = {"command": FAKE}
     site.write("config/experiment/small.yaml", EXPERIMENT)
     site.write("config/card/local.yaml", {"tags": {"float32": tag, "float64": tag}})

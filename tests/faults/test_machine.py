@@ -1,4 +1,4 @@
-"""What machines do to a command: full disks, locked folders, deleted ones, too little memory."""
+"""Failures of the machine: full disks, folders that are read-only or deleted, too little memory."""
 
 import ctypes
 import json
@@ -16,7 +16,7 @@ WORKER = f'{sys.executable} -m lambda_hat_core.work.worker "$@"'
 
 
 def wrapped(site, script):
-    """Let a shell start the payloads of the site."""
+    """Make the site start its payloads by a shell."""
     card = deepcopy(CARD)
     for tag in card["tags"].values():
         tag["command"] = ["bash", "-c", script, "worker"]
@@ -24,12 +24,12 @@ def wrapped(site, script):
 
 
 def locked():
-    """In a child before it starts: even root may write only where the permissions say so."""
+    """Drop root's capability to override permissions, in a child process before it starts."""
     drop, override = 24, 1
     ctypes.CDLL(None).prctl(drop, override, 0, 0, 0)
 
 
-def test_a_full_disk_is_a_clear_failure_and_nothing_is_half_written(site, undisturbed):
+def test_a_full_disk_is_a_clear_failure_and_leaves_nothing_incomplete(site, undisturbed):
     wrapped(site, f"ulimit -f 20; exec {WORKER}")
     code, said = site.run(PLAIN)
     assert code == 1
@@ -44,7 +44,7 @@ def test_a_full_disk_is_a_clear_failure_and_nothing_is_half_written(site, undist
 
 
 @pytest.mark.parametrize("command", [PLAIN, JOB], ids=["plain", "job"])
-def test_a_store_that_is_read_only_is_one_line(site, command):
+def test_a_read_only_store_is_an_error_in_one_line(site, command):
     home = site.root / "locked"
     home.mkdir()
     home.chmod(0o555)
@@ -75,7 +75,7 @@ def test_a_store_deleted_during_a_run_is_made_again(site, undisturbed):
 
 
 def delete(folder):
-    """Delete what is being written into meanwhile: one pass can find a folder that is not empty."""
+    """Delete a folder while files are written into it, which may take several passes."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -104,7 +104,7 @@ def test_a_payload_that_is_killed_each_time_is_reported_with_its_signal(site):
     assert "tried again in" in said
 
 
-def test_two_jobs_at_once_compute_every_key_once_and_both_end_green(site, undisturbed):
+def test_two_jobs_at_once_compute_every_key_once_and_both_succeed(site, undisturbed):
     events = site.root / "events.jsonl"
     wrapped(site, f"{WORKER} | tee -a {events}")
     both = [site.start(JOB) for _ in range(2)]

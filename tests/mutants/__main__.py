@@ -1,7 +1,7 @@
-"""Show that the tests of the numerics can fail: every mutant must be killed by one that is named.
+"""Show that the tests of the numerics can fail: a listed test must kill every mutant.
 
-The tests first run on a copy without a mutant; then each mutant is applied to a copy, alone, and
-its tests run until one fails. Nothing is written in the working tree but its compilation cache.
+The tests first run on a copy without a mutant. Then each mutant is applied alone to a copy, and its
+tests run until one fails. Nothing is written in the working tree except its compilation cache.
 """
 
 import argparse

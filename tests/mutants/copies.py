@@ -1,4 +1,4 @@
-"""Copies of the project, in which one mutant at a time lives and is tested."""
+"""Copies of the project, in each of which one mutant at a time is tested."""
 
 import os
 import re
@@ -15,20 +15,20 @@ ROOT = Path(__file__).parents[2]
 _COPIED = (PACKAGE, "tests", "config", "pyproject.toml")
 _TIMEOUT = 900.0
 _NOT_RUN = r"(NameError|ImportError|ModuleNotFoundError|AttributeError|SyntaxError|TypeError)\b"
-"""A mutant that ends in one of these is no mistake in a number."""
+"""A mutant that causes one of these errors is not a mistake in a number."""
 
 State = Literal["killed", "SURVIVED", "BROKEN"]
 
 
 class Outcome(NamedTuple):
-    """What became of a mutant.
+    """The outcome of a mutant.
 
     Attributes:
-        mutant: which.
-        file: it was in.
-        state: killed by a test that failed, survived, or broken: it could not be tested.
-        by: the test that failed, with its first words.
-        seconds: the tests took.
+        mutant: the mutant.
+        file: the file that contains it.
+        state: killed (a test failed), survived, or broken (it could not be tested).
+        by: the test that failed, with the beginning of its message.
+        seconds: the duration of the tests.
     """
 
     mutant: Mutant
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 
 class Copy:
-    """A copy of the project at `root`, whose tests import it and nothing of the project's own."""
+    """A copy of the project at `root`; its tests import the copy and nothing of the original."""
 
     def __init__(self, root: Path, like: Path = ROOT):
         self.root = root
@@ -81,7 +81,7 @@ class Copy:
             raise RuntimeError(f"without any mutant the tests do not pass:\n{said.stdout[-4000:]}")
 
     def outcome(self, mutant: Mutant) -> Outcome:
-        """Apply a mutant, run its tests until one fails, and take the mutant back."""
+        """Apply a mutant, run its tests until one fails, and revert the mutant."""
         here = modules(self.root)
         path, mistaken = mutant.applied(here)
         times = path.stat()

@@ -1,4 +1,4 @@
-"""The mutants: mistakes, each of which some test must notice, and where they belong."""
+"""The mutants: mistakes that some test must notice, and the places where they are made."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ class Mutant(NamedTuple):
     """One mistake.
 
     Attributes:
-        name: in words, what is wrong.
-        text: what stands in one file of the package, there and once.
-        instead: what is written in its place.
+        name: a description of the mistake.
+        text: a text that occurs exactly once in the files of the package.
+        instead: the text that replaces it.
         tests: files or node ids in `TESTS`; one of them must fail.
     """
 
@@ -25,19 +25,19 @@ class Mutant(NamedTuple):
     tests: tuple[str, ...]
 
     def applied(self, modules: Mapping[Path, str]) -> tuple[Path, str]:
-        """Return the file that holds the text, wherever it lies, and its text with the mistake.
+        """Return the file that contains the text, and its content with the mistake.
 
         Raises:
             ValueError: unless the text is found exactly once.
-            SyntaxError: if what results is not Python.
+            SyntaxError: if the result is not Python.
         """
         found = {path: text.count(self.text) for path, text in modules.items()}
         holders = [path for path, count in found.items() if count]
         if sum(found.values()) != 1:
             where = ", ".join(path.name for path in holders) or "no file"
             raise ValueError(
-                f"mutant '{self.name}': its text must stand in {PACKAGE} once, but is found "
-                f"{sum(found.values())} times, in {where}; write it anew in tests/mutants:\n"
+                f"mutant '{self.name}': its text must occur once in {PACKAGE}, but is found "
+                f"{sum(found.values())} times, in {where}; correct it in tests/mutants:\n"
                 f"{self.text}"
             )
         mistaken = modules[holders[0]].replace(self.text, self.instead)

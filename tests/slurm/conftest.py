@@ -1,4 +1,4 @@
-"""Folders from which the `llc` command runs on the test SLURM; without one, tests are left out."""
+"""Sites from which `llc` runs on the test SLURM; without a SLURM the tests are skipped."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ class Site:
         }
 
     def changes(self, *further):
-        """Return the changes to the card without which payloads do not find what they need."""
+        """Return the changes to the card that payloads need on the test SLURM."""
         cache = os.environ["JAX_COMPILATION_CACHE_DIR"]
         return [
             f"env.PYTHONPATH={self.root}",
@@ -92,20 +92,20 @@ class Site:
         ]
 
     def targets(self):
-        """Return the ids of the experiment's targets, in the file's order."""
+        """Return the ids of the experiment's targets, in the order of the file."""
         from lambda_hat_core.plan.plan import load_plan
 
         config = self.root / "config"
         return list(load_plan(config / "experiment" / f"{self.name}.yaml", config).targets)
 
     def made(self, kind):
-        """Return the ids of what is in the store."""
+        """Return the ids of the artifacts in the store."""
         from lambda_hat_core.store.store import Store
 
         return Store(self.root / "runs").list(kind)
 
     def start(self, *changes):
-        """Start the command, in a process group of its own."""
+        """Start the command in a new process group."""
         changes = self.changes(*changes)
         config = self.root / "set.yaml"
         config.write_text(yaml.safe_dump({"ops": {"plan": {"config": {"set": changes}}}}))
@@ -120,7 +120,7 @@ class Site:
             )
 
     def run(self, *changes):
-        """Run the command to its end and return its exit code and what it has said so far."""
+        """Run the command to its end, and return its exit code and its output."""
         code = self.start(*changes).wait(timeout=400)
         return code, self.said()
 
@@ -128,7 +128,7 @@ class Site:
         return (self.root / "said.txt").read_text()
 
     def rows(self):
-        """Return verdict and first reason by sampler and target's label."""
+        """Return verdict and first reason, by sampler and label of the target."""
         from lambda_hat_core.store import sql
         from lambda_hat_core.store.store import Store
 
@@ -137,7 +137,7 @@ class Site:
             return connection.execute(query).fetchall()
 
     def jobs(self):
-        """Return what accounting knows of this store's jobs: id, partition, state, options."""
+        """Return the jobs of this store in accounting: id, partition, state, options."""
         form = "JobID,Partition,State,WorkDir%200,Constraints"
         lines = subprocess.run(
             ["sacct", "-X", "-n", "-P", "-o", form], capture_output=True, text=True, check=True
@@ -146,7 +146,7 @@ class Site:
         return [job for job in found if job[3].startswith(str(self.root))]
 
     def until_running(self, process):
-        """Wait until a job of this store runs."""
+        """Wait until a job of this store is running."""
         deadline = time.monotonic() + 120
         while not any(job[2] == "RUNNING" for job in self.jobs()):
             assert process.poll() is None and time.monotonic() < deadline, self.said()
@@ -154,7 +154,7 @@ class Site:
 
 
 def kill(process):
-    """Kill a command with everything that it started."""
+    """Kill a command and everything that it has started."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -165,13 +165,13 @@ def target(factory, **kwargs):
 
 @pytest.fixture
 def site(tmp_path):
-    """A function that makes the site of an experiment."""
+    """A function that creates the site of an experiment."""
     return lambda experiment: Site(tmp_path, experiment)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def control(tmp_path_factory):
-    """ssh connections of these tests alone, closed at the end."""
+    """ssh connections of these tests only, closed at the end."""
     folder = tmp_path_factory.mktemp("ssh")
     os.environ["DAGSTER_SLURM_SSH_CONTROL_DIR"] = str(folder)
     yield

@@ -1,9 +1,9 @@
-"""A SLURM in one Python object, below the commands that are sent to a login node.
+"""A simulated SLURM cluster, which answers the commands that are sent to a login node.
 
-Time is virtual and every accident is drawn from a seed. Commands get lost on the way there or back,
-or arrive late; answers are empty or old for up to a minute; daemons are down for a while, and
-accounting lags behind. Jobs are preempted, requeued, lost with their node, cut off and cancelled.
-Their payloads make keys in a store, and write what a real payload writes, which is seen late.
+Time is virtual and accidents are drawn from a seed. Commands or their answers are lost or late,
+answers are empty or out of date for up to a minute, daemons are down for a while, and accounting
+lags behind. Jobs are preempted, requeued, lost with their node, cut off and cancelled. Their
+payloads make keys in a store and write the events of a real payload, which become visible late.
 """
 
 import json
@@ -34,11 +34,11 @@ class FakeCluster:
     """Stands for a `Login`.
 
     Args:
-        seed: of all accidents.
-        clock: the time.
-        store: where payloads put what they make.
-        habits: what happens at each key; those not named are made.
-        calm: nothing goes wrong by itself.
+        seed: the seed of all accidents.
+        clock: the clock.
+        store: the store in which payloads make artifacts.
+        habits: what happens at each key; keys that are not listed are made.
+        calm: whether there are no accidents.
     """
 
     def __init__(self, seed, clock, store, habits, *, calm=False):
@@ -61,7 +61,7 @@ class FakeCluster:
         self._past = {}
 
     def ask(self, command, seconds=60.0):
-        """Return what a command prints, or lose it."""
+        """Return the output of a command, or lose it."""
         rng, clock = self.rng, self.clock
         clock.sleep(rng.uniform(0.1, 2.0))
         fate = rng.random() / self.loss if self.loss else 9.0
@@ -144,7 +144,7 @@ class FakeCluster:
         return "\n".join([*FOREIGN, *rows]) + "\n"
 
     def _stood(self, job):
-        """Return the state of a job, or what it was when the answers began to be old."""
+        """Return the state of a job, or its state when the answers began to be out of date."""
         then = self.stale.at(self.clock.now)
         if then is None:
             return job.state
@@ -223,7 +223,7 @@ class FakeCluster:
         self._stand(job, state, code)
 
     def _serve(self, job, turn, left):
-        """Go through the requests as the payload does, one after the other."""
+        """Process the requests one after another, as the payload does."""
         while left and left[0]["id"] in job.failed:
             left.pop(0)
         if not left:
@@ -271,7 +271,7 @@ class FakeCluster:
         self._write(job, line[cut:])
 
     def _write(self, job, content):
-        """Write to the job's events, which are seen here in their order, and late."""
+        """Write to the job's events, which become visible here in order, and late."""
         job.written = max(job.written, self.clock.now + self.rng.uniform(0, self.nfs))
 
         def seen():

@@ -1,7 +1,7 @@
-"""Stands for a node's Python: runs the real payload, whose worker computes nothing.
+"""Stands for a node's Python: runs the real payload, with a worker that computes nothing.
 
-`silent` in $STAND_IN makes a payload that ends well and says nothing, `mute` one that works but
-whose reports get lost.
+If $STAND_IN contains the file `silent`, the payload succeeds without doing anything; if it contains
+`mute`, the payload works but its reports are lost.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Virtual time, what goes wrong in it, and a store whose artifacts are seen late."""
+"""Virtual time, accidents in it, and a store whose artifacts become visible late."""
 
 import heapq
 import itertools
@@ -6,11 +6,11 @@ from collections import Counter
 
 
 class Killed(BaseException):
-    """The process that waits is gone, between two of its instructions."""
+    """The waiting process is killed between two of its instructions."""
 
 
 class Clock:
-    """Time that passes only while somebody sleeps, and what is due in it."""
+    """Time that advances only while somebody sleeps, and executes events when they are due."""
 
     def __init__(self):
         self.now, self.kill_at = 1e6, None
@@ -39,7 +39,7 @@ class Clock:
 
 
 class Windows:
-    """Times in which something is wrong: short, and with longer ones between in which it is not."""
+    """Short intervals in which something fails, with longer intervals between them."""
 
     def __init__(self, rng, start, often, longest, gap=130.0):
         self._spans = []
@@ -53,7 +53,7 @@ class Windows:
 
 
 class FakeStore:
-    """What is made, when it is seen here, and how often it was computed."""
+    """Records when artifacts become visible, and how often they were computed."""
 
     def __init__(self, root, clock):
         self.root, self._clock = root, clock

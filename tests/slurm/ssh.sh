@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command here, in a process group of its own that a signal ends with it; what only keeps a
-# connection open is at once well.
+# Runs a command on this machine, in a new process group that a signal ends together with it. Calls
+# that only keep a connection open succeed at once.
 while [[ $1 == -* ]]; do
   case $1 in
     -O | -N) exit 0 ;;

@@ -1,11 +1,11 @@
 """sbatch, squeue, sacct, scancel and ssh without SLURM, ssh and root.
 
-A folder of links to this file, and to ssh.sh beside it, comes first on PATH; jobs run at once as
-processes here and their state is JSON in $STAND_IN. It answers what is asked for; it schedules
-nothing. It is started hundreds of times, so it imports as little as it can.
+A folder with links to this file and to ssh.sh is put first on PATH. Jobs run immediately as
+processes on this machine, without scheduling, and their state is JSON in $STAND_IN. Since this file
+is started hundreds of times, it imports as little as possible.
 
-`end-N` in $STAND_IN ends job N with the state it holds, `refuse` makes sbatch fail once with the
-message it holds, `no-sacct` turns accounting off.
+In $STAND_IN the file `end-N` ends job N with the state that it contains, `refuse` makes sbatch fail
+once with the message that it contains, and `no-sacct` turns accounting off.
 """
 
 import json
@@ -24,7 +24,7 @@ POLL = 0.05
 
 
 def install(folder: Path) -> None:
-    """Make the links."""
+    """Create the links."""
     folder.mkdir(parents=True)
     for name, command in COMMANDS.items():
         link = folder / name
@@ -89,7 +89,7 @@ def _claimed(number: int) -> bool:
 
 
 def _serve(words: list[str]) -> int:
-    """Run a job to its end, as slurmd would."""
+    """Run a job to its end, as slurmd does."""
     import contextlib
     import signal
     import subprocess
@@ -135,7 +135,7 @@ def squeue(words: list[str]) -> int:
             line = form.replace("%T", record["state"]).replace("%i", str(record["id"]))
             sys.stdout.buffer.write(line.replace("%j", record["name"]).encode() + b"\n")
     if not asked:
-        # Jobs of the same person that are not ours.
+        # Other jobs of the same user.
         for name in (b"", b" ", b"a b|c", b"r\xe9sum\xe9", b"lambda_hat-x"):
             sys.stdout.buffer.write(b"1234_[5-6]|PENDING|" + name + b"\n77||" + name + b"\n")
     return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A real SLURM on this machine, with accounting and an ssh login: Debian's packages, no systemd, root.
-# Called again it only checks; stop.sh ends it. Partitions: cpu (one node), gpu (one with 2 fake GPUs).
-# Exit code 3: there can be none here, and why.
+# Start a real SLURM on this machine, with accounting and an ssh login (root on Debian, no systemd).
+# If it already runs, it is only checked; stop.sh ends it. Partitions: cpu (one node) and gpu (one
+# node with 2 fake GPUs). Exit code 3, with a reason: it cannot be started on this machine.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 state=/var/lib/lambda-hat-slurm

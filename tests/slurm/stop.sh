@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# End what start.sh started, by process id files, jobs first. Its state stays for the next start.
+# End the processes of start.sh by their pid files, jobs first. Their state is kept.
 set -u
 state=/var/lib/lambda-hat-slurm
 

@@ -1,4 +1,4 @@
-"""The `llc` command on a real SLURM: both dtypes, failures, an overrun, a cancellation, a kill."""
+"""`llc` on a real SLURM: both dtypes, failures, a job over its walltime, a cancellation, a kill."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ def experiment(name, *targets, samplers=TINY[:1]):
 
 @pytest.fixture(scope="module")
 def overrun(tmp_path_factory):
-    """A command whose only target sleeps beyond its walltime, begun before all other tests."""
+    """A command whose only target exceeds its walltime, started before all other tests."""
     content = experiment("overrun", target("sleeping", seconds=3600, name="overrun"))
     site = Site(tmp_path_factory.mktemp("overrun"), content)
     process = site.start("walltime=00:01:00")
@@ -87,7 +87,7 @@ def test_a_job_over_its_walltime_is_tried_once_more_and_then_a_row(overrun):
     assert [state for _, _, state, *_ in site.jobs()] == ["TIMEOUT", "TIMEOUT"]
     ((*_, verdict, reason),) = site.rows()
     assert verdict == "failed"
-    assert "ran over its walltime of 00:01:00; raise walltime in the card, or by --set" in reason
+    assert "exceeded its walltime of 00:01:00; raise walltime in the card, or by --set" in reason
 
 
 def test_steps_that_ask_at_once_leave_one_connection(tmp_path_factory, monkeypatch):

@@ -56,7 +56,7 @@ def test_terminate_cancels_the_job_and_a_backfill_shares_one(clicked, monkeypatc
 
 
 def launched(url, partition, tags):
-    """Return the id of the run that a click on Materialize starts; None while nobody answers."""
+    """Return the id of the run that a click on Materialize starts, or None without an answer."""
     of_partition = {"key": "dagster/partition", "value": partition}
     params = {
         "selector": LOCATION | {"jobName": "targets", "assetSelection": [{"path": ["targets"]}]},
@@ -75,12 +75,12 @@ def status(url, run):
 
 
 def ended(url, backfill):
-    """Return whether a backfill is over; one that failed fails the test."""
+    """Return whether a backfill has ended; a failed backfill fails the test."""
     state = graphql(url, BACKFILLED, id=backfill)["partitionBackfillOrError"]["status"]
     assert "FAIL" not in state, state
     return state == "COMPLETED_SUCCESS"
 
 
 def states(site):
-    """Return the states of a site's jobs, the oldest first."""
+    """Return the states of a site's jobs, the oldest job first."""
     return [job[2] for job in sorted(site.jobs(), key=lambda job: int(job[0]))]

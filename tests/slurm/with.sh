@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# with.sh COMMAND...: start a SLURM, run a command, stop it. Where there can be none, say so and do
-# nothing.
+# with.sh COMMAND...: start a SLURM, run a command, stop SLURM. If SLURM cannot be started, say so
+# and do nothing.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 trap '"$here/stop.sh"' EXIT

@@ -1,4 +1,4 @@
-"""A headless Chromium, and the folder of its screenshots; without either the tests are left out."""
+"""A headless Chromium, and the folder of its screenshots; without a browser tests are skipped."""
 
 import importlib.util
 import shutil
@@ -11,7 +11,7 @@ LOADED = """Promise.all([...document.images].filter(image => image.checkVisibili
     image.loading = 'eager';
     return image.decode();
 }))"""
-"""Waits until every picture that is shown can be seen."""
+"""Waits until every displayed picture is loaded."""
 
 FLAGS = [
     "--no-sandbox",
@@ -25,7 +25,7 @@ FLAGS = [
 
 
 def missing():
-    """Return what the browser tests lack here, or None."""
+    """Return what the browser tests need but do not find here, or None."""
     if shutil.which("chromium") is None:
         return "no chromium on this machine"
     if importlib.util.find_spec("playwright") is None:
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """A context of a fresh Chromium."""
+    """A context of a new Chromium."""
     from playwright.sync_api import sync_playwright
 
     profile = tmp_path_factory.mktemp("profile")
@@ -65,7 +65,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser):
-    """A page that collects the errors of its scripts, of which there may be none."""
+    """A page that collects the errors of its scripts; there must be none."""
     page = browser.new_page()
     page.set_default_timeout(90_000)
     errors = []

@@ -1,4 +1,4 @@
-"""What a person does in the Dagster UI, on real numerics: click, backfill, look at the results."""
+"""A person's clicks in the Dagster UI, with real numerics: materialise, backfill, results."""
 
 import re
 import shutil
@@ -58,7 +58,7 @@ def answers(page, ui):
 
 
 def materialised(page, ui, *path):
-    """Return how many partitions of an asset the UI knows as made; none may have failed."""
+    """Return how many partitions of an asset the UI shows as made; none may have failed."""
     body = {"query": _STATS, "variables": {"path": path}}
     answer = page.request.post(f"{ui.url}/graphql", data=body).json()
     stats = answer["data"]["assetNodeOrError"]["partitionStats"]
@@ -82,7 +82,7 @@ def launch_one(page, button, key):
 
 
 def launch_missing(page, button):
-    """Launch a backfill of what is missing by clicking."""
+    """Launch a backfill of the missing partitions by clicking."""
     launch = dialog(page, button)
     page.get_by_role("button", name="Missing", exact=True).click()
     launch.click()

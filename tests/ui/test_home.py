@@ -1,4 +1,4 @@
-"""`dagster dev` in a DAGSTER_HOME of the user's own. No browser is needed."""
+"""`dagster dev` with a DAGSTER_HOME of the user. No browser is needed."""
 
 import shutil
 
@@ -11,7 +11,7 @@ ASK = """query {
 }"""
 
 
-def test_server_and_daemon_come_up_beside_the_variable_of_the_job(tmp_path):
+def test_server_and_daemon_start_although_the_variable_of_the_job_is_set(tmp_path):
     shutil.copytree(ROOT / "config", tmp_path / "config")
     env = {"LAMBDA_HAT_HOME": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT)}
     with served(tmp_path, env, "telemetry: {enabled: false}") as url:
@@ -21,7 +21,7 @@ def test_server_and_daemon_come_up_beside_the_variable_of_the_job(tmp_path):
 
 
 def at_work(url):
-    """Return what became of the code locations; None before the daemons are well."""
+    """Return the states of the code locations, or None until the daemons are healthy."""
     found = graphql(url, ASK)
     if found is None:
         return None

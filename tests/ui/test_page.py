@@ -1,4 +1,4 @@
-"""The gallery page in a browser, from disk: what sorts, filters and unfolds."""
+"""The gallery page in a browser, opened from disk: sorting, filtering and unfolding."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def column(page, name):
     return cells.evaluate_all("cells => cells.map(cell => cell.dataset.sort)")
 
 
-def test_a_click_sorts_and_another_turns_it_round(opened, shot):
+def test_a_click_sorts_and_another_reverses_the_order(opened, shot):
     shot(opened, "gallery_light", full_page=True)
     opened.get_by_role("button", name="LLC ± se").click()
     rising = column(opened, "llc")

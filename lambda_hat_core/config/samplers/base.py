@@ -17,7 +17,8 @@ RECORD = 1 / 3
 samplers have the gradient there."""
 
 SPECTRUM = 136
-"""64 Lanczos steps and 4 probes at w*, with 2 gradients per Hessian-vector product."""
+"""64 Lanczos steps and 4 probes at w*, with 2 gradients per Hessian-vector product. Like those of
+the pilot, they are gradients on the examples of the set-up."""
 
 PILOT = 61
 """Gradients per chain from w* to the typical set: 60 steps and the gradient before the first."""
@@ -101,6 +102,11 @@ class Sampler(Settings):
         """Return the forecast of a whole run on `n` examples, set-up included."""
         ...
 
+    def few(self, n: int) -> tuple[int, float]:
+        """Return how many of `n` examples the set-up uses, and which share of them that is."""
+        rows = n if self.setup_rows is None else min(n, self.setup_rows)
+        return rows, rows / n
+
     def share(self, n: int) -> float:
         """Return what the gradient of a batch costs on `n` examples, in full gradients."""
         size = getattr(self, "batch_size", None)
@@ -132,6 +138,12 @@ class Chains(Sampler):
         default=200, description="first draws of each chain that are discarded"
     )
     thin: PositiveInt = Field(default=1, description="kernel steps per draw")
+    record_rows: PositiveInt | None = Field(
+        default=4096,
+        ge=64,
+        description="if there are more than 4 times as many examples, the loss of a draw is "
+        "measured on so many fresh random ones, paired with w*; null: always on all of them",
+    )
     until: Until | None = Field(
         default=None,
         description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. "
@@ -173,8 +185,12 @@ class Chains(Sampler):
         """Draws per chain that a stop rule drops at least, since the sampler still changes."""
         return 0
 
+    def probing(self) -> float:
+        """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
+        return 0.0
+
     def once(self) -> Gradients:
-        """Return the gradients that a chain takes between the pilot and its first draw."""
+        """Return the other gradients that a chain takes before its first draw."""
         return Gradients(0.0)
 
     @abstractmethod
@@ -189,9 +205,11 @@ class Chains(Sampler):
     def gradients(self, n: int) -> Gradients:
         """Return the forecast of a whole run on `n` examples, set-up included."""
         chains, once, step, recording = self.n_chains, self.once(), self.step(), self.recording()
-        times = 1 if chains > 1 and n >= chains * SHARED_ROWS else chains
-        full = SPECTRUM + RECORD + times * MEAN_HESSIAN + chains * (PILOT + RECORD + once.full)
-        batch = chains * once.batch
+        few, share = self.few(n)
+        times = 1 if chains > 1 and few >= chains * SHARED_ROWS else chains
+        on_few = SPECTRUM + times * MEAN_HESSIAN + chains * (PILOT + RECORD + self.probing())
+        tilt = 1 + share if few < n else 0.0
+        full, batch = share * on_few + tilt + RECORD + chains * once.full, chains * once.batch
         each = Gradients(
             chains * (self.thin * step.full + recording.full),
             chains * (self.thin * step.batch + recording.batch),

@@ -35,7 +35,7 @@ class Exact(Chains):
         ...
 
     def once(self) -> Gradients:
-        """Return the gradients that a chain takes between the pilot and its first draw."""
+        """Return the other gradients that a chain takes before its first draw."""
         return Gradients(self.discarded() * self.per_step())
 
     def step(self) -> Gradients:

@@ -34,7 +34,8 @@ class Stochastic(Chains):
     batch_size: PositiveInt | Literal["auto"] | None = Field(
         default="auto",
         description="examples per gradient, drawn with replacement; null: the full batch; auto: as "
-        "many as the step size needs (lanczos), else 256",
+        "many as the step size needs (lanczos), at least 128, and the full batch instead of more "
+        "than half; else 256",
     )
     step_fraction: float = Field(default=0.1, gt=0, lt=4, description=_FRACTION)
     damping: NonNegativeFloat = Field(
@@ -44,7 +45,7 @@ class Stochastic(Chains):
     )
     extrapolate: bool = Field(
         default=True,
-        description="make every other block of draws at half the step size, and extrapolate the "
+        description="make one block of draws in four at half the step size, and extrapolate the "
         "estimate to step size 0",
     )
     noise: Literal["threefry", "philox"] = Field(
@@ -61,13 +62,22 @@ class Stochastic(Chains):
         """The preconditioner, none where the sampler has no choice of one."""
         return getattr(self, "precond", "none")
 
+    @property
+    def passes(self) -> int:
+        """Gradients of a batch per estimate: a control variate takes a second one."""
+        return 1 if getattr(self, "gradient", "plain") == "plain" else 2
+
+    def probing(self) -> float:
+        """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
+        return 2.0 * _PRODUCTS[self.scaling]
+
     def once(self) -> Gradients:
-        """Return the gradients that a chain takes between the pilot and its first draw."""
-        return Gradients(2.0 * _PRODUCTS[self.scaling], NOISE_BATCHES)
+        """Return the other gradients that a chain takes before its first draw."""
+        return Gradients(0.0, float(self.passes * NOISE_BATCHES))
 
     def step(self) -> Gradients:
         """Return the gradients of one kernel step of a chain."""
-        return Gradients(0.0, 1.0)
+        return Gradients(0.0, float(self.passes))
 
     def recording(self) -> Gradients:
         """Return the gradients that are taken to record a draw: some take one of a fresh batch."""

@@ -1,6 +1,7 @@
 """Unadjusted Langevin dynamics, w += -(eps/2) grad U(w) + sqrt(eps) xi (Roberts & Tweedie 1996).
 
-In a direction of curvature c it samples the variance 1 / (c (1 - eps c / 4)) in place of 1 / c.
+In a direction of curvature c the variance of the samples is 1 / (c (1 - eps c / 4)) instead of 1 /
+c.
 """
 
 from typing import Any
@@ -39,7 +40,7 @@ class ToyKernel(Kernel):
         return state[0]
 
     def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
-        """grad U at the position; the state holds it, so it is free."""
+        """Return grad U at the position, which the state contains, so it costs no work."""
         del key
         return state[1], 0.0
 
@@ -52,7 +53,7 @@ def build(
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
 ) -> Tuned:
-    """Set the step by the largest curvature; nothing is adapted."""
+    """Set the step size from the largest curvature; nothing is adapted."""
     del key
     eps = spec.step_fraction / (posterior.nbeta * spectrum.h_max + posterior.gamma)
     return Tuned(ToyKernel(posterior, eps), start, 0.0, {"step_size": float(eps)})

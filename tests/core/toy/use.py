@@ -1,4 +1,4 @@
-"""What a person does with a new sampler: once in a notebook, once in an experiment."""
+"""The use of a new sampler: once in a notebook, once in an experiment."""
 
 import json
 import sys
