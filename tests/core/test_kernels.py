@@ -11,7 +11,7 @@ import pytest
 from tests.core import mixed
 from tests.core.test_samplers import MCMC, QUADRATICS, STOCHASTIC
 
-KEEPS = {"sghmc", "sgld"}
+KEEPS = {"sghmc", "sghmc none", "sgld", "sgld none"}
 """Samplers that record the gradient of the next step, which is of a batch drawn after the point."""
 
 W = np.linspace(0.01, 0.03, mixed.D) * (-1.0) ** np.arange(mixed.D)
@@ -87,7 +87,10 @@ def built(name):
     parts = (posterior, space, step)
     cold = jnp.zeros(mixed.D + 1, small.dtype)
     steps = alternation(0.1, 1, small, extrapolate=True)
-    noisy = (posterior, plain(posterior, 24), coordinates.damped(posterior, spectrum, 5.0), steps)
+    metric = coordinates.damped(posterior, spectrum, 5.0)
+    if spec.get("precond") == "none":
+        metric, cold = coordinates.identity(posterior), cold[:1]
+    noisy = (posterior, plain(posterior, 24), metric, steps)
     kernels = {
         "nuts": lambda: nuts.NutsKernel(*parts, 5),
         "hmc": lambda: hmc.HmcKernel(*parts, 8),
@@ -95,15 +98,15 @@ def built(name):
         "adjusted_mclmc": lambda: adjusted_mclmc.AdjustedMclmcKernel(*parts, 10 * step),
         "mclmc": lambda: mclmc.MclmcKernel(*parts, 10 * step, "isokinetic_velocity_verlet"),
         "sgld": lambda: overdamped.OverdampedKernel(
-            *noisy, cold, cold + 1, "leimkuhler_matthews", "threefry"
+            *noisy, cold, cold + 1, spec.get("integrator", "leimkuhler_matthews"), "threefry"
         ),
         "sghmc": lambda: sghmc.SghmcKernel(*noisy, step, cold, "threefry"),
         "sgnht": lambda: sgnht.SgnhtKernel(posterior, small, 0.1, 24, "threefry"),
     }
-    if "precond" in spec:
+    if spec.get("precond") in ("rmsprop", "adam"):
         kernel = sgld.SgldKernel(posterior, small, small, Sgld.model_validate(spec), 24)
         return spec, kernel
-    return spec, kernels[name]()
+    return spec, kernels[spec["kind"]]()
 
 
 @pytest.mark.parametrize(
