@@ -39,8 +39,9 @@ def lanczos(
     def outside(basis: Float[Array, "k d"], vector: Weights) -> Weights:
         # `v @ basis` reads the rows of the basis in their order; `basis.T @ v` is several times
         # slower.
-        for _ in range(2):
-            vector = vector - (basis @ vector) @ basis
+        with jax.default_matmul_precision("highest"):
+            for _ in range(2):
+                vector = vector - (basis @ vector) @ basis
         return vector
 
     def random_direction(basis: Float[Array, "k d"], i: Array) -> Weights:

@@ -5,6 +5,7 @@ A = (nbeta H + gamma)^(-1/2) from the Ritz pairs at w*, O(k d) an application.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
@@ -16,7 +17,9 @@ from lambda_hat_core.types import Weights, constant
 class Coordinates(eqx.Module):
     """A = diag(scale) + V^T diag(extra) V, symmetric; V is empty for a diagonal metric.
 
-    `vectors` and a scale that is not constant are never combined.
+    `vectors` and a scale that is not constant are never combined. Products with `vectors` are in
+    full precision: a stiff direction is what is left of a difference, which a GPU's TF32 would not
+    resolve.
     """
 
     origin: Weights
@@ -39,7 +42,8 @@ class Coordinates(eqx.Module):
 
     def apply(self, v: Weights) -> Weights:
         """A v: a momentum as a velocity of w, or grad_u f from grad_w f."""
-        return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
+        with jax.default_matmul_precision("highest"):
+            return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
 
     def scaled(
         self, vs: Float[Array, "m d"], power: tuple[int, ...], more: Float[Array, "m mode"]
@@ -52,11 +56,13 @@ class Coordinates(eqx.Module):
         widths = jnp.append(self.scale[0] + self.extra, self.scale[0])
         sizes = jnp.stack([widths**p for p in power]) * more
         along, rest = sizes[:, :-1], sizes[:, -1:]
-        return rest * vs + ((along - rest) * (vs @ self.vectors.T)) @ self.vectors
+        with jax.default_matmul_precision("highest"):
+            return rest * vs + ((along - rest) * (vs @ self.vectors.T)) @ self.vectors
 
     def inverse(self, v: Weights) -> Weights:
         """A^(-1) v."""
-        return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
+        with jax.default_matmul_precision("highest"):
+            return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
 
 
 @eqx.filter_jit
