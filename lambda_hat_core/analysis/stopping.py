@@ -55,10 +55,10 @@ def stop_rule(
         n_draws = draws.cumulative_work.size
         burn = 0
         for share in _SHARES:
-            burn = max(1, round(share * n_draws / _CYCLE)) * _CYCLE
-            if max(burn, least) > n_draws - _CYCLE:
+            wanted = max(max(1, round(share * n_draws / _CYCLE)) * _CYCLE, least)
+            if wanted > n_draws - _CYCLE:
                 continue
-            burn = max(burn, least)
+            burn = wanted
             kept = {name: values[:, burn:] for name, values in draws.values.items()}
             left = draws._replace(
                 n_burn=burn,
