@@ -55,7 +55,7 @@ def stop_rule(
         n_draws = draws.cumulative_work.size
         burn = 0
         for share in _SHARES:
-            burn = round(share * n_draws / _CYCLE) * _CYCLE
+            burn = max(1, round(share * n_draws / _CYCLE)) * _CYCLE
             if max(burn, least) > n_draws - _CYCLE:
                 continue
             burn = max(burn, least)

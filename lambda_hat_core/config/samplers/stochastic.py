@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from lambda_hat_core.config.samplers.base import NOISE_BATCHES, RECORD, Chains, Dtype, Gradients
 from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
@@ -38,19 +45,14 @@ class Stochastic(Chains):
         "than half; else 256",
     )
     step_fraction: float = Field(default=0.1, gt=0, lt=4, description=_FRACTION)
-    damping: NonNegativeFloat = Field(
-        default=5.0,
-        description="lanczos: the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged "
-        "over the pilot's points",
-    )
-    extrapolate: bool = Field(
-        default=True,
-        description="make one block of draws in four at half the step size, and extrapolate the "
-        "estimate to step size 0",
-    )
     noise: Literal["threefry", "philox"] = Field(
         default="threefry", description="random number generator of the injected noise"
     )
+
+    @property
+    def extrapolates(self) -> bool:
+        """Whether the estimate is extrapolated to step size 0."""
+        return False
 
     @property
     def fresh(self) -> bool:
@@ -84,7 +86,32 @@ class Stochastic(Chains):
         return Gradients(RECORD, 1.0 if self.fresh else 0.0)
 
 
-class Sgld(Stochastic):
+class Constant(Stochastic):
+    """The settings of samplers that can move in a constant metric."""
+
+    damping: NonNegativeFloat = Field(
+        default=5.0,
+        description="lanczos: the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged "
+        "over the pilot's points",
+    )
+    extrapolate: bool = Field(
+        default=True,
+        description="make one block of draws in four at half the step size, and extrapolate the "
+        "estimate to step size 0",
+    )
+    gradient: Literal["plain", "control_variate"] = Field(
+        default="plain",
+        description="of precond none and lanczos; control_variate subtracts the gradient of the "
+        "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
+    )
+
+    @property
+    def extrapolates(self) -> bool:
+        """Whether the estimate is extrapolated to step size 0."""
+        return self.extrapolate and self.scaling in ("none", "lanczos")
+
+
+class Sgld(Constant):
     """Stochastic gradient Langevin dynamics, w += -(eps/2) P drift + sqrt(eps P) xi."""
 
     kind: Literal["sgld"] = "sgld"
@@ -102,11 +129,6 @@ class Sgld(Stochastic):
         default="leimkuhler_matthews",
         description="of none and lanczos; leimkuhler_matthews has no bias on a Gaussian",
     )
-    gradient: Literal["plain", "control_variate"] = Field(
-        default="plain",
-        description="of precond none and lanczos; control_variate subtracts the gradient of the "
-        "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
-    )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
     beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
     eps: PositiveFloat = Field(default=1e-8, description="eps of P = 1 / (sqrt(v_hat) + eps)")
@@ -119,6 +141,18 @@ class Sgld(Stochastic):
         "bias the samples",
     )
 
+    @model_validator(mode="after")
+    def _settings_of_the_constant_metric_have_one(self):
+        if self.precond in ("none", "lanczos"):
+            return self
+        for name in ("integrator", "extrapolate", "gradient", "damping"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but it has no effect with precond "
+                    f"{self.precond}: remove {name}, or set precond to none or lanczos"
+                )
+        return self
+
     @property
     def flavour(self) -> str:
         """The name of the preconditioner."""
@@ -130,7 +164,7 @@ class Sgld(Stochastic):
         return self.n_burn if self.fresh else 0
 
 
-class Sghmc(Stochastic):
+class Sghmc(Constant):
     """Stochastic gradient HMC (Chen et al. 2014) with unit mass and continuous damping."""
 
     hints: ClassVar[Mapping[str, str]] = SGHMC
@@ -139,11 +173,6 @@ class Sghmc(Stochastic):
     precond: Literal["none", "lanczos"] = Field(
         default="lanczos",
         description="lanczos: the inverse of the damped mean Hessian, constant; none: unit mass",
-    )
-    gradient: Literal["plain", "control_variate"] = Field(
-        default="plain",
-        description="of precond none and lanczos; control_variate subtracts the gradient of the "
-        "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
