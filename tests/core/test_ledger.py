@@ -248,7 +248,10 @@ def test_modes_are_those_of_a_quadratic_with_label_noise(x64, in_metric):
     assert work == 8 * 16 * size / mixed.N
 
 
-@pytest.mark.parametrize("form", [{}, {"precond": "none", "integrator": "euler"}])
+PLAIN = {"precond": "none", "integrator": "euler", "extrapolate": False}
+
+
+@pytest.mark.parametrize("form", [{}, PLAIN])
 def test_a_run_that_will_be_wrong_is_told_so_before_it_starts(form):
     """In its metric any stable step is right, and the fewest draws are enough burn-in."""
     from lambda_hat_core.samplers.stepsize import report
