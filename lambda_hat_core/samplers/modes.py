@@ -157,10 +157,14 @@ def measure(
     if stochastic and gradients is not None:
         noise = nbeta**2 * jnp.var((gradients * root) @ vectors.T, axis=1, ddof=1).mean(axis=0)
     begun = mu * jnp.mean((((start - posterior.w0) / root) @ vectors.T) ** 2, axis=0)
-    share = 1 - soft / jnp.where(mu > 0, mu, 1.0)
-    share = jnp.where(mu > 0, share, 0.0)
-    host = (np.asarray(values, np.float64) for values in (size, mu, share, noise, begun))
-    return Modes(*host), work
+    host = (np.asarray(values, np.float64) for values in (size, mu, soft, noise, begun))
+    size, mu, soft, noise, begun = host
+    return Modes(size, mu, _share(mu, soft), noise, begun), work
+
+
+def _share(mu: Direction, soft: Direction) -> Direction:
+    """Return the fraction of mu that the localiser's part `soft` leaves to the loss."""
+    return np.where(mu > 0, 1 - soft / np.where(mu > 0, mu, 1.0), 0.0)
 
 
 def whitened(
@@ -191,7 +195,7 @@ def whitened(
     if not estimate.is_exact:
         work = estimate.work * len(start) * _BATCHES
         noise = nbeta**2 * width**2 * variance
-    share = np.where(mu > 0, 1 - soft / np.where(mu > 0, mu, 1.0), 0.0)
+    share = _share(mu, soft)
     size = np.append(np.ones(k), float(d - k))
     kept = slice(None) if k < d else slice(k)
     return Modes(*(x[kept] for x in (size, mu, share, noise, mu / width**2 * away))), work

@@ -62,6 +62,23 @@ def test_biases_are_parts_of_the_llc_that_is_given():
         assert part[name]["relative"] == pytest.approx(2 * part[name]["absolute"])
 
 
+def test_what_counts_as_flat_does_not_depend_on_the_metric():
+    """The third curvature is 1e-6 of the first, in float32 a rounding error."""
+    from lambda_hat_core.samplers.ledger import account
+    from lambda_hat_core.samplers.modes import Modes
+    from lambda_hat_core.samplers.overdamped import dynamics
+
+    stiff = NBETA * np.array([1.0, 0.1, 1e-6])
+    for width2 in (np.ones(3), 1 / (stiff + 6 * GAMMA)):
+        mu = (stiff + GAMMA) * width2
+        found = Modes(np.ones(3), mu, stiff / (stiff + GAMMA), 0 * mu, 0 * mu)
+        eps = 0.3 / mu.max()
+        ledger = account(
+            found, lambda given, eps=eps: dynamics(given, eps, "euler"), n_draws=9, n_burn=1, thin=1
+        )
+        assert ledger["asymptotic"] == 1.0
+
+
 def test_thinning_and_starts():
     """Draws of 3 steps are every third state; a stationary start leaves no burn-in bias."""
     from lambda_hat_core.samplers.ledger import account, mean_of_draws
@@ -231,7 +248,10 @@ def test_modes_are_those_of_a_quadratic_with_label_noise(x64, in_metric):
     assert work == 8 * 16 * size / mixed.N
 
 
-@pytest.mark.parametrize("form", [{}, {"precond": "none", "integrator": "euler"}])
+PLAIN = {"precond": "none", "integrator": "euler", "extrapolate": False}
+
+
+@pytest.mark.parametrize("form", [{}, PLAIN])
 def test_a_run_that_will_be_wrong_is_told_so_before_it_starts(form):
     """In its metric any stable step is right, and the fewest draws are enough burn-in."""
     from lambda_hat_core.samplers.stepsize import report
