@@ -185,10 +185,10 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
     """Yield a finding if V_M is too far from 1.
 
-    Its own noise is no excuse: estimates that were 18 % and 27 % too high had V_M = 1.12 with errors
-    of 0.06 and 0.07, and more draws settle it. There is no V_M if the Hessian has no positive
-    eigenvalue, and a fitted family may be wrong in directions that V_M does not contain; in both
-    cases V is checked too.
+    Its own noise is no excuse: estimates that were 18 % and 27 % too high had V_M = 1.12 with
+    errors of 0.06 and 0.07, and more draws settle it. There is no V_M if the Hessian has no
+    positive eigenvalue, and a fitted family may be wrong in directions that V_M does not contain;
+    in both cases V is checked too.
     """
     values = {"V_M": (estimate.v_m, estimate.v_m_se)}
     if estimate.v_m is None or estimate.iid:
