@@ -55,10 +55,13 @@ def stop_rule(
         n_draws = draws.cumulative_work.size
         burn = 0
         for share in _SHARES:
-            wanted = max(max(1, round(share * n_draws / _CYCLE)) * _CYCLE, least)
+            wanted = max(1, round(share * n_draws / _CYCLE)) * _CYCLE
             if wanted > n_draws - _CYCLE:
                 continue
             burn = wanted
+            if least > n_draws - _CYCLE:
+                continue
+            burn = max(burn, least)
             kept = {name: values[:, burn:] for name, values in draws.values.items()}
             left = draws._replace(
                 n_burn=burn,
