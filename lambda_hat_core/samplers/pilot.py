@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
+from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.samplers.alternating import alternation
 from lambda_hat_core.samplers.coordinates import damped
@@ -114,7 +115,7 @@ def fly(
     Raises:
         FloatingPointError: if no step is small enough.
     """
-    fly_key, spectrum_key = jr.split(key)
+    fly_key, spectrum_key = split(key)
     posterior = few.posterior
     n_chains, d = start.shape
     at = damped(posterior, spectrum, DAMPING)
@@ -127,7 +128,7 @@ def fly(
         size = _STEP_SIZE / 2**halvings
         steps = alternation(size, 1, start, extrapolate=False)
         kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
-        positions, kinetic, rise = _flight(jr.fold_in(fly_key, halvings), kernel, start)
+        positions, kinetic, rise = _flight(fold_in(fly_key, halvings), kernel, start)
         if (np.asarray(kinetic) < most).all():
             break
     else:

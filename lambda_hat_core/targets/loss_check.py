@@ -74,18 +74,18 @@ def averages_rows(loss: Any, start: Weights, data: Batch) -> bool:
     """
     if data is None:
         return False
-    rows = jax.tree.map(lambda a: a[:_ROWS], data)
     try:
-        eqx.filter_eval_shape(loss.per_example, start, rows)
+        eqx.filter_eval_shape(loss.per_example, start, data)
     except Exception:
         # Whatever a user's function raises on a single row means the same: it takes no single rows.
         return False
-    together, one_by_one = (np.asarray(x, np.float64) for x in _both_ways(loss, start, rows))
+    together, one_by_one = (np.asarray(x, np.float64) for x in _both_ways(loss, start, data))
     return np.allclose(together, one_by_one, rtol=1e3 * jnp.finfo(start.dtype).eps, atol=0.0)
 
 
 @eqx.filter_jit
-def _both_ways(loss: Any, start: Weights, rows: Batch) -> tuple[Array, Array]:
+def _both_ways(loss: Any, start: Weights, data: Batch) -> tuple[Array, Array]:
+    rows = jax.tree.map(lambda a: a[:_ROWS], data)
     beside = start + 0.01 * jnp.cos(jnp.arange(start.size, dtype=start.dtype))
     points = jnp.stack([start, beside])
     together = jax.vmap(loss.mean, (0, None))(points, rows)
