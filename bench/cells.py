@@ -79,7 +79,7 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
     monitor = Monitor(jnp.ones((4, size)), basis(size), jnp.ones(RANK))
 
     def kernel(noise: Any) -> SgldKernel:
-        spec = Sgld(batch_size=batch, noise=noise)
+        spec = Sgld(precond="none", batch_size=batch, noise=noise)
         return SgldKernel(posterior, jnp.float32(plain.EPS), jnp.float32(0.0), spec)
 
     def scaled(count: float) -> Callable[[Any], float]:

@@ -12,7 +12,7 @@ from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.config.errors import one_line
 from lambda_hat_core.config.experiment import ExperimentFile, SamplerEntry, TargetEntry
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers.base import Sampler
+from lambda_hat_core.config.samplers.base import Sampler, Until
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.study import DISTRIBUTIONS, PARTS, TuneFile
 from lambda_hat_core.config.training import Training
@@ -37,6 +37,7 @@ samplers:
   - {name: nuts, seed: 1}
   - {name: sgld, overrides: {precond: rmsprop}, posterior: {gamma: 10}, dtype: float64}
 posterior: {gamma: [1, 10, 100]}
+until: {rel_se: 0.05, max_fge: 200000}
 ```
 
 * A name under `model`, `data`, `teacher`, `training` or `samplers` refers to a preset: the file
@@ -46,6 +47,11 @@ posterior: {gamma: [1, 10, 100]}
   preset's changes nothing: it is the same run with the same id. A key that is not in these tables
   is an error.
 * A list under `posterior.gamma` or `posterior.nbeta` defines one run per value.
+* A sampler whose `n_draws` or `n_burn` is written, in its preset or in `overrides`, makes exactly
+  that many draws, even if the value is the default. Every other Markov chain ends by a stop rule:
+  `until` of its entry, whose keys change those of the experiment's `until`, or else that of the
+  experiment, or else the default. `until: null` in an entry means the sampler's default lengths. An
+  `until` of an entry beside lengths is an error. Neither `vi` nor a tuning file has a stop rule.
 * An override of `widths`, `target_params` or `hidden` replaces whichever of the three the preset
   sets. Contradicting keys in the same mapping are an error.
 * If no loss is set, class labels use `cross_entropy`, other data use `mse`, and potentials and
@@ -72,6 +78,7 @@ def reference() -> str:
         _section("Entries of `targets`", TargetEntry),
         _section("Entries of `samplers`", SamplerEntry),
         _section("`posterior`", PosteriorSpec),
+        _section("`until`", Until),
         _family("model", "Models", MODELS),
         _family("data", "Data", DATA),
         _section("`teacher`", Teacher),

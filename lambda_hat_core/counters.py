@@ -2,8 +2,12 @@
 
 `fold_in`, `split` and `bits` return bit for bit what jax.random returns for a threefry key. They
 are implemented here because on CPUs jax.random compiles the rounds into loops over arrays, whereas
-unrolled rounds fuse into one pass, which generates bits 2 to 3 times faster.
+unrolled rounds fuse into one pass, which generates bits 2 to 3 times faster. `fold_in` and `split`
+are jitted because the operations of unrolled rounds take long to trace: so they are traced once,
+and are one program where they are called outside of others.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -72,12 +76,14 @@ def _below(shape: tuple[int, ...]) -> Words:
     return jnp.zeros_like(index), index
 
 
+@partial(jax.jit, inline=True)
 def fold_in(key: PRNGKeyArray, data: Int[Array, ""] | int) -> PRNGKeyArray:
     """Return key number `data` derived from `key`, as jax.random.fold_in does."""
     low = jnp.asarray(data).astype(jnp.uint32)
     return _key(threefry2x32(_words(key), (jnp.zeros_like(low), low)))
 
 
+@partial(jax.jit, inline=True)
 def split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """Return two keys derived from `key`, as jax.random.split does."""
     return fold_in(key, 0), fold_in(key, 1)

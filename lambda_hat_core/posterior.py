@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 
 @runtime_checkable
@@ -119,31 +119,37 @@ class Posterior(eqx.Module):
             examples = self.loss.per_example(w, self.data)
             with jax.enable_x64(True):
                 value = jnp.mean(examples.astype(jnp.float64))
-                return _split(value, w)
+                return split_in_two(value, w)
         with jax.enable_x64(True):
-            return _split(self.loss.mean(_widen(w), jax.tree.map(_widen, self.data)), w)
+            return split_in_two(self.loss.mean(_widen(w), jax.tree.map(_widen, self.data)), w)
 
 
 def _widen(array: Array) -> Array:
     return array.astype(jnp.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
 
-def _split(value: Float[Array, ""], like: Weights) -> tuple[Scalar, Scalar]:
+def split_in_two(value: Float[Array, ""], like: Weights) -> tuple[Scalar, Scalar]:
+    """Return a float64 as two numbers of the dtype of `like` whose sum it is."""
     high = value.astype(like.dtype)
     return high, (value - high.astype(value.dtype)).astype(like.dtype)
 
 
 def localised(target: Target, spec: PosteriorSpec) -> Posterior:
     """Return the posterior given by `spec` around the target's w*, in the dtype of `target.w0`."""
-    dtype = target.w0.dtype
     return Posterior(
         w0=target.w0,
         data=target.data,
-        nbeta=jnp.asarray(spec.resolved_nbeta(target.n), dtype),
-        gamma=jnp.asarray(spec.resolved_gamma(target.w0.size), dtype),
+        nbeta=constant(spec.resolved_nbeta(target.n), target.w0),
+        gamma=constant(spec.resolved_gamma(target.w0.size), target.w0),
         loss=target.loss,
         n=target.n,
     )
+
+
+@eqx.filter_jit
+def mean_loss(loss: Loss, w: Weights, batch: Batch) -> Scalar:
+    """Return the mean loss over the rows of `batch`, in the process's dtype."""
+    return loss.mean(w, batch)
 
 
 @eqx.filter_jit

@@ -4,8 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
+from lambda_hat_core.analysis.stopping import never, stop_rule
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
@@ -16,6 +19,7 @@ from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.samplers.stepsize import report
+from lambda_hat_core.samplers.subset import Subset, subset
 from lambda_hat_core.samplers.telling import seldom, silent
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
@@ -24,13 +28,23 @@ from lambda_hat_core.vi.run import sample_vi
 N_PROJECTIONS = 4
 
 
-def watch(seed: int, posterior: Posterior, spectrum: Spectrum) -> monitor.Monitor:
+def watch(
+    seed: int,
+    posterior: Posterior,
+    spectrum: Spectrum,
+    paired: monitor.Paired | None = None,
+) -> monitor.Monitor:
     """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
-    return monitor.Monitor(
-        monitor.random_projections(stream(seed, "projections"), posterior.w0, N_PROJECTIONS),
-        spectrum.vectors,
-        spectrum.shrinkage(posterior.nbeta, posterior.gamma),
-    )
+    projections, weights = _watched(stream(seed, "projections"), posterior, spectrum)
+    return monitor.Monitor(projections, spectrum.vectors, weights, paired)
+
+
+@eqx.filter_jit
+def _watched(
+    key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum
+) -> tuple[Float[Array, "p d"], Float[Array, " k"]]:
+    projections = monitor.random_projections(key, posterior.w0, N_PROJECTIONS)
+    return projections, spectrum.shrinkage(posterior.nbeta, posterior.gamma)
 
 
 class _Ready(NamedTuple):
@@ -42,13 +56,15 @@ class _Ready(NamedTuple):
     seconds: float
 
 
-def _set_out(seed: int, posterior: Posterior, spec: Any, clock: Callable[[], float]) -> _Ready:
+def _set_out(
+    seed: int, posterior: Posterior, few: Subset, spec: Any, clock: Callable[[], float]
+) -> _Ready:
     began = clock()
-    spectrum, spectrum_work = hessian_spectrum(stream(seed, "spectrum"), posterior)
+    spectrum, products = hessian_spectrum(stream(seed, "spectrum"), few.posterior)
     loss0 = loss_at_minimum(posterior)
     start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
-    found = pilot.set_out(stream(seed, "pilot"), posterior, spec, start, spectrum, loss0)
-    work = {"spectrum": spectrum_work, "pilot": found.work, "loss0": 1 / 3}
+    found = pilot.set_out(stream(seed, "pilot"), few, spec, start, spectrum)
+    work = {"spectrum": few.work + few.cost * products, "pilot": found.work, "loss0": 1 / 3}
     return _Ready(found, loss0, work, clock() - began)
 
 
@@ -60,11 +76,13 @@ def sample(
     log: Callable[[str], None] = silent,
     checkpoint: drive.Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    is_late: Callable[[], bool] = never,
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
-    minibatch sampler predicts.
+    minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
+    then its draws depend on the time.
 
     Raises:
         ValueError: if the minibatch is larger than the data set.
@@ -74,11 +92,11 @@ def sample(
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT
-    ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, spec, clock))
+    few = subset(stream(seed, "rows"), posterior, spec.setup_rows)
+    ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, few, spec, clock))
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
     spectrum, start = found.spectrum, found.positions
-    watched = watch(seed, posterior, spectrum)
     if isinstance(spec, Vi):
         return sample_vi(
             stream(seed, "vi"),
@@ -86,7 +104,7 @@ def sample(
             spec,
             spectrum=spectrum,
             points=found.positions,
-            monitor=watched,
+            monitor=watch(seed, posterior, spectrum),
             loss0=loss0,
             setup_work=setup,
             began=began,
@@ -103,6 +121,7 @@ def sample(
             key,
             posterior,
             spec,
+            few=few,
             start=start,
             spectrum=spectrum,
             llc=found.llc,
@@ -110,12 +129,53 @@ def sample(
         )
         return tuned, clock() - began
 
+    pairs = monitor.paired(posterior, spec.record_rows, loss0)
+    watched = watch(seed, posterior, spectrum, pairs)
+    if pairs is not None:
+        setup["control"] = 1.0
     tuned, seconds = checkpoint.remember("tuned", known, tune)
     began = clock() - seconds
     for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
         log(line)
     setup["adaptation"] = tuned.work
-    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    nbeta = float(posterior.nbeta)
+    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
+    info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)}
+
+    def trace(draws: drive.Draws) -> Trace:
+        values = dict(draws.values)
+        virial_m = values.pop("virial_m")
+        sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
+        return Trace(
+            loss=values.pop("loss"),
+            dist2=values.pop("dist2"),
+            projections=values.pop("projections"),
+            virial=values.pop("virial"),
+            virial_m=virial_m if np.any(np.asarray(watched.weights) > 0) else None,
+            cumulative_fge=draws.cumulative_work,
+            seconds=draws.seconds,
+            stats=values,
+            loss0=loss0,
+            nbeta=nbeta,
+            gamma=float(posterior.gamma),
+            n=posterior.n,
+            d=posterior.w0.size,
+            work={**setup, "sampling": sampling},
+            seconds_total=clock() - began,
+            info={
+                **info,
+                "n_draws": draws.n_burn + draws.cumulative_work.size,
+                "n_burn": draws.n_burn,
+                "stopped_by": draws.stopped_by,
+                "spent": draws.spent,
+                "until": None if spec.until is None else spec.until.model_dump(),
+            },
+            failure=draws.failure or tuned.failure,
+        )
+
+    rule = None
+    if spec.until is not None:
+        rule = stop_rule(spec.until, trace, least_burn=spec.least_burn, is_late=is_late)
     draws = drive.run_chains(
         stream(seed, "sampling"),
         tuned.kernel,
@@ -130,28 +190,6 @@ def sample(
         progress=progress,
         checkpoint=checkpoint,
         clock=clock,
+        rule=rule,
     )
-    values = dict(draws.values)
-    sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
-    virial_m = values.pop("virial_m")
-    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
-    has_curvature = bool(np.sum(watched.weights) > 0)
-    return Trace(
-        loss=values.pop("loss"),
-        dist2=values.pop("dist2"),
-        projections=values.pop("projections"),
-        virial=values.pop("virial"),
-        virial_m=virial_m if has_curvature else None,
-        cumulative_fge=draws.cumulative_work,
-        seconds=draws.seconds,
-        stats=values,
-        loss0=loss0,
-        nbeta=nbeta,
-        gamma=gamma,
-        n=posterior.n,
-        d=posterior.w0.size,
-        work={**setup, "sampling": sampling},
-        seconds_total=clock() - began,
-        info={"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)},
-        failure=draws.failure or tuned.failure,
-    )
+    return trace(draws)

@@ -2,10 +2,17 @@
 
 import zlib
 
+import jax
 import jax.random as jr
-from jaxtyping import PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray, UInt32
 
 
 def stream(seed: int, name: str) -> PRNGKeyArray:
     """Return the key of the stream `name` under `seed`."""
-    return jr.fold_in(jr.key(seed), zlib.crc32(name.encode()))
+    return _key(np.uint32(seed), np.uint32(zlib.crc32(name.encode())))
+
+
+@jax.jit
+def _key(seed: UInt32[Array, ""], name: UInt32[Array, ""]) -> PRNGKeyArray:
+    return jr.fold_in(jr.key(seed), name)

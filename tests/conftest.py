@@ -39,7 +39,7 @@ LONG = (
 """The files that take longest. They are started first, so that none of them runs alone at the
 end."""
 
-TOGETHER = ("samplers", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels")
+TOGETHER = ("samplers", "whitened", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels")
 """Files that sample the same loss. They run in one process, which traces its programs once."""
 
 

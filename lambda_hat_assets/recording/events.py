@@ -103,6 +103,7 @@ def _metadata(project: Project, result: Result) -> dict[str, Any]:
     key, record = result.key, result.record
     spec = project.runs.get(key) or project.targets[key]
     facts = {
+        **record.get("info", {}),
         **record,
         "ess": record.get("ess_min"),
         "interval": _interval(record),

@@ -32,6 +32,8 @@ RUN: Fields = _COMMON | {
     "work_fge": (float, "full-gradient evaluations, all chains and purposes"),
     "wall_s": (float, "wall seconds"),
     "loss0": (float, "L_n(w*)"),
+    "n_draws": (int, "draws per chain, burn-in included"),
+    "stopped_by": (str, "what ended the run: precision, budget, length or failure"),
     "failure": (str, "why the run stopped early"),
 }
 
@@ -41,9 +43,11 @@ ANALYSIS: Fields = _COMMON | {
     "interval": (str, "central 90 % interval"),
     "verdict": (str, "ok, suspect or failed"),
     "reasons": (str, "why the verdict is not ok"),
+    "n_draws": (int, "draws per chain, burn-in included"),
+    "stopped_by": (str, "what ended the run: precision, budget, length or failure"),
     "llc_known": (float, "the exact LLC at this w*, where it is certain"),
     "llc_oracle": (float, "the exact value at this nbeta and gamma, where it is computable"),
-    "r_hat": (float, "largest R-hat over the loss, |w - w*|^2 and projections"),
+    "r_hat": (float, "largest R-hat over the loss and |w - w*|^2"),
     "ess": (float, "smallest effective number of draws over the same"),
     "v_m": (float, "virial certificate, 1 at equilibrium"),
     "v_m_se": (float, "its standard error"),

@@ -46,6 +46,8 @@ def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias
         errors = (facts["llc_se"], exact["llc_se"])
         error = None if None in errors else math.hypot(*errors)
         return Bias(facts["llc"] - exact["llc"], error, f"against {exact['sampler']}")
+    if facts.get("step_bias") is not None:
+        return Bias(0.0, None, "extrapolated")
     ledger = facts.get("ledger")
     if not ledger or not ledger["stable"]:
         return None

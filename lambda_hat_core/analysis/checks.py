@@ -164,5 +164,6 @@ def _budget(estimate: Estimate, budget_fge: float | None) -> Check:
     relation = "within" if passed else "over"
     rounded = float(f"{work:.3g}"), float(f"{budget_fge:.3g}")
     cost, most = map(short, rounded)
-    text = f"{cost} full-gradient evaluations, {relation} the budget of {most} ({BUDGET} forecasts)"
+    forecasts = f" ({BUDGET} forecasts)" if estimate.rel_se is None else ""
+    text = f"{cost} full-gradient evaluations, {relation} the budget of {most}{forecasts}"
     return Check(name, passed, "warn", work, budget_fge, text)

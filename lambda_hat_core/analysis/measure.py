@@ -14,6 +14,8 @@ from lambda_hat_core.analysis.diagnostics import (
     number,
     restart_mean,
 )
+from lambda_hat_core.analysis.ending import ending
+from lambda_hat_core.analysis.extrapolation import Extrapolated, extrapolated
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
 from lambda_hat_core.samplers.trace import Trace
 
@@ -37,9 +39,10 @@ class Estimate(NamedTuple):
         ess_tail: the same for the 5 % and 95 % quantiles of the loss.
         ess_min: the smallest of those two and the bulk ESS of |w - w*|^2, which the verdict uses.
         ess_min_of: the name of the quantity with that ESS.
-        r_hat: largest R-hat over the loss, |w - w*|^2 and the projections, which the verdict uses.
+        r_hat: largest R-hat over the loss and |w - w*|^2, which the verdict uses.
         r_hat_of: the name of the quantity with that R-hat.
-        r_hat_loss_dist2: largest R-hat over the loss and |w - w*|^2 alone.
+        r_hat_projections: largest R-hat over the projections, which the verdict does not use:
+            chains may disagree in directions that hardly affect the loss.
         v: virial certificate, 1 at equilibrium.
         v_se: its standard error.
         v_m: virial certificate with M = nbeta H (nbeta H + gamma)^-1, which the verdict uses.
@@ -52,7 +55,7 @@ class Estimate(NamedTuple):
         n_divergent: number of divergent kernel steps among the retained draws.
         n_stuck: number of chains whose loss never changed.
         llc_min: nbeta (min L_n - L_n(w*)), the value of the lowest draw.
-        llc_rounding: largest rounding error of one draw of the LLC.
+        llc_rounding: largest error of one draw of the LLC from rounding and from batches.
         wnv: work-normalised variance llc_se^2 x work_fge; lower is better, and constant once
             converged.
         wnv_seconds: llc_se^2 x wall_s.
@@ -72,6 +75,14 @@ class Estimate(NamedTuple):
         reasons: the reasons for the verdict, one sentence each.
         ledger_error: bias that the ledger of a minibatch sampler predicts from step size, minibatch
             noise and burn-in together, relative to the llc that the pilot found.
+        evaluation_share: the share of the variance of the llc draws that comes from measuring
+            their losses on batches; None if they are measured on all examples.
+        step_bias: bias of the draws at the larger of two step sizes, which llc does not have.
+        step_bias_se: its standard error.
+        stopped_by: what ended the run: precision, budget, length or failure.
+        rel_se: the standard error that was asked for, as a share of llc; None for a fixed length.
+        spent: name of the budget that was spent before that: max_fge, max_draws or max_seconds.
+        budget: its value.
     """
 
     llc: float | None
@@ -84,7 +95,7 @@ class Estimate(NamedTuple):
     ess_min_of: str | None
     r_hat: float | None
     r_hat_of: str | None
-    r_hat_loss_dist2: float | None
+    r_hat_projections: float | None
     v: float | None
     v_se: float | None
     v_m: float | None
@@ -115,12 +126,23 @@ class Estimate(NamedTuple):
     verdict: Verdict
     reasons: list[str]
     ledger_error: float | None = None
+    evaluation_share: float | None = None
+    step_bias: float | None = None
+    step_bias_se: float | None = None
+    stopped_by: str = "length"
+    rel_se: float | None = None
+    spent: str | None = None
+    budget: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
 
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 """Relative rounding error of a mean loss, whose terms may be float32 but whose sum is float64."""
+
+
+_LARGEST_ERROR = 5.0
+"""Standard deviations within which the errors of all draws are."""
 
 
 def is_finite(trace: Trace) -> bool:
@@ -145,6 +167,18 @@ def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
     return _mean(trace, trace.llc[:, :n_draws])
 
 
+def _alternates(trace: Trace) -> bool:
+    """Return whether draws were made at two step sizes, to extrapolate over them."""
+    return "step_order" in trace.info
+
+
+def at_step_zero(trace: Trace, series: Series) -> Extrapolated:
+    """Return the mean at step size 0 of a series of a run that alternates between two sizes."""
+    sizes = trace.stats["step_size"][0]
+    fine = sizes[: series.shape[1]] < 0.75 * sizes.max()
+    return extrapolated(series, fine, trace.info["step_order"])
+
+
 def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
     """Return the mean of each restart, from its control variate if there is one."""
     if "restart_loss" in trace.extras:
@@ -156,8 +190,10 @@ def measure(trace: Trace) -> Estimate:
     """Compute all numbers of an `Estimate`; its verdict is `suspect` until it is judged."""
     complete = trace.failure is None and is_finite(trace)
     llc = mean_llc(trace) if complete else _UNKNOWN
+    step = at_step_zero(trace, trace.llc) if complete and _alternates(trace) else None
     mixed = mixing(trace) if complete else NOT_MEASURED
     bias = _family_bias(trace) if complete else _UNKNOWN
+    noise = _evaluation(trace) if complete else _EXACT
     v, v_m = (
         _mean(trace, series) if complete and series is not None else _UNKNOWN
         for series in (trace.virial, trace.virial_m)
@@ -182,7 +218,7 @@ def measure(trace: Trace) -> Estimate:
         acceptance=_mean_stat(trace, "acceptance_rate"),
         n_divergent=None if diverging is None else int(np.nansum(diverging)),
         llc_min=number(np.min(trace.llc)) if complete else None,
-        llc_rounding=number(_ROUNDING * trace.nbeta * abs(trace.loss0)),
+        llc_rounding=number(_ROUNDING * trace.nbeta * abs(trace.loss0) + noise.largest),
         wnv=None if variance is None else variance * work,
         wnv_seconds=None if variance is None else variance * wall,
         efficiency=mixed.ess_bulk / work if mixed.ess_bulk is not None and work > 0 else None,
@@ -200,11 +236,37 @@ def measure(trace: Trace) -> Estimate:
         verdict="suspect",
         reasons=[],
         ledger_error=_predicted(trace),
+        evaluation_share=noise.share,
+        step_bias=None if step is None else number(step.bias),
+        step_bias_se=None if step is None else number(step.bias_se),
+        **ending(trace),
     )
 
 
+class _Evaluation(NamedTuple):
+    """Errors of single llc draws: the largest, and their share of the variance of the draws."""
+
+    largest: float
+    share: float | None
+
+
+_EXACT = _Evaluation(0.0, None)
+
+
+def _evaluation(trace: Trace) -> _Evaluation:
+    variance = trace.stats.get("loss_variance")
+    if variance is None:
+        return _EXACT
+    errors = trace.nbeta**2 * np.asarray(variance, np.float64)
+    spread = float(np.var(trace.llc))
+    share = float(errors.mean()) / spread if spread > 0 else None
+    return _Evaluation(_LARGEST_ERROR * math.sqrt(float(errors.max())), share)
+
+
 def _predicted(trace: Trace) -> float | None:
-    error = (trace.info.get("ledger") or {}).get("error")
+    ledger = trace.info.get("ledger") or {}
+    # What extrapolation over the step measures need not be predicted.
+    error = ledger.get("burn_in" if _alternates(trace) else "error")
     return None if error is None else number(error["relative"])
 
 
@@ -226,7 +288,9 @@ def _interval(llc: Mean, bias: Mean) -> tuple[float | None, float | None]:
 
 
 def _mean(trace: Trace, series: Series) -> Mean:
-    return iid_mean(series) if trace.iid else mcmc_mean(series)
+    if trace.iid:
+        return iid_mean(series)
+    return at_step_zero(trace, series).mean if _alternates(trace) else mcmc_mean(series)
 
 
 def _mean_stat(trace: Trace, name: str) -> float | None:

@@ -24,7 +24,7 @@ class Mixing(NamedTuple):
     ess_min_of: str | None = None
     r_hat: float | None = None
     r_hat_of: str | None = None
-    r_hat_loss_dist2: float | None = None
+    r_hat_projections: float | None = None
     n_stuck: int = 0
     bfmi: float | None = None
     khat: float | None = None
@@ -56,11 +56,9 @@ def mixing(trace: Trace) -> Mixing:
         "|w - w*|^2": ess_bulk(trace.dist2),
     }
     ratios = {"the loss": r_hat(trace.llc), "|w - w*|^2": r_hat(trace.dist2)}
-    _, r_hat_loss_dist2 = _extreme(ratios, largest=True)
-    for k in range(trace.projections.shape[2]):
-        ratios[f"projection {k + 1}"] = r_hat(trace.projections[:, :, k])
-    ess_min_of, ess_min = _extreme(sizes, largest=False)
     r_hat_of, r_hat_max = _extreme(ratios, largest=True)
+    along = [r_hat(trace.projections[:, :, k]) for k in range(trace.projections.shape[2])]
+    ess_min_of, ess_min = _extreme(sizes, largest=False)
     return Mixing(
         ess_bulk=sizes["the loss"],
         ess_tail=sizes["the tails of the loss"],
@@ -68,7 +66,7 @@ def mixing(trace: Trace) -> Mixing:
         ess_min_of=ess_min_of,
         r_hat=r_hat_max,
         r_hat_of=r_hat_of,
-        r_hat_loss_dist2=r_hat_loss_dist2,
+        r_hat_projections=max((x for x in along if x is not None), default=None),
         n_stuck=stuck,
         bfmi=bfmi(trace.stats["energy"]) if "energy" in trace.stats else None,
     )

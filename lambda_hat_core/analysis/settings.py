@@ -2,15 +2,16 @@
 
 from typing import Any
 
+from lambda_hat_core.analysis.ending import ending
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.trace import Trace
 
-_FOUND = ("step_size", "L", "batch_size")
-"""Settings that are determined by the set-up, whether or not the sampler has such a field."""
+_FOUND = ("step_size", "L", "batch_size", "n_draws", "n_burn")
+"""Settings that the set-up or a rule determines, whether or not the sampler has such a field."""
 
 
 def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
-    """Return sampler, fields, dtype, seed, nbeta and gamma as JSON-able values.
+    """Return sampler, fields, dtype, seed, nbeta, gamma and what ended the run, JSON-able.
 
     A `batch_size` of None means the full batch. A `step_size` has the unit of the sampler's field;
     for `nuts`, `hmc` and `adjusted_mclmc` it refers to coordinates of unit width.
@@ -24,4 +25,5 @@ def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
         "dtype": run.dtype,
         "seed": run.seed,
         **constants,
+        "stopped_by": ending(trace)["stopped_by"],
     }

@@ -20,8 +20,10 @@ def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
         ValueError: if a batch size that was set exceeds n.
     """
     size = getattr(sampler, "batch_size", None)
-    if size is None:
+    if size is None or (size == "auto" and n is not None):
         return sampler
+    if size == "auto":
+        return sampler.model_copy(update={"batch_size": None})
     if n is not None and (size < n or (written and size == n)):
         return sampler
     if n is not None and written:

@@ -51,6 +51,11 @@ class SamplerEntry(Frozen):
     posterior: dict[str, Any] | None = Field(
         default=None, description="changes to the experiment's posterior for this sampler"
     )
+    until: dict[str, Any] | None = Field(
+        default=None,
+        description="changes to the experiment's stop rule for this sampler; written as null: no "
+        "rule, but the sampler's default lengths",
+    )
 
 
 class ExperimentFile(Frozen):
@@ -72,4 +77,9 @@ class ExperimentFile(Frozen):
         default=None,
         description="settings of the posterior; a list under gamma or nbeta defines one run per "
         "value",
+    )
+    until: dict[str, Any] | None = Field(
+        default=None,
+        description="stop rule of every sampler without lengths or a rule of its own; left out: "
+        "the default rule; written as null: no rule, but the samplers' default lengths",
     )

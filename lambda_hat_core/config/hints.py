@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from lambda_hat_core.config.data import Synthetic, Teacher
 from lambda_hat_core.config.model import Mlp
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.hints import REMOVE
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.training import Training
@@ -79,13 +80,19 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "localization": "write gamma",
         "temperature": "write beta0",
     },
+    "until": {
+        "se": "write rel_se, the standard error as a share of the llc",
+        "precision": "write rel_se, the standard error as a share of the llc",
+        "n_draws": "write max_draws, or n_draws in overrides of a sampler, without until",
+        "max_seconds": REMOVE + ": only estimate_llc has it, since an id determines its draws",
+    },
 } | {name: model.hints for name, model in SAMPLERS.items()}
 
 
 _BENEATH: dict[str, dict[str, type[BaseModel]]] = {
     "target": {"model": Mlp, "data": Synthetic, "teacher": Teacher, "training": Training},
     "sampler entry": dict(SAMPLERS),
-    "experiment": {"posterior": PosteriorSpec},
+    "experiment": {"posterior": PosteriorSpec, "until": Until},
 }
 """Models whose keys are sometimes written one level too high."""
 

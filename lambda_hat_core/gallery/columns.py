@@ -64,7 +64,7 @@ COLUMNS = (
     Column(
         "r_hat",
         "R-hat",
-        "largest R-hat over loss, distance and projections",
+        "largest R-hat over loss and distance",
         lambda f: f"{f['r_hat']:.3f}",
     ),
     Column("ess_min", "ESS", "smallest effective sample size", lambda f: f"{f['ess_min']:.0f}"),

@@ -60,18 +60,20 @@ RESULTS = (
     Term(
         "R-hat",
         "A ratio that compares the variation between chains with the variation within them, here "
-        "in its rank-normalised form. It is near 1 if the chains agree; above 1.01 for the loss, "
-        "for `|w - w*|^2` or for a projection, the chains have not mixed and the run is suspect.",
+        "in its rank-normalised form. It is near 1 if the chains agree; above 1.1 for the loss "
+        "or for `|w - w*|^2`, the chains have not mixed and the run is suspect.",
     ),
     Term(
         "ESS",
         "The effective sample size: the number of independent draws that would give the mean the "
-        "same standard error, `se = sd / sqrt(ESS)`. A run with fewer than 100 is suspect.",
+        "same standard error, `se = sd / sqrt(ESS)`. A run with fewer than 50 for the loss, its "
+        "tails or `|w - w*|^2` is suspect.",
     ),
     Term(
         "projection",
         "The component `u^T (w - w*)` of a draw along a fixed random unit vector u. Four of them "
-        "show whether the chains agree in directions that hardly affect the loss.",
+        "show whether the chains agree in directions that hardly affect the loss; the verdict does "
+        "not use them.",
     ),
     Term(
         "V_M, virial certificate",
@@ -91,19 +93,33 @@ RESULTS = (
         "ledger",
         "The biases that a minibatch sampler predicts for itself before its first draw: from the "
         "localiser, the step size, minibatch noise and too short a burn-in. If the last three "
-        "together exceed 10 % of the LLC, the run is suspect.",
+        "together exceed 10 % of the LLC, the run is suspect. In a run at two step sizes only the "
+        "burn-in counts, because the bias of the step is measured.",
+    ),
+    Term(
+        "step bias",
+        "The bias of the draws at the larger step size of a run that makes a quarter of its draws "
+        "at half the step. The LLC is extrapolated to step size 0, so it does not contain this "
+        "bias; more than a quarter of the LLC is too much to extrapolate, and the run is suspect.",
+    ),
+    Term(
+        "precision, budget",
+        "A run without a fixed length ends at a precision, a standard error that is a given share "
+        "of the LLC (`rel_se`, by default 5 %), or at a budget of gradients or draws. If the "
+        "budget is spent before the precision is reached, the run is suspect.",
     ),
     Term(
         "pilot",
-        "A short run of Hamiltonian Monte Carlo before a chain sampler is set up. It moves the "
-        "chains from w* to where the posterior has its mass and measures the Hessian there, which "
-        "determines step sizes and metric.",
+        "A short run of underdamped Langevin dynamics before a chain sampler is set up. It moves "
+        "the chains from w* to where the posterior has its mass and measures the Hessian there, "
+        "which determines step sizes and metric.",
     ),
     Term(
         "metric",
         "The coordinates in which a sampler moves: the parameters themselves (`identity`), each "
         "scaled by its own width (`diagonal`), or coordinates in which the Hessian measured by the "
-        "pilot is isotropic (`lanczos`).",
+        "pilot is isotropic (`lanczos`). `sgld` and `sghmc` add damping, so that flat directions "
+        "stay short.",
     ),
     Term(
         "FGE",
@@ -139,9 +155,9 @@ PARTS = (
     ),
     Term(
         "chunk",
-        "A twentieth of the draws of a run, or of the steps of a variational fit. After each chunk "
-        "progress is reported, a checkpoint may be written, and the pruner of a study may stop the "
-        "run.",
+        "40 draws of a run that ends at a precision; else a twentieth of the draws of a run, or of "
+        "the steps of a variational fit. After each chunk progress is reported, a checkpoint may "
+        "be written, and the pruner of a study may stop the run.",
     ),
     Term(
         "card",

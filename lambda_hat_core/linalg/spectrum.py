@@ -8,7 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import Operator, lanczos
 from lambda_hat_core.posterior import Posterior
@@ -32,9 +33,14 @@ class Spectrum(eqx.Module):
     rest: Scalar
 
     @property
-    def h_max(self) -> Scalar:
+    def is_finite(self) -> bool:
+        """Whether all Ritz values are finite."""
+        return bool(np.isfinite(np.asarray(self.theta)).all())
+
+    @property
+    def h_max(self) -> float:
         """Largest Ritz value, at least 0."""
-        return jnp.maximum(self.theta[-1], 0.0)
+        return max(float(np.asarray(self.theta)[-1]), 0.0)
 
     def shrinkage(self, nbeta: Scalar | float, gamma: Scalar | float) -> Float[Array, " k"]:
         """s_i = nbeta theta_i / (nbeta theta_i + gamma), 0 where theta_i <= 0."""
@@ -43,7 +49,10 @@ class Spectrum(eqx.Module):
 
 
 def operator_spectrum(key: PRNGKeyArray, product: Operator, d: int, k: int) -> Spectrum:
-    """Return k Ritz pairs of a symmetric operator on R^d, and the mean of its complement."""
+    """Return k Ritz pairs of a symmetric operator on R^d, and the mean of its complement.
+
+    Call it inside of a jitted function: the number of steps is static.
+    """
     lanczos_key, probe_key = jr.split(key)
     theta, vectors = lanczos(lanczos_key, product, d, k)
     if k == d:
@@ -60,22 +69,55 @@ def spectrum_work(d: int, k: int) -> float:
     return 2.0 * (k + (_PROBES if k < d else 0))
 
 
-def mean_hessian(posterior: Posterior, points: Float[Array, "point d"]) -> Operator:
-    """Return v -> H v, the Hessian of L_n averaged over the points."""
-    grad = jax.grad(posterior.loss_mean)
+_FEWEST_ROWS = 64
+"""Examples on which the Hessian at one of several points is taken at least."""
 
-    def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
-        products = jax.vmap(lambda w: jax.jvp(grad, (w,), (v,))[1])(points)
-        return jnp.mean(products, axis=0)
 
-    return product
+def shares_rows(posterior: Posterior, n_points: int) -> bool:
+    """Return whether the mean over points takes other rows of the data at each of them."""
+    return n_points > 1 and posterior.data is not None and posterior.n >= n_points * _FEWEST_ROWS
+
+
+def mean_hessian(
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"]
+) -> Operator:
+    """Return v -> H v, the Hessian of L_n averaged over the points, one point after the other.
+
+    If there are enough examples, each point takes a random share of them, so that a product costs
+    one pass over the data for any number of points: the mean of a metric need not be exact.
+    """
+    count = points.shape[0]
+    gradient = jax.grad(posterior.loss.mean)
+    if not shares_rows(posterior, count):
+
+        def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
+            def at(w: Float[Array, " d"]) -> Float[Array, " d"]:
+                return jax.jvp(lambda u: gradient(u, posterior.data), (w,), (v,))[1]
+
+            return jnp.mean(jax.lax.map(at, points), axis=0)
+
+        return product
+    size = posterior.n // count
+    rows = jr.permutation(key, posterior.n)[: size * count].reshape(count, size)
+
+    def shared(v: Float[Array, " d"]) -> Float[Array, " d"]:
+        def at(w: Float[Array, " d"], index: Int[Array, " row"]) -> Float[Array, " d"]:
+            batch = jax.tree.map(lambda a: a[index], posterior.data)
+            return jax.jvp(lambda u: gradient(u, batch), (w,), (v,))[1]
+
+        return jnp.mean(jax.lax.map(lambda pair: at(*pair), (points, rows)), axis=0)
+
+    return shared
 
 
 @eqx.filter_jit
 def _compute(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], k: int
+    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"] | None, k: int
 ) -> Spectrum:
-    return operator_spectrum(key, mean_hessian(posterior, points), posterior.w0.size, k)
+    rows_key, key = jr.split(key)
+    points = posterior.w0[None] if points is None else points
+    product = mean_hessian(rows_key, posterior, points)
+    return operator_spectrum(key, product, posterior.w0.size, k)
 
 
 def hessian_spectrum(
@@ -94,13 +136,14 @@ def hessian_spectrum(
     """
     d = posterior.w0.size
     k = min(rank, d)
-    points = posterior.w0[None] if at is None else at
-    found = _compute(key, posterior, points, k)
-    if not bool(jnp.all(jnp.isfinite(found.theta))):
+    n_points = 1 if at is None else len(at)
+    found = _compute(key, posterior, at, k)
+    if not found.is_finite:
         where = "at w*" if at is None else "where the chains set out"
         raise FloatingPointError(
-            f"the Hessian of L_n is not finite {where} in {points.dtype.name}, and every sampler "
-            "sets itself up by it: choose dtype float64, or write the loss so that it has two "
-            "derivatives there"
+            f"the Hessian of L_n is not finite {where} in {found.theta.dtype.name}, and every "
+            "sampler sets itself up by it: choose dtype float64, or write the loss so that it has "
+            "two derivatives there"
         )
-    return found, points.shape[0] * spectrum_work(d, k)
+    times = 1 if shares_rows(posterior, n_points) else n_points
+    return found, times * spectrum_work(d, k)

@@ -1,18 +1,24 @@
 """The arguments of `estimate_llc`, checked by the same rules as an experiment file."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from lambda_hat_core.config.errors import Place, Problems, suggest
+from lambda_hat_core.config.lengths import LENGTHS, has_rule, stopping
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.base import Dtype, Until
+from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
 from lambda_hat_core.config.sections import inline, validate
 
 _CALL = Place("estimate_llc")
 _LARGEST_SEED = 2**31 - 1
+
+REL_SE = Until().rel_se
+"""The precision of a call that asks for none."""
 
 
 class Asked(NamedTuple):
@@ -22,9 +28,19 @@ class Asked(NamedTuple):
     posterior: PosteriorSpec
     dtype: Dtype
     seed: int
+    max_seconds: float | None
 
 
-def asked(sampler: Any, posterior: Any, dtype: Any, seed: Any) -> Asked:
+def asked(
+    sampler: Any,
+    posterior: Any,
+    dtype: Any,
+    seed: Any,
+    *,
+    rel_se: Any = REL_SE,
+    max_seconds: Any = None,
+    max_fge: Any = None,
+) -> Asked:
     """Return the arguments as validated models.
 
     Args:
@@ -32,14 +48,21 @@ def asked(sampler: Any, posterior: Any, dtype: Any, seed: Any) -> Asked:
         posterior: a `PosteriorSpec`, a mapping of its fields, or None.
         dtype: float32, float64, or None for the sampler's default.
         seed: seed of all random numbers.
+        rel_se: precision; the default counts as not chosen.
+        max_seconds: budget of wall seconds, or None.
+        max_fge: budget of gradients, or None for the default.
 
     Raises:
         ConfigError: one line for every mistake.
     """
     problems = Problems()
     found: dict[str, Any] = {}
+    chosen = {} if rel_se == REL_SE else {"rel_se": rel_se}
+    chosen |= {} if max_fge is None else {"max_fge": max_fge}
     with problems:
-        found["sampler"] = _sampler(sampler)
+        found["max_seconds"] = _seconds(max_seconds)
+    with problems:
+        found["sampler"] = _stopped(_sampler(sampler), chosen, max_seconds)
     with problems:
         found["posterior"] = _posterior(posterior)
     with problems:
@@ -57,11 +80,46 @@ def _sampler(sampler: Any) -> SamplerSpec:
         return cast(SamplerSpec, sampler)
     if isinstance(sampler, str):
         if sampler not in SAMPLERS:
-            raise place.error("no such sampler", suggest(sampler, SAMPLERS), sampler)
+            raise place.error("no such sampler", suggest(sampler, {AUTO, *SAMPLERS}), sampler)
         return cast(SamplerSpec, SAMPLERS[sampler]())
     shown = sampler.__name__ if isinstance(sampler, type) else sampler
     rule = "must be a name, or a sampler such as Sgld(batch_size=64)"
-    raise place.error(rule, f"known: {', '.join(SAMPLERS)}", shown)
+    raise place.error(rule, f"known: {', '.join((AUTO, *SAMPLERS))}", shown)
+
+
+def _stopped(sampler: SamplerSpec, chosen: Mapping[str, Any], max_seconds: Any) -> SamplerSpec:
+    """Return the sampler with the stop rule of the call, if it has neither lengths nor a rule."""
+    plain = {
+        key: value.item() if isinstance(value, np.number) else value
+        for key, value in chosen.items()
+    }
+    rule = validate(inline("until", plain, _CALL), Until)
+    name, written = type(sampler).__name__, sampler.model_fields_set
+    own = [key for key in (*LENGTHS, "until") if key in written]
+    for key, value in plain.items():
+        if not has_rule(type(sampler)):
+            raise _CALL.key(key).error(
+                f"{name} has no stop rule: it has fixed lengths", "remove it", value
+            )
+        if own:
+            rule_words = f"{name} has {own[0]} of its own, which decides when the run ends"
+            raise _CALL.key(key).error(rule_words, f"remove {key}, or {own[0]} of {name}", value)
+    found = stopping(sampler, written, rule)
+    if max_seconds is not None and getattr(found, "until", None) is None:
+        words = f"{name} has a fixed length here, at which the run ends"
+        way_out = f"remove max_seconds, or {own[0]} of {name}" if own else "remove it"
+        raise _CALL.key("max_seconds").error(words, way_out, max_seconds)
+    return found
+
+
+def _seconds(seconds: Any) -> float | None:
+    if seconds is None:
+        return None
+    number = isinstance(seconds, int | float | np.number) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds < math.inf:
+        way_out = "write 60 for a minute, or leave it out"
+        raise _CALL.key("max_seconds").error("must be a finite number > 0", way_out, seconds)
+    return float(seconds)
 
 
 def _posterior(posterior: Any) -> PosteriorSpec:

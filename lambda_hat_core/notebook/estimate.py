@@ -1,9 +1,11 @@
 """The LLC of a user's loss in one call, for notebooks and scripts without a store."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -11,6 +13,7 @@ from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.choice import AUTO, chosen
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked, asked
@@ -40,8 +43,11 @@ def estimate_llc(
     data: Any,
     *,
     n: int | None = None,
-    sampler: str | SamplerSpec = "nuts",
+    sampler: str | SamplerSpec = "auto",
     posterior: PosteriorSpec | Mapping[str, Any] | None = None,
+    rel_se: float = 0.05,
+    max_seconds: float | None = None,
+    max_fge: float | None = None,
     dtype: Dtype | None = None,
     seed: int = 0,
     progress: bool | Callable[[Progress], None] = True,
@@ -62,10 +68,19 @@ def estimate_llc(
             with some of the rows.
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
-        sampler: nuts, hmc, mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its default
-            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
+        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc), or nuts, hmc,
+            mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its default settings, or an
+            object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius.
+        rel_se: the run ends once its standard error is this share of the llc and every check of the
+            verdict passes. A sampler with n_draws, n_burn or `until` of its own ends by those, and
+            another value than the default is then an error; so it is for vi.
+        max_seconds: wall seconds from the begin of the call after which the run ends at the end of
+            a chunk of draws, whatever its precision. How many draws that leaves depends on the
+            speed of the machine, so the result does too.
+        max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
+            50,000. The result does not depend on the machine.
         dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
             adjusted_mclmc, and float32 for the others.
         seed: seed of all random numbers.
@@ -79,14 +94,18 @@ def estimate_llc(
         ValueError: if the loss, params, data, sampler or settings are invalid.
     """
     began = time.perf_counter()
-    wanted = asked(sampler, posterior, dtype, seed)
+    limits = {"rel_se": rel_se, "max_seconds": max_seconds, "max_fge": max_fge}
     target = CustomTarget(params, loss, data, _count(data) if n is None else n)
+    if isinstance(sampler, str) and sampler == AUTO:
+        d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
+        sampler = chosen(None if data is None else target.n, d)
+    wanted = asked(sampler, posterior, dtype, seed, **limits)
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)
     told = progress if callable(progress) else teller.progress
     with compilation.kept():
         try:
-            run, found, trace = _computed(target, wanted, teller, told)
+            run, found, trace = _computed(target, wanted, teller, told, began)
         finally:
             teller.end()
     meta = {
@@ -100,12 +119,22 @@ def estimate_llc(
 
 
 def _computed(
-    made: CustomTarget, wanted: Asked, teller: Display, told: Callable[[Progress], None]
+    made: CustomTarget,
+    wanted: Asked,
+    teller: Display,
+    told: Callable[[Progress], None],
+    began: float,
 ) -> tuple[RunSpec, Audit, Trace]:
-    written = "batch_size" in wanted.sampler.model_fields_set
+    written = wanted.sampler.model_fields_set
+    most = math.inf if wanted.max_seconds is None else wanted.max_seconds
+
+    def is_late() -> bool:
+        return time.perf_counter() - began >= most
+
+    count = None if made.data is None else made.n
     run = RunSpec(
         target=_NO_TARGET,
-        sampler=on_examples(wanted.sampler, None if made.data is None else made.n, written=written),
+        sampler=on_examples(wanted.sampler, count, written="batch_size" in written),
         posterior=wanted.posterior,
         seed=wanted.seed,
         dtype=wanted.dtype,
@@ -116,13 +145,17 @@ def _computed(
         problem = problem_of(made, _CALL, wide.loss)
         target = Target(problem.start, problem.data, problem.loss, problem.n)
         at = localised(target, run.posterior)
-        seconds = duration(expected(at, run.sampler))
+        seconds = duration(min(expected(at, run.sampler), most))
     teller.say(f"about {seconds} (d = {problem.start.size}, n = {problem.n})")
     with jax.enable_x64(True):
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(_CALL, problem.loss, problem.start, problem.data, found.loss0, problem.n)
-        return run, found, sample(at, run, progress=told, log=teller.hear)
+        trace = sample(at, run, progress=told, log=teller.hear, is_late=is_late)
+    if trace.info.get("until"):
+        until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
+        trace = trace._replace(info=trace.info | {"until": until})
+    return run, found, trace
 
 
 def _audit(problem: Problem, run: RunSpec) -> Audit:
@@ -132,6 +165,7 @@ def _audit(problem: Problem, run: RunSpec) -> Audit:
         problem.start,
         nbeta=PosteriorSpec().resolved_nbeta(problem.n),
         gamma=run.posterior.resolved_gamma(problem.start.size),
+        rows=run.sampler.setup_rows,
     )
 
 

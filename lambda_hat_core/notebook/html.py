@@ -50,6 +50,8 @@ def _rows(found: Llc) -> Iterator[tuple[str, str]]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{name} {_value(entry)}" for name, entry in value.items()) + ")"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

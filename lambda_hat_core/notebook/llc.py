@@ -33,7 +33,7 @@ class Llc:
         at_minimum: whether the audit of w* found a minimum there.
         settings: the settings that the run actually used: sampler, its fields with the step size
             that was found, dtype, seed, nbeta, gamma.
-        r_hat: largest R-hat over the loss, |w - w*|^2 and projections; 1 if the chains agree.
+        r_hat: largest R-hat over the loss and |w - w*|^2; 1 if the chains agree.
         ess: smallest effective sample size of the loss, its tails and |w - w*|^2.
         v_m: virial certificate, 1 at equilibrium.
         n: number of examples.

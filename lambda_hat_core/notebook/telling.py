@@ -66,7 +66,7 @@ class Display:
         self._counted = True
         left = f"{duration(at.eta_seconds)} left, " if known else ""
         llc = plus_minus(at.llc, at.llc_se)
-        self.hear(f"{at.done / at.total:.0%} of {at.total} draws, {left}llc {llc}")
+        self.hear(f"{at.so_far}, {left}llc {llc}")
 
     def end(self) -> None:
         """Remove the line of progress."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.drive import ONE_CHAIN_AT_A_TIME
 from lambda_hat_core.targets import audit
@@ -30,12 +31,14 @@ def expected(posterior: Posterior, sampler: Any) -> float:
 
     Gradients of the posterior are evaluated for about a tenth of a second, but at least once.
     """
-    full, batches = sampler.gradients()
-    full += audit.work(posterior.w0.size)
+    full, batches = sampler.gradients(posterior.n)
+    n = None if posterior.data is None else posterior.n
+    full += audit.work(posterior.w0.size, n, sampler.setup_rows)
     every = timed(posterior, sampler.n_chains, None)
     seconds = every.first * sampler.n_programs + full * every.each
     if batches:
         size = getattr(sampler, "batch_size", None)
+        size = min(AUTO_BATCH, posterior.n) if size == "auto" else size
         few = every if size is None else timed(posterior, sampler.n_chains, size)
         seconds += batches * few.each
     return seconds
@@ -43,30 +46,23 @@ def expected(posterior: Posterior, sampler: Any) -> float:
 
 def timed(posterior: Posterior, n_chains: int, size: int | None) -> Timed:
     """Measure the time of gradients as in a sampler, for all chains together."""
-    points = jnp.broadcast_to(posterior.w0, (n_chains, posterior.w0.size))
-    first, count = _seconds(posterior, points, size, 1), 1
-    taken = _seconds(posterior, points, size, count)
+    first, count = _seconds(posterior, n_chains, size, 1), 1
+    taken = _seconds(posterior, n_chains, size, count)
     while taken < _LONG_ENOUGH:
         count *= 4
-        taken = _seconds(posterior, points, size, count)
+        taken = _seconds(posterior, n_chains, size, count)
     return Timed(max(first - taken / count, 0.0), taken / (count * n_chains))
 
 
-def _seconds(
-    posterior: Posterior, points: Float[Array, "chain d"], size: int | None, count: int
-) -> float:
+def _seconds(posterior: Posterior, n_chains: int, size: int | None, count: int) -> float:
     began = time.perf_counter()
-    _evaluate(posterior, points, jr.key(0), size, jnp.asarray(count)).block_until_ready()
+    _evaluate(posterior, n_chains, size, jax.device_put(count)).block_until_ready()
     return time.perf_counter() - began
 
 
 @eqx.filter_jit
 def _evaluate(
-    posterior: Posterior,
-    points: Float[Array, "chain d"],
-    key: PRNGKeyArray,
-    size: int | None,
-    count: Int[Array, ""],
+    posterior: Posterior, n_chains: int, size: int | None, count: Int[Array, ""]
 ) -> Float[Array, "chain d"]:
     """Take `count` gradients per chain, each at a point that depends on the previous one."""
 
@@ -74,11 +70,12 @@ def _evaluate(
         return posterior.potential_grad(w, posterior.minibatch(key, size))
 
     def step(i: Array, points: Array) -> Array:
-        keys = jr.split(jr.fold_in(key, i), len(points))
+        keys = jr.split(jr.key(i), n_chains)
         if points.shape[1] >= ONE_CHAIN_AT_A_TIME:
             gradients = jax.lax.map(lambda pair: gradient(*pair), (points, keys))
         else:
             gradients = jax.vmap(gradient)(points, keys)
         return points - 1e-30 * gradients
 
+    points = jnp.broadcast_to(posterior.w0, (n_chains, posterior.w0.size))
     return jax.lax.fori_loop(0, count, step, points)

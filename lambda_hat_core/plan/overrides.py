@@ -17,7 +17,7 @@ from lambda_hat_core.config.errors import Place, Problems, one_line, show, sugge
 from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
 
 _LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
-_TOP = ("experiment", "posterior", *_LISTS)
+_TOP = ("experiment", "posterior", "until", *_LISTS)
 
 
 def apply(content: dict[str, Any], words: Sequence[str], source: str = "command line") -> Any:
@@ -98,9 +98,9 @@ def split(word: str, place: Place) -> tuple[str, Any]:
 
 def _set(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
     head, *path = key.replace("[", ".").replace("]", "").split(".")
-    if head == "experiment" and not path:
+    if head in ("experiment", "until") and not path:
         content[head] = value
-    elif head == "posterior":
+    elif head in ("posterior", "until"):
         _nested(content, [head, *path], value, place)
     elif head in _LISTS and path:
         for entry, rest in _chosen(content.get(head), path, place):
@@ -128,7 +128,7 @@ def _set_entry(entry: dict[str, Any], path: list[str], value: Any, head: str, pl
     """Set a field of an entry; a key of a section, or an unknown key, becomes an override."""
     first, *rest = path
     is_field = first in _LISTS[head].model_fields
-    if is_field and (not rest or first in ("overrides", "posterior")):
+    if is_field and (not rest or first in ("overrides", "posterior", "until")):
         _nested(entry, path, value, place)
         return
     dotted = ".".join(path)

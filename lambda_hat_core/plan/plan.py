@@ -9,6 +9,7 @@ import rfc8785
 
 from lambda_hat_core.config.errors import Place, Problems, display
 from lambda_hat_core.config.experiment import ExperimentFile
+from lambda_hat_core.config.lengths import read_rule
 from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan import overrides
@@ -103,6 +104,11 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     if isinstance(values := content.get("posterior"), dict):
         with problems:
             posterior = experiment_posterior(values, place.key("posterior"))
+    written = content.get("until", {})
+    rule: Section | None = None
+    if isinstance(written, dict):
+        with problems:
+            rule = read_rule(written, place.key("until"))
     drafts: list[Draft] = []
     for index, raw in _mappings(content.get("targets")):
         with problems:
@@ -111,7 +117,7 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     for index, raw in _mappings(content.get("samplers")):
         with problems:
             at = place.key("samplers").item(index)
-            chosen.append(read_sampler(raw, at, presets, posterior))
+            chosen.append(read_sampler(raw, at, presets, posterior, rule=rule))
     problems.raise_any()
     return _product(content.get("experiment") or file.stem, drafts, chosen)
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.errors import Place, Problems, display, suggest
 from lambda_hat_core.config.experiment import SamplerEntry
+from lambda_hat_core.config.lengths import LENGTHS, both, has_rule, read_rule, stopping
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.config.samplers.base import Dtype, Sampler
+from lambda_hat_core.config.samplers.base import Dtype, Sampler, Until
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import TargetSpec
@@ -29,9 +30,22 @@ class SamplerDraft(NamedTuple):
 
 
 def read_sampler(
-    raw: Mapping[str, Any], place: Place, presets: Presets, experiment: Section
+    raw: Mapping[str, Any],
+    place: Place,
+    presets: Presets,
+    experiment: Section,
+    *,
+    rule: Section | None = None,
 ) -> SamplerDraft:
-    """Return the sampler that an entry describes; `experiment` is the experiment's posterior.
+    """Return the sampler that an entry describes.
+
+    Args:
+        raw: the entry.
+        place: where it stands.
+        presets: the presets that it may name.
+        experiment: the experiment's posterior.
+        rule: the experiment's stop rule, for samplers without lengths or a rule of their own; None:
+            those have their default lengths.
 
     Raises:
         ConfigError: naming every mistake of the entry.
@@ -42,15 +56,75 @@ def read_sampler(
     built: list[tuple[Sampler, Section]] = []
     variants: list[Variant] = []
     with problems:
-        base = _base(entry.name, place, presets)
-        changes = inline("sampler", entry.overrides or {}, at)
+        base, preset_rule = _apart(_base(entry.name, place, presets))
+        changes, own_rule = _apart(inline("sampler", entry.overrides or {}, at))
+        if "until" in raw:
+            if own_rule:
+                twice = "written here and in overrides"
+                raise place.key("until").error(twice, "remove one", raw["until"])
+            own_rule = [(raw["until"], place.key("until"))]
         build = partial(_build, default=entry.name)
-        built.append(overridden(base, changes, build, kind=entry.name))
+        spec, part = overridden(base, changes, build, kind=entry.name)
+        built.append((_stopped(spec, part, [*preset_rule, *own_rule], rule), part))
     with problems:
         variants = sampler_variants(experiment, entry.posterior, place.key("posterior"))
     problems.raise_any()
     spec, part = built[0]
     return SamplerDraft(spec, part, variants, entry.seed, entry.dtype or spec.default_dtype)
+
+
+def read_fixed(
+    raw: Mapping[str, Any], place: Place, presets: Presets, experiment: Section
+) -> SamplerDraft:
+    """Return the sampler of an entry of a study, which compares settings at fixed lengths.
+
+    Raises:
+        ConfigError: as in `read_sampler`, or if a stop rule is written.
+    """
+    draft = read_sampler(raw, place, presets, experiment)
+    if getattr(draft.spec, "until", None) is not None:
+        rule = "until has no place in a study, which compares runs of fixed lengths"
+        raise place.error(rule, "write n_draws and n_burn in its place")
+    return draft
+
+
+_Rules = list[tuple[Any, Place]]
+
+
+def _apart(part: Section) -> tuple[Section, _Rules]:
+    """Return a section without its stop rule, and the rule with its place, if it has one."""
+    if "until" not in part.values:
+        return part, []
+    values = {key: value for key, value in part.values.items() if key != "until"}
+    return part._replace(values=values), [(part.values["until"], part.at("until"))]
+
+
+def _stopped(spec: Sampler, part: Section, own: _Rules, rule: Section | None) -> Sampler:
+    """Return the sampler with its stop rule.
+
+    Args:
+        spec: the sampler as written, but for its rule.
+        part: what was written.
+        own: the sampler's own rules, each on top of those before it.
+        rule: that of the experiment.
+    """
+    value, place = own[-1] if own else (None, part.place)
+    if value is not None and not has_rule(type(spec)):
+        kind = spec.model_dump()["kind"]
+        raise place.error(f"{kind} has no stop rule: it has fixed lengths", "remove it", value)
+    if not own:
+        written = part.values.keys() & set(LENGTHS)
+        return stopping(spec, written, None if rule is None else validate(rule, Until))
+    if value is None:
+        return spec
+    for key in LENGTHS:
+        if key in part.values:
+            raise both(part, key, place)
+    whole = rule
+    for value, place in own:
+        whole = None if value is None else read_rule(value, place, whole)
+    assert whole is not None
+    return stopping(spec, frozenset(), validate(whole, Until))
 
 
 def _base(name: str, place: Place, presets: Presets) -> Section:
@@ -87,7 +161,7 @@ def sampler_on(draft: SamplerDraft, target: TargetSpec, target_place: Place) -> 
         return draft.spec
     n = None if target.data.kind == "none" else target.data.n_data
     size, written = getattr(draft.spec, "batch_size", None), "batch_size" in draft.part.values
-    if n is not None and written and size is not None and size > n:
+    if n is not None and written and isinstance(size, int) and size > n:
         raise draft.part.error(
             "batch_size",
             f"{target_place.path} has n_data = {n}",

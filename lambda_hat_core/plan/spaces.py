@@ -41,8 +41,8 @@ def read_space(raw: Any, base: Section, place: Place) -> Space:
     for name, entry in raw.items():
         at = place.key(name)
         with problems:
-            if name == "kind" or name not in SAMPLERS[kind].model_fields:
-                known = SAMPLERS[kind].model_fields.keys() - {"kind"}
+            known = SAMPLERS[kind].model_fields.keys() - {"kind", "until"}
+            if name not in known:
                 raise at.error(
                     f"{kind} has no such parameter", hint(kind, name) or suggest(name, known)
                 )

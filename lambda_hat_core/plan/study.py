@@ -25,7 +25,7 @@ from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.overrides import changed
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve
-from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
+from lambda_hat_core.plan.samplers import SamplerDraft, read_fixed, sampler_on
 from lambda_hat_core.plan.spaces import Space, read_space
 from lambda_hat_core.plan.targets import Draft, read_target
 
@@ -192,7 +192,7 @@ def _methods(
         with problems:
             if "posterior" in entry:
                 raise at.key("posterior").error("a problem has one posterior", "move it to the top")
-            draft = read_sampler(entry, at, presets, posterior)
+            draft = read_fixed(entry, at, presets, posterior)
             if name not in spaces:
                 raise at_space.error(f"no parameters of {name}", f"write {name}: {{...}}")
             base = draft.part._replace(
@@ -213,7 +213,7 @@ def _reference(
 ) -> SamplerDraft:
     at = place.key("reference")
     raw = {"name": entry.name, "overrides": entry.overrides, "seed": entry.seed}
-    draft = read_sampler(raw | {"dtype": "float64"}, at, presets, posterior)
+    draft = read_fixed(raw | {"dtype": "float64"}, at, presets, posterior)
     kind = draft.spec.model_dump()["kind"]
     if kind not in ("nuts", "adjusted_mclmc"):
         rule = "a reference needs an exact sampler whose mixing can be certified"

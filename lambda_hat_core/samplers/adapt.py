@@ -4,6 +4,7 @@ All chains take every warm-up step with the same step size, and the acceptance t
 adaptation is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.telling import silent
+from lambda_hat_core.types import constant
 
 # Hoffman & Gelman 2014, section 3.2.1.
 _SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
@@ -69,11 +71,21 @@ class _Progress(NamedTuple):
 
 
 @eqx.filter_jit
-def _begin(key: PRNGKeyArray, kernel: HamiltonianKernel, positions: Positions) -> _Progress:
-    states = jax.vmap(kernel.init)(jr.split(key, positions.shape[0]), positions)
+def _begin(
+    key: PRNGKeyArray,
+    kernel: HamiltonianKernel,
+    positions: Positions,
+    n_chunks: int,
+    chunk: int,
+) -> tuple[_Progress, tuple[Key[Array, " step"], ...]]:
+    """Return the initial state, and the keys of the steps of every chunk."""
+    init_key, scan_key = jr.split(key)
+    keys = jr.split(scan_key, n_chunks * chunk).reshape(n_chunks, chunk)
+    states = jax.vmap(kernel.init)(jr.split(init_key, positions.shape[0]), positions)
     zero, zeros = jnp.zeros((), positions.dtype), jnp.zeros_like(kernel.posterior.w0)
     log_step = jnp.log(kernel.step_size)
-    return _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+    begun = _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+    return begun, tuple(keys)
 
 
 @eqx.filter_jit
@@ -137,16 +149,15 @@ def dual_averaging(
 
     Progress goes to `log`, because the warm-up with long trees can take longer than the draws.
     """
-    init_key, scan_key = jr.split(key)
-    keys = jr.split(scan_key, n_steps)
-    half = jnp.asarray(n_steps // 2, positions.dtype)
+    half = constant(n_steps // 2, positions)
     length = max(k for k in range(1, min(_CHUNK, n_steps) + 1) if n_steps % k == 0)
-    found, before = _begin(init_key, kernel, positions), 0.0
-    for first in range(0, n_steps, length):
-        found = _advance(keys[first : first + length], kernel, found, half, target)
+    found, chunks = _begin(key, kernel, positions, n_steps // length, length)
+    before = 0.0
+    for done, keys in enumerate(chunks, start=1):
+        found = _advance(keys, kernel, found, half, target)
         work = float(found.work)
         gradients = (work - before) / (length * len(positions))
-        log(f"warm-up {first + length}/{n_steps}, {gradients:.3g} gradients per step")
+        log(f"warm-up {done * length}/{n_steps}, {gradients:.3g} gradients per step")
         before = work
     return _end(kernel, found, half)
 
@@ -164,7 +175,7 @@ def adapted(
     step_size: float | None = None,
 ) -> Tuned:
     """Adapt `kernel` from `start` as `spec` says; the first step size is d^scaling widths."""
-    first = jnp.asarray(posterior.w0.size**scaling, start.dtype)
+    first = constant(posterior.w0.size**scaling, start)
     return warm_up(
         key,
         kernel(posterior, coordinates.identity(posterior), first),
@@ -198,17 +209,17 @@ def warm_up(
     kernel that is passed in refers to coordinates of unit width. A given `step_size` is kept.
     """
     posterior = kernel.posterior
-    goal = jnp.asarray(target, positions.dtype)
+    goal = constant(target, positions)
     work = 0.0
-    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
-    narrowest = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
+    stiffness = float(posterior.nbeta) * spectrum.h_max + float(posterior.gamma)
+    narrowest = constant(1 / math.sqrt(stiffness or 1.0), posterior.w0)
     if metric == "lanczos":
         chosen = coordinates.laplace(posterior, spectrum)
     elif metric == "identity":
         chosen = coordinates.identity(posterior)
         kernel = kernel.scaled(narrowest)
     else:
-        rough = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, narrowest))
+        rough = coordinates.diagonal(posterior, narrowest)
         kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
         first = n_warmup // 2
         key, first_key = jr.split(key)
@@ -223,6 +234,6 @@ def warm_up(
         seen = dual_averaging(key, kernel, positions, n_warmup, goal, log)
         step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
     else:
-        step = jnp.asarray(step_size, positions.dtype)
+        step = constant(step_size, positions)
     info: dict[str, Any] = {"step_size": float(step), "metric": metric}
     return Tuned(with_step(kernel, step), positions, work, info)

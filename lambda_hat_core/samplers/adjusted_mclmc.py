@@ -25,6 +25,7 @@ from lambda_hat_core.samplers.coordinates import Coordinates, identity
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 from lambda_hat_core.samplers.telling import silent
+from lambda_hat_core.types import constant
 
 _WIDTHS = 1.3
 """L in units of sqrt(tr Cov): blackjax's tuning factor."""
@@ -89,8 +90,8 @@ def build(
             "choose nuts or hmc"
         )
     adapt_key, width_key, last_key = jr.split(key, 3)
-    width = jnp.asarray(math.sqrt(d), start.dtype)
-    goal = jnp.asarray(spec.target_acceptance, start.dtype)
+    width = constant(math.sqrt(d), start)
+    goal = constant(spec.target_acceptance, start)
     half, quarter = spec.n_tune // 2, spec.n_tune // 4
     kernel = AdjustedMclmcKernel(posterior, identity(posterior), 0.2 * width, width)
     begun = warm_up(

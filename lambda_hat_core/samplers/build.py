@@ -12,6 +12,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import adjusted_mclmc, hmc, mala, mclmc, nuts, sghmc, sgld, sgnht
 from lambda_hat_core.samplers.kernel import Tuned
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.telling import silent
 
 
@@ -20,13 +21,19 @@ def build(
     posterior: Posterior,
     spec: ChainSpec,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None = None,
     log: Callable[[str], None] = silent,
 ) -> Tuned:
-    """Build the kernel that `spec` names; biases are relative to `llc`, a rough estimate."""
+    """Build the kernel that `spec` names.
+
+    Curvature is measured on the examples of `few`, and biases are relative to `llc`, a rough
+    estimate.
+    """
     found: Any = {"start": start, "spectrum": spectrum}
+    noisy = found | {"few": few, "llc": llc}
     match spec:
         case Nuts():
             return nuts.build(key, posterior, spec, **found, log=log)
@@ -39,9 +46,9 @@ def build(
         case AdjustedMclmc():
             return adjusted_mclmc.build(key, posterior, spec, **found, log=log)
         case Sgld():
-            return sgld.build(key, posterior, spec, **found, llc=llc)
+            return sgld.build(key, posterior, spec, **noisy)
         case Sghmc():
-            return sghmc.build(key, posterior, spec, **found, llc=llc)
+            return sghmc.build(key, posterior, spec, **noisy)
         case Sgnht():
-            return sgnht.build(key, posterior, spec, **found, llc=llc)
+            return sgnht.build(key, posterior, spec, **noisy)
     assert_never(spec)

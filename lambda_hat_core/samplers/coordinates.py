@@ -5,18 +5,21 @@ A = (nbeta H + gamma)^(-1/2) from the Ritz pairs at w*, O(k d) an application.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.types import Weights
+from lambda_hat_core.types import Weights, constant
 
 
 class Coordinates(eqx.Module):
     """A = diag(scale) + V^T diag(extra) V, symmetric; V is empty for a diagonal metric.
 
-    `vectors` and a scale that is not constant are never combined.
+    `vectors` and a scale that is not constant are never combined. Products with `vectors` are in
+    full precision: a stiff direction is what is left of a difference, which a GPU's TF32 would not
+    resolve.
     """
 
     origin: Weights
@@ -27,22 +30,45 @@ class Coordinates(eqx.Module):
 
     def to_w(self, u: Weights) -> Weights:
         """w = w0 + A u."""
-        return self.origin + self.scale * u + (self.extra * (self.vectors @ u)) @ self.vectors
+        return self.origin + self.apply(u)
 
     def to_u(self, w: Weights) -> Weights:
         """u = A^(-1) (w - w0)."""
-        return self._inverse(w - self.origin)
+        return self.inverse(w - self.origin)
 
     def gradient_to_w(self, gradient: Weights) -> Weights:
         """grad_w f from grad_u f."""
-        return self._inverse(gradient)
+        return self.inverse(gradient)
 
-    def _inverse(self, v: Weights) -> Weights:
-        return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
+    def apply(self, v: Weights) -> Weights:
+        """A v: a momentum as a velocity of w, or grad_u f from grad_w f."""
+        with jax.default_matmul_precision("highest"):
+            return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
+
+    def scaled(
+        self, vs: Float[Array, "m d"], power: tuple[int, ...], more: Float[Array, "m mode"]
+    ) -> Float[Array, "m d"]:
+        """A^power M v for each of several vectors, reading the basis only once for all of them.
+
+        Each M is diagonal in the basis of A, as `more` says: its values along `vectors`, and last
+        its value on their complement. Not for a metric with different scales.
+        """
+        widths = jnp.append(self.scale[0] + self.extra, self.scale[0])
+        sizes = jnp.stack([widths**p for p in power]) * more
+        along, rest = sizes[:, :-1], sizes[:, -1:]
+        with jax.default_matmul_precision("highest"):
+            return rest * vs + ((along - rest) * (vs @ self.vectors.T)) @ self.vectors
+
+    def inverse(self, v: Weights) -> Weights:
+        """A^(-1) v."""
+        with jax.default_matmul_precision("highest"):
+            return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
 
 
-def diagonal(posterior: Posterior, scale: Weights) -> Coordinates:
-    """A = diag(scale)."""
+@eqx.filter_jit
+def diagonal(posterior: Posterior, scale: Weights | Scalar) -> Coordinates:
+    """A = diag(scale), where a single number stands for all of them."""
+    scale = jnp.broadcast_to(scale, posterior.w0.shape)
     w0 = posterior.w0
     empty = jnp.zeros((0,), w0.dtype)
     return Coordinates(w0, scale, jnp.zeros((0, w0.size), w0.dtype), empty, empty)
@@ -50,9 +76,10 @@ def diagonal(posterior: Posterior, scale: Weights) -> Coordinates:
 
 def identity(posterior: Posterior) -> Coordinates:
     """A = I."""
-    return diagonal(posterior, jnp.ones_like(posterior.w0))
+    return diagonal(posterior, constant(1.0, posterior.w0))
 
 
+@eqx.filter_jit
 def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
     """A = (nbeta H + gamma)^(-1/2), low rank plus a constant.
 
@@ -65,6 +92,38 @@ def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
     floor = jnp.where(stiffest > 0, 1e-8 * stiffest, 1.0)
     width = 1 / jnp.sqrt(jnp.maximum(precision, floor))
     common = 1 / jnp.sqrt(jnp.maximum(rest, floor))
+    return Coordinates(
+        posterior.w0,
+        jnp.full_like(posterior.w0, common),
+        spectrum.vectors,
+        width - common,
+        1 / width - 1 / common,
+    )
+
+
+def damped(posterior: Posterior, spectrum: Spectrum, damping: float) -> Coordinates:
+    """A = (nbeta |H| + (1 + damping) gamma)^(-1/2), low rank plus a constant.
+
+    Curvature turns with w: a direction that is flat on average is curved at single points, where a
+    step as long as the localiser is wide leaves the basin. Damping shortens the flat directions, to
+    1 / sqrt(1 + damping) of the localiser's width. The complement of the Ritz pairs counts as being
+    as stiff as the flattest of the upper two thirds of them, because the lower third is inaccurate.
+    """
+    return _damped(posterior, spectrum, constant(damping, posterior.w0))
+
+
+@eqx.filter_jit
+def _damped(posterior: Posterior, spectrum: Spectrum, damping: Scalar) -> Coordinates:
+    stiff = jnp.sort(posterior.nbeta * jnp.abs(spectrum.theta))
+    largest = stiff[-1]
+    soft = (1 + damping) * posterior.gamma
+    soft = jnp.maximum(soft, jnp.where(largest > 0, 1e-6 * largest, 1.0))
+    k, d = spectrum.vectors.shape
+    everywhere = stiff[k - max(1, 2 * k // 3)] if k < d else jnp.zeros_like(largest)
+    common = 1 / jnp.sqrt(everywhere + soft)
+    width = 1 / jnp.sqrt(posterior.nbeta * jnp.abs(spectrum.theta) + soft)
+    if k < d:
+        width = jnp.minimum(width, common)
     return Coordinates(
         posterior.w0,
         jnp.full_like(posterior.w0, common),

@@ -7,7 +7,7 @@ the point. Its key depends only on the chain and the draw, so the chunk length c
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,6 +21,9 @@ from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.progress import Progress as Progress
+from lambda_hat_core.samplers.rule import Draws as Draws
+from lambda_hat_core.samplers.rule import StopRule, looks
 
 CHUNKS = 20
 """Chunks per run. After each one the host reports progress, checks that the values are finite, and
@@ -28,33 +31,9 @@ saves a checkpoint."""
 ONE_CHAIN_AT_A_TIME = 1000
 """Dimension d from which a device runs its chains one after the other: the state of one chain fits
 the cache, its matrix products are not batched, and no chain waits for another chain's tree."""
-_AVERAGED = {"acceptance_rate", "energy_error"}
+_AVERAGED = {"acceptance_rate", "energy_error", "step_size"}
 """Statistics that a draw averages over its steps. `energy` is that of the last step, and all other
 statistics are sums over the steps."""
-
-
-class Progress(NamedTuple):
-    """What a progress callback receives at the end of every chunk.
-
-    Attributes:
-        done: draws per chain so far, burn-in included.
-        total: draws per chain at the end of the run.
-        draws_per_second: rate of all chains together.
-        eta_seconds: estimated seconds until the end.
-        llc: mean over the draws kept so far; during burn-in, over the last draw of every chain.
-        llc_se: standard error of `llc`, from the means of the chains; nan for one chain.
-        v_m: virial certificate over the same draws; nan if the loss has no curvature at w*.
-        work_fge: full-gradient evaluations spent so far, set-up included.
-    """
-
-    done: int
-    total: int
-    draws_per_second: float
-    eta_seconds: float
-    llc: float
-    llc_se: float
-    v_m: float
-    work_fge: float
 
 
 class Checkpoint:
@@ -74,15 +53,6 @@ class Checkpoint:
 
 
 NOTHING_KEPT = Checkpoint()
-
-
-class Draws(NamedTuple):
-    """The draws without burn-in. `failure` names the first draw whose loss is not finite."""
-
-    values: dict[str, np.ndarray]
-    cumulative_work: Float[np.ndarray, " draw"]
-    seconds: Float[np.ndarray, " draw"]
-    failure: str | None
 
 
 def _draw(
@@ -133,7 +103,7 @@ def _advance(
             return jax.lax.scan(lambda s, i: draw(key, s, i), state, indices)
 
         with precision.of(kernel.posterior.w0):
-            if monitor.projections.shape[1] >= ONE_CHAIN_AT_A_TIME:
+            if monitor.projections.shape[1] >= ONE_CHAIN_AT_A_TIME and not kernel.together:
                 return jax.lax.map(lambda pair: chain(*pair), (keys, states))
             # Chains are mapped within the loop over draws, not around it: JAX batches a loop
             # after its body has been traced, outside the float64 context of the full-data loss.
@@ -192,6 +162,7 @@ def run_chains(
     progress: Callable[[Progress], None],
     checkpoint: Checkpoint = NOTHING_KEPT,
     clock: Callable[[], float] = time.perf_counter,
+    rule: StopRule | None = None,
 ) -> Draws:
     """Advance all chains by `n_draws` draws and drop the first `n_burn`.
 
@@ -201,15 +172,24 @@ def run_chains(
     n_chains = start.shape[0]
     mesh = _mesh(n_chains)
     keys, states = _init(key, kernel, start)
-    length = chunk_length(n_draws)
+    length = chunk_length(n_draws) if rule is None else rule.chunk
+    n_draws = n_draws if rule is None else rule.most_draws
     states, parts, ends = checkpoint.resume(states)
     # Sharded as `_advance` returns them, so that all calls share the program the first compiles.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
     began = clock() - (ends[-1] if ends else 0.0)
-    failure = None
+    failure, stopped_by, spent = None, "length", None
+
+    def collected(n_draws: int, n_burn: int) -> Draws:
+        return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
+
     while len(parts) * length < n_draws and failure is None:
         first = len(parts) * length
-        span = jnp.asarray(np.arange(first, first + length))
+        if rule is not None and parts:
+            spent = rule.spent(first, setup_work + sum(map(_work, parts)))
+            if spent or (looks(len(parts)) and rule.look(collected(first, 0))[1]):
+                break
+        span = jax.device_put(np.arange(first, first + length))
         with precision.mixed():
             states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
         part = _to_host(out)
@@ -220,23 +200,36 @@ def run_chains(
             checkpoint.save(states, parts, ends)
         done = min(first + length, n_draws)
         rate = _rate(ends, length)
+        if rule is not None:
+            n_burn = done // 4
         kept = slice(-1, None) if done <= n_burn else slice(n_burn, None)
         means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
         spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
         virial_m = _joined(parts, "virial_m")[:, kept].mean()
+        llc, se = float(means.mean()), spread / n_chains**0.5
+        work = setup_work + sum(map(_work, parts))
+        total = n_draws if rule is None else rule.total(done, work, llc, se)
         progress(
             Progress(
                 done,
-                n_draws,
+                total,
                 n_chains * rate,
-                (n_draws - done) / rate,
-                llc=float(means.mean()),
-                llc_se=spread / n_chains**0.5,
+                (total - done) / rate,
+                llc=llc,
+                llc_se=se,
                 v_m=float(virial_m) if np.any(np.asarray(monitor.weights) > 0) else np.nan,
-                work_fge=setup_work + sum(_work(part) for part in parts),
+                work_fge=work,
+                rel_se=None if rule is None else rule.rel_se,
             )
         )
-    return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
+    if failure is not None:
+        stopped_by, spent, n_burn = "failure", None, 0
+    elif rule is not None:
+        n_draws = min(n_draws, len(parts) * length)
+        n_burn, is_enough = rule.look(collected(n_draws, 0))
+        spent = None if is_enough else spent or "max_draws"
+        stopped_by = "precision" if is_enough else "budget"
+    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by, spent=spent)
 
 
 def _rate(ends: list[float], length: int) -> float:
@@ -284,4 +277,5 @@ def _collect(
         cumulative[kept],
         seconds[kept],
         failure,
+        kept.start,
     )

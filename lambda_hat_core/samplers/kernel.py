@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.posterior import Posterior
@@ -18,6 +19,11 @@ class Kernel(eqx.Module):
     """A tuned Markov kernel: arrays are data, everything else is static and equal by value."""
 
     posterior: eqx.AbstractVar[Posterior]
+
+    @property
+    def together(self) -> bool:
+        """Whether chains advance step by step beside each other, however large d is."""
+        return False
 
     @abstractmethod
     def init(self, key: PRNGKeyArray, w: Weights) -> Any:
@@ -38,6 +44,12 @@ class Kernel(eqx.Module):
     def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
         """Return an unbiased estimate of grad U(w) at the position, and what it cost."""
         ...
+
+
+@eqx.filter_jit
+def positions(kernel: Kernel, states: Any) -> Float[Array, "chain d"]:
+    """Return w of every chain."""
+    return jax.vmap(kernel.position)(states)
 
 
 class Tuned(NamedTuple):

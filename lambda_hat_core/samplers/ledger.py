@@ -105,7 +105,10 @@ def account(
     """
     stiff = modes.share * modes.mu
     half = 0.5 * modes.size * stiff
-    curved = stiff > _RESOLVED * stiff.max() if stiff.max() > 0 else np.zeros(stiff.size, bool)
+    # In units of the localiser, which are the same in every metric.
+    soft = modes.mu - stiff
+    odds = stiff / np.where(soft > 0, soft, 1.0)
+    curved = (odds > 0) & (odds > _RESOLVED * odds.max())
     asymptotic = 0.5 * float(modes.size[curved].sum())
     oracle = 0.5 * float(modes.size @ modes.share)
     level = llc if llc is not None and llc > 0 else oracle

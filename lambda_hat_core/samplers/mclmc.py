@@ -27,8 +27,8 @@ from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.equilibrium import StationaryCheck
-from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
-from lambda_hat_core.types import Weights
+from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned, positions
+from lambda_hat_core.types import Weights, constant
 
 GRADIENTS = {"isokinetic_mclachlan": 2, "isokinetic_velocity_verlet": 1}
 """Gradients per step of each integrator."""
@@ -169,20 +169,20 @@ def build(
     Raises:
         ValueError: if d is 1, because the dynamics do not exist in one dimension.
     """
-    d, dtype = posterior.w0.size, start.dtype
+    d = posterior.w0.size
     if d < 2:
         raise ValueError(
             f"mclmc moves at unit speed on a sphere of directions, but d is {d}; choose nuts or hmc"
         )
-    stiffness = posterior.nbeta * spectrum.h_max + posterior.gamma
-    narrowest = 1 / jnp.sqrt(jnp.where(stiffness > 0, stiffness, 1.0))
-    width = jnp.asarray(math.sqrt(d), dtype)
+    stiffness = float(posterior.nbeta) * spectrum.h_max + float(posterior.gamma)
+    narrowest = constant(1 / math.sqrt(stiffness or 1.0), posterior.w0)
+    width = constant(math.sqrt(d), start)
     if spec.metric == "lanczos":
         chosen = coordinates.laplace(posterior, spectrum)
     elif spec.metric == "identity":
         chosen, width = coordinates.identity(posterior), width * narrowest
     else:
-        chosen = coordinates.diagonal(posterior, jnp.full_like(posterior.w0, narrowest))
+        chosen = coordinates.diagonal(posterior, narrowest)
     kernel = MclmcKernel(posterior, chosen, 0.25 * width, width, spec.integrator)
     work, n_steps, failure = 0.0, 0, None
     if spec.metric == "diagonal":
@@ -192,9 +192,9 @@ def build(
         kernel, start, n_steps, failure = _tune(key, kernel, start, spec)
         work += start.shape[0] * (1 + GRADIENTS[spec.integrator] * n_steps)
     if spec.L != "auto":
-        kernel = eqx.tree_at(lambda k: k.length, kernel, jnp.asarray(spec.L, dtype))
+        kernel = eqx.tree_at(lambda k: k.length, kernel, constant(spec.L, start))
     if spec.step_size != "auto":
-        kernel = eqx.tree_at(lambda k: k.step_size, kernel, jnp.asarray(spec.step_size, dtype))
+        kernel = eqx.tree_at(lambda k: k.step_size, kernel, constant(spec.step_size, start))
     info = {
         "step_size": float(kernel.step_size),
         "L": float(kernel.length),
@@ -210,14 +210,14 @@ def _rescale(
     """Return the kernel in coordinates scaled by pooled variances, positions, and the work."""
     init_key, find_key = jr.split(key)
     states = _start(init_key, kernel, start)
-    goal = jnp.asarray(spec.desired_energy_var, start.dtype)
+    goal = constant(spec.desired_energy_var, start)
     states, *_, variance = _find_step(find_key, kernel, states, spec.n_tune, goal, True)
     scale = kernel.coordinates.scale * jnp.sqrt(variance)
-    width = jnp.asarray(math.sqrt(start.shape[1]), start.dtype)
+    width = constant(math.sqrt(start.shape[1]), start)
     wide = coordinates.diagonal(kernel.posterior, scale)
     work = start.shape[0] * (1 + GRADIENTS[spec.integrator] * spec.n_tune)
     rescaled = MclmcKernel(kernel.posterior, wide, 0.25 * width, width, spec.integrator)
-    return rescaled, jax.vmap(kernel.position)(states), float(work)
+    return rescaled, positions(kernel, states), float(work)
 
 
 def _tune(
@@ -228,7 +228,7 @@ def _tune(
     Returns the kernel, the positions of the chains, the number of tuning steps per chain, and a
     description of what is still wrong, or None.
     """
-    goal = jnp.asarray(spec.desired_energy_var, start.dtype)
+    goal = constant(spec.desired_energy_var, start)
     init_key, key = jr.split(key)
     states = _start(init_key, kernel, start)
     n_watch = spec.n_tune // 3
@@ -253,7 +253,7 @@ def _tune(
         f"mclmc: after {n_steps} tuning steps per chain the check still found {complaint}; "
         f"raise n_tune (now {spec.n_tune}), or choose nuts"
     )
-    return kernel, jax.vmap(kernel.position)(states), n_steps, failure
+    return kernel, positions(kernel, states), n_steps, failure
 
 
 @eqx.filter_jit

@@ -20,6 +20,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.gradients import GradientEstimate
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import Weights
 
 _BATCHES = 16
@@ -50,10 +53,12 @@ class Modes(NamedTuple):
 
 @eqx.filter_jit
 def _gradients(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "chain d"], size: int | None
+    key: PRNGKeyArray, estimate: GradientEstimate, points: Float[Array, "chain d"]
 ) -> Float[Array, "chain repeat d"]:
+    """Return estimates of grad L_n at every point."""
+
     def at(point: Weights, key: PRNGKeyArray) -> Weights:
-        return posterior.loss_grad(point, posterior.minibatch(key, size))
+        return estimate.of_loss(key, point)
 
     keys = jr.split(key, (points.shape[0], _BATCHES))
     return jax.vmap(lambda w, ks: jax.lax.map(lambda k: at(w, k), ks))(points, keys)
@@ -109,26 +114,28 @@ def _product(
 
 def measure(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    estimate: GradientEstimate,
+    few: Subset,
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
-    batch_size: int | None,
     preconditioner: Callable[[Weights], Weights] | None = None,
 ) -> tuple[Modes, float]:
     """Return the modes and the work of finding them, in full-gradient evaluations.
 
+    The noise is that of `estimate`, and curvature is measured on the examples of `few`.
     `preconditioner` maps the second moment of the loss gradient to P; None is P = 1.
     """
+    posterior = few.posterior
     nbeta, gamma = posterior.nbeta, posterior.gamma
     n_chains, d = start.shape
     noise_key, pair_key, rest_key = jr.split(key, 3)
-    stochastic = batch_size is not None and posterior.data is not None
+    stochastic = not estimate.is_exact
     gradients, root = None, jnp.ones_like(posterior.w0)
     work, products = 0.0, 0
     if stochastic or preconditioner is not None:
-        gradients = _gradients(noise_key, posterior, start, batch_size)
-        work += posterior.batch_work(batch_size) * n_chains * _BATCHES
+        gradients = _gradients(noise_key, estimate, start)
+        work += estimate.work * n_chains * _BATCHES
     if preconditioner is None or gradients is None:
         vectors, mu = spectrum.vectors, nbeta * jnp.maximum(spectrum.theta, 0.0) + gamma
     else:
@@ -143,14 +150,80 @@ def measure(
         mu, size = jnp.append(mu, more), jnp.append(size, counts)
         vectors = jnp.append(vectors, nodes, axis=0)
         products += len(nodes)
-    work += 2.0 * n_chains * products
+    work += few.cost * 2.0 * n_chains * products
     soft = gamma * jnp.sum((vectors * root) ** 2, axis=1)
     mu = jnp.maximum(mu, soft)
     noise = jnp.zeros_like(mu)
     if stochastic and gradients is not None:
         noise = nbeta**2 * jnp.var((gradients * root) @ vectors.T, axis=1, ddof=1).mean(axis=0)
     begun = mu * jnp.mean((((start - posterior.w0) / root) @ vectors.T) ** 2, axis=0)
-    share = 1 - soft / jnp.where(mu > 0, mu, 1.0)
-    share = jnp.where(mu > 0, share, 0.0)
-    host = (np.asarray(values, np.float64) for values in (size, mu, share, noise, begun))
-    return Modes(*host), work
+    host = (np.asarray(values, np.float64) for values in (size, mu, soft, noise, begun))
+    size, mu, soft, noise, begun = host
+    return Modes(size, mu, _share(mu, soft), noise, begun), work
+
+
+def _share(mu: Direction, soft: Direction) -> Direction:
+    """Return the fraction of mu that the localiser's part `soft` leaves to the loss."""
+    return np.where(mu > 0, 1 - soft / np.where(mu > 0, mu, 1.0), 0.0)
+
+
+def whitened(
+    key: PRNGKeyArray,
+    estimate: GradientEstimate,
+    metric: Coordinates,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> tuple[Modes, float]:
+    """Return the modes in the coordinates of a metric that the same spectrum made, and the work.
+
+    They are the Ritz vectors, and the complement, which counts as one direction: there is nothing
+    more to measure but the noise of minibatches.
+    """
+    k, d = spectrum.vectors.shape
+    posterior = estimate.posterior
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    scale, extra, theta = (
+        np.asarray(x, np.float64) for x in (metric.scale, metric.extra, spectrum.theta)
+    )
+    width = np.append(scale[0] + extra, scale[0])
+    h = np.append(np.maximum(theta, 0.0), float(spectrum.rest))
+    mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
+    noise, work = np.zeros_like(mu), 0.0
+    seen = _seen(key, estimate, start, spectrum.vectors)
+    away, variance = (np.asarray(x, np.float64) for x in seen)
+    if not estimate.is_exact:
+        work = estimate.work * len(start) * _BATCHES
+        noise = nbeta**2 * width**2 * variance
+    share = _share(mu, soft)
+    size = np.append(np.ones(k), float(d - k))
+    kept = slice(None) if k < d else slice(k)
+    return Modes(*(x[kept] for x in (size, mu, share, noise, mu / width**2 * away))), work
+
+
+@eqx.filter_jit
+def _seen(
+    key: PRNGKeyArray,
+    estimate: GradientEstimate,
+    points: Float[Array, "chain d"],
+    vectors: Float[Array, "k d"],
+) -> tuple[Float[Array, " k+1"], Float[Array, " k+1"]]:
+    """Return the mean square of w - w*, and the variance of batch gradients of the loss.
+
+    Both along each vector, and last, in the mean over directions, on their complement. The variance
+    is 0 for the full batch.
+    """
+    rest = max(points.shape[1] - len(vectors), 1)
+
+    def split(v: Array) -> tuple[Array, Array]:
+        along = v @ vectors.T
+        return along, v - along @ vectors
+
+    along, across = split(points - estimate.posterior.w0)
+    away = jnp.append(jnp.mean(along**2, axis=0), jnp.mean(jnp.sum(across**2, axis=1)) / rest)
+    if estimate.is_exact:
+        return away, jnp.zeros_like(away)
+    along, across = split(_gradients(key, estimate, points))
+    seen = jnp.var(along, axis=1, ddof=1).mean(axis=0)
+    left = jnp.var(across, axis=1, ddof=1).mean(axis=0).sum() / rest
+    return away, jnp.append(seen, left)

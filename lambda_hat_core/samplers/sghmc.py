@@ -1,14 +1,21 @@
 """Stochastic gradient HMC (Chen et al. 2014, arXiv:1402.4102): damped momentum, minibatch kicks.
 
-p <- p - eps g(w);  w <- w + (eps/2) p;  p <- c p + sqrt(1 - c^2) xi;  w <- w + (eps/2) p
-with g an estimate of grad U = nbeta grad L_n + gamma (w - w*) and c = 1 - alpha: the share alpha of
-the momentum is lost and replaced every step. This is the splitting of Leimkuhler & Matthews 2013
-(arXiv:1203.5428, BAOAB): with full gradients its stationary positions on a quadratic are exact for
-every stable step, eps^2 (nbeta h_max + gamma) < 4. An explicit Euler step for the same dynamics
-is stable only for eps (nbeta h_max + gamma) < friction.
+v <- v - h A^2 g(w);  w <- w + (h/2) v;  v <- c v + sqrt(1 - c^2) A xi;  w <- w + (h/2) v
+with g an estimate of grad U = nbeta grad L_n + gamma (w - w*), A the square root of a constant
+metric (the identity without `precond`) and c = 1 - alpha: the share alpha of the momentum is lost
+and replaced in every step. This is the splitting of Leimkuhler & Matthews 2013 (arXiv:1203.5428,
+BAOAB) with adjacent kicks joined: with full gradients its stationary positions on a quadratic are
+exact for every stable step, h^2 A H_U A < 4, and elsewhere their law is off by O(h^2). An explicit
+Euler step for the same dynamics is stable only for h A H_U A < friction.
+
+A minibatch adds noise of its own: with B the covariance of A g, a direction of curvature mu has a
+variance that is larger by the fraction (1 + c)^2 h^2 B / ((4 - h^2 mu) (1 - c^2)). Where B is
+measured, in the manner of Chen et al., section 3.3, less is injected,
+sqrt(1 - c^2 - (1 + c)^2 h^2 B / 4) xi, which leaves h^2 mu / 4 of that fraction. B counts as
+diagonal in the basis of the metric.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,63 +27,112 @@ from lambda_hat_core.config.samplers.stochastic import Sghmc
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.alternating import Alternation
+from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
-from lambda_hat_core.samplers.stepsize import tuned_momentum
-from lambda_hat_core.types import Weights
+from lambda_hat_core.samplers.subset import Subset
+from lambda_hat_core.samplers.whitened import whiten
+from lambda_hat_core.types import Weights, constant
 
 
 class SghmcState(NamedTuple):
-    """Point and momentum, of unit mass."""
+    """A chain between two steps.
+
+    Attributes:
+        w: the point.
+        v: the velocity of w, A p with a momentum p of unit mass in the metric's coordinates.
+        gradient: an estimate of grad U at w, from a batch that w does not depend on.
+        t: steps taken.
+    """
 
     w: Weights
-    p: Weights
+    v: Weights
+    gradient: Weights
+    t: Scalar
 
 
 class SghmcKernel(Kernel):
-    """One step is one minibatch gradient."""
+    """One step is one gradient.
+
+    Attributes:
+        heat: B along each of the metric's vectors, and last in any direction that they leave out.
+    """
 
     posterior: Posterior
-    step_size: Scalar
-    alpha: float = eqx.field(static=True)
-    batch_size: int | None = eqx.field(static=True)
+    estimate: GradientEstimate
+    coordinates: Coordinates
+    alternation: Alternation
+    alpha: Scalar
+    heat: Float[Array, " mode"]
     noise: Generator = eqx.field(static=True)
+
+    @property
+    def together(self) -> bool:
+        """The metric's vectors are read once for all chains."""
+        return True
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SghmcState:
         """Draw a momentum."""
-        return SghmcState(w, jr.normal(key, w.shape, w.dtype))
+        momentum_key, batch_key = split(key)
+        v = self.coordinates.apply(jr.normal(momentum_key, w.shape, w.dtype))
+        return SghmcState(w, v, self.estimate(batch_key, w), jnp.zeros((), w.dtype))
 
     def step(self, key: PRNGKeyArray, state: SghmcState) -> tuple[SghmcState, Stats]:
-        """Kick, drift, damp, drift."""
-        posterior, size, keep = self.posterior, self.batch_size, 1 - self.alpha
+        """Kick, drift, damp, drift; then look at the gradient where it has come to."""
         batch_key, noise_key = split(key)
-        w, p = state
-        p = p - self.step_size * posterior.potential_grad(w, posterior.minibatch(batch_key, size))
-        w = w + 0.5 * self.step_size * p
-        p = keep * p + (1 - keep**2) ** 0.5 * standard_normal(noise_key, w, self.noise)
-        w = w + 0.5 * self.step_size * p
-        return SghmcState(w, p), {"work": jnp.asarray(posterior.batch_work(size), w.dtype)}
+        w, v, gradient, t = state
+        step_size = self.alternation.step_size(t)
+        # The friction of a unit of time stays what it is.
+        keep = (1 - self.alpha) ** self.alternation.share(t)
+        xi = standard_normal(noise_key, w, self.noise)
+        injected = self._injected(step_size, keep)
+        force, noise = self.coordinates.scaled(
+            jnp.stack([gradient, xi]), (2, 1), jnp.stack([jnp.ones_like(injected), injected])
+        )
+        kicked = v - step_size * force
+        v = keep * kicked + noise
+        w = w + 0.5 * step_size * (kicked + v)
+        state = SghmcState(w, v, self.estimate(batch_key, w), t + 1)
+        work = jnp.asarray(self.estimate.work, w.dtype)
+        return state, {"work": work, "step_size": step_size}
+
+    def _injected(self, step_size: Scalar, keep: Scalar) -> Float[Array, " mode"]:
+        """Return the size of the noise that, with the minibatch's own, makes up for the damping."""
+        left = 1 - keep**2
+        if not self.estimate.is_exact:
+            left = left - _made_up_for(self.heat, step_size, keep)
+        return jnp.sqrt(jnp.maximum(left, 0.0)) * jnp.ones_like(self.heat)
 
     def position(self, state: SghmcState) -> Weights:
         """Return w."""
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SghmcState) -> tuple[Weights, float]:
-        """Return grad U on a FRESH minibatch: the one that moved w is correlated with w."""
-        size = self.batch_size
-        batch = self.posterior.minibatch(key, size)
-        return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
+        """Return grad U at w from a batch that was drawn after w, which the next step uses too."""
+        del key
+        return state.gradient, 0.0
 
 
-def dynamics(modes: Modes, eps: float, alpha: float) -> Dynamics:
-    """One step on a quadratic, as a map of (u, p)."""
-    return damped(modes, eps, 1 - alpha, 1 - (1 - alpha) ** 2)
+def _made_up_for(heat: Any, eps: Any, keep: Any) -> Any:
+    """Return the variance that minibatch noise of variance B makes up for; NumPy's or JAX's."""
+    return (0.5 * (1 + keep) * eps) ** 2 * heat
 
 
-def damped(modes: Modes, eps: float, keep: float, injected: float) -> Dynamics:
-    """Return such a step for any kept fraction of momentum and any injected variance."""
+def dynamics(modes: Modes, eps: float, alpha: float, *, compensated: bool = False) -> Dynamics:
+    """One step on a quadratic, as a map of (u, p); `compensated`: B is taken from the noise."""
+    keep = 1 - alpha
+    injected = np.full_like(modes.mu, 1 - keep**2)
+    if compensated:
+        injected = np.maximum(injected - _made_up_for(modes.noise, eps, keep), 0.0)
+    return damped(modes, eps, keep, injected)
+
+
+def damped(modes: Modes, eps: float, keep: float, injected: float | np.ndarray) -> Dynamics:
+    """The same for any share of momentum kept and any variance injected."""
     mu, one = modes.mu, np.ones_like(modes.mu)
     both = 1 + keep
     A = np.stack(
@@ -98,19 +154,32 @@ def build(
     posterior: Posterior,
     spec: Sghmc,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
-    """Choose the step size if it is `auto`, and predict its biases."""
-    return tuned_momentum(
+    """Choose the step size where it is `auto`, and predict its biases."""
+    keep, whitens = 1 - spec.alpha, spec.precond == "lanczos"
+    made = whiten(
         key,
         posterior,
         spec,
-        SghmcKernel,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,
-        heat=1 / (1 - (1 - spec.alpha) ** 2),
-        dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
+        power=2,
+        heat=1 / (1 - keep**2),
+        dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha, compensated=whitens),
     )
+    kernel = SghmcKernel(
+        posterior,
+        made.estimate,
+        made.coordinates,
+        made.alternation,
+        constant(spec.alpha, start),
+        made.heat,
+        spec.noise,
+    )
+    return Tuned(kernel, start, made.work, made.info)

@@ -19,15 +19,18 @@ from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers import overdamped
+from lambda_hat_core.samplers.gradients import plain
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import standard_normal
 from lambda_hat_core.samplers.stepsize import tune
+from lambda_hat_core.samplers.subset import Subset
+from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights
 
 _RULE = {
-    "batch_size",
     "precond",
     "beta1",
     "beta2",
@@ -55,6 +58,7 @@ class SgldKernel(Kernel):
     step_size: Scalar
     burn_steps: Scalar
     spec: Sgld = eqx.field(static=True)
+    batch_size: int | None = eqx.field(static=True)
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SgldState:
         """Start with unit second moment and no momentum."""
@@ -69,7 +73,7 @@ class SgldKernel(Kernel):
         posterior, spec = self.posterior, self.spec
         batch_key, noise_key = split(key)
         w, v, m, t = state
-        g = posterior.loss_grad(w, posterior.minibatch(batch_key, spec.batch_size))
+        g = posterior.loss_grad(w, posterior.minibatch(batch_key, self.batch_size))
         t = t + 1
         preconditioner = jnp.ones((), w.dtype)
         drift = g
@@ -86,7 +90,7 @@ class SgldKernel(Kernel):
         step = self.step_size * preconditioner
         w = w - 0.5 * step * force + jnp.sqrt(step) * noise
         return SgldState(w, v, m, t), {
-            "work": jnp.asarray(posterior.batch_work(spec.batch_size), w.dtype)
+            "work": jnp.asarray(posterior.batch_work(self.batch_size), w.dtype)
         }
 
     def position(self, state: SgldState) -> Weights:
@@ -95,7 +99,7 @@ class SgldKernel(Kernel):
 
     def gradient(self, key: PRNGKeyArray, state: SgldState) -> tuple[Weights, float]:
         """Return grad U on a FRESH minibatch: the one that moved w is correlated with w."""
-        size = self.spec.batch_size
+        size = self.batch_size
         batch = self.posterior.minibatch(key, size)
         return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
 
@@ -136,11 +140,14 @@ def build(
     posterior: Posterior,
     spec: Sgld,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size if it is `auto`, and predict the biases; nothing else is adapted."""
+    if spec.precond in ("none", "lanczos"):
+        return _constant(key, posterior, spec, few=few, start=start, spectrum=spectrum, llc=llc)
     burn = spec.n_burn * spec.thin
     last = burn if spec.freeze_preconditioner else spec.n_draws * spec.thin
     remembered = spec.beta2**last
@@ -149,10 +156,11 @@ def build(
         v = remembered + (1 - remembered) * second_moment
         return preconditioner_of(v, jnp.asarray(max(last, 1), v.dtype), spec)
 
-    step_size, work, info = tune(
+    step_size, work, info, _ = tune(
         key,
-        posterior,
+        plain(posterior, None),
         spec,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,
@@ -168,5 +176,46 @@ def build(
         jnp.asarray(step_size, start.dtype),
         jnp.asarray(burn, start.dtype),
         Sgld.model_validate(spec.model_dump(include=_RULE)),
+        info["batch_size"],
     )
     return Tuned(kernel, start, work, info)
+
+
+def _constant(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    spec: Sgld,
+    *,
+    few: Subset,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+    llc: float | None,
+) -> Tuned:
+    whitens = spec.precond == "lanczos"
+
+    def law(modes: Modes, eps: float) -> Dynamics:
+        return overdamped.dynamics(modes, eps, spec.integrator, compensated=whitens)
+
+    made = whiten(
+        key,
+        posterior,
+        spec,
+        few=few,
+        start=start,
+        spectrum=spectrum,
+        llc=llc,
+        power=1,
+        heat=0.25,
+        dynamics=law,
+    )
+    kernel = overdamped.OverdampedKernel(
+        posterior,
+        made.estimate,
+        made.coordinates,
+        made.alternation,
+        made.heat,
+        made.mu,
+        spec.integrator,
+        spec.noise,
+    )
+    return Tuned(kernel, start, made.work, made.info)

@@ -27,6 +27,7 @@ from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
 from lambda_hat_core.samplers.sghmc import damped
 from lambda_hat_core.samplers.stepsize import tuned_momentum
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import Weights
 
 _MOST_FRICTION = 8.0
@@ -115,6 +116,7 @@ def build(
     posterior: Posterior,
     spec: Sgnht,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None = None,
@@ -125,6 +127,7 @@ def build(
         posterior,
         spec,
         SgnhtKernel,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,

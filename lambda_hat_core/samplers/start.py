@@ -4,6 +4,7 @@ Directions whose curvature does not outweigh the localiser start at w*: there th
 wide as the localiser, and a jump of that size in many of them at once leaves the basin.
 """
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -12,6 +13,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 
 
+@eqx.filter_jit
 def laplace_start(
     key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum, n_chains: int
 ) -> Float[Array, "chain d"]:

@@ -7,6 +7,7 @@ unit of noise. eps^p is then the smaller of
     budget / (heat x mean noise of the directions that make the llc)   (minibatch noise).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.gradients import GradientEstimate, plain
 from lambda_hat_core.samplers.kernel import Kernel, Tuned
 from lambda_hat_core.samplers.ledger import (
     WARN_AT,
@@ -25,8 +30,10 @@ from lambda_hat_core.samplers.ledger import (
     burn_in_needed,
     is_stable,
 )
-from lambda_hat_core.samplers.modes import Modes, measure
+from lambda_hat_core.samplers.modes import Modes, measure, whitened
 from lambda_hat_core.samplers.noise import Generator
+from lambda_hat_core.samplers.peaks import peak_curvature
+from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import Weights
 
 NOISE_BUDGET = 0.05
@@ -35,18 +42,26 @@ curvature rule allows. On a singular loss the llc is smaller, so the same step i
 larger fraction, which the ledger reports."""
 
 
+_PROBE, _LEAST_BATCH = 64, 128
+"""Examples in the batches whose noise is measured for `batch_size: auto`, and the smallest one."""
+
+
+def _mean_noise(modes: Modes) -> float:
+    """Return the noise of the directions that make the llc."""
+    weight = modes.size * modes.share
+    return float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
+
+
 def automatic(
-    modes: Modes, *, power: int, heat: float, fraction: float, lag: float = 1.0
+    modes: Modes, *, peak: float, power: int, heat: float, fraction: float, lag: float = 1.0
 ) -> tuple[float, str]:
     """Return the step size and the name of the rule that limited it.
 
     Raises:
         ValueError: if neither curvature nor noise sets a scale for the step size.
     """
-    largest = float(modes.mu.max())
-    weight = modes.size * modes.share
-    noise = float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
-    by_curvature = fraction / (lag * largest) if largest > 0 else np.inf
+    noise = _mean_noise(modes)
+    by_curvature = fraction / (lag * peak) if peak > 0 else np.inf
     by_noise = NOISE_BUDGET / (heat * noise) if noise > 0 else np.inf
     step = min(by_curvature, by_noise)
     if step == np.inf:
@@ -57,11 +72,48 @@ def automatic(
     return step ** (1 / power), "curvature" if by_curvature <= by_noise else "minibatch noise"
 
 
+def _default_batch(posterior: Posterior) -> int | None:
+    """Return the batch where nothing has been measured."""
+    return AUTO_BATCH if posterior.data is not None and posterior.n > AUTO_BATCH else None
+
+
+def _batch_for(
+    posterior: Posterior,
+    modes: Modes,
+    probe: int,
+    spec: Sgld | Sghmc | Sgnht,
+    rule: dict[str, Any],
+) -> int | None:
+    """Return the smallest batch whose noise allows the step that the curvature allows.
+
+    A power of two, so that runs share programs; the full batch where that is not much larger.
+
+    Args:
+        posterior: with n examples.
+        modes: their noise is that of batches of `probe` examples.
+        probe: that was measured with.
+        spec: of the sampler.
+        rule: as `automatic` takes it.
+    """
+    if posterior.data is None:
+        return None
+    if spec.step_size != "auto":
+        step = spec.step_size ** rule["power"]
+    elif rule["peak"] > 0:
+        step = rule["fraction"] / (rule["lag"] * rule["peak"])
+    else:
+        return _default_batch(posterior)
+    needed = probe * rule["heat"] * _mean_noise(modes) * step / NOISE_BUDGET
+    size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
+    return size if size <= posterior.n / 2 else None
+
+
 def tune(
     key: PRNGKeyArray,
-    posterior: Posterior,
+    estimate: GradientEstimate,
     spec: Sgld | Sghmc | Sgnht,
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None,
@@ -69,18 +121,41 @@ def tune(
     heat: float,
     dynamics: Callable[[Modes, float], Dynamics],
     preconditioner: Callable[[Weights], Weights] | None = None,
+    metric: Coordinates | None = None,
     lag: float = 1.0,
-) -> tuple[float, float, dict[str, Any]]:
-    """Return the step size, the work of finding it, and the facts that the run records about it."""
-    modes, work = measure(
-        key,
-        posterior,
-        start=start,
-        spectrum=spectrum,
-        batch_size=spec.batch_size,
-        preconditioner=preconditioner,
-    )
-    rule = {"power": power, "heat": heat, "fraction": spec.step_fraction, "lag": lag}
+) -> tuple[float, float, dict[str, Any], Modes]:
+    """Return the step size, the work to find it, the facts that the run records, and the modes."""
+    posterior = estimate.posterior
+    measure_key, peak_key = split(key)
+    rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
+    rule["fraction"] = spec.step_fraction
+    size = spec.batch_size
+    if metric is None:
+        size = _default_batch(posterior) if size == "auto" else size
+        modes, work = measure(
+            measure_key,
+            estimate.on(size),
+            few,
+            start=start,
+            spectrum=spectrum,
+            preconditioner=preconditioner,
+        )
+        rule["peak"] = float(modes.mu.max())
+    else:
+        probe = min(_PROBE, posterior.n) if size == "auto" else size
+        modes, work = whitened(
+            measure_key,
+            estimate.on(probe),
+            metric,
+            start=start,
+            spectrum=spectrum,
+        )
+        rule["peak"], spent = peak_curvature(peak_key, few.posterior, metric, start)
+        work += few.cost * spent
+        if size == "auto":
+            assert probe is not None
+            size = _batch_for(posterior, modes, probe, spec, rule)
+            modes = modes._replace(noise=modes.noise * (0.0 if size is None else probe / size))
     if spec.step_size == "auto":
         step, limit = automatic(modes, **rule)
     else:
@@ -88,15 +163,16 @@ def tune(
     info = {
         "step_size": step,
         "step_limited_by": limit,
-        "mu_max": float(modes.mu.max()),
+        "mu_max": rule["peak"],
+        "batch_size": size,
     }
     moving = modes.mu > 1e-12 * modes.mu.max()
     if not moving.any():
-        return step, work, info
-    modes = Modes(*(values[moving] for values in modes))
-    advised, _ = automatic(modes, **rule)
-    info["ledger"] = _ledger(modes, spec, step, advised, dynamics, llc)
-    return step, work, info
+        return step, work, info, modes
+    known = Modes(*(values[moving] for values in modes))
+    advised, _ = automatic(known, **rule)
+    info["ledger"] = _ledger(known, spec, step, advised, dynamics, llc)
+    return step, work, info, modes
 
 
 def tuned_momentum(
@@ -105,6 +181,7 @@ def tuned_momentum(
     spec: Sghmc | Sgnht,
     kernel: Callable[[Posterior, Scalar, float, int | None, Generator], Kernel],
     *,
+    few: Subset,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
     llc: float | None,
@@ -112,10 +189,11 @@ def tuned_momentum(
     dynamics: Callable[[Modes, float], Dynamics],
 ) -> Tuned:
     """Apply `tune` to a sampler with momentum, whose eps^2 has the unit of 1 / mu."""
-    step_size, work, info = tune(
+    step_size, work, info, _ = tune(
         key,
-        posterior,
+        plain(posterior, None),
         spec,
+        few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,
@@ -124,7 +202,7 @@ def tuned_momentum(
         dynamics=dynamics,
     )
     step = jnp.asarray(step_size, start.dtype)
-    built = kernel(posterior, step, spec.alpha, spec.batch_size, spec.noise)
+    built = kernel(posterior, step, spec.alpha, info["batch_size"], spec.noise)
     return Tuned(built, start, work, info)
 
 
@@ -137,9 +215,10 @@ def _ledger(
     llc: float | None,
 ) -> dict[str, Any]:
     """Return the ledger of this run with recommended settings and warnings about biases > 10 %."""
-    lengths = {"n_draws": spec.n_draws, "n_burn": spec.n_burn, "thin": spec.thin}
+    n_draws, n_burn = spec.lengths
+    lengths = {"n_draws": n_draws, "n_burn": n_burn, "thin": spec.thin}
     ledger = account(modes, lambda modes: dynamics(modes, step), llc=llc, **lengths)
-    n_kept = spec.n_draws - spec.n_burn
+    n_kept = n_draws - n_burn
     better = dynamics(modes, advised)
     burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.thin) if is_stable(better) else 0
     ledger["recommended"] = {"step_size": advised, "n_burn": burn, "thin": spec.thin}
@@ -155,20 +234,29 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
             f"leave; set step_size to {better['step_size']:.3g}, or to auto"
         ]
     smaller = min(better["step_size"], step / 2)
+    measured = ("discretisation", "minibatch") if spec.extrapolates else ()
     texts = {
         "discretisation": f"lower step_size from {step:.3g} to {smaller:.3g}",
         "minibatch": f"lower step_size from {step:.3g} to {smaller:.3g}, or raise "
         f"batch_size from {spec.batch_size}",
-        "burn_in": f"raise n_burn from {spec.n_burn} to {better['n_burn']} (with step_size "
-        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts",
+        "burn_in": _longer(better, spec, step),
         "localisation": "gamma holds directions back that the loss curves: lower gamma or raise "
         "nbeta, or read the answer as the coefficient at this gamma",
     }
     return [
         f"{name} is predicted to move llc by {ledger[name]['relative']:+.0%}: {advice}"
         for name, advice in texts.items()
-        if abs(ledger[name]["relative"]) > WARN_AT
+        if name not in measured and abs(ledger[name]["relative"]) > WARN_AT
     ]
+
+
+def _longer(better: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -> str:
+    if better["n_burn"] <= spec.lengths[1]:
+        return f"raise step_size from {step:.3g} to {better['step_size']:.3g}, or set it to auto"
+    return (
+        f"raise n_burn from {spec.lengths[1]} to {better['n_burn']} (with step_size "
+        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts"
+    )
 
 
 def report(ledger: dict[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ SCHEMAS: dict[Table, dict[str, str]] = {
         "run_id:text target_id:text sampler:text flavour:text dtype:text seed:int loss:text n:int "
         "d:int nbeta gamma n_chains:int n_draws:int n_burn:int llc llc_se llc_lo llc_hi llc_known "
         "llc_oracle loss0 ess_bulk ess_tail r_hat v_m work_fge wall_s verdict:text reasons:texts "
-        "created_at:time"
+        "stopped_by:text created_at:time"
     ),
     "targets": _schema(
         "target_id:text kind:text label:text n:int d:int loss0 grad_norm min_eigenvalue llc_known "
@@ -95,6 +95,7 @@ def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
 def run_row(spec: RunSpec) -> Row:
     """Return the columns of a run that are known before it runs."""
     sampler: Any = spec.sampler
+    fixed = getattr(sampler, "until", None) is None
     return {
         "run_id": spec.id,
         "target_id": spec.target,
@@ -104,8 +105,8 @@ def run_row(spec: RunSpec) -> Row:
         "seed": spec.seed,
         "loss": spec.posterior.loss,
         "n_chains": sampler.n_chains,
-        "n_draws": sampler.n_draws,
-        "n_burn": getattr(sampler, "n_burn", 0),
+        "n_draws": sampler.n_draws if fixed else None,
+        "n_burn": getattr(sampler, "n_burn", 0) if fixed else None,
         "created_at": now(),
     }
 
@@ -149,6 +150,8 @@ def write_failure(
     is_run = isinstance(spec, RunSpec)
     row = run_row(spec) if is_run else target_row(spec)
     row |= {"verdict": "failed", "reasons": [" ".join(reason.split())]}
+    if is_run:
+        row |= {"stopped_by": "failure"}
     path = failure_path(store, spec.id)
     write("llc" if is_run else "unbuilt", [row], path)
     if details is not None:

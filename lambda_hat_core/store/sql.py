@@ -40,6 +40,8 @@ _SOURCES = {
 }
 """The sources of the views. Folders with temporary names start with a dot and do not match."""
 
+_BY_NAME = "union_by_name = true"
+
 VIEWS: tuple[records.Table, ...] = ("llc", "targets", "draws", "experiments", "trials")
 
 
@@ -179,12 +181,16 @@ def _plain(store: Store, view: records.Table) -> str:
 
 
 def _llc(store: Store) -> str:
-    """Select analyses, failures of runs without one, and the experiments they belong to."""
+    """Select analyses, failures of runs without one, and the experiments they belong to.
+
+    Failures are read by column name, because older versions wrote fewer columns. For analyses that
+    would take three times as long.
+    """
     columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
     columns.insert(2, "members.experiment")
     return f"""SELECT {", ".join(columns)} FROM (
         SELECT *, 0 AS rank FROM {_read(store, "llc")}
-        UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures")}
+        UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures", _BY_NAME)}
     ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
     ON members.run_id = runs.run_id
     QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
@@ -196,7 +202,7 @@ def _targets(store: Store) -> str:
     Failure records are read by column name, because older versions wrote fewer columns.
     """
     columns = ", ".join(records.SCHEMAS["targets"])
-    unbuilt = _read(store, "unbuilt", "union_by_name = true")
+    unbuilt = _read(store, "unbuilt", _BY_NAME)
     return f"""SELECT {columns}, failure FROM (
         SELECT {columns}, NULL AS failure, 0 AS rank FROM {_read(store, "targets")}
         UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt}

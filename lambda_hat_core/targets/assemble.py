@@ -3,6 +3,7 @@
 from typing import Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
@@ -115,11 +116,11 @@ def _labelled(
 ) -> Problem:
     names = ("input law", "inputs", "teacher", "dropout", "noise")
     keys = {name: stream(spec.seed, name) for name in names}
-    (x, y, exact), truth = _synthesise(keys, data, network, kind, spec.teacher)
-    n = data.n_data
-    return problem._replace(
-        data=(x[:n], y[:n]), test=(x[n:], y[n:]), clean=(exact[:n], exact[n:]), truth=truth
-    )
+    drawn, truth = _synthesise(keys, data, network, kind, spec.teacher)
+    halves = [np.split(np.asarray(array), [data.n_data]) for array in drawn]
+    train, test = jax.device_put([*zip(*halves, strict=True)])
+    clean = (train[2], test[2])
+    return problem._replace(data=train[:2], test=test[:2], clean=clean, truth=truth)
 
 
 @eqx.filter_jit

@@ -6,6 +6,7 @@ along negative curvature within the width of the localiser. Both are taken at th
 gamma.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -19,13 +20,16 @@ from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 DENSE = 800
 """Largest d for which the Hessian is diagonalised. That takes 0.8 s and grows as d^3."""
 LIMIT = 0.05
 """Largest acceptable fall of nbeta L_n from w*, for each of the two quantities."""
-_RANK = 128
+_RANK, _OWN = 64, 32
+"""Lanczos steps from a random start, and from the gradient."""
+_LOWEST = 8
+"""Ritz vectors of a subset along which the curvature is measured on all examples."""
 _SAMPLES = 256
 """Number of gradients whose convex hull is searched at a kink."""
 _UNSEEN = 1e-3
@@ -62,42 +66,61 @@ class Audit(NamedTuple):
 
 
 class _Measured(NamedTuple):
-    """Eigenpairs `theta`, `vectors`: all of them, or those from Lanczos with a random start.
+    """Eigenvalues `theta`: all of them, or those from Lanczos with a random start.
 
-    `own` are the eigenpairs in the Krylov space of the gradient, in which g^T f(H) g is a Gauss
-    quadrature.
+    `lowest` is the eigenvector of the first. `own` are the eigenpairs in the Krylov space of the
+    gradient, in which g^T f(H) g is a Gauss quadrature.
     """
 
     loss: Scalar
     gradient: Weights
     theta: Array
-    vectors: Array
+    lowest: Weights
     own: tuple[Array, Array]
     bias: Scalar
 
 
 @eqx.filter_jit
 def _measure(
-    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, nbeta: Scalar, gamma: Scalar
+    key: PRNGKeyArray,
+    loss: Loss,
+    w: Weights,
+    data: Batch,
+    rows: int | None,
+    nbeta: Scalar,
+    gamma: Scalar,
 ) -> _Measured:
-    def mean(w: Weights) -> Scalar:
-        return loss.mean(w, data)
+    rows_key, gradient_key, spectrum_key = jr.split(key, 3)
+    few, n = data, len(jax.tree.leaves(data)[0]) if data is not None else 0
+    rows = n if rows is None else min(rows, n)
+    if rows < n:
+        index = jr.choice(rows_key, n, (rows,), replace=False)
+        few = jax.tree.map(lambda a: a[index], data)
+
+    def product(v: Weights, data: Batch) -> Weights:
+        return jax.jvp(lambda w: jax.grad(loss.mean)(w, data), (w,), (v,))[1]
 
     def hvp(v: Weights) -> Weights:
-        return jax.jvp(jax.grad(mean), (w,), (v,))[1]
+        return product(v, few)
 
-    value, gradient = jax.value_and_grad(mean)(w)
+    value, gradient = jax.value_and_grad(loss.mean)(w, data)
     d = w.size
     if d <= DENSE:
         hessian = jax.lax.map(hvp, jnp.eye(d), batch_size=16)
         theta, columns = jnp.linalg.eigh((hessian + hessian.T) / 2)
         own = theta, vectors = theta, columns.T
     else:
-        spectrum_key, gradient_key = jr.split(key)
         theta, vectors = lanczos(spectrum_key, hvp, d, _RANK)
-        own = lanczos(gradient_key, hvp, d, _RANK, start=gradient)
+        own = lanczos(gradient_key, hvp, d, min(_OWN, d), start=gradient)
+    if rows < n:
+        # Rayleigh-Ritz on all examples: a subset has negative curvature by sampling error alone.
+        lowest = vectors[:_LOWEST]
+        products = jax.lax.map(lambda v: product(v, data), lowest)
+        low, turn = jnp.linalg.eigh((lowest @ products.T + products @ lowest.T) / 2)
+        theta = theta.at[: len(low)].set(low)
+        vectors = vectors.at[: len(low)].set(turn.T @ lowest)
     scaled = _scale(own[0], nbeta, gamma) * (own[1] @ gradient)
-    return _Measured(value, gradient, theta, vectors, own, jnp.sum(scaled**2))
+    return _Measured(value, gradient, theta, vectors[0], own, jnp.sum(scaled**2))
 
 
 def _scale(theta: Array, nbeta: Scalar, gamma: Scalar) -> Array:
@@ -128,7 +151,7 @@ def _hull_bias(
     d = w.size
     curvature = jnp.maximum(jnp.mean(jnp.maximum(theta, 0.0)), 1e-300)
     reach = jnp.sqrt(2 * _UNSEEN / (nbeta * curvature))
-    directions = jr.normal(key, (_SAMPLES, d))
+    directions = jr.normal(jr.split(key)[1], (_SAMPLES, d))
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     around = jnp.concatenate([w[None], w + reach * directions])
     gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=16)
@@ -157,35 +180,55 @@ def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
     return jnp.maximum(v - excess[count - 1], 0.0)
 
 
-def work(d: int) -> float:
-    """Return the number of full-gradient evaluations of an audit at a point without a kink."""
-    return 1.0 + (2.0 * d if d <= DENSE else 4.0 * _RANK)
+def work(d: int, n: int | None = None, rows: int | None = None) -> float:
+    """Return the full-gradient evaluations of an audit at a point without a kink.
+
+    Args:
+        d: number of parameters.
+        n: number of examples, None for a potential.
+        rows: on how many of them the Hessian is taken, None for all.
+    """
+    products = 2.0 * (d if d <= DENSE else _RANK + _OWN)
+    if n is None or rows is None or rows >= n:
+        return 1.0 + products
+    return 1.0 + products * rows / n + 2.0 * _LOWEST
 
 
-def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamma: float) -> Audit:
+def audit(
+    key: PRNGKeyArray,
+    problem: Problem,
+    w: Weights,
+    *,
+    nbeta: float,
+    gamma: float,
+    rows: int | None = None,
+) -> Audit:
     """Audit w at the given temperature and localisation.
+
+    The loss and its gradient are those of all examples. If there are more than `rows`, the Hessian
+    is that of a random subset of so many, except along the directions that it curves down most.
 
     Raises:
         ValueError: if L_n, its gradient or its Hessian is not finite there.
     """
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
-    measure_key, hull_key = jr.split(key)
-    at = (jnp.asarray(nbeta, w.dtype), jnp.asarray(gamma, w.dtype))
-    seen = _measure(measure_key, loss, w, data, *at)
-    cost = work(w.size)
+    at = (constant(nbeta, w), constant(gamma, w))
+    seen = _measure(key, loss, w, data, rows, *at)
+    cost = work(w.size, None if data is None else problem.n, rows)
     value, spectrum = float(seen.loss), np.asarray(seen.theta)
     with np.errstate(over="ignore"):
         grad_norm = float(np.linalg.norm(np.asarray(seen.gradient)))
     if not (np.isfinite([value, grad_norm]).all() and np.isfinite(spectrum).all()):
         raise refusal(problem, w)
-    bias, kinked = float(jnp.nan_to_num(seen.bias, nan=jnp.inf, posinf=jnp.inf)), False
+    bias, kinked = float(seen.bias), False
+    bias = math.inf if math.isnan(bias) else bias
     if bias > LIMIT and data is not None:
-        hull = float(_hull_bias(hull_key, loss, w, data, *seen.own, *at))
+        hull = float(_hull_bias(key, loss, w, data, *seen.own, *at))
         cost += _SAMPLES + 1.0
         kinked = hull <= LIMIT
         bias = hull if kinked else bias
-    lowest, highest = spectrum[0].item(), spectrum[-1].item()
+    lowest, highest = spectrum[0].item(), spectrum.max().item()
     fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
     reasons = []
     if bias > LIMIT:
@@ -206,6 +249,6 @@ def audit(key: PRNGKeyArray, problem: Problem, w: Weights, *, nbeta: float, gamm
         off_centre_bias=bias,
         kinked=kinked,
         reasons=tuple(reasons),
-        lowest_vector=seen.vectors[0],
+        lowest_vector=seen.lowest,
         work=cost,
     )

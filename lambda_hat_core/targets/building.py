@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.posterior import Loss
+from lambda_hat_core.posterior import Loss, mean_loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
@@ -86,7 +86,7 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
         **facts(spec, problem, polished.w, found, answer),
         "test_loss": None
         if problem.test is None
-        else float(_mean(problem.loss, polished.w, problem.test)),
+        else float(mean_loss(problem.loss, polished.w, problem.test)),
         "train": {
             "steps": spec.training.steps if trained.work else 0,
             "polish_iterations": polished.iterations,
@@ -170,11 +170,6 @@ def _outputs(problem: Problem, w: Weights) -> dict[str, np.ndarray]:
 @eqx.filter_jit
 def _apply(loss: Supervised, w: Weights, x: Array) -> Array:
     return loss.network.apply(w, x)
-
-
-@eqx.filter_jit
-def _mean(loss: Loss, w: Weights, batch: Batch) -> Array:
-    return loss.mean(w, batch)
 
 
 @eqx.filter_jit

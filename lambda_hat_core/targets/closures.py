@@ -14,7 +14,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
@@ -24,7 +23,7 @@ _Jitted: Any = type(jax.jit(lambda: None))
 
 def fresh(array: Any) -> Array:
     """Return a copy that JAX has not seen before, in a dtype that is enabled here."""
-    return jnp.asarray(np.array(array))
+    return jax.device_put(np.array(array))
 
 
 def detached(function: Callable[..., Any]) -> Callable[..., Any]:

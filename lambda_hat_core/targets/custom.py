@@ -14,15 +14,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Scalar
+from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.config.model import Custom
 from lambda_hat_core.plan.factory import factory_search_path, source_sha256
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.closures import detached, fresh
-from lambda_hat_core.targets.loss_check import check_loss, refusal
-from lambda_hat_core.targets.networks.layout import Shapes, dotted, join, split
-from lambda_hat_core.targets.potentials import Potential
+from lambda_hat_core.targets.loss_check import averages_rows, check_loss, check_value, refusal
+from lambda_hat_core.targets.networks.layout import Shapes, dotted, split
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
@@ -52,7 +51,7 @@ class CustomTarget:
 
 
 @dataclass(frozen=True)
-class CustomLoss(Potential):
+class CustomLoss:
     """A user's loss as a function of flat vectors; equality is that of `identity`.
 
     Attributes:
@@ -60,12 +59,27 @@ class CustomLoss(Potential):
         narrow: `loss(params, batch)` for use while 64-bit types are off.
         wide: the same for use while they are on.
         rebuild: converts a flat vector to `params`.
+        by_row: whether the loss of a batch is the mean of the losses of its rows.
     """
 
     identity: Hashable
     narrow: Callable[[Any, Any], Any] = field(compare=False)
     wide: Callable[[Any, Any], Any] = field(compare=False)
     rebuild: Callable[[Weights], Any] = field(compare=False)
+    by_row: bool = False
+
+    @property
+    def has_per_example(self) -> bool:
+        """Whether the loss of a batch was seen to be the mean of the losses of its rows."""
+        return self.by_row
+
+    def per_example(self, w: Weights, batch: Batch) -> Float[Array, " n"]:
+        """Return the loss of every row, each of which is a batch of one."""
+
+        def of_row(row: Batch) -> Scalar:
+            return self.mean(w, jax.tree.map(lambda a: a[None], row))
+
+        return jax.vmap(of_row)(batch)
 
     def __call__(self, w: Weights, batch: Batch) -> Any:
         """Call the user's function."""
@@ -105,10 +119,10 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
     arrays, rebuild = _flatten(maker, made.params)
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
     for name, array in arrays.items():
-        if not np.isfinite(np.asarray(array)).all():
+        if not np.isfinite(array).all():
             did = f"has params with NaN or infinite numbers at {dotted(name)}"
             raise refusal(maker, did, "every number must be finite")
-    start = join(shapes, {name: array.astype(float) for name, array in arrays.items()})
+    start = fresh(np.concatenate([array.ravel() for array in arrays.values()]))
     data = _checked_data(maker, made)
     with jax.enable_x64(False):
         narrow = detached(made.loss)
@@ -116,8 +130,13 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
         wide = detached(made.loss)
     loss = CustomLoss(identity, narrow, wide, rebuild)
     check_loss(maker, loss, made.params, start, data)
+    if isinstance(identity, CustomLoss):
+        loss = replace(loss, identity=identity.identity, by_row=identity.by_row)
+    else:
+        loss = replace(loss, by_row=averages_rows(loss, start, data))
     if identity is None:
         loss = replace(loss, identity=program_of(loss.mean, start, data))
+    check_value(maker, loss, start, data)
     claim = _claim(maker, made.llc_known)
     return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim, maker=maker)
 
@@ -186,7 +205,7 @@ def _is_module(node: Any) -> bool:
     return isinstance(node, eqx.Module)
 
 
-def _flatten(maker: str, params: Any) -> tuple[dict[str, Array], Callable[[Weights], Any]]:
+def _flatten(maker: str, params: Any) -> tuple[dict[str, np.ndarray], Callable[[Weights], Any]]:
     """Return the float arrays by name, and a function from the flat vector to `params`."""
     rule = "params must be float arrays; put other arrays into data or the loss"
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
@@ -202,7 +221,8 @@ def _flatten(maker: str, params: Any) -> tuple[dict[str, Array], Callable[[Weigh
     paths, treedef = jax.tree_util.tree_flatten_with_path(floats)
     if not paths:
         raise refusal(maker, "has params without a float array", rule)
-    arrays = {jax.tree_util.keystr(path) or "w": fresh(leaf) for path, leaf in paths}
+    dtype = jnp.result_type(float)
+    arrays = {jax.tree_util.keystr(path) or "w": np.asarray(leaf, dtype) for path, leaf in paths}
     shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
 
     def rebuild(w: Weights) -> Any:
@@ -230,8 +250,9 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
         raise refusal(maker, f"has {name} of type {type(leaf).__name__}", rule)
     if values.shape[0] != n:
         raise refusal(maker, f"has {name} of shape {values.shape}", rule)
-    array = fresh(values)
-    if not bool(jnp.all(jnp.isfinite(array))):
+    if jnp.issubdtype(values.dtype, jnp.floating):
+        values = values.astype(jnp.result_type(float))
+    if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
         did = f"has {name} with NaN or infinite numbers"
         raise refusal(maker, did, "every number must be finite")
-    return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    return fresh(values)

@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from lambda_hat_core.config import model
@@ -78,9 +77,9 @@ def known(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known
 def _realised(problem: Problem, found: Audit) -> bool:
     """Return whether the labels have no noise and are fitted exactly."""
     assert problem.data is not None and problem.clean is not None
-    labels = problem.data[1]
-    fitted = found.loss0 <= _REALISED * float(jnp.mean(labels**2))
-    return fitted and bool(jnp.allclose(labels, problem.clean[0], rtol=1e-12, atol=1e-12))
+    labels = np.asarray(problem.data[1])
+    fitted = found.loss0 <= _REALISED * np.mean(labels**2).item()
+    return fitted and np.allclose(labels, problem.clean[0], rtol=1e-12, atol=1e-12)
 
 
 def _full_rank(x: np.ndarray) -> bool:
@@ -139,7 +138,7 @@ def _deep_linear(
         return Known(None, "the inputs do not span their space")
     lowest = coefficients.deep_linear(spec.widths, spec.rank)
     realised = _realised(problem, found)
-    if realised and problem.truth is not None and bool(jnp.allclose(w, problem.truth, 0, 1e-12)):
+    if realised and problem.truth is not None and np.allclose(w, problem.truth, 0, 1e-12):
         return Known(lowest, "deep linear at the balanced truth, the deepest point of the fibre")
     narrow, ends = min(spec.widths), spec.widths[0] + spec.widths[-1]
     rank = _product_map_rank(network, w)

@@ -1,4 +1,4 @@
-"""Checks of a user's loss, which is evaluated once at its params, with one-sentence errors."""
+"""Checks of a user's loss, which is traced and evaluated at its params; errors are one sentence."""
 
 import math
 from collections.abc import Callable
@@ -8,13 +8,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.posterior import Loss
+from lambda_hat_core.posterior import Loss, mean_loss
 from lambda_hat_core.types import Batch, Weights
 
 _UNSEEN = 0.05
 """Difference in nbeta L_n(w*) that is too small to affect an estimate."""
+
+_ROWS = 16
+"""Examples on which the losses of single rows are compared with that of the batch."""
 
 _SIGNATURE = "loss(params, batch) returns a scalar, the mean over rows"
 
@@ -26,8 +30,8 @@ def refusal(maker: str, did: str, rule: str) -> ValueError:
 
 def check_loss(
     maker: str, loss: Callable[[Weights, Batch], Any], params: Any, start: Weights, data: Batch
-) -> float:
-    """Return the loss at the start.
+) -> None:
+    """Reject a loss that JAX cannot trace or that is not a float, without evaluating it.
 
     Args:
         maker: the name of the function that made the target, for errors.
@@ -40,14 +44,9 @@ def check_loss(
         ValueError: if the loss is invalid; the error names the maker, the mistake, the rule and the
             correction.
     """
-
-    @eqx.filter_jit
-    def evaluate(w: Weights, batch: Batch) -> Any:
-        return loss(w, batch)
-
     try:
-        found = evaluate(start, data)
-    except (MemoryError, jax.errors.JaxRuntimeError):
+        found = eqx.filter_eval_shape(loss, start, data)
+    except MemoryError:
         raise
     except Exception as error:
         raise _explained(maker, error, params) from error
@@ -59,11 +58,50 @@ def check_loss(
     if not jnp.issubdtype(jnp.result_type(found), jnp.floating):
         did = f"has a loss that returns {jnp.result_type(found).name}"
         raise refusal(maker, did, "it must be a float, to have a gradient")
-    value = float(found)
+
+
+def averages_rows(loss: Any, start: Weights, data: Batch) -> bool:
+    """Return whether the loss of some rows is the mean of the losses of single rows.
+
+    A loss may depend on its batch as a whole, as one that normalises over it does, or may not
+    accept one row alone. Both sides are compared on the first rows, at `start` and at a point
+    beside it, because at a perfect fit all of them are 0.
+
+    Args:
+        loss: has `mean` and `per_example`.
+        start: the params as a flat vector.
+        data: all examples, or None for a potential.
+    """
+    if data is None:
+        return False
+    try:
+        eqx.filter_eval_shape(loss.per_example, start, data)
+    except Exception:
+        # Whatever a user's function raises on a single row means the same: it takes no single rows.
+        return False
+    together, one_by_one = (np.asarray(x, np.float64) for x in _both_ways(loss, start, data))
+    return np.allclose(together, one_by_one, rtol=1e3 * jnp.finfo(start.dtype).eps, atol=0.0)
+
+
+@eqx.filter_jit
+def _both_ways(loss: Any, start: Weights, data: Batch) -> tuple[Array, Array]:
+    rows = jax.tree.map(lambda a: a[:_ROWS], data)
+    beside = start + 0.01 * jnp.cos(jnp.arange(start.size, dtype=start.dtype))
+    points = jnp.stack([start, beside])
+    together = jax.vmap(loss.mean, (0, None))(points, rows)
+    return together, jax.vmap(loss.per_example, (0, None))(points, rows).mean(axis=1)
+
+
+def check_value(maker: str, loss: Loss, start: Weights, data: Batch) -> None:
+    """Reject a loss that is not finite at the start.
+
+    Raises:
+        ValueError: if it is not; the error names the maker and the value.
+    """
+    value = float(mean_loss(loss, start, data))
     if not math.isfinite(value):
         did = f"has a loss of {value} at its params"
         raise refusal(maker, did, "the loss must be finite there")
-    return value
 
 
 def check_same(maker: str, loss: Loss, w: Weights, data: Batch, in_float64: float, n: int) -> None:
@@ -75,7 +113,7 @@ def check_same(maker: str, loss: Loss, w: Weights, data: Batch, in_float64: floa
     Raises:
         ValueError: if the values differ; the error names the maker and both values.
     """
-    here = float(eqx.filter_jit(loss.mean)(w, data))
+    here = float(mean_loss(loss, w, data))
     unseen = _UNSEEN / PosteriorSpec().resolved_nbeta(n) + 1e-4 * abs(in_float64)
     if not abs(here - in_float64) <= unseen:
         raise refusal(

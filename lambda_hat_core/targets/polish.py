@@ -12,6 +12,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from lambda_hat_core.config.training import Training
@@ -21,7 +22,7 @@ from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.newton import newton_rank, newton_step
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 ROUND = 100
 """Number of L-BFGS steps that count as one outer iteration."""
@@ -102,9 +103,9 @@ def polish(
         ValueError: if its gradient is not finite there.
     """
     state = lbfgs.start(problem.loss, w, problem.data)
-    if not bool(jnp.isfinite(state.loss)):
+    if not np.isfinite(state.loss):
         raise FloatingPointError("the training loss is not finite at the end of training")
-    if not bool(jnp.all(jnp.isfinite(state.gradient))):
+    if not np.isfinite(state.gradient).all():
         raise refusal(problem, w, "where the polish starts")
     run = _Run(problem, spec, nbeta, spec.grad_tol * max(1.0, float(state.loss)))
     at = Polished(w, 0, 0.0, "")
@@ -120,6 +121,10 @@ def polish(
     return at
 
 
+def _norm(vector: Weights) -> float:
+    return float(np.linalg.norm(np.asarray(vector)))
+
+
 def _descend(run: _Run, at: Polished) -> tuple[Polished, float]:
     """Run rounds of L-BFGS until the gain of a round is small."""
     problem, spec = run.problem, run.spec
@@ -130,12 +135,12 @@ def _descend(run: _Run, at: Polished) -> tuple[Polished, float]:
     done, stopped = at.iterations, ""
     while True:
         loss = float(state.loss)
-        stopped = run.finished(state.w, loss, float(jnp.linalg.norm(state.gradient))) or stopped
+        stopped = run.finished(state.w, loss, _norm(state.gradient)) or stopped
         if not stopped and done >= spec.polish_steps:
             stopped = "polish_steps reached"
         if stopped:
             break
-        tolerance = jnp.asarray(run.tolerance)
+        tolerance = constant(run.tolerance, state.w)
         state = lbfgs.advance(problem.loss, state, problem.data, length, tolerance)
         done += 1
         if bool(state.stuck) and spec.polish == "lbfgs":
@@ -150,7 +155,7 @@ def _newton(key: PRNGKeyArray, run: _Run, at: Polished, loss: float) -> tuple[Po
     """Take a few Newton steps."""
     problem = run.problem
     rank = newton_rank(at.w.size)
-    w, radius = at.w, 0.1 * jnp.maximum(jnp.linalg.norm(at.w), 1.0)
+    w, radius = at.w, constant(0.1 * max(_norm(at.w), 1.0), at.w)
     done, stopped = at.iterations, ""
     for i in range(min(_BURST, run.spec.polish_steps - done)):
         step = newton_step(jr.fold_in(key, i), problem.loss, w, problem.data, radius, rank=rank)

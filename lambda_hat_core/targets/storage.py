@@ -47,17 +47,17 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
         ValueError: if the target has no such loss.
     """
     meta = json.loads((folder / "meta.json").read_bytes())
-    dtype = jnp.zeros(()).dtype
+    dtype = jnp.result_type(float)
     named = params(folder)
     flat = np.concatenate([named[name].ravel() for name, _ in meta["shapes"]])
     with np.load(folder / "data.npz", allow_pickle=False) as stored:
         count = sum(name.startswith("batch") for name in stored.files)
         batch = [stored[f"batch{i}"] for i in range(count)]
     arrays = tuple(
-        jnp.asarray(array, dtype if np.issubdtype(array.dtype, np.floating) else None)
+        jax.device_put(array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array)
         for array in batch
     )
-    w, data = jnp.asarray(flat, dtype), arrays or None
+    w, data = jax.device_put(flat.astype(dtype)), arrays or None
     if isinstance(spec.model, model.Custom):
         if posterior.loss not in (None, "own"):
             raise ValueError(

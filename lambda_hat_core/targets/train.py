@@ -92,8 +92,8 @@ def train(key: PRNGKeyArray, problem: Problem, spec: Training) -> Trained:
     if spec.steps == 0:
         return Trained(problem.start, np.zeros((0, 3)), 0.0)
     w, seen = _run(key, problem.loss, problem.start, problem.data, problem.test, n, spec)
-    if not bool(jnp.all(jnp.isfinite(w))):
-        if not bool(jnp.all(jnp.isfinite(_gradient(problem.loss, problem.start, problem.data)))):
+    if not np.isfinite(w).all():
+        if not np.isfinite(_gradient(problem.loss, problem.start, problem.data)).all():
             raise refusal(problem, problem.start, "where training starts")
         raise FloatingPointError(
             f"training diverged: {spec.optimizer} with lr = {spec.lr} produced non-finite weights; "

@@ -66,7 +66,8 @@ def _whitened_spectrum(
 ) -> Spectrum:
     """Return the spectrum of K, with nbeta S H S clipped at 0 so that K >= gamma S^2."""
     w0 = posterior.w0
-    hessian = mean_hessian(posterior, points)
+    rows_key, key = jr.split(key)
+    hessian = mean_hessian(rows_key, posterior, points)
     floor = posterior.gamma * scale**2
 
     def product(v: Weights) -> Weights:

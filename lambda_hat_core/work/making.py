@@ -89,8 +89,7 @@ def sample_run(
 
             def tell(at: Any) -> None:
                 say(
-                    f"{at.done / at.total:4.0%} of {at.total} draws, "
-                    f"{at.draws_per_second:.3g} draws/s, {at.eta_seconds:.0f} s left, "
+                    f"{at.so_far}, {at.draws_per_second:.3g} draws/s, {at.eta_seconds:.0f} s left, "
                     f"llc {at.llc:.4g}"
                 )
                 if progress is not None:
@@ -156,6 +155,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             "checks": [check._asdict() for check in judged],
         }
         row = records.run_row(spec)
+        row |= {name: trace.info[name] for name in ("n_draws", "n_burn") if name in trace.info}
         row |= {name: value for name, value in found._asdict().items() if name not in row}
         row |= {"loss": spec.posterior.loss or meta["loss"], **extra}
         records.write("llc", [row], folder / "estimate.parquet")

@@ -23,8 +23,9 @@ def metadata(site, *path):
 def test_the_ui_shows_the_numbers_that_were_computed(site, built_local):
     path = site.experiment()
     content = yaml.safe_load(path.read_text())
-    few = {"n_draws": 60, "n_burn": 20, "thin": 1}
-    content["samplers"] = [{"name": "sgld", "dtype": "float64", "seed": 1, "overrides": few}]
+    until = {"rel_se": 1e-3, "max_draws": 80}
+    sampler = {"name": "sgld", "dtype": "float64", "overrides": {"thin": 1}, "until": until}
+    content["samplers"] = [sampler]
     path.write_text(yaml.safe_dump(content))
     cache = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
     site.card(command=[sys.executable, "-m", "lambda_hat_core.work.worker"], env=cache)
@@ -42,8 +43,13 @@ def test_the_ui_shows_the_numbers_that_were_computed(site, built_local):
     execute(site, repository, "sgld_float64", run)
     shown = metadata(site, "analyses", "sgld_float64")
     record = project.store.read_json("analyses", run, "estimate.json")
-    for name in ("llc", "llc_se", "verdict", "r_hat", "v_m", "work_fge", "loss0"):
+    for name in ("llc", "llc_se", "verdict", "r_hat", "v_m", "work_fge", "loss0", "n_draws"):
         assert shown[name] == record[name], name
+    assert record["n_draws"] == 80 and record["stopped_by"] == "budget"
+    assert "the budget of 80 draws per chain was spent" in shown["reasons"]
+    for stage in ("runs", "analyses"):
+        told = metadata(site, stage, "sgld_float64")
+        assert (told["n_draws"], told["stopped_by"]) == (80, "budget")
     assert shown["ess"] == record["ess_min"]
     assert shown["interval"] == f"[{record['llc_lo']:.4g}, {record['llc_hi']:.4g}]"
     figures = ("trace", "rank", "llc_convergence_combined", "wnv")

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 BIAS = {
     "nuts": {"quadratic": 0.0, "singular": 0.0},
     "mclmc": {"quadratic": 0.01, "singular": 0.015},
-    "sgld": {"quadratic": 0.10, "singular": 0.10},
+    "sgld": {"quadratic": 0.02, "singular": 0.05},
     "vi": {"quadratic": 0.01, "singular": 0.05},
 }
 """Bias relative to the exact value: energy errors, step size, error of the family."""

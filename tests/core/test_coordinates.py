@@ -1,4 +1,4 @@
-"""The metric of the exact samplers, as a dense matrix."""
+"""The metrics of the samplers, as dense matrices."""
 
 import jax
 import jax.numpy as jnp
@@ -9,29 +9,36 @@ import pytest
 D = 8
 
 
-@pytest.mark.parametrize("rank", [D, 3])
-def test_in_the_metric_of_laplace_the_posterior_is_isotropic(x64, rank):
-    """A (nbeta H + gamma) A = 1 with all eigenpairs; with three, if the others have one value."""
+NBETA, GAMMA, REST = 30.0, 2.0, 0.05
+
+
+def known(rank):
+    """A posterior, `rank` eigenpairs of a Hessian, and all of its eigenvalues and vectors."""
     from lambda_hat_core.linalg.spectrum import Spectrum
     from lambda_hat_core.posterior import Posterior
-    from lambda_hat_core.samplers.coordinates import laplace
     from tests.core.surfaces import DiagonalQuadratic
 
-    nbeta, gamma, rest = 30.0, 2.0, 0.05
     vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(D, D)))[0]
-    theta = np.concatenate([np.full(D - rank, rest), np.geomspace(0.1, 10, rank)])
-    hessian = vectors.T * theta @ vectors
-    w0 = np.arange(1.0, D + 1)
+    theta = np.concatenate([np.full(D - rank, REST), np.geomspace(0.1, 10, rank)])
     posterior = Posterior(
-        w0=jnp.asarray(w0),
+        w0=jnp.arange(1.0, D + 1),
         data=None,
-        nbeta=jnp.asarray(nbeta),
-        gamma=jnp.asarray(gamma),
+        nbeta=jnp.asarray(NBETA),
+        gamma=jnp.asarray(GAMMA),
         loss=DiagonalQuadratic(tuple(np.ones(D))),
         n=100,
     )
-    known = (theta[D - rank :], vectors[D - rank :], rest if rank < D else 0.0)
-    found = laplace(posterior, Spectrum(*map(jnp.asarray, known)))
+    pairs = (theta[D - rank :], vectors[D - rank :], REST if rank < D else 0.0)
+    return posterior, Spectrum(*map(jnp.asarray, pairs)), theta, vectors
+
+
+@pytest.mark.parametrize("rank", [D, 3])
+def test_in_the_metric_of_laplace_the_posterior_is_isotropic(x64, rank):
+    """A (nbeta H + gamma) A = 1 with all eigenpairs; with three, if the others have one value."""
+    from lambda_hat_core.samplers.coordinates import laplace
+
+    posterior, spectrum, theta, vectors = known(rank)
+    found = laplace(posterior, spectrum)
 
     @jax.jit
     def dense(u):
@@ -40,8 +47,45 @@ def test_in_the_metric_of_laplace_the_posterior_is_isotropic(x64, rank):
 
     u = np.asarray(jr.normal(jr.key(0), (D,)))
     w, back, a, gradient = map(np.asarray, dense(u))
-    np.testing.assert_allclose(w, w0 + a @ u, rtol=1e-12)
+    np.testing.assert_allclose(w, posterior.w0 + a @ u, rtol=1e-12)
     np.testing.assert_allclose(back, u, rtol=1e-10)
     np.testing.assert_allclose(a.T @ gradient, u, rtol=1e-10)
-    precision = nbeta * hessian + gamma * np.eye(D)
+    precision = NBETA * vectors.T * theta @ vectors + GAMMA * np.eye(D)
     np.testing.assert_allclose(a @ precision @ a.T, np.eye(D), atol=1e-10)
+
+
+@pytest.mark.parametrize("rank", [D, 6])
+def test_powers_of_the_damped_metric_are_those_of_its_matrix(x64, rank):
+    """All pairs, or six, of which the lowest two and what they leave out count as the third."""
+    from lambda_hat_core.samplers.coordinates import damped
+
+    posterior, spectrum, theta, vectors = known(rank)
+    at = damped(posterior, spectrum, 5.0)
+    if rank < D:
+        theta = np.maximum(theta, theta[D - rank + 2])
+    widths = 1 / np.sqrt(NBETA * theta + 6 * GAMMA)
+    rng = np.random.default_rng(1)
+    vs, more = rng.normal(size=(2, D)), rng.uniform(size=(2, rank + 1))
+
+    @jax.jit
+    def products(vs, more):
+        v = vs[0]
+        return at.apply(v), at.inverse(v), at.scaled(vs, (2, 1), more)
+
+    applied, back, scaled = map(np.asarray, products(jnp.asarray(vs), jnp.asarray(more)))
+    np.testing.assert_allclose(applied, vectors.T * widths @ vectors @ vs[0], rtol=1e-10)
+    np.testing.assert_allclose(back, vectors.T / widths @ vectors @ vs[0], rtol=1e-10)
+    for v, power, sizes, found in zip(vs, (2, 1), more, scaled, strict=True):
+        by_mode = np.concatenate([np.full(D - rank, sizes[-1]), sizes[:rank]])
+        expected = vectors.T * (widths**power * by_mode) @ vectors @ v
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_scaling_in_the_identity_is_scaling(x64):
+    from lambda_hat_core.samplers.coordinates import identity
+
+    posterior, *_ = known(D)
+    vs = np.random.default_rng(1).normal(size=(2, D))
+    more = jnp.asarray([[3.0], [0.5]])
+    found = identity(posterior).scaled(jnp.asarray(vs), (2, 1), more)
+    np.testing.assert_array_equal(found, vs * more)

@@ -3,7 +3,8 @@ import pytest
 from lambda_hat_core.config.data import NoData, Synthetic
 from lambda_hat_core.config.model import DeepLinear, Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers.base import PILOT, SPECTRUM
+from lambda_hat_core.config.samplers import base
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.samplers.stochastic import Sgld
@@ -28,17 +29,63 @@ def test_every_sampler_has_a_forecast(name):
 def test_work_of_sgld_by_hand():
     sampler = Sgld(n_chains=2, n_draws=30, n_burn=10, thin=5, batch_size=100)
     cost = forecast(run(sampler), TARGET, RunTimes([]))
-    pilot = 2 * (200 + 136)
-    assert cost.fge == pytest.approx(136 + 2 * (pilot + 30 * 5 * 0.1 + 30 * 4 / 3))
+    at_w0, shared = 136 + 1 / 3, 264
+    chain = 61 + 1 / 3 + 16 + 16 * 0.1 + 30 * (5 * 0.1 + 1 / 3)
+    assert cost.fge == pytest.approx(at_w0 + shared + 2 * chain)
+    alone = sampler.model_copy(update={"n_chains": 1})
+    assert alone.work(1000) == pytest.approx(at_w0 + shared + chain)
+    few = chain + 46 * (1 - 0.1)  # ten times fewer examples, the same batch: 16 + 30 gradients
+    few += 30 * 4 * (1 - 0.1)
+    assert sampler.work(100) == pytest.approx(at_w0 + 2 * (shared + few))
 
 
 def test_the_set_up_costs_the_pilot_and_the_spectrum():
-    from lambda_hat_core.linalg.spectrum import RANK, spectrum_work
-    from lambda_hat_core.samplers import pilot
+    from lambda_hat_core.linalg import spectrum
+    from lambda_hat_core.samplers import modes, peaks, pilot
 
-    assert SPECTRUM == spectrum_work(RANK + 1, RANK)
-    flight = pilot._STEPS * pilot._LEAPFROGS
-    assert PILOT == pilot._ROUNDS * (flight + SPECTRUM)
+    assert base.SPECTRUM == spectrum.spectrum_work(spectrum.RANK + 1, spectrum.RANK)
+    assert base.MEAN_HESSIAN == spectrum.spectrum_work(pilot._RANK + 1, pilot._RANK)
+    assert base.SHARED_ROWS == spectrum._FEWEST_ROWS
+    assert base.PILOT == pilot._STEPS + 1
+    assert base.NOISE_BATCHES == modes._BATCHES
+    nodes = modes._PROBES * modes._NODES
+    products = {"lanczos": peaks._RANK, "none": nodes, "rmsprop": nodes + 32, "adam": nodes + 32}
+    assert modes._PRECONDITIONED_RANK == 32
+    for precond, count in products.items():
+        sampler = Sgld(precond=precond)
+        assert (sampler.probing(), sampler.once().batch) == (2 * count, modes._BATCHES)
+    varied = Sgld(gradient="control_variate")
+    assert (varied.step().batch, varied.once().batch) == (2, 2 * modes._BATCHES)
+
+
+def test_the_set_up_on_a_subset_costs_its_share():
+    from lambda_hat_core.config.samplers.base import SETUP_ROWS
+
+    few, whole = (Sgld(setup_rows=rows, batch_size=1000) for rows in (SETUP_ROWS, None))
+    share = SETUP_ROWS / 100_000
+    on_few = 136 + 264 + 4 * (61 + 1 / 3 + 16)
+    saved = whole.work(100_000) - few.work(100_000)
+    assert saved == pytest.approx((1 - share) * on_few - (1 + share))
+    assert few.work(SETUP_ROWS) == whole.work(SETUP_ROWS)
+
+
+def test_a_run_that_ends_at_a_precision_has_a_typical_length():
+    lengths = {"n_draws": 400, "n_burn": 100}
+    for name in sorted(SAMPLERS.keys() - {"vi"}):
+        fixed, free = SAMPLERS[name](**lengths), SAMPLERS[name](until=Until(max_fge=1e9))
+        assert free.work(1000) == pytest.approx(fixed.work(1000))
+    few = Nuts(until=Until(max_draws=80))
+    assert few.work(1000) == pytest.approx(Nuts(n_draws=80, n_burn=20).work(1000))
+
+
+def test_a_budget_shortens_the_forecast_and_bounds_the_work():
+    whole = Nuts(until=Until(max_fge=1e9)).work(1000)
+    set_up = Nuts(n_draws=1, n_burn=0).work(1000) - 4 * (15 + 1 / 3)
+    assert set_up < 20_000 < whole
+    short = Nuts(until=Until(max_fge=20_000))
+    assert short.work(1000) == pytest.approx(20_000)
+    assert Nuts(until=Until(max_fge=1)).work(1000) == pytest.approx(set_up)
+    assert short.budget(1000) == pytest.approx(40_000)
 
 
 def test_a_budget_is_a_stated_multiple_of_the_forecast():

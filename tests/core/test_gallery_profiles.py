@@ -109,3 +109,14 @@ def test_runs_that_differ_in_other_settings_are_no_profile(store):
     record, text = page_of(store, runs)
     assert record["profiles"] == []
     assert "profile" not in text
+
+
+def test_a_bias_that_was_extrapolated_away_is_not_predicted():
+    from lambda_hat_core.analysis.biases import step_bias
+
+    parts = {name: {"absolute": 0.5} for name in ("discretisation", "minibatch")}
+    facts = {"sampler": "sghmc", "llc": 5.0, "llc_se": 0.1, "ledger": {"stable": True, **parts}}
+    predicted = step_bias(facts | {"step_bias": None}, None)
+    assert predicted is not None and (predicted.value, predicted.source) == (1.0, "predicted")
+    left = step_bias(facts | {"step_bias": 0.7}, None)
+    assert left is not None and (left.value, left.source) == (0.0, "extrapolated")

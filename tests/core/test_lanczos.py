@@ -46,6 +46,36 @@ def test_identity_breaks_down_and_restarts(dtype):
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(10), atol=tolerance)
 
 
+@jax.jit
+def from_start(key, matrix, start):
+    from lambda_hat_core.linalg.lanczos import lanczos
+
+    return lanczos(key, lambda v: matrix @ v, len(start), 6, start=start)
+
+
+def test_a_low_rank_is_found_to_its_end(dtype):
+    """The recurrence breaks down beyond the rank, and what follows is the null space."""
+    eigenvalues = np.r_[np.zeros(27), 1.0, 2.0, 3.0]
+    matrix, _ = rotated(30, eigenvalues)
+    theta, vectors = map(np.asarray, pairs(jr.key(3), matrix, 30, 10))
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(theta, np.r_[np.zeros(7), 1.0, 2.0, 3.0], atol=tolerance)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(10), atol=tolerance)
+    np.testing.assert_allclose(vectors @ matrix, theta[:, None] * vectors, atol=tolerance)
+
+
+def test_a_start_along_an_eigenvector_is_a_pair_and_others_are_found(dtype):
+    """It couples to nothing; the five vectors after it span a Krylov space of their own."""
+    eigenvalues = np.r_[np.full(26, 0.5), 1.0, 2.0, 3.0, 4.0]
+    matrix, q = rotated(30, eigenvalues)
+    theta, vectors = map(np.asarray, from_start(jr.key(4), matrix, jnp.asarray(2 * q[:, 28])))
+    tolerance = 1e-5 if dtype == "float32" else 1e-10
+    expected = np.r_[0.5, 0.5, 1.0, 2.0, 3.0, 4.0]
+    np.testing.assert_allclose(theta, expected, atol=tolerance)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(6), atol=tolerance)
+    assert abs(abs(vectors[4] @ q[:, 28]) - 1) < tolerance
+
+
 def test_more_pairs_than_dimensions_are_refused(x64):
     from lambda_hat_core.linalg.lanczos import lanczos
 

@@ -20,7 +20,11 @@ def answered(trace=None, **changes):
     trace = trace or traces.trace(**changes)
     trace = trace._replace(info={**trace.info, "step_size": 0.25, "ledger": {"warnings": ["do"]}})
     run = RunSpec(
-        target=f"tgt_{0:012x}", sampler=Sgld(), posterior=PosteriorSpec(), dtype="float32", seed=3
+        target=f"tgt_{0:012x}",
+        sampler=Sgld(batch_size=256),
+        posterior=PosteriorSpec(),
+        dtype="float32",
+        seed=3,
     )
     return answer(estimate(trace, {}), trace, run, at_minimum=True, seconds=2.5)
 
@@ -172,8 +176,8 @@ def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypat
     nuts, sgld = Nuts(), Sgld(batch_size=10)
     full = nuts.work(mixed.N) + audit.work(mixed.D)
     assert timing.expected(posterior, nuts) == pytest.approx(full * 1e-3)
-    full, batches = sgld.gradients()
-    assert batches == 4 * 1200 * 25
+    full, batches = sgld.gradients(mixed.N)
+    assert batches == 4 * (16 + sgld.n_draws * sgld.thin)
     seconds = (full + audit.work(mixed.D)) * 1e-3 + batches * 1e-5
     assert timing.expected(posterior, sgld) == pytest.approx(seconds)
 

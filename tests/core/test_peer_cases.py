@@ -28,13 +28,14 @@ class Monomial:
     """Mean of (x f(w) - y)^2 minus that of y^2, for f = prod w_i^k_i or f = (w_0 - 1) |w|^4.
 
     The data select the case, so that all cases share one compilation. They are the powers k, the
-    moments of x^2 and x y, and the coordinates of the second f (none for the first).
+    moments of x^2 and x y, and the coordinates of the second f (none for the first), equal in
+    every row.
     """
 
     has_per_example: bool = False
 
     def mean(self, w, batch):
-        k, xx, xy, used = batch
+        k, xx, xy, used = (rows[0] for rows in batch)
         square = w**2
         power = jnp.where(k == 1, w, jnp.where(k == 2, square, jnp.where(k == 3, square * w, 1.0)))
         f = jnp.where(used[0] > 0, (w[0] - 1) * jnp.sum(used * square) ** 2, jnp.prod(power))
@@ -64,7 +65,8 @@ def sampled(w0, **fields):
 def posterior(loss, w0, data, *, gamma, nbeta=NBETA, n=1000):
     from lambda_hat_core.posterior import Posterior
 
-    return Posterior(w0, data, jnp.asarray(nbeta), jnp.asarray(gamma), loss, n)
+    rows = tuple(jnp.broadcast_to(values, (n, *values.shape)) for values in data)
+    return Posterior(w0, rows, jnp.asarray(nbeta), jnp.asarray(gamma), loss, n)
 
 
 def nuts(post, **fields):
@@ -163,12 +165,12 @@ def test_ordinality_of_a_point_and_a_hyperplane(x64, dim, gamma):
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """|B A|^2 / outputs; data mask A and B to a shape, so that all shapes share one compilation."""
+    """|B A|^2 / outputs, with A and B masked by every row, so all shapes share one compilation."""
 
     has_per_example: bool = False
 
     def mean(self, w, batch):
-        first, second, outputs = batch
+        first, second, outputs = (rows[0] for rows in batch)
         a, b = w.reshape(2, 8, 8) * jnp.stack([first, second])
         return jnp.sum((b @ a) ** 2) / outputs
 
@@ -236,13 +238,27 @@ def test_reduced_rank_on_pure_noise(x64, inputs, hidden, outputs, llc, m):
 
 
 def test_sgld_without_noise_is_gradient_descent(x64, monkeypatch):
-    from lambda_hat_core.config.samplers.stochastic import Sgld
-    from lambda_hat_core.samplers import sgld
+    from lambda_hat_core.samplers import overdamped
+    from lambda_hat_core.samplers.alternating import alternation
+    from lambda_hat_core.samplers.coordinates import identity
+    from lambda_hat_core.samplers.gradients import plain
 
-    monkeypatch.setattr(sgld, "standard_normal", lambda key, like, generator: jnp.zeros_like(like))
+    def none(key, like, generator):
+        return jnp.zeros_like(like)
+
+    monkeypatch.setattr(overdamped, "standard_normal", none)
     post = well([4, 2], gamma=0.0, nbeta=1.0)
     rate = 0.01
-    kernel = sgld.SgldKernel(post, jnp.asarray(2 * rate), jnp.asarray(0.0), Sgld(batch_size=None))
+    kernel = overdamped.OverdampedKernel(
+        post,
+        plain(post, None),
+        identity(post),
+        alternation(2 * rate, 1, post.w0, extrapolate=False),
+        jnp.zeros(1),
+        jnp.ones(1),
+        "euler",
+        "threefry",
+    )
 
     @jax.jit
     def both(key, w):

@@ -11,6 +11,7 @@ import pytest
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store import records, sql
@@ -21,7 +22,7 @@ from tests.counts import reads
 LLC = (
     "run_id target_id experiment sampler flavour dtype seed loss n d nbeta gamma n_chains n_draws "
     "n_burn llc llc_se llc_lo llc_hi llc_known llc_oracle loss0 ess_bulk ess_tail r_hat v_m "
-    "work_fge wall_s verdict reasons created_at"
+    "work_fge wall_s verdict reasons stopped_by created_at"
 ).split()
 
 COLUMNS = {
@@ -112,6 +113,16 @@ def test_a_failure_is_shown_until_there_is_an_analysis(store):
     records.clear_failure(store, run.id)
     assert records.read_failure(store, run.id) is None
     assert sql.query(store, "SELECT verdict, llc FROM llc").rows == [("ok", 1.0)]
+
+
+def test_a_run_that_failed_before_its_stop_rule_ended_it_has_no_length(store):
+    run = spec()
+    free = run.model_copy(update={"sampler": run.sampler.model_copy(update={"until": Until()})})
+    for one in (run, free):
+        records.write_failure(store, one, "killed")
+    rows = sql.query(store, "SELECT n_draws, n_burn, stopped_by FROM llc ORDER BY 1").rows
+    fixed = run.sampler.n_draws, run.sampler.n_burn
+    assert rows == [(*fixed, "failure"), (None, None, "failure")]
 
 
 def target_spec(seed=0, **model):

@@ -18,9 +18,10 @@ BETA1, BETA2, EPS = 0.8, 0.9, 1e-3
 
 
 def posterior():
+    """With examples that the loss does not depend on: a batch of them changes nothing."""
     return Posterior(
         w0=jnp.asarray(W0),
-        data=None,
+        data=jnp.zeros(100),
         nbeta=jnp.asarray(NBETA),
         gamma=jnp.asarray(GAMMA),
         loss=DiagonalQuadratic(tuple(H)),
@@ -54,7 +55,6 @@ def stepped(x64, monkeypatch):
 @pytest.mark.parametrize(
     ("precond", "freeze", "bias_correction"),
     [
-        ("none", True, True),
         ("rmsprop", True, True),
         ("rmsprop", True, False),
         ("rmsprop", False, True),
@@ -69,7 +69,7 @@ def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
 
     moments = {"beta1": BETA1, "beta2": BETA2, "eps": EPS, "bias_correction": bias_correction}
     spec = Sgld(batch_size=None, precond=precond, freeze_preconditioner=freeze, **moments)
-    kernel = sgld.SgldKernel(posterior(), jnp.asarray(SHORT), jnp.asarray(1.0 * BURN), spec)
+    kernel = sgld.SgldKernel(posterior(), jnp.asarray(SHORT), jnp.asarray(1.0 * BURN), spec, None)
     found = stepped(sgld, kernel, kernel.init(jr.key(0), jnp.asarray(W0 + 1)))
 
     w, v, m = W0 + 1, np.ones_like(W0), np.zeros_like(W0)
@@ -82,27 +82,89 @@ def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
         v_hat, m_hat = v, m
         if bias_correction:
             v_hat, m_hat = v / (1 - BETA2**seen), m / (1 - BETA1**t)
-        p = 1.0 if precond == "none" else 1 / (np.sqrt(v_hat) + EPS)
+        p = 1 / (np.sqrt(v_hat) + EPS)
         drift = m_hat if precond == "adam" else g
         force = GAMMA * (w - W0) + NBETA * drift
         w = w - SHORT / 2 * p * force + np.sqrt(SHORT * p) * NOISE
         np.testing.assert_allclose(state.w, w, rtol=1e-12, err_msg=f"step {t}")
 
 
-def test_sghmc_is_its_equation(stepped):
+STEP = 0.1
+SIZES = [1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
+"""Every fourth step is half as long."""
+HEAT, MU = np.array([0.3, 2.0, 4.0, 1.0]), np.array([0.5, 0.8, 0.9, 0.4])
+"""Of three vectors of the metric and of what they leave out."""
+
+
+def in_metric(precond, batch_size):
+    """Return the parts of a kernel, the rows of a basis, the metric's width along each, and B."""
+    from lambda_hat_core.linalg.spectrum import Spectrum
+    from lambda_hat_core.samplers import coordinates
+    from lambda_hat_core.samplers.alternating import Alternation
+    from lambda_hat_core.samplers.gradients import plain
+
+    at = posterior()
+    parts = at, plain(at, batch_size)
+    alternation = Alternation(jnp.asarray(STEP), jnp.asarray(1.0))
+    if precond == "none":
+        space = coordinates.identity(at)
+        return (*parts, space, alternation), np.eye(4), np.ones(4), np.zeros(1), np.ones(1)
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    theta = np.array([0.5, 1.0, 4.0])
+    known = Spectrum(jnp.asarray(theta), jnp.asarray(basis[:3]), jnp.asarray(0.3))
+    # The least accurate pair and the complement count as being as stiff as the middle one.
+    widths = 1 / np.sqrt(NBETA * theta[[1, 1, 2, 1]] + 6 * GAMMA)
+    return (*parts, coordinates.damped(at, known, 5.0), alternation), basis, widths, HEAT, MU
+
+
+METRICS = pytest.mark.parametrize(
+    ("precond", "batch_size"), [("none", None), ("none", 5), ("lanczos", None), ("lanczos", 5)]
+)
+
+
+@METRICS
+def test_sghmc_is_its_equation(stepped, precond, batch_size):
+    """With less noise where that of minibatches is known, and half steps of the same friction."""
     from lambda_hat_core.samplers import sghmc
 
-    eps, keep = 0.1, 0.7
-    kernel = sghmc.SghmcKernel(posterior(), jnp.asarray(eps), 1 - keep, None, "threefry")
-    w, p = W0 + 1, np.array([0.1, 0.2, 0.3, 0.4])
-    begun = sghmc.SghmcState(jnp.asarray(w), jnp.asarray(p))
-    for state in stepped(sghmc, kernel, begun):
-        p = p - eps * slope(w)
-        w = w + eps / 2 * p
-        p = keep * p + np.sqrt(1 - keep**2) * NOISE
-        w = w + eps / 2 * p
+    parts, basis, widths, heat, _ = in_metric(precond, batch_size)
+    kernel = sghmc.SghmcKernel(*parts, jnp.asarray(0.3), jnp.asarray(heat), "threefry")
+    w, v = W0 + 1, np.array([0.1, 0.2, 0.3, 0.4])
+    begun = sghmc.SghmcState(*map(jnp.asarray, (w, v, slope(w), 0.0)))
+    for state, size in zip(stepped(sghmc, kernel, begun), SIZES, strict=True):
+        eps, keep = size * STEP, 0.7**size
+        known = 0.0 if batch_size is None else (1 + keep) ** 2 / 4 * eps**2 * heat
+        noise = basis.T @ (widths * np.sqrt(1 - keep**2 - known) * (basis @ NOISE))
+        v = v - eps * basis.T @ (widths**2 * (basis @ slope(w)))
+        w = w + eps / 2 * v
+        v = keep * v + noise
+        w = w + eps / 2 * v
         np.testing.assert_allclose(state.w, w, rtol=1e-12)
-        np.testing.assert_allclose(state.p, p, rtol=1e-12)
+        np.testing.assert_allclose(state.v, v, rtol=1e-12)
+        np.testing.assert_allclose(state.gradient, slope(w), rtol=1e-12)
+
+
+@METRICS
+@pytest.mark.parametrize("integrator", ["euler", "leimkuhler_matthews"])
+def test_sgld_in_a_constant_metric_is_its_equation(stepped, precond, batch_size, integrator):
+    from lambda_hat_core.samplers import overdamped
+
+    parts, basis, widths, heat, mu = in_metric(precond, batch_size)
+    kernel = overdamped.OverdampedKernel(
+        *parts, jnp.asarray(heat), jnp.asarray(mu), integrator, "threefry"
+    )
+    w, last = W0 + 1, NOISE[::-1]
+    begun = overdamped.OverdampedState(*map(jnp.asarray, (w, last, slope(w), 0.0)))
+    for state, size in zip(stepped(overdamped, kernel, begun), SIZES, strict=True):
+        eps = size * STEP
+        xi = NOISE if integrator == "euler" else (last + NOISE) / 2
+        known = 0.0 if batch_size is None else eps * heat / 4
+        if integrator == "leimkuhler_matthews":
+            known, last = known / (1 - eps * mu / 4), NOISE
+        noise = basis.T @ (widths * np.sqrt(1 - known) * (basis @ xi))
+        w = w - eps / 2 * basis.T @ (widths**2 * (basis @ slope(w))) + np.sqrt(eps) * noise
+        np.testing.assert_allclose(state.w, w, rtol=1e-12)
+        np.testing.assert_allclose(state.gradient, slope(w), rtol=1e-12)
 
 
 def test_sgnht_is_its_equation(stepped):

@@ -17,7 +17,7 @@ TARGET = TargetSpec(model=Quadratic(d=3), data=NoData())
 SPACE = {
     "step_fraction": {"dist": "float", "low": 0.05, "high": 3.5, "log": True},
     "thin": {"dist": "int", "low": 1, "high": 8},
-    "precond": {"dist": "categorical", "choices": ["none", "rmsprop"]},
+    "precond": {"dist": "categorical", "choices": ["lanczos", "rmsprop"]},
 }
 
 
@@ -116,7 +116,7 @@ def test_a_study_finds_the_least_biased_step(tmp_path):
     study, told = conducted(tmp_path, FakeRunner(), study_spec(), n_trials=24)
     best, outcome = best_of(study)
     assert [trial.number for trial, _ in told] == list(range(24))
-    assert study.trials[0].params == {"step_fraction": 0.2, "thin": 4, "precond": "none"}
+    assert study.trials[0].params == {"step_fraction": 0.3, "thin": 4, "precond": "lanczos"}
     assert best.params["step_fraction"] < 0.07
     assert (
         outcome.objective == best.value == pytest.approx(4 * best.params["step_fraction"] + 0.005)

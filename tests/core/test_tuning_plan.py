@@ -97,7 +97,7 @@ MALFORMED = {
     "unknown choice": (
         sgld(precond={"dist": "categorical", "choices": ["none", "adagrad"]}),
         "precond.choices[1]",
-        "'none', 'rmsprop' or 'adam'",
+        "'none', 'rmsprop', 'adam' or 'lanczos'",
     ),
     "a choice twice": (
         sgld(precond={"dist": "categorical", "choices": ["none", "none"]}),

@@ -8,11 +8,13 @@ import yaml
 from lambda_hat_assets.cards.environment import one_process
 
 CONFIG = Path(__file__).parents[2] / "config"
+LENGTHS = {"n_draws": 60, "n_burn": 20, "thin": 1}
+EULER = {"precond": "none", "integrator": "euler", "extrapolate": False}
+"""Of the integrators, the one whose bias grows with the step on a quadratic."""
+
 FILE = {
     "problems": [{"name": "bowl", "model": {"kind": "quadratic", "d": 3}}],
-    "methods": [
-        {"name": "sgld", "dtype": "float64", "overrides": {"n_draws": 60, "n_burn": 20, "thin": 1}}
-    ],
+    "methods": [{"name": "sgld", "dtype": "float64", "overrides": LENGTHS | EULER}],
     "objective": {"type": "certificate"},
     "max_trials_per_method": 6,
     "seeds_per_trial": 1,

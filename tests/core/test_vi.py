@@ -127,7 +127,7 @@ def test_a_fit_recovers_from_a_wrong_start(algo, monkeypatch):
     target, exact = vicases.quadratic(1e3)
     trace = vicases.run(target, algo)
     assert trace.extras["llc"][:, :10].mean() > 1.8 * exact
-    assert trace.extras["elbo"][:, 0].mean() < trace.extras["elbo"][:, -50:].mean() - 1
+    assert trace.extras["elbo"][:, :10].mean() < trace.extras["elbo"][:, -50:].mean() - 1
     se = trace.llc.std() / np.sqrt(trace.llc.size)
     assert se < 0.02 * exact
     assert abs(trace.llc.mean() - exact) < 4 * se + BIAS[algo] * exact
@@ -164,7 +164,7 @@ def test_the_interval_of_a_slightly_biased_family_contains_the_answer(algo):
     from lambda_hat_core.analysis.verdict import FAMILY_SHARE
 
     target, exact = vicases.quartic()
-    trace = vicases.run(target, algo)
+    trace = vicases.run(target, algo, seed=1)
     found = estimate(trace)
     assert found.llc_lo < exact < found.llc_hi, found
     within = abs(found.llc - exact) < FAMILY_SHARE * exact + 4 * found.llc_se
@@ -175,11 +175,14 @@ def test_the_interval_of_a_slightly_biased_family_contains_the_answer(algo):
 
 
 def test_work_counts_everything(regressions):
-    """Count minibatch gradients of all samples and at w*, Lanczos, and all recorded scalars."""
+    """Count minibatch gradients, Lanczos and the tilt of a subset, and all recorded scalars."""
+    from lambda_hat_core.config.samplers.vi import Vi
+
     trace = regressions[0]["mfa"]
+    share = Vi().setup_rows / vicases.N
     assert trace.work == {
         "pilot": 0.0,
-        "spectrum": 2 * vicases.D,
+        "spectrum": pytest.approx(1 + share + share * 2 * vicases.D),
         "loss0": 1 / 3,
         "whitening": 0.0,
         "gradient at w*": 1.0,

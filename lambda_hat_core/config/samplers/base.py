@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from lambda_hat_core.config.base import Settings
 from lambda_hat_core.config.samplers.hints import ANY
@@ -12,19 +12,51 @@ from lambda_hat_core.config.samplers.hints import ANY
 Metric = Literal["identity", "diagonal", "lanczos"]
 Dtype = Literal["float32", "float64"]
 
-RECORD = 4 / 3
-"""Gradients per draw, spent on its full-data loss and on the gradient of its virial certificate."""
+RECORD = 1 / 3
+"""Full-gradient evaluations per draw, spent on its full-data loss. For the virial certificate most
+samplers have the gradient there."""
 
 SPECTRUM = 136
-"""64 Lanczos steps and 4 probes at one point, with 2 gradients per Hessian-vector product."""
+"""64 Lanczos steps and 4 probes at w*, with 2 gradients per Hessian-vector product. Like those of
+the pilot, they are gradients on the examples of the set-up."""
 
-PILOT = 2 * (200 + SPECTRUM)
-"""Gradients per chain before its sampler is set up: two rounds of HMC, each followed by a
-spectrum."""
+PILOT = 61
+"""Gradients per chain from w* to the typical set: 60 steps and the gradient before the first."""
+
+MEAN_HESSIAN = 264
+"""128 Lanczos steps and 4 probes of the Hessian averaged over where the pilot arrives. Where there
+are 64 examples for each chain they share the rows, so that a product is one pass over the data
+however many chains there are; else it is one per chain."""
+
+SHARED_ROWS = 64
+"""Fewest examples per chain with which that is done."""
+
+NOISE_BATCHES = 16
+"""Gradients of batches per chain, from which the noise of minibatches is measured."""
+
+TYPICAL_DRAWS, TYPICAL_BURN = 400, 100
+"""Draws per chain, and how many of them are burn-in, of a run that ends at a precision."""
+
+AUTO_BATCH = 256
+"""Examples per gradient where nobody chose, and nothing has been measured."""
 
 BUDGET = 4
 """A run may cost this many times its forecast. For adaptive samplers the forecast is a guess: the
 trees of NUTS are 0.5 to 2.6 times as long in the default experiment."""
+
+
+class Until(Settings):
+    """When a run has seen enough: at a precision, or at a budget."""
+
+    rel_se: PositiveFloat = Field(
+        default=0.05,
+        description="standard error of the llc, as a share of it, at which a run ends, once every "
+        "check of its verdict passes",
+    )
+    max_fge: PositiveFloat = Field(
+        default=50_000.0, description="full-gradient evaluations, set-up included, all chains"
+    )
+    max_draws: PositiveInt = Field(default=20_000, description="draws per chain")
 
 
 class Gradients(NamedTuple):
@@ -32,6 +64,10 @@ class Gradients(NamedTuple):
 
     full: float
     batch: float = 0.0
+
+
+SETUP_ROWS = 1024
+"""Examples on which samplers set themselves up."""
 
 
 class Sampler(Settings):
@@ -49,21 +85,39 @@ class Sampler(Settings):
     n_programs: ClassVar[float] = 10.0
     is_exact: ClassVar[bool] = False
 
+    setup_rows: PositiveInt | None = Field(
+        default=SETUP_ROWS,
+        ge=64,
+        description="set-up (pilot, metric, certificate) uses a fixed random subset of so many "
+        "examples, if there are more; null: all of them",
+    )
+
     @property
     def flavour(self) -> str | None:
         """The variant of the sampler that tables show beside its name, or None."""
         return None
 
     @abstractmethod
-    def gradients(self) -> Gradients:
-        """Return the forecast of a whole run, set-up included."""
+    def gradients(self, n: int) -> Gradients:
+        """Return the forecast of a whole run on `n` examples, set-up included."""
         ...
+
+    def few(self, n: int) -> tuple[int, float]:
+        """Return how many of `n` examples the set-up uses, and which share of them that is."""
+        rows = n if self.setup_rows is None else min(n, self.setup_rows)
+        return rows, rows / n
+
+    def share(self, n: int) -> float:
+        """Return what the gradient of a batch costs on `n` examples, in full gradients."""
+        size = getattr(self, "batch_size", None)
+        if size == "auto":
+            size = min(n, max(AUTO_BATCH, n // 16))
+        return 1.0 if size is None else size / n
 
     def work(self, n: int) -> float:
         """Return the forecast in full-gradient evaluations on `n` examples."""
-        full, batch = self.gradients()
-        size = getattr(self, "batch_size", None)
-        return full + batch * (1.0 if size is None else size / n)
+        full, batch = self.gradients(n)
+        return full + batch * self.share(n)
 
     def budget(self, n: int) -> float:
         """Return the most full-gradient evaluations that a run on `n` examples should cost.
@@ -84,6 +138,17 @@ class Chains(Sampler):
         default=200, description="first draws of each chain that are discarded"
     )
     thin: PositiveInt = Field(default=1, description="kernel steps per draw")
+    record_rows: PositiveInt | None = Field(
+        default=4096,
+        ge=64,
+        description="if there are more than 4 times as many examples, the loss of a draw is "
+        "measured on so many fresh random ones, paired with w*; null: always on all of them",
+    )
+    until: Until | None = Field(
+        default=None,
+        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. "
+        "Where neither a rule nor a length is written, the experiment's rule applies",
+    )
 
     @model_validator(mode="after")
     def _some_draws_are_kept(self):
@@ -94,12 +159,70 @@ class Chains(Sampler):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_length_or_a_rule(self):
+        """Refuse lengths that a stop rule would ignore, so that the same work has one id."""
+        fields = type(self).model_fields
+        for name in ("n_draws", "n_burn"):
+            value = getattr(self, name)
+            if self.until is not None and value != fields[name].default:
+                raise ValueError(
+                    f"{name} is {value} and until is set, but a run ends at its length or by its "
+                    f"rule: remove {name} or until"
+                )
+        return self
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Draws per chain and its burn-in, those of a typical run where a rule ends it."""
+        if self.until is None:
+            return self.n_draws, self.n_burn
+        n_draws = min(TYPICAL_DRAWS, self.until.max_draws)
+        return n_draws, n_draws * TYPICAL_BURN // TYPICAL_DRAWS
+
+    @property
+    def least_burn(self) -> int:
+        """Draws per chain that a stop rule drops at least, since the sampler still changes."""
+        return 0
+
+    def probing(self) -> float:
+        """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
+        return 0.0
+
+    def once(self) -> Gradients:
+        """Return the other gradients that a chain takes before its first draw."""
+        return Gradients(0.0)
+
     @abstractmethod
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
+    def step(self) -> Gradients:
+        """Return the gradients of one kernel step of a chain."""
         ...
 
-    def gradients(self) -> Gradients:
-        """Return the forecast of a whole run, set-up included."""
-        each = PILOT + self.steps() + self.n_draws * RECORD
-        return Gradients(SPECTRUM + self.n_chains * each)
+    def recording(self) -> Gradients:
+        """Return the gradients that are taken to record a draw of a chain."""
+        return Gradients(RECORD)
+
+    def gradients(self, n: int) -> Gradients:
+        """Return the forecast of a whole run on `n` examples, set-up included."""
+        chains, once, step, recording = self.n_chains, self.once(), self.step(), self.recording()
+        few, share = self.few(n)
+        times = 1 if chains > 1 and few >= chains * SHARED_ROWS else chains
+        on_few = SPECTRUM + times * MEAN_HESSIAN + chains * (PILOT + RECORD + self.probing())
+        tilt = 1 + share if few < n else 0.0
+        full, batch = share * on_few + tilt + RECORD + chains * once.full, chains * once.batch
+        each = Gradients(
+            chains * (self.thin * step.full + recording.full),
+            chains * (self.thin * step.batch + recording.batch),
+        )
+        n_draws = float(self.lengths[0])
+        if self.until is not None:
+            left = self.until.max_fge - full - batch * self.share(n)
+            n_draws = min(n_draws, max(left, 0.0) / (each.full + each.batch * self.share(n)))
+        return Gradients(full + n_draws * each.full, batch + n_draws * each.batch)
+
+    def budget(self, n: int) -> float:
+        """Return the most full-gradient evaluations that a run on `n` examples should cost.
+
+        A stop rule ends a run at the first chunk beyond its own budget, or right after the set-up.
+        """
+        return super().budget(n) if self.until is None else self.until.max_fge + self.work(n)

@@ -1,11 +1,12 @@
 """Samplers that use full-data gradients."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from lambda_hat_core.config.samplers.base import Chains, Metric
+from lambda_hat_core.config.samplers.base import Chains, Gradients, Metric
 from lambda_hat_core.config.samplers.hints import ADJUSTED_MCLMC, FULL_BATCH, HMC, MCLMC, NUTS
 
 _METRIC = (
@@ -20,7 +21,29 @@ _TRAJECTORY = 8
 """Gradients per adjusted MCLMC draw; its trajectory is tuned, so this is a guess."""
 
 
-class Nuts(Chains):
+class Exact(Chains):
+    """What samplers that use full-data gradients share: steps that they discard, and their cost."""
+
+    @abstractmethod
+    def discarded(self) -> int:
+        """Return how many steps a chain adapts or is tuned for, before its first draw."""
+        ...
+
+    @abstractmethod
+    def per_step(self) -> int:
+        """Return the full-data gradients of one step."""
+        ...
+
+    def once(self) -> Gradients:
+        """Return the other gradients that a chain takes before its first draw."""
+        return Gradients(self.discarded() * self.per_step())
+
+    def step(self) -> Gradients:
+        """Return the gradients of one kernel step of a chain."""
+        return Gradients(self.per_step())
+
+
+class Nuts(Exact):
     """No-U-turn sampler (Hoffman & Gelman 2014)."""
 
     hints: ClassVar[Mapping[str, str]] = NUTS
@@ -33,7 +56,7 @@ class Nuts(Chains):
         default=100, description="first draws of each chain that are discarded"
     )
     n_warmup: PositiveInt = Field(
-        default=300, description="adaptation steps per chain, before the first draw"
+        default=100, description="adaptation steps per chain, before the first draw"
     )
     target_acceptance: float = Field(
         default=0.8, gt=0, lt=1, description="acceptance rate that the step size is adapted to"
@@ -43,12 +66,16 @@ class Nuts(Chains):
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
-        return (self.n_draws * self.thin + self.n_warmup) * _TREE
+    def discarded(self) -> int:
+        """Return how many steps a chain adapts or is tuned for, before its first draw."""
+        return self.n_warmup
+
+    def per_step(self) -> int:
+        """Return the full-data gradients of one step."""
+        return _TREE
 
 
-class Hmc(Chains):
+class Hmc(Exact):
     """Hamiltonian Monte Carlo with a jittered trajectory length."""
 
     hints: ClassVar[Mapping[str, str]] = HMC
@@ -57,7 +84,7 @@ class Hmc(Chains):
 
     kind: Literal["hmc"] = "hmc"
     n_warmup: PositiveInt = Field(
-        default=300, description="adaptation steps per chain, before the first draw"
+        default=100, description="adaptation steps per chain, before the first draw"
     )
     n_leapfrog: PositiveInt = Field(
         default=16,
@@ -69,12 +96,16 @@ class Hmc(Chains):
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
-        return (self.n_draws * self.thin + self.n_warmup) * self.n_leapfrog
+    def discarded(self) -> int:
+        """Return how many steps a chain adapts or is tuned for, before its first draw."""
+        return self.n_warmup
+
+    def per_step(self) -> int:
+        """Return the full-data gradients of one step."""
+        return self.n_leapfrog
 
 
-class Mala(Chains):
+class Mala(Exact):
     """Metropolis-adjusted Langevin (Roberts & Tweedie 1996)."""
 
     hints: ClassVar[Mapping[str, str]] = FULL_BATCH
@@ -85,7 +116,7 @@ class Mala(Chains):
     n_draws: PositiveInt = Field(default=2000, description="draws per chain, burn-in included")
     thin: PositiveInt = Field(default=8, description="kernel steps per draw")
     n_warmup: PositiveInt = Field(
-        default=500, description="adaptation steps per chain, before the first draw"
+        default=300, description="adaptation steps per chain, before the first draw"
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
@@ -100,12 +131,16 @@ class Mala(Chains):
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
-        return self.n_draws * self.thin + self.n_warmup
+    def discarded(self) -> int:
+        """Return how many steps a chain adapts or is tuned for, before its first draw."""
+        return self.n_warmup
+
+    def per_step(self) -> int:
+        """Return the full-data gradients of one step."""
+        return 1
 
 
-class Mclmc(Chains):
+class Mclmc(Exact):
     """Microcanonical Langevin Monte Carlo (Robnik et al. 2023), not Metropolised."""
 
     hints: ClassVar[Mapping[str, str]] = MCLMC
@@ -138,13 +173,16 @@ class Mclmc(Chains):
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
-        stages = 2 if self.integrator == "isokinetic_mclachlan" else 1
-        return (self.n_draws * self.thin + self.n_tune) * stages
+    def discarded(self) -> int:
+        """Return how many steps a chain adapts or is tuned for, before its first draw."""
+        return self.n_tune
+
+    def per_step(self) -> int:
+        """Return the full-data gradients of one step."""
+        return 2 if self.integrator == "isokinetic_mclachlan" else 1
 
 
-class AdjustedMclmc(Chains):
+class AdjustedMclmc(Exact):
     """Metropolised, hence exact, microcanonical Langevin Monte Carlo."""
 
     hints: ClassVar[Mapping[str, str]] = ADJUSTED_MCLMC
@@ -160,6 +198,10 @@ class AdjustedMclmc(Chains):
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
-        return (self.n_draws * self.thin + self.n_tune) * _TRAJECTORY
+    def discarded(self) -> int:
+        """Return how many steps a chain adapts or is tuned for, before its first draw."""
+        return self.n_tune
+
+    def per_step(self) -> int:
+        """Return the full-data gradients of one step."""
+        return _TRAJECTORY

@@ -3,10 +3,28 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
-from lambda_hat_core.config.samplers.base import Chains, Dtype, Gradients
+from lambda_hat_core.config.samplers.base import NOISE_BATCHES, RECORD, Chains, Dtype, Gradients
 from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
+
+_PRODUCTS = {"lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
+"""Hessian-vector products per chain: of the stiffest curvature in the metric, else of a quadrature
+of the spectrum, and of the spectrum that a preconditioner changes."""
+
+
+_FRACTION = (
+    "with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / the largest curvature "
+    "of U in the sampler's coordinates, reduced if the minibatch noise requires it; the dynamics "
+    "are unstable from 4 on"
+)
 
 
 class Stochastic(Chains):
@@ -19,43 +37,97 @@ class Stochastic(Chains):
     n_burn: NonNegativeInt = Field(
         default=400, description="first draws of each chain that are discarded"
     )
-    thin: PositiveInt = Field(default=25, description="kernel steps per draw")
-    batch_size: PositiveInt | None = Field(
-        default=256,
-        description="examples per gradient, drawn with replacement; null: the full batch",
+    thin: PositiveInt = Field(default=12, description="kernel steps per draw")
+    batch_size: PositiveInt | Literal["auto"] | None = Field(
+        default="auto",
+        description="examples per gradient, drawn with replacement; null: the full batch; auto: as "
+        "many as the step size needs (lanczos), at least 128, and the full batch instead of more "
+        "than half; else 256",
     )
-    step_fraction: float = Field(
-        default=0.2,
-        gt=0,
-        lt=4,
-        description="with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of "
-        "1 / (nbeta h_max + gamma), reduced if the minibatch noise requires it; the dynamics are "
-        "unstable from 4 on",
-    )
+    step_fraction: float = Field(default=0.1, gt=0, lt=4, description=_FRACTION)
     noise: Literal["threefry", "philox"] = Field(
         default="threefry", description="random number generator of the injected noise"
     )
 
-    def steps(self) -> int:
-        """Return 0: between its set-up and its end a chain takes gradients of batches."""
-        return 0
+    @property
+    def extrapolates(self) -> bool:
+        """Whether the estimate is extrapolated to step size 0."""
+        return False
 
-    def gradients(self) -> Gradients:
-        """Return the forecast of a whole run, set-up included."""
-        batch = float(self.n_chains * self.n_draws * self.thin)
-        return super().gradients()._replace(batch=batch)
+    @property
+    def fresh(self) -> bool:
+        """Whether a draw is recorded with the gradient of a batch that no step uses."""
+        return self.scaling in ("rmsprop", "adam")
+
+    @property
+    def scaling(self) -> str:
+        """The preconditioner, none where the sampler has no choice of one."""
+        return getattr(self, "precond", "none")
+
+    @property
+    def passes(self) -> int:
+        """Gradients of a batch per estimate: a control variate takes a second one."""
+        return 1 if getattr(self, "gradient", "plain") == "plain" else 2
+
+    def probing(self) -> float:
+        """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
+        return 2.0 * _PRODUCTS[self.scaling]
+
+    def once(self) -> Gradients:
+        """Return the other gradients that a chain takes before its first draw."""
+        return Gradients(0.0, float(self.passes * NOISE_BATCHES))
+
+    def step(self) -> Gradients:
+        """Return the gradients of one kernel step of a chain."""
+        return Gradients(0.0, float(self.passes))
+
+    def recording(self) -> Gradients:
+        """Return the gradients that are taken to record a draw: some take one of a fresh batch."""
+        return Gradients(RECORD, 1.0 if self.fresh else 0.0)
 
 
-class Sgld(Stochastic):
+class Constant(Stochastic):
+    """The settings of samplers that can move in a constant metric."""
+
+    damping: NonNegativeFloat = Field(
+        default=5.0,
+        description="lanczos: the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged "
+        "over the pilot's points",
+    )
+    extrapolate: bool = Field(
+        default=True,
+        description="make one block of draws in four at half the step size, and extrapolate the "
+        "estimate to step size 0",
+    )
+    gradient: Literal["plain", "control_variate"] = Field(
+        default="plain",
+        description="of precond none and lanczos; control_variate subtracts the gradient of the "
+        "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
+    )
+
+    @property
+    def extrapolates(self) -> bool:
+        """Whether the estimate is extrapolated to step size 0."""
+        return self.extrapolate and self.scaling in ("none", "lanczos")
+
+
+class Sgld(Constant):
     """Stochastic gradient Langevin dynamics, w += -(eps/2) P drift + sqrt(eps P) xi."""
 
     kind: Literal["sgld"] = "sgld"
+    step_fraction: float = Field(default=0.3, gt=0, lt=4, description=_FRACTION)
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="eps (Welling & Teh 2011); auto: from the curvature and the minibatch noise",
     )
-    precond: Literal["none", "rmsprop", "adam"] = Field(
-        default="none", description="preconditioner P, from moments of the gradient"
+    precond: Literal["none", "rmsprop", "adam", "lanczos"] = Field(
+        default="lanczos",
+        description="preconditioner P; rmsprop, adam: from moments of the gradient; lanczos: the "
+        "inverse of the damped mean Hessian, constant",
+    )
+    integrator: Literal["euler", "leimkuhler_matthews"] = Field(
+        default="leimkuhler_matthews",
+        description="of none and lanczos; leimkuhler_matthews has no bias on a Gaussian",
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
     beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
@@ -69,18 +141,39 @@ class Sgld(Stochastic):
         "bias the samples",
     )
 
+    @model_validator(mode="after")
+    def _settings_of_the_constant_metric_have_one(self):
+        if self.precond in ("none", "lanczos"):
+            return self
+        for name in ("integrator", "extrapolate", "gradient", "damping"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but it has no effect with precond "
+                    f"{self.precond}: remove {name}, or set precond to none or lanczos"
+                )
+        return self
+
     @property
     def flavour(self) -> str:
         """The name of the preconditioner."""
         return self.precond
 
+    @property
+    def least_burn(self) -> int:
+        """Draws per chain that a stop rule drops at least, since the sampler still changes."""
+        return self.n_burn if self.fresh else 0
 
-class Sghmc(Stochastic):
+
+class Sghmc(Constant):
     """Stochastic gradient HMC (Chen et al. 2014) with unit mass and continuous damping."""
 
     hints: ClassVar[Mapping[str, str]] = SGHMC
 
     kind: Literal["sghmc"] = "sghmc"
+    precond: Literal["none", "lanczos"] = Field(
+        default="lanczos",
+        description="lanczos: the inverse of the damped mean Hessian, constant; none: unit mass",
+    )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="time step eps of p -= eps grad U, w += eps p; auto: from the curvature and "
@@ -111,3 +204,8 @@ class Sgnht(Stochastic):
         description="noise injected per step, of variance 2 alpha, and the friction per step (x in "
         "p <- exp(-x) p) at which the thermostat starts",
     )
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a draw is recorded with the gradient of a batch that no step uses."""
+        return True

@@ -92,7 +92,7 @@ class Vi(Sampler):
         """The name of the variational family."""
         return self.algo
 
-    def gradients(self) -> Gradients:
-        """Return the forecast of a whole run, set-up included."""
+    def gradients(self, n: int) -> Gradients:
+        """Return the forecast of a whole run on `n` examples, set-up included."""
         fits = float(self.n_chains * self.steps * self.n_samples)
-        return Gradients(SPECTRUM + self.n_chains * self.n_draws / 3, fits)
+        return Gradients(self.few(n)[1] * SPECTRUM + self.n_chains * self.n_draws / 3, fits)

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from lambda_hat_core.config.samplers.base import Chains
+from lambda_hat_core.config.samplers.base import Chains, Gradients
 
 
 class Toy(Chains):
@@ -19,6 +19,6 @@ class Toy(Chains):
         default=0.1, gt=0, lt=4, description="eps in units of 1 / (nbeta h_max + gamma)"
     )
 
-    def steps(self) -> int:
-        """Return how many full-data gradients a chain takes between its set-up and its end."""
-        return self.n_draws * self.thin
+    def step(self) -> Gradients:
+        """Return the gradients of one kernel step of a chain."""
+        return Gradients(1.0)

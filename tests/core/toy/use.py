@@ -9,6 +9,7 @@ import numpy as np
 
 import lambda_hat_core
 from lambda_hat_core import Toy, estimate_llc
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.plan.plan import load_plan
 
 D, N, GAMMA = 4, 1000, 50.0
@@ -30,6 +31,8 @@ found = estimate_llc(
     (rows,),
     sampler="toy",
     posterior={"gamma": GAMMA},
+    rel_se=0.01,
+    max_fge=1e6,
     seed=1,
     progress=False,
 )
@@ -41,6 +44,6 @@ facts = {
     "se": found.se,
     "reasons": found.reasons,
     "dtype": run.dtype,
-    "is_toy": run.sampler == Toy(step_fraction=0.2),
+    "is_toy": run.sampler == Toy(step_fraction=0.2, until=Until()),
 }
 json.dump(facts, sys.stdout)

@@ -1,0 +1,40 @@
+"""What ended a run: its precision, a budget, its length, or a failure."""
+
+from typing import Any
+
+from lambda_hat_core.samplers.trace import Trace
+
+_UNITS = {"max_fge": "gradients", "max_draws": "draws per chain", "max_seconds": "seconds"}
+
+
+def ending(trace: Trace) -> dict[str, Any]:
+    """Return the fields of an `Estimate` about the end of its run."""
+    until, spent = trace.info.get("until"), trace.info.get("spent")
+    if trace.failure is not None:
+        return {"stopped_by": "failure"}
+    if until is None:
+        return {"stopped_by": "length"}
+    budget = None if spent is None else float(until[spent])
+    return {
+        "stopped_by": trace.info["stopped_by"],
+        "rel_se": until["rel_se"],
+        "spent": spent,
+        "budget": budget,
+    }
+
+
+def too_early(share: float, rel_se: float, spent: str, budget: float) -> str:
+    """Return that a budget was spent before the precision was reached, and the way out.
+
+    Args:
+        share: standard error of the llc, as a share of it.
+        rel_se: that which was asked for.
+        spent: name of the budget.
+        budget: its value.
+    """
+    needed = float(f"{budget * (share / rel_se) ** 2:.2g}")
+    return (
+        f"the budget of {budget:,.10g} {_UNITS[spent]} was spent at a standard error of "
+        f"{100 * share:.2g} % (asked for: {100 * rel_se:.3g} %): raise {spent} to about "
+        f"{needed:,.10g}, or rel_se"
+    )

@@ -1,0 +1,76 @@
+"""When a run has seen enough: relative fixed-width stopping.
+
+At geometrically growing numbers of draws (Flegal & Gong 2015, arXiv:1303.0238; Vats, Flegal & Jones
+2019, arXiv:1512.07713) the draws so far are judged as a finished run would be, after a fraction of
+them is dropped as burn-in. A run ends once its standard error, relative to the estimate, is as
+small as was asked for, and the verdict has no finding that more draws could remove. The looks
+depend on the specification alone, so the same specification gives the same bits.
+"""
+
+from collections.abc import Callable
+
+from lambda_hat_core.analysis.measure import measure
+from lambda_hat_core.analysis.verdict import findings
+from lambda_hat_core.config.samplers.base import Until
+from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
+from lambda_hat_core.samplers.rule import Draws, StopRule
+from lambda_hat_core.samplers.trace import Trace
+
+_CYCLE = BLOCK * CYCLE
+_SHARES = (0.25, 0.5)
+"""Of the draws, tried as burn-in in turn: the first with which nothing is found against the run."""
+
+
+def never() -> bool:
+    """Have all the time that a run takes."""
+    return False
+
+
+def stop_rule(
+    until: Until,
+    trace_of: Callable[[Draws], Trace],
+    *,
+    least_burn: int = 0,
+    is_late: Callable[[], bool] = never,
+) -> StopRule:
+    """Return the rule of `until`. A chunk is a whole cycle of step sizes, and so is the burn-in.
+
+    Args:
+        until: the rule as written.
+        trace_of: makes the trace that draws would be.
+        least_burn: draws that are dropped at least.
+        is_late: whether the time for the run is up.
+    """
+    least = -(-least_burn // _CYCLE) * _CYCLE
+
+    def is_enough(draws: Draws) -> bool:
+        found = measure(trace_of(draws))
+        if found.llc is None or found.llc_se is None or found.llc_se > until.rel_se * found.llc:
+            return False
+        return not [
+            one for one in findings(found, None) if one.check != "minimum" and not one.persists
+        ]
+
+    def look(draws: Draws) -> tuple[int, bool]:
+        n_draws = draws.cumulative_work.size
+        burn = 0
+        for share in _SHARES:
+            wanted = max(1, round(share * n_draws / _CYCLE)) * _CYCLE
+            if wanted > n_draws - _CYCLE:
+                continue
+            burn = wanted
+            if least > n_draws - _CYCLE:
+                continue
+            burn = max(burn, least)
+            kept = {name: values[:, burn:] for name, values in draws.values.items()}
+            left = draws._replace(
+                n_burn=burn,
+                values=kept,
+                cumulative_work=draws.cumulative_work[burn:],
+                seconds=draws.seconds[burn:],
+            )
+            if is_enough(left):
+                return burn, True
+        return burn, False
+
+    return StopRule(_CYCLE, until.max_draws, until.max_fge, is_late, until.rel_se, look)

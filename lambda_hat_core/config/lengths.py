@@ -1,0 +1,56 @@
+"""How long a run is: its own lengths where they are written, else until it has seen enough."""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from lambda_hat_core.config.errors import ConfigError, Place
+from lambda_hat_core.config.samplers.base import Sampler, Until
+from lambda_hat_core.config.sections import Section, inline, validate
+
+LENGTHS = ("n_draws", "n_burn")
+DEFAULT = Until()
+
+
+def has_rule(sampler: type[Sampler]) -> bool:
+    """Return whether a stop rule can end this sampler."""
+    return "until" in sampler.model_fields
+
+
+def stopping[S: Sampler](sampler: S, written: Set[str], rule: Until | None = DEFAULT) -> S:
+    """Return the sampler with the stop rule that it has.
+
+    Explicit lengths mean explicit lengths; `rule` holds where neither they nor a rule are written.
+
+    Args:
+        sampler: any sampler; one without a stop rule comes back as it is.
+        written: the fields that somebody chose.
+        rule: that of samplers that write nothing; None: their default lengths.
+    """
+    if not has_rule(type(sampler)) or written & {*LENGTHS, "until"}:
+        return sampler
+    return sampler.model_copy(update={"until": rule})
+
+
+def read_rule(values: Any, place: Place, beneath: Section | None = None) -> Section:
+    """Return a stop rule as written, validated, on top of the one `beneath`, whose keys it keeps.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    if not isinstance(values, Mapping):
+        way_out = "write {rel_se: 0.05}, or null for the sampler's default lengths"
+        raise place.error("must be a mapping", way_out, values)
+    part = inline("until", values, place)
+    validate(part, Until)
+    if beneath is None:
+        return part
+    return part._replace(values=beneath.values | part.values, places=beneath.places | part.places)
+
+
+def both(lengths: Section, key: str, rule: Place) -> ConfigError:
+    """Return the error that a sampler has a length, under `key`, and a stop rule of its own."""
+    return lengths.error(
+        key,
+        f"a run ends at its length, so {rule.path} has no effect",
+        f"remove {key}, or write until: null beside name",
+    )

@@ -1,0 +1,41 @@
+"""Two step sizes in one run, so that its bias can be measured and taken away.
+
+Draws come in blocks. In the last block of every cycle the step is half as long: half a step moves
+half as far, so it has the smaller share. `analysis.extrapolation` makes one estimate of both.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Scalar
+
+from lambda_hat_core.types import constant
+
+BLOCK, CYCLE = 10, 4
+"""Draws in a block, and blocks in a cycle."""
+
+
+class Alternation(eqx.Module):
+    """The step size of every step.
+
+    Attributes:
+        whole: the larger step size.
+        block: steps in a block; 0: every step is a whole one.
+    """
+
+    whole: Scalar
+    block: Scalar
+
+    def share(self, t: Scalar) -> Scalar:
+        """Return the step size after `t` steps in units of the larger one: 1 or 1/2."""
+        turn = (t // jnp.maximum(self.block, 1)) % CYCLE
+        return jnp.where((self.block > 0) & (turn == CYCLE - 1), 0.5, 1.0).astype(self.whole.dtype)
+
+    def step_size(self, t: Scalar) -> Scalar:
+        """Return the step size after `t` steps."""
+        return self.share(t) * self.whole
+
+
+def alternation(whole: float, thin: int, like: Array, *, extrapolate: bool) -> Alternation:
+    """Return the step sizes of a run whose draws are `thin` steps apart."""
+    block = BLOCK * thin if extrapolate else 0
+    return Alternation(constant(whole, like), constant(block, like))

@@ -1,0 +1,72 @@
+"""How many programs JAX compiles for an estimate, and that targets of one shape share them."""
+
+from collections import Counter
+from contextlib import contextmanager
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import monitoring
+
+from lambda_hat_core import Nuts, Sghmc, estimate_llc
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+"""The event that JAX reports once per program, whether it is compiled or read from a cache."""
+
+_MOST = 25
+
+_SAMPLERS = {
+    "sghmc": Sghmc(n_chains=2, n_draws=40, n_burn=10, thin=2),
+    "nuts": Nuts(n_chains=2, n_draws=40, n_burn=10, n_warmup=40),
+}
+
+
+@contextmanager
+def programs():
+    """Count, by name, the programs that JAX compiles in this context."""
+    names = Counter()
+
+    def hear(event, seconds, **facts):
+        del seconds
+        if event == _COMPILED:
+            names[facts["fun_name"]] += 1
+
+    monitoring.register_event_duration_secs_listener(hear)
+    try:
+        yield names
+    finally:
+        monitoring.unregister_event_duration_listener(hear)
+
+
+def outputs(params, x):
+    """A tanh network with one hidden layer."""
+    return jnp.tanh(x @ params["inner"] + params["shift"]) @ params["outer"]
+
+
+def target(seed):
+    """A network at the weights that made its labels, which are a minimum."""
+    rng = np.random.default_rng(seed)
+    shapes = {"inner": (3, 5), "shift": (5,), "outer": (5, 2)}
+    params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    x = rng.normal(size=(60, 3))
+    return params, (x, np.asarray(outputs(params, x)))
+
+
+def loss(params, batch):
+    """The mean squared error."""
+    x, y = batch
+    return jnp.mean((outputs(params, x) - y) ** 2)
+
+
+@pytest.mark.parametrize("name", _SAMPLERS)
+def test_an_estimate_compiles_few_programs_and_a_second_of_its_shape_none(name):
+    (first, data), (second, others) = target(0), target(1)
+    jax.clear_caches()
+    with programs() as compiled:
+        estimate_llc(loss, first, data, sampler=_SAMPLERS[name], progress=False)
+    assert "jit(_advance)" in compiled
+    assert compiled.total() <= _MOST, compiled
+    with programs() as again:
+        estimate_llc(loss, second, others, sampler=_SAMPLERS[name], progress=False)
+    assert not again

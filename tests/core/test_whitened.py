@@ -1,0 +1,81 @@
+"""Minibatch samplers as they are by default, in a damped metric, where the answer is known."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from tests.core import mixed
+from tests.core.test_samplers import (
+    MCMC,
+    NETWORKS,
+    QUADRATICS,
+    WHITENED,
+    agrees,
+    in_float64,
+    traced,
+)
+
+FULL = {"batch_size": None, "extrapolate": False, "step_fraction": 2.0}
+"""Half the largest step that is stable, with full gradients."""
+
+
+@pytest.mark.parametrize("case", QUADRATICS)
+@pytest.mark.parametrize("name", WHITENED)
+def test_in_the_metric_full_gradients_are_exact_at_every_stable_step(name, case):
+    """Half of the largest stable step, so that a bias of order h^2 would be as large as the llc."""
+    trace = traced(name, case, QUADRATICS[case], **FULL)
+    assert trace.info["step_limited_by"] == "curvature"
+    agrees(trace, QUADRATICS[case].oracle, bias=0.0, se_cap=0.015)
+
+
+@pytest.mark.parametrize("case", QUADRATICS)
+@pytest.mark.parametrize("name", WHITENED)
+def test_in_the_metric_the_noise_of_minibatches_is_made_up_for(name, case):
+    """But for the sixth that depends on w: at one step size, and extrapolated to step size 0.
+
+    What the extrapolation does not know of the bias is in its error.
+    """
+    answer = QUADRATICS[case].oracle
+    fixed = traced(name, case, QUADRATICS[case], extrapolate=False)
+    agrees(fixed, answer, bias=0.01, se_cap=0.01)
+    agrees(traced(name, case, QUADRATICS[case]), answer, bias=0.0, se_cap=0.04)
+
+
+@pytest.mark.parametrize("case", ["singular", *NETWORKS])
+@pytest.mark.parametrize("name", WHITENED)
+def test_the_defaults_are_within_five_percent_where_no_gaussian_is_right(name, case):
+    found = {**NETWORKS, "singular": mixed.singular()}[case]
+    agrees(traced(name, case, found), found.oracle, bias=0.05, se_cap=0.05)
+
+
+def steep_crossing(name, **changes):
+    """Estimates of eight seeds where the ridges are steeper than all that the pilot meets."""
+    from lambda_hat_core.analysis.estimate import estimate
+    from lambda_hat_core.truth import quadrature
+
+    nbeta = 1000 / math.log(1000)
+    answer = quadrature.potential(lambda w: (w[:, 0] * w[:, 1]) ** 2, np.zeros(2), nbeta, 1.0)
+    case = mixed.Case(mixed.data(q=1.0), nbeta, 1.0, answer)
+    sampler = {"n_chains": 8, **MCMC[name], **changes}
+    with jax.enable_x64(in_float64(name)):
+        return [estimate(mixed.run(case, sampler, seed=seed)) for seed in range(8)], answer
+
+
+def test_plain_sgld_that_leaves_a_steep_crossing_is_seldom_ok():
+    """The ledger warns of most steps that are too large, but sees only where the pilot was."""
+    found, answer = steep_crossing("sgld none", step_fraction=0.6)
+    assert np.mean([one.llc for one in found if one.llc is not None]) > 1.2 * answer
+    assert [one.verdict for one in found].count("ok") <= 2
+    assert any("the ledger predicts" in reason for one in found for reason in one.reasons)
+
+
+@pytest.mark.parametrize("name", WHITENED)
+def test_the_defaults_stay_at_a_steep_crossing(name):
+    found, answer = steep_crossing(name)
+    values, errors = np.array([(one.llc, one.llc_se) for one in found]).T
+    assert (abs(values - answer) < 4 * errors).all()
+    se = np.std(values, ddof=1) / math.sqrt(8)
+    assert se < 0.04 * answer
+    assert abs(values.mean() - answer) < 4 * se
