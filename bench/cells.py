@@ -19,14 +19,14 @@ import jax.random as jr
 import plain
 from shapes import CHAINS, RANK, WIDTHS, N, basis, flops, posterior_of
 
-from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.linalg.spectrum import Spectrum
-from lambda_hat_core.samplers import coordinates
+from lambda_hat_core.samplers import coordinates, gradients
+from lambda_hat_core.samplers.alternating import alternation
 from lambda_hat_core.samplers.drive import Progress, run_chains
 from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.samplers.nuts import NutsKernel
-from lambda_hat_core.samplers.sgld import SgldKernel
+from lambda_hat_core.samplers.overdamped import OverdampedKernel
 
 THIN = 25
 BLOCK = 0.3
@@ -78,9 +78,17 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
     steps = max(8, round(BLOCK / guess / CHAINS))
     monitor = Monitor(jnp.ones((4, size)), basis(size), jnp.ones(RANK))
 
-    def kernel(noise: Any) -> SgldKernel:
-        spec = Sgld(precond="none", batch_size=batch, noise=noise)
-        return SgldKernel(posterior, jnp.float32(plain.EPS), jnp.float32(0.0), spec)
+    def kernel(noise: Any) -> OverdampedKernel:
+        return OverdampedKernel(
+            posterior,
+            gradients.plain(posterior, batch),
+            coordinates.identity(posterior),
+            alternation(plain.EPS, 1, posterior.w0, extrapolate=False),
+            jnp.zeros(1),
+            jnp.ones(1),
+            "euler",
+            noise,
+        )
 
     def scaled(count: float) -> Callable[[Any], float]:
         return lambda _: CHAINS * count

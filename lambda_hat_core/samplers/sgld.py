@@ -1,4 +1,4 @@
-"""SGLD, plain or preconditioned (Welling & Teh 2011; Li et al. 2016).
+"""SGLD (Welling & Teh 2011), preconditioned by moments of the gradient (Li et al. 2016).
 
 w <- w - (eps/2) P (gamma (w - w*) + nbeta g) + sqrt(eps P) xi
 
@@ -6,6 +6,8 @@ with g the gradient of the mean loss on a minibatch. P = 1 / (sqrt(v_hat) + eps_
 moment of the LOSS gradient alone, v_{-1} = 1, m_{-1} = 0, bias-corrected (Hitchcock & Hoogland
 2025, arXiv:2507.21449, appendix D.3); `adam` also drifts along the first moment. There is no
 Gamma(w) term, so P stays fixed after burn-in: from there on this is pSGLD with a constant P.
+
+With `precond: none` or `lanczos` P is constant throughout, and the kernel is that of `overdamped`.
 """
 
 from typing import NamedTuple
@@ -63,10 +65,8 @@ class SgldKernel(Kernel):
     def init(self, key: PRNGKeyArray, w: Weights) -> SgldState:
         """Start with unit second moment and no momentum."""
         del key
-        unused = jnp.zeros((0,), w.dtype)
-        v = unused if self.spec.precond == "none" else jnp.ones_like(w)
-        m = jnp.zeros_like(w) if self.spec.precond == "adam" else unused
-        return SgldState(w, v, m, jnp.zeros((), w.dtype))
+        m = jnp.zeros_like(w) if self.spec.precond == "adam" else jnp.zeros((0,), w.dtype)
+        return SgldState(w, jnp.ones_like(w), m, jnp.zeros((), w.dtype))
 
     def step(self, key: PRNGKeyArray, state: SgldState) -> tuple[SgldState, Stats]:
         """Move along one minibatch gradient and add noise."""
@@ -75,13 +75,11 @@ class SgldKernel(Kernel):
         w, v, m, t = state
         g = posterior.loss_grad(w, posterior.minibatch(batch_key, self.batch_size))
         t = t + 1
-        preconditioner = jnp.ones((), w.dtype)
+        moving = (t <= self.burn_steps) | (not spec.freeze_preconditioner)
+        v = jnp.where(moving, spec.beta2 * v + (1 - spec.beta2) * g**2, v)
+        counted = t if not spec.freeze_preconditioner else jnp.minimum(t, self.burn_steps)
+        preconditioner = preconditioner_of(v, jnp.maximum(counted, 1), spec)
         drift = g
-        if spec.precond != "none":
-            moving = (t <= self.burn_steps) | (not spec.freeze_preconditioner)
-            v = jnp.where(moving, spec.beta2 * v + (1 - spec.beta2) * g**2, v)
-            counted = t if not spec.freeze_preconditioner else jnp.minimum(t, self.burn_steps)
-            preconditioner = preconditioner_of(v, jnp.maximum(counted, 1), spec)
         if spec.precond == "adam":
             m = spec.beta1 * m + (1 - spec.beta1) * g
             drift = m / (1 - spec.beta1**t) if spec.bias_correction else m
@@ -169,7 +167,7 @@ def build(
         # The first moment is old by beta1 / (1 - beta1) steps, and a delayed force heats.
         lag=1 + 2 * spec.beta1 / (1 - spec.beta1) if spec.precond == "adam" else 1.0,
         dynamics=lambda modes, eps: dynamics(modes, eps, spec),
-        preconditioner=None if spec.precond == "none" else preconditioner,
+        preconditioner=preconditioner,
     )
     kernel = SgldKernel(
         posterior,
