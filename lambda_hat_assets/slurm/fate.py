@@ -103,8 +103,7 @@ def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str
         case "TIMEOUT":
             return (
                 f"{name} exceeded its walltime of {tag.walltime}; "
-                f"raise walltime {change}walltime=..., or lower n_draws or "
-                "until.max_fge"
+                f"raise walltime {change}walltime=..., or lower n_draws or until.max_fge"
             )
         case "OUT_OF_MEMORY":
             asked = tag.memory or "the partition's default"

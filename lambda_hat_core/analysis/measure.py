@@ -189,8 +189,10 @@ def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
 def measure(trace: Trace) -> Estimate:
     """Compute all numbers of an `Estimate`; its verdict is `suspect` until it is judged."""
     complete = trace.failure is None and is_finite(trace)
-    llc = mean_llc(trace) if complete else _UNKNOWN
     step = at_step_zero(trace, trace.llc) if complete and _alternates(trace) else None
+    llc = _UNKNOWN
+    if complete:
+        llc = mean_llc(trace) if step is None else step.mean
     mixed = mixing(trace) if complete else NOT_MEASURED
     bias = _family_bias(trace) if complete else _UNKNOWN
     noise = _evaluation(trace) if complete else _EXACT

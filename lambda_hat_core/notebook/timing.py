@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.drive import ONE_CHAIN_AT_A_TIME
+from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME
 from lambda_hat_core.targets import audit
 from lambda_hat_core.types import Weights
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
-from lambda_hat_core.samplers.kernel import Kernel
+from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
 from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.samplers.progress import Progress as Progress
 from lambda_hat_core.samplers.rule import Draws as Draws
@@ -28,9 +28,6 @@ from lambda_hat_core.samplers.rule import StopRule, looks
 CHUNKS = 20
 """Chunks per run. After each one the host reports progress, checks that the values are finite, and
 saves a checkpoint."""
-ONE_CHAIN_AT_A_TIME = 1000
-"""Dimension d from which a device runs its chains one after the other: the state of one chain fits
-the cache, its matrix products are not batched, and no chain waits for another chain's tree."""
 _AVERAGED = {"acceptance_rate", "energy_error", "step_size"}
 """Statistics that a draw averages over its steps. `energy` is that of the last step, and all other
 statistics are sums over the steps."""

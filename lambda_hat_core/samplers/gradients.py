@@ -14,11 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME
 from lambda_hat_core.types import Weights, constant
-
-IN_TURN = 1000
-"""Dimension d from which the gradients of several chains are computed one after the other: the
-matrix products of one chain are not batched, and its activations fit the cache."""
 
 
 class GradientEstimate(eqx.Module):
@@ -66,7 +63,7 @@ class GradientEstimate(eqx.Module):
         def gradient(arrays: GradientEstimate, key: PRNGKeyArray, w: Weights) -> Weights:
             return eqx.combine(arrays, static)._of_one(key, w)
 
-        if w.size >= IN_TURN:
+        if w.size >= ONE_CHAIN_AT_A_TIME:
             return jax.custom_batching.sequential_vmap(gradient)(arrays, key, w)
         return gradient(arrays, key, w)
 

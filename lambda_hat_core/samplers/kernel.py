@@ -14,6 +14,11 @@ Stats = dict[str, Scalar]
 """What a step reports: `work` (full-gradient evaluations) always; `n_steps`, `diverging`,
 `acceptance_rate`, `energy`, `energy_error` if the sampler has them."""
 
+ONE_CHAIN_AT_A_TIME = 1000
+"""Dimension d from which a device runs its chains one after the other: the state of one chain fits
+the cache, its matrix products are not batched, and no chain waits for another chain's tree. Of
+kernels whose chains advance together, it holds for their gradients."""
+
 
 class Kernel(eqx.Module):
     """A tuned Markov kernel: arrays are data, everything else is static and equal by value."""

@@ -67,8 +67,8 @@ class Paired(eqx.Module):
 
 def paired(posterior: Posterior, rows: int | None, loss0: float) -> Paired | None:
     """Return what losses from batches need, or None if all examples are to be used."""
-    many = posterior.data is not None and rows is not None and posterior.n > _MANY * rows
-    if rows is None or not many or not posterior.loss.has_per_example:
+    has_rows = posterior.data is not None and posterior.loss.has_per_example
+    if rows is None or not has_rows or posterior.n <= _MANY * rows:
         return None
     high = constant(loss0, posterior.w0)
     low = constant(loss0 - float(high), posterior.w0)
@@ -88,7 +88,7 @@ class Monitor(eqx.Module):
     projections: Float[Array, "p d"]
     vectors: Float[Array, "k d"]
     weights: Float[Array, " k"]
-    paired: "Paired | None" = None
+    paired: Paired | None = None
 
     def record(self, kernel: Kernel, key: PRNGKeyArray, state: Any) -> dict[str, Array]:
         """Return the loss and the other scalars at a chain's position, and their work."""

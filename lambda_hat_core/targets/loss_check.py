@@ -87,9 +87,11 @@ def averages_rows(loss: Any, start: Weights, data: Batch) -> bool:
 def _both_ways(loss: Any, start: Weights, data: Batch) -> tuple[Array, Array]:
     rows = jax.tree.map(lambda a: a[:_ROWS], data)
     beside = start + 0.01 * jnp.cos(jnp.arange(start.size, dtype=start.dtype))
-    points = jnp.stack([start, beside])
-    together = jax.vmap(loss.mean, (0, None))(points, rows)
-    return together, jax.vmap(loss.per_example, (0, None))(points, rows).mean(axis=1)
+
+    def at(w: Weights) -> tuple[Array, Array]:
+        return loss.mean(w, rows), loss.per_example(w, rows).mean()
+
+    return jax.lax.map(at, jnp.stack([start, beside]))
 
 
 def check_value(maker: str, loss: Loss, start: Weights, data: Batch) -> None:
