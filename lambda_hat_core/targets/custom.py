@@ -133,9 +133,10 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
     if isinstance(identity, CustomLoss):
         loss = replace(loss, identity=identity.identity, by_row=identity.by_row)
     else:
+        if identity is None:
+            loss = replace(loss, identity=program_of(loss.mean, start, data))
+        # After that: losses without an identity would share one program.
         loss = replace(loss, by_row=averages_rows(loss, start, data))
-    if identity is None:
-        loss = replace(loss, identity=program_of(loss.mean, start, data))
     check_value(maker, loss, start, data)
     claim = _claim(maker, made.llc_known)
     return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim, maker=maker)

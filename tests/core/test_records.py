@@ -1,0 +1,144 @@
+"""Losses on paired batches, losses of rows, and audits on a subset, for linear regression."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+D, N, ROWS = 6, 2001, 64
+
+
+def squares(w, batch):
+    """The mean squared error."""
+    x, y = batch
+    return jnp.mean((x @ w - y) ** 2)
+
+
+@pytest.fixture(scope="module")
+def regression():
+    """Noisy data, their least-squares minimum, and the Hessian."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, D)) * np.geomspace(0.3, 3, D)
+    y = x @ np.ones(D) + rng.normal(size=N)
+    return (x, y), np.linalg.lstsq(x, y)[0], 2 * x.T @ x / N
+
+
+def posterior_of(regression, loss=squares):
+    from lambda_hat_core.config.posterior import PosteriorSpec
+    from lambda_hat_core.posterior import Target, localised
+    from lambda_hat_core.targets.custom import CustomTarget, problem_of
+
+    data, best, _ = regression
+    made = problem_of(CustomTarget(best, loss, data, N), "a test")
+    target = Target(made.start, made.data, made.loss, made.n)
+    return localised(target, PosteriorSpec(loss="own"))
+
+
+def test_a_paired_loss_has_the_mean_and_the_variance_that_it_states(x64, regression):
+    from lambda_hat_core.posterior import loss_at_minimum
+    from lambda_hat_core.samplers.monitor import paired
+
+    posterior = posterior_of(regression)
+    pairs = paired(posterior, ROWS, loss_at_minimum(posterior))
+    assert pairs is not None
+    w = posterior.w0 + 0.05 * jr.normal(jr.key(1), (D,))
+
+    @jax.jit
+    def losses(keys):
+        return jax.vmap(lambda key: pairs.loss(key, posterior, w)[:2])(keys)
+
+    (high, low), variance = losses(jr.split(jr.key(0), 4000))
+    found = np.asarray(high + low)
+    away, truth = np.asarray(w - posterior.w0), squares(w, posterior.data)
+    rise = 0.5 * away @ regression[2] @ away
+    se = found.std() / np.sqrt(len(found))
+    assert se < 0.01 * rise
+    assert abs(found.mean() - truth) < 4 * se
+    assert abs(variance.mean() / found.var() - 1) < 0.1
+
+
+def test_a_paired_loss_is_exact_at_the_minimum(x64, regression):
+    from lambda_hat_core.posterior import loss_at_minimum
+    from lambda_hat_core.samplers.monitor import paired
+
+    posterior = posterior_of(regression)
+    loss0 = loss_at_minimum(posterior)
+    pairs = paired(posterior, ROWS, loss0)
+    assert pairs is not None
+    (high, low), variance, work = pairs.loss(jr.key(0), posterior, posterior.w0)
+    assert abs(float(high + low) - loss0) < 1e-14 and float(variance) == 0
+    assert work == ROWS / N
+    assert paired(posterior, N // 4 + 1, loss0) is None and paired(posterior, None, loss0) is None
+
+
+@pytest.mark.parametrize("record_rows", [ROWS, None])
+def test_a_run_that_records_on_batches_gives_the_exact_value(regression, record_rows):
+    from lambda_hat_core import Sghmc, estimate_llc
+
+    (x, y), best, hessian = regression
+    sampler = Sghmc(record_rows=record_rows, n_draws=1200, n_burn=200)
+    found = estimate_llc(squares, best, (x, y), sampler=sampler, progress=False)
+    stiff = N / np.log(N) * np.linalg.eigvalsh(hessian)
+    exact = 0.5 * np.sum(stiff / (stiff + found.settings["gamma"]))
+    assert found.verdict == "ok", found.reasons
+    assert found.se is not None and found.se < 0.05 * exact
+    assert abs(found.llc - exact) < 4 * found.se
+    assert ("loss_variance" in found.trace.stats) == (record_rows is not None)
+
+
+def normalised(w, batch):
+    """Depends on its batch as a whole."""
+    x, y = batch
+    return jnp.mean(((x - x.mean(0)) @ w - y) ** 2)
+
+
+def summed(w, batch):
+    return jnp.sum((batch[0] @ w - batch[1]) ** 2)
+
+
+def of_two(w, batch):
+    """Does not accept one row."""
+    x, y = batch
+    return jnp.mean((x @ w - y) ** 2) + 0.0 * x[0, 0] * jnp.reshape(y[:2], (2,))[1]
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [(squares, True), (normalised, False), (summed, False), (of_two, False)],
+)
+def test_losses_of_rows_are_used_if_their_mean_is_the_loss(x64, regression, loss, expected):
+    assert posterior_of(regression, loss).loss.has_per_example is expected
+
+
+def test_losses_of_rows_are_those_of_the_function(x64, regression):
+    posterior = posterior_of(regression)
+    (x, y), w = regression[0], regression[1] + 0.1
+    found = posterior.loss.per_example(jnp.asarray(w), posterior.data)
+    np.testing.assert_allclose(found, (x @ w - y) ** 2, rtol=1e-10, atol=1e-12)
+
+
+def audit_at(regression, w, loss=squares):
+    from lambda_hat_core.targets.audit import audit
+    from lambda_hat_core.targets.custom import CustomTarget, problem_of
+
+    problem = problem_of(CustomTarget(w, loss, regression[0], N), "a test")
+    return audit(jr.key(0), problem, problem.start, nbeta=300.0, gamma=1.0, rows=ROWS)
+
+
+def test_a_minimum_of_all_examples_passes_an_audit_on_a_few(x64, regression):
+    """The gradient is that of all examples: on the few alone it would be far from 0."""
+    found = audit_at(regression, regression[1])
+    assert found.reasons == () and found.off_centre_bias < 1e-10
+    assert found.work == 1 + 2 * D * ROWS / N + 16
+
+
+def test_an_audit_on_a_few_examples_finds_a_saddle(x64, regression):
+    """The curvature along the lowest directions is that of all examples, here exactly -0.5."""
+
+    def saddle(w, batch):
+        return squares(w.at[0].set(regression[1][0]), batch) - 0.25 * (w[0] - regression[1][0]) ** 2
+
+    best = regression[1].copy()
+    found = audit_at(regression, best, saddle)
+    assert any("eigenvalue -0.5," in reason for reason in found.reasons)
