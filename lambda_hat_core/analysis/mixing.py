@@ -1,6 +1,18 @@
-"""How well the chains mixed: effective sample sizes, R-hat, stuck chains, energy, k-hat."""
+"""How well the chains mixed: effective sample sizes, R-hat, stuck chains, energy, k-hat.
 
+The loss alone can look converged while slow directions are not. |w - w*|^2 is the slowest scalar at
+hand, but it matters only as far as the loss depends on it: with rho the correlation of the two, a
+share rho^2 of the variance of the loss moves with it. An error of its mean of z standard deviations
+is one of rho z in the loss, so its ESS counts divided by the share, and the excess of its R-hat^2
+over 1 times the share. rho is itself measured by that many effective draws only, hence
+
+    share = min(1, rho^2 + 1 / ESS).
+"""
+
+import math
 from typing import NamedTuple
+
+import numpy as np
 
 import numpy as np
 
@@ -50,12 +62,17 @@ def mixing(trace: Trace) -> Mixing:
             n_stuck=stuck,
             khat=None if khat is None else number(np.max(khat)),
         )
+    away, apart = ess_bulk(trace.dist2), r_hat(trace.dist2)
+    share = _share(trace, away)
     sizes = {
         "the loss": ess_bulk(trace.llc),
         "the tails of the loss": ess_tail(trace.llc),
-        "|w - w*|^2": ess_bulk(trace.dist2),
+        "|w - w*|^2": None if away is None else away / share,
     }
-    ratios = {"the loss": r_hat(trace.llc), "|w - w*|^2": r_hat(trace.dist2)}
+    ratios = {
+        "the loss": r_hat(trace.llc),
+        "|w - w*|^2": None if apart is None else math.sqrt(1 + share * (apart**2 - 1)),
+    }
     r_hat_of, r_hat_max = _extreme(ratios, largest=True)
     along = [r_hat(trace.projections[:, :, k]) for k in range(trace.projections.shape[2])]
     ess_min_of, ess_min = _extreme(sizes, largest=False)
@@ -70,6 +87,14 @@ def mixing(trace: Trace) -> Mixing:
         n_stuck=stuck,
         bfmi=bfmi(trace.stats["energy"]) if "energy" in trace.stats else None,
     )
+
+
+def _share(trace: Trace, ess: float | None) -> float:
+    """Return which share of the variance of the loss moves with |w - w*|^2, at most."""
+    if ess is None or not moves(trace.llc):
+        return 1.0
+    rho = float(np.corrcoef(trace.llc.ravel(), trace.dist2.ravel())[0, 1])
+    return min(1.0, rho**2 + 1 / ess)
 
 
 def _extreme(

@@ -48,6 +48,24 @@ class Spectrum(eqx.Module):
         return stiff / jnp.where(stiff > 0, stiff + gamma, 1.0)
 
 
+@eqx.filter_jit
+def stiffest(spectrum: Spectrum) -> Spectrum:
+    """Return the two thirds of the pairs with the largest |theta|; the others join the rest.
+
+    Lanczos pairs converge from both ends of the spectrum, so that the others are mixtures of many
+    eigenvectors. Of a complete spectrum all pairs are kept.
+    """
+    k, d = spectrum.vectors.shape
+    if k == d:
+        return spectrum
+    order = jnp.argsort(-jnp.abs(spectrum.theta))
+    m = max(1, 2 * k // 3)
+    kept = jnp.sort(order[:m])
+    dropped = jnp.sum(jnp.maximum(spectrum.theta[order[m:]], 0.0))
+    rest = ((d - k) * spectrum.rest + dropped) / (d - m)
+    return Spectrum(spectrum.theta[kept], spectrum.vectors[kept], rest)
+
+
 def operator_spectrum(key: PRNGKeyArray, product: Operator, d: int, k: int) -> Spectrum:
     """Return k Ritz pairs of a symmetric operator on R^d, and the mean of its complement.
 

@@ -57,7 +57,9 @@ class Coordinates(eqx.Module):
         sizes = jnp.stack([widths**p for p in power]) * more
         along, rest = sizes[:, :-1], sizes[:, -1:]
         with jax.default_matmul_precision("highest"):
-            return rest * vs + ((along - rest) * (vs @ self.vectors.T)) @ self.vectors
+            # `vs @ vectors.T` is the same product, but takes twice as long on a CPU.
+            inside = (self.vectors @ vs.T).T
+            return rest * vs + ((along - rest) * inside) @ self.vectors
 
     def inverse(self, v: Weights) -> Weights:
         """A^(-1) v."""
@@ -107,23 +109,21 @@ def damped(posterior: Posterior, spectrum: Spectrum, damping: float) -> Coordina
     Curvature turns with w: a direction that is flat on average is curved at single points, where a
     step as long as the localiser is wide leaves the basin. Damping shortens the flat directions, to
     1 / sqrt(1 + damping) of the localiser's width. The complement of the Ritz pairs counts as being
-    as stiff as the flattest of the upper two thirds of them, because the lower third is inaccurate.
+    as stiff as the flattest of them.
     """
     return _damped(posterior, spectrum, constant(damping, posterior.w0))
 
 
 @eqx.filter_jit
 def _damped(posterior: Posterior, spectrum: Spectrum, damping: Scalar) -> Coordinates:
-    stiff = jnp.sort(posterior.nbeta * jnp.abs(spectrum.theta))
-    largest = stiff[-1]
+    stiff = posterior.nbeta * jnp.abs(spectrum.theta)
+    largest = jnp.max(stiff)
     soft = (1 + damping) * posterior.gamma
     soft = jnp.maximum(soft, jnp.where(largest > 0, 1e-6 * largest, 1.0))
     k, d = spectrum.vectors.shape
-    everywhere = stiff[k - max(1, 2 * k // 3)] if k < d else jnp.zeros_like(largest)
+    everywhere = jnp.min(stiff) if k < d else jnp.zeros_like(largest)
     common = 1 / jnp.sqrt(everywhere + soft)
-    width = 1 / jnp.sqrt(posterior.nbeta * jnp.abs(spectrum.theta) + soft)
-    if k < d:
-        width = jnp.minimum(width, common)
+    width = 1 / jnp.sqrt(stiff + soft)
     return Coordinates(
         posterior.w0,
         jnp.full_like(posterior.w0, common),

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.counters import fold_in, split
-from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
+from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum, stiffest
 from lambda_hat_core.samplers.alternating import alternation
 from lambda_hat_core.samplers.coordinates import damped
 from lambda_hat_core.samplers.gradients import GradientEstimate
@@ -118,10 +118,10 @@ def fly(
     fly_key, spectrum_key = split(key)
     posterior = few.posterior
     n_chains, d = start.shape
-    at = damped(posterior, spectrum, DAMPING)
+    at = damped(posterior, stiffest(spectrum), DAMPING)
     alpha = constant(_ALPHA, start)
     full = GradientEstimate(posterior, few.tilt, None)
-    cold = constant(np.zeros(len(spectrum.theta) + 1), start)
+    cold = constant(np.zeros(len(at.extra) + 1), start)
     size = _STEP_SIZE
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     for halvings in range(_MOST_HALVINGS):

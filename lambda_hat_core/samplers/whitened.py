@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld
-from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.linalg.spectrum import Spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.alternating import Alternation, alternation
@@ -63,6 +63,7 @@ def whiten(
         estimate, made = control_variate(posterior, 1), 1.0
     at = coordinates.identity(posterior)
     if whitens:
+        spectrum = stiffest(spectrum)
         at = coordinates.damped(posterior, spectrum, spec.damping)
     step_size, work, info, modes = tune(
         key,

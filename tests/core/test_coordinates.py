@@ -56,13 +56,13 @@ def test_in_the_metric_of_laplace_the_posterior_is_isotropic(x64, rank):
 
 @pytest.mark.parametrize("rank", [D, 6])
 def test_powers_of_the_damped_metric_are_those_of_its_matrix(x64, rank):
-    """All pairs, or six, of which the lowest two and what they leave out count as the third."""
+    """All pairs, or six; what those leave out counts as the flattest of them."""
     from lambda_hat_core.samplers.coordinates import damped
 
     posterior, spectrum, theta, vectors = known(rank)
     at = damped(posterior, spectrum, 5.0)
     if rank < D:
-        theta = np.maximum(theta, theta[D - rank + 2])
+        theta = np.maximum(theta, theta[D - rank])
     widths = 1 / np.sqrt(NBETA * theta + 6 * GAMMA)
     rng = np.random.default_rng(1)
     vs, more = rng.normal(size=(2, D)), rng.uniform(size=(2, rank + 1))
@@ -79,6 +79,26 @@ def test_powers_of_the_damped_metric_are_those_of_its_matrix(x64, rank):
         by_mode = np.concatenate([np.full(D - rank, sizes[-1]), sizes[:rank]])
         expected = vectors.T * (widths**power * by_mode) @ vectors @ v
         np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_the_stiffest_pairs_are_kept_and_the_others_join_the_rest(x64):
+    """Of six pairs four are kept, by the size of their curvature; the trace is what it was."""
+    from lambda_hat_core.linalg.spectrum import Spectrum, stiffest
+
+    _, spectrum, _, vectors = known(6)
+    theta = np.array([-5.0, -0.3, 0.1, 2.0, 3.0, 4.0])
+    found = stiffest(Spectrum(jnp.asarray(theta), spectrum.vectors, spectrum.rest))
+    np.testing.assert_array_equal(found.theta, theta[[0, 3, 4, 5]])
+    np.testing.assert_array_equal(found.vectors, vectors[D - 6 :][[0, 3, 4, 5]])
+    # Negative curvature of the pairs that join counts as 0.
+    assert float(found.rest) == pytest.approx(((D - 6) * REST + 0.1) / (D - 4), rel=1e-12)
+
+
+def test_all_pairs_of_a_complete_spectrum_are_kept(x64):
+    from lambda_hat_core.linalg.spectrum import stiffest
+
+    _, spectrum, _, vectors = known(D)
+    np.testing.assert_array_equal(stiffest(spectrum).vectors, vectors)
 
 
 def test_scaling_in_the_identity_is_scaling(x64):

@@ -112,8 +112,8 @@ def in_metric(precond, batch_size):
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
     theta = np.array([0.5, 1.0, 4.0])
     known = Spectrum(jnp.asarray(theta), jnp.asarray(basis[:3]), jnp.asarray(0.3))
-    # The least accurate pair and the complement count as being as stiff as the middle one.
-    widths = 1 / np.sqrt(NBETA * theta[[1, 1, 2, 1]] + 6 * GAMMA)
+    # The complement counts as being as stiff as the flattest pair.
+    widths = 1 / np.sqrt(NBETA * theta[[0, 1, 2, 0]] + 6 * GAMMA)
     return (*parts, coordinates.damped(at, known, 5.0), alternation), basis, widths, HEAT, MU
 
 
