@@ -7,7 +7,8 @@ full gradients, 1 where minibatch noise heats. Solving for theta is Richardson-R
 if the bias is far below them. So b has the prior N(0, tau^2), and theta is the generalised
 least-squares mean: about the plain mean if the errors hide any bias that tau allows, and the
 extrapolation if they do not. Its variance includes what is not known of b. tau is a small fraction
-of the answer, or the bias that the two means show beyond their errors if that is larger.
+of the answer, or the size of the bias that was predicted, or the bias that the two means show
+beyond their errors, whichever is the largest.
 """
 
 import math
@@ -40,7 +41,9 @@ class Extrapolated(NamedTuple):
     difference_se: float
 
 
-def extrapolated(series: Series, fine: Bool[np.ndarray, " draw"], order: int) -> Extrapolated:
+def extrapolated(
+    series: Series, fine: Bool[np.ndarray, " draw"], order: int, *, known: float = 0.0
+) -> Extrapolated:
     """Return the mean at step size 0 of chains that alternate between two step sizes.
 
     Args:
@@ -48,6 +51,7 @@ def extrapolated(series: Series, fine: Bool[np.ndarray, " draw"], order: int) ->
         fine: which draws were made at half the step. Where that is all of them or none, the mean is
             the plain one.
         order: p, 1 or 2.
+        known: the size of b that was predicted, 0 if nothing was.
     """
     plain = mcmc_mean(series)
     if fine.all() or not fine.any():
@@ -60,7 +64,7 @@ def extrapolated(series: Series, fine: Bool[np.ndarray, " draw"], order: int) ->
     difference = float((coarse_means - fine_means).mean())
     se = math.sqrt(sum(variances))
     seen = (difference**2 - se**2) / (1 - shape[1]) ** 2
-    prior = math.sqrt(max((TAU * plain.mean) ** 2, seen))
+    prior = math.sqrt(max((TAU * plain.mean) ** 2, known**2, seen))
     covariance = np.diag(variances) + prior**2 * np.outer(shape, shape)
     solved = np.linalg.solve(covariance, np.ones(2)) if whole > 0 else np.array([0.0, 1.0])
     weights = solved / solved.sum()

@@ -172,11 +172,14 @@ def _alternates(trace: Trace) -> bool:
     return "step_order" in trace.info
 
 
-def at_step_zero(trace: Trace, series: Series) -> Extrapolated:
-    """Return the mean at step size 0 of a series of a run that alternates between two sizes."""
+def at_step_zero(trace: Trace, series: Series, *, known: float = 0.0) -> Extrapolated:
+    """Return the mean at step size 0 of a series of a run that alternates between two sizes.
+
+    `known` is the size of the bias that was predicted.
+    """
     sizes = trace.stats["step_size"][0]
     fine = sizes[: series.shape[1]] < 0.75 * sizes.max()
-    return extrapolated(series, fine, trace.info["step_order"])
+    return extrapolated(series, fine, trace.info["step_order"], known=known)
 
 
 def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
@@ -189,7 +192,9 @@ def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
 def measure(trace: Trace) -> Estimate:
     """Compute all numbers of an `Estimate`; its verdict is `suspect` until it is judged."""
     complete = trace.failure is None and is_finite(trace)
-    step = at_step_zero(trace, trace.llc) if complete and _alternates(trace) else None
+    step = None
+    if complete and _alternates(trace):
+        step = at_step_zero(trace, trace.llc, known=trace.info.get("heating", 0.0))
     llc = _UNKNOWN
     if complete:
         llc = mean_llc(trace) if step is None else step.mean

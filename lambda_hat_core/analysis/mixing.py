@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-import numpy as np
-
 from lambda_hat_core.analysis.diagnostics import (
     bfmi,
     ess_bulk,

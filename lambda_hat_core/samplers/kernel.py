@@ -30,6 +30,11 @@ class Kernel(eqx.Module):
         """Whether chains advance step by step beside each other, however large d is."""
         return False
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether `gradient` is that of a batch."""
+        return False
+
     @abstractmethod
     def init(self, key: PRNGKeyArray, w: Weights) -> Any:
         """Return the state of a chain that starts at w."""

@@ -1,5 +1,9 @@
 """What is recorded of every draw: its loss, its distance, and both virials.
 
+The virial of the certificate is (w - w*)^T M grad U(w) / tr M. The gradient of a batch would make
+it many times noisier than the posterior does, so there it is a derivative of the loss along
+M (w - w*), which is taken together with the loss.
+
 The loss is that of all examples, if they are not too many. Else it is estimated from a batch of R
 fresh examples, paired with w* and with a control variate of first order:
 
@@ -10,7 +14,7 @@ that of a mean of second-order terms: relative to the llc about the coefficient 
 curvatures of single examples, divided by sqrt(R).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,8 +29,9 @@ from lambda_hat_core.samplers.kernel import Kernel
 from lambda_hat_core.types import Weights, constant
 
 _LOSS_WORK = 1 / 3
+"""Of a loss, and of its derivative along a direction."""
 _MANY = 4
-"""A batch of R examples costs as much as three losses of R: that at w, and both at w*."""
+"""A batch of R examples costs as much as three to five losses of R."""
 
 
 class Paired(eqx.Module):
@@ -43,9 +48,9 @@ class Paired(eqx.Module):
     rows: int = eqx.field(static=True)
 
     def loss(
-        self, key: PRNGKeyArray, posterior: Posterior, w: Weights
-    ) -> tuple[tuple[Scalar, Scalar], Scalar, float]:
-        """Return the loss at w as two numbers, the variance of its error, and its work.
+        self, key: PRNGKeyArray, posterior: Posterior, w: Weights, direction: Weights | None
+    ) -> "Measured":
+        """Return the loss at w, and its derivative along a direction if there is one.
 
         Call it where `Posterior.full_loss` may be called.
         """
@@ -55,14 +60,37 @@ class Paired(eqx.Module):
         def losses(w: Weights) -> Float[Array, " row"]:
             return posterior.loss.per_example(w, batch)
 
-        before, slopes = jax.jvp(losses, (posterior.w0,), (away,))
-        rises = losses(w) - before - slopes
-        slope = self.gradient @ away
+        before, push = jax.linearize(losses, posterior.w0)
+        slope = None
+        if direction is None:
+            after = losses(w)
+        else:
+            after, along = jax.jvp(losses, (w,), (direction,))
+            slope = jnp.mean(along - push(direction)) + self.gradient @ direction
+        rises = after - before - push(away)
+        linear = self.gradient @ away
         with jax.enable_x64(True):
             wide = rises.astype(jnp.float64)
-            value = jnp.mean(wide) + slope + self.loss0[0].astype(jnp.float64) + self.loss0[1]
+            value = jnp.mean(wide) + linear + self.loss0[0].astype(jnp.float64) + self.loss0[1]
             pair, variance = split_in_two(value, w), jnp.var(wide) / self.rows
-        return pair, variance, posterior.batch_work(self.rows)
+        spent = (3 if direction is None else 5) * _LOSS_WORK * posterior.batch_work(self.rows)
+        return Measured(pair, slope, variance, spent)
+
+
+class Measured(NamedTuple):
+    """A loss as two numbers whose sum it is, and what belongs to it.
+
+    Attributes:
+        loss: L_n(w).
+        slope: its derivative along a direction; None if none was given.
+        variance: of the error of the loss; None if there is none.
+        work: full-gradient evaluations.
+    """
+
+    loss: tuple[Scalar, Scalar]
+    slope: Scalar | None
+    variance: Scalar | None
+    work: float
 
 
 def paired(posterior: Posterior, rows: int | None, loss0: float) -> Paired | None:
@@ -93,27 +121,40 @@ class Monitor(eqx.Module):
     def record(self, kernel: Kernel, key: PRNGKeyArray, state: Any) -> dict[str, Array]:
         """Return the loss and the other scalars at a chain's position, and their work."""
         w = kernel.position(state)
-        noise: dict[str, Array] = {}
-        if self.paired is None:
-            (high, low), spent = kernel.posterior.full_loss(w), _LOSS_WORK
-        else:
-            batch_key, key = split(key)
-            (high, low), variance, spent = self.paired.loss(batch_key, kernel.posterior, w)
-            noise = {"loss_variance": variance.astype(w.dtype)}
         delta = w - kernel.posterior.w0
+        batch_key, key = split(key)
         gradient, cost = kernel.gradient(key, state)
+        inside = self.weights * (self.vectors @ delta)
         trace = jnp.sum(self.weights)
-        virial_m = jnp.sum(self.weights * (self.vectors @ delta) * (self.vectors @ gradient))
+        direction = inside @ self.vectors if kernel.has_noise else None
+        seen = self._measured(batch_key, kernel.posterior, w, direction)
+        if direction is None:
+            virial_m = inside @ (self.vectors @ gradient)
+        else:
+            pull = kernel.posterior.gamma * (delta @ direction)
+            virial_m = kernel.posterior.nbeta * seen.slope + pull
+        noise = {} if seen.variance is None else {"loss_variance": seen.variance.astype(w.dtype)}
         return {
-            "loss_high": high,
-            "loss_low": low,
+            "loss_high": seen.loss[0],
+            "loss_low": seen.loss[1],
             "dist2": jnp.sum(delta**2),
             "projections": self.projections @ delta,
             "virial": delta @ gradient / delta.size,
             "virial_m": virial_m / jnp.where(trace > 0, trace, 1.0),
-            "recording_work": jnp.asarray(cost + spent, w.dtype),
+            "recording_work": jnp.asarray(cost + seen.work, w.dtype),
             **noise,
         }
+
+    def _measured(
+        self, key: PRNGKeyArray, posterior: Posterior, w: Weights, direction: Weights | None
+    ) -> Measured:
+        """Measure the loss on all examples, or on a batch of them."""
+        if self.paired is not None:
+            return self.paired.loss(key, posterior, w, direction)
+        if direction is None:
+            return Measured(posterior.full_loss(w), None, None, _LOSS_WORK)
+        loss, slope = posterior.full_loss_along(w, direction)
+        return Measured(loss, slope, None, 2 * _LOSS_WORK)
 
 
 def random_projections(key: PRNGKeyArray, like: Weights, count: int) -> Float[Array, "p d"]:

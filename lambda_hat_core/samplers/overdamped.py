@@ -74,6 +74,11 @@ class OverdampedKernel(Kernel):
         """The metric's vectors are read once for all chains."""
         return True
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether gradients are those of batches."""
+        return not self.estimate.is_exact
+
     def init(self, key: PRNGKeyArray, w: Weights) -> OverdampedState:
         """Draw the noise before the first step."""
         noise_key, batch_key = split(key)

@@ -75,6 +75,11 @@ class SghmcKernel(Kernel):
         """The metric's vectors are read once for all chains."""
         return True
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether gradients are those of batches."""
+        return not self.estimate.is_exact
+
     def init(self, key: PRNGKeyArray, w: Weights) -> SghmcState:
         """Draw a momentum."""
         momentum_key, batch_key = split(key)

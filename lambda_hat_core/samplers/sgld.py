@@ -62,6 +62,11 @@ class SgldKernel(Kernel):
     spec: Sgld = eqx.field(static=True)
     batch_size: int | None = eqx.field(static=True)
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether gradients are those of batches."""
+        return self.batch_size is not None and self.posterior.data is not None
+
     def init(self, key: PRNGKeyArray, w: Weights) -> SgldState:
         """Start with unit second moment and no momentum."""
         del key

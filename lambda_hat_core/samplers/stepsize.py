@@ -4,7 +4,8 @@ A sampler states its rule by two numbers: the power p for which eps^p has the un
 `heat`, the relative inflation of the variance of a direction by minibatch noise, per eps^p and per
 unit of noise. eps^p is then the smaller of
     step_fraction / (lag x mu_max)   (curvature; the lag is 1 unless the sampler uses old gradients)
-    budget / (heat x mean noise of the directions that make the llc)   (minibatch noise).
+    budget / (heat x mean noise of the directions that make the llc)   (minibatch noise),
+where the budget is larger if less noise is injected to make up for a batch's.
 """
 
 import math
@@ -42,6 +43,13 @@ curvature rule allows. On a singular loss the llc is smaller, so the same step i
 larger fraction, which the ledger reports."""
 
 
+MADE_UP_FOR = 0.2
+"""Largest share of what is injected that a batch's own noise may replace, in the mean over the
+directions that make the llc. The noise varies from point to point, its compensation does not."""
+
+HEATING_BUDGET = 0.1
+"""Largest predicted rise of the llc by noise that no compensation reaches, relative to it."""
+
 _PROBE, _LEAST_BATCH = 64, 128
 """Examples in the batches whose noise is measured for `batch_size: auto`, and the smallest one."""
 
@@ -53,7 +61,14 @@ def _mean_noise(modes: Modes) -> float:
 
 
 def automatic(
-    modes: Modes, *, peak: float, power: int, heat: float, fraction: float, lag: float = 1.0
+    modes: Modes,
+    *,
+    peak: float,
+    power: int,
+    heat: float,
+    fraction: float,
+    budget: float = NOISE_BUDGET,
+    lag: float = 1.0,
 ) -> tuple[float, str]:
     """Return the step size and the name of the rule that limited it.
 
@@ -62,7 +77,7 @@ def automatic(
     """
     noise = _mean_noise(modes)
     by_curvature = fraction / (lag * peak) if peak > 0 else np.inf
-    by_noise = NOISE_BUDGET / (heat * noise) if noise > 0 else np.inf
+    by_noise = budget / (heat * noise) if noise > 0 else np.inf
     step = min(by_curvature, by_noise)
     if step == np.inf:
         raise ValueError(
@@ -70,6 +85,23 @@ def automatic(
             "is 0); give step_size a number or choose gamma > 0"
         )
     return step ** (1 / power), "curvature" if by_curvature <= by_noise else "minibatch noise"
+
+
+def heating(modes: Modes, rule: dict[str, Any], step: float) -> float:
+    """Predict how far noise on the metric's complement raises the llc, at most.
+
+    Less injected noise makes up for a batch's in every direction of the metric, and on average on
+    their complement. But there the noise is not spread evenly: it lies in the directions that are
+    stiff at the very point, which differ from point to point and carry the llc, half a unit each.
+    So what it adds to their variances counts as if nothing made up for it.
+
+    Args:
+        modes: in the metric; last their complement.
+        rule: as `automatic` takes it.
+        step: eps^p.
+    """
+    last = modes.size[-1] * modes.noise[-1] if modes.size[-1] > 1 else 0.0
+    return 0.5 * rule["heat"] * step * float(last)
 
 
 def _default_batch(posterior: Posterior) -> int | None:
@@ -83,6 +115,7 @@ def _batch_for(
     probe: int,
     spec: Sgld | Sghmc | Sgnht,
     rule: dict[str, Any],
+    llc: float | None,
 ) -> int | None:
     """Return the smallest batch whose noise allows the step that the curvature allows.
 
@@ -94,6 +127,7 @@ def _batch_for(
         probe: that was measured with.
         spec: of the sampler.
         rule: as `automatic` takes it.
+        llc: a rough estimate.
     """
     if posterior.data is None:
         return None
@@ -103,7 +137,9 @@ def _batch_for(
         step = rule["fraction"] / (rule["lag"] * rule["peak"])
     else:
         return _default_batch(posterior)
-    needed = probe * rule["heat"] * _mean_noise(modes) * step / NOISE_BUDGET
+    needed = probe * rule["heat"] * _mean_noise(modes) * step / rule["budget"]
+    if llc is not None and llc > 0:
+        needed = max(needed, probe * heating(modes, rule, step) / (HEATING_BUDGET * llc))
     size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
     return size if size <= posterior.n / 2 else None
 
@@ -129,6 +165,8 @@ def tune(
     measure_key, peak_key = split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
     rule["fraction"] = spec.step_fraction
+    is_made_up_for = metric is not None and not isinstance(spec, Sgnht)
+    rule["budget"] = MADE_UP_FOR if is_made_up_for else NOISE_BUDGET
     size = spec.batch_size
     if metric is None:
         size = _default_batch(posterior) if size == "auto" else size
@@ -154,7 +192,7 @@ def tune(
         work += few.cost * spent
         if size == "auto":
             assert probe is not None
-            size = _batch_for(posterior, modes, probe, spec, rule)
+            size = _batch_for(posterior, modes, probe, spec, rule, llc)
             modes = modes._replace(noise=modes.noise * (0.0 if size is None else probe / size))
     if spec.step_size == "auto":
         step, limit = automatic(modes, **rule)
@@ -166,6 +204,8 @@ def tune(
         "mu_max": rule["peak"],
         "batch_size": size,
     }
+    if metric is not None:
+        info["heating"] = heating(modes, rule, step ** rule["power"])
     moving = modes.mu > 1e-12 * modes.mu.max()
     if not moving.any():
         return step, work, info, modes
