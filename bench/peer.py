@@ -36,6 +36,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 CHAINS = 4
+_IMPORTED = time.process_time()
 
 
 class Ops:
@@ -108,6 +109,7 @@ def answer(name: str, folder: Path, *, draws: int, batch: int, rates: list[float
         "batch": batch,
         "loss0": loss0,
         "llc": found,
+        "imports": _IMPORTED,
         "seconds": time.process_time(),
         "GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
     }
