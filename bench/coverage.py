@@ -183,7 +183,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
                 "ok %": 100 * len(ok) / len(cell),
                 "covered of ok %": 100 * ok.covered.mean() if len(ok) else np.nan,
                 "gradients": cell.gradients.mean(),
-                "mean error in se": cell.error.mean(),
+                "error in se": cell.error.mean(),
                 "its spread": cell.error.std(ddof=1),
                 "mean error %": 100 * (cell.llc / cell.exact - 1).mean(),
                 "CPU s": cell.seconds.median(),
