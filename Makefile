@@ -60,7 +60,9 @@ docs: .venv/.synced  ## the generated pages
 
 bench: .venv/.synced  ## benchmarks of accuracy, speed, costs and all samplers, against their bars
 	$(RUN)/python bench/truth.py
+	$(RUN)/python bench/coverage.py
 	$(RUN)/python bench/answers.py
+	$(RUN)/python bench/checkpoints.py
 	$(RUN)/python bench/speed.py
 	$(RUN)/python bench/certificate.py
 	$(RUN)/python bench/plateaus.py

@@ -1,11 +1,15 @@
 """What a person waits for: CPU seconds of a fresh process from start to a verdict.
 
-`python bench/answers.py [--cells "regression,digits,n=100000"] [--folder DIR] [--rel-se 0.05]`
+`python bench/answers.py [--cells "regression,digits,n=100000"] [--folder DIR] [--rel-se 0.05]
+[--peer PYTHON]`
 
 Each cell is one call of `estimate_llc` with its defaults in a process of its own on one core,
 imports and compilation included: first with an empty cache of compiled programs (cold), then with
 that cache (warm). The second call in the warm process, on another target of the same shape, is
 timed too. Networks are trained once and kept in the folder.
+
+With --peer, the Python of an environment that has devinterp (see bench/peer.py), the PyTorch peer
+answers every cell on the same core. The ratios are CPU seconds here over CPU seconds there.
 """
 
 import argparse
@@ -16,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +33,11 @@ _CELLS = ("regression", "digits", "deep digits", "transformer", "convolutional",
 
 def _answer(name: str, folder: Path, rel_se: float) -> dict[str, Any]:
     """Answer one cell in this process, and print the row."""
-    from networks import NETWORKS, at_any_n, trained
+    from networks import trained
 
     from lambda_hat_core import estimate_llc
 
-    if name.startswith("n="):
-        network = NETWORKS["regression"]
-        params, data = at_any_n(int(name.removeprefix("n=")), folder)
-    else:
-        network = NETWORKS[name]
-        params, data = trained(name, folder), network.data(network.n)
+    network, params, data = trained(name, folder)
     answer = estimate_llc(network.loss, params, data, rel_se=rel_se, progress=False)
     cpu = time.process_time()
     beside = {key: value + 1e-6 for key, value in params.items()}
@@ -61,15 +61,43 @@ def _answer(name: str, folder: Path, rel_se: float) -> dict[str, Any]:
     }
 
 
-def _in_a_process(name: str, folder: Path, rel_se: float, cache: Path) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--answer", name, "--folder", folder, "--rel-se", rel_se]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "JAX_ENABLE_X64": "0"}
+def row_of(command: Sequence[Any], **environment: str) -> dict[str, Any]:
+    """Return the JSON row that a command prints last, run on one core."""
     core = min(os.sched_getaffinity(0))
     run = subprocess.run(
         ["taskset", "-c", str(core), *map(str, command)],
-        env=environment, check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     return json.loads(run.stdout.splitlines()[-1])
+
+
+def peer(python: Path, name: str, folder: Path, *more: str) -> dict[str, Any]:
+    """Return the row of the peer for a cell that has been trained."""
+    return row_of([python, Path(__file__).with_name("peer.py"), name, "--folder", folder, *more])
+
+
+def _product(name: str, folder: Path, rel_se: float, cache: Path) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--answer", name, "--folder", folder, "--rel-se", rel_se]
+    return row_of(command, XDG_CACHE_HOME=str(cache), JAX_ENABLE_X64="0")
+
+
+def _cell(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Measure a cell cold, then warm, then with the peer. Training is not part of that."""
+    from networks import trained
+
+    trained(name, given.folder)
+    with tempfile.TemporaryDirectory() as cache:
+        cold, warm = (_product(name, given.folder, given.rel_se, Path(cache)) for _ in range(2))
+    row = {**warm, "cold": cold["first"]}
+    if given.peer:
+        there = peer(given.peer, name, given.folder)
+        print(there, file=sys.stderr, flush=True)
+        row |= {
+            "peer": there["seconds"],
+            "ratio warm": row["first"] / there["seconds"],
+            "ratio cold": row["cold"] / there["seconds"],
+        }
+    return row
 
 
 def main() -> None:
@@ -78,6 +106,7 @@ def main() -> None:
     parser.add_argument("--cells", default=",".join(_CELLS))
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "answers")
     parser.add_argument("--rel-se", type=float, default=0.05)
+    parser.add_argument("--peer", type=Path, help="a Python that has devinterp")
     parser.add_argument("--answer", help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -86,11 +115,7 @@ def main() -> None:
         return
     rows = []
     for name in given.cells.split(","):
-        with tempfile.TemporaryDirectory() as cache:
-            cold, warm = (
-                _in_a_process(name, given.folder, given.rel_se, Path(cache)) for _ in range(2)
-            )
-        rows.append({**warm, "cold": cold["first"]})
+        rows.append(_cell(given, name))
         print(rows[-1], file=sys.stderr, flush=True)
     print(markdown(pd.DataFrame(rows).round(3)))
 

@@ -20,6 +20,7 @@ import plain
 from shapes import CHAINS, RANK, WIDTHS, N, basis, flops, posterior_of
 
 from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates, gradients
 from lambda_hat_core.samplers.alternating import alternation
 from lambda_hat_core.samplers.drive import Progress, run_chains
@@ -48,9 +49,11 @@ class Case(NamedTuple):
     base: Callable[[], Any] | None = None
 
 
-def product(kernel: Kernel, monitor: Monitor, draws: int, thin: int) -> Callable[[], Any]:
+def product(
+    kernel: Kernel, monitor: Monitor, draws: int, thin: int, chains: int = CHAINS
+) -> Callable[[], Any]:
     """Return a call of the driver as `sample` makes it, beginning at the start point."""
-    start = jnp.tile(kernel.posterior.w0, (CHAINS, 1))
+    start = jnp.tile(kernel.posterior.w0, (chains, 1))
 
     def silent(progress: Progress) -> None:
         del progress
@@ -70,6 +73,20 @@ def product(kernel: Kernel, monitor: Monitor, draws: int, thin: int) -> Callable
     )
 
 
+def sgld_kernel(posterior: Posterior, batch: int | None, noise: Any) -> OverdampedKernel:
+    """Return the plain form of SGLD at one step size."""
+    return OverdampedKernel(
+        posterior,
+        gradients.plain(posterior, batch),
+        coordinates.identity(posterior),
+        alternation(plain.EPS, 1, posterior.w0, extrapolate=False),
+        jnp.zeros(1),
+        jnp.ones(1),
+        "euler",
+        noise,
+    )
+
+
 def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
     """Return the product's steps by generator, its steps with draws every THIN, and plain scans."""
     posterior = posterior_of(d)
@@ -77,18 +94,6 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
     guess = flops(WIDTHS[d], batch or N) / 60e9 + size * 4e-9 + 1e-5
     steps = max(8, round(BLOCK / guess / CHAINS))
     monitor = Monitor(jnp.ones((4, size)), basis(size), jnp.ones(RANK))
-
-    def kernel(noise: Any) -> OverdampedKernel:
-        return OverdampedKernel(
-            posterior,
-            gradients.plain(posterior, batch),
-            coordinates.identity(posterior),
-            alternation(plain.EPS, 1, posterior.w0, extrapolate=False),
-            jnp.zeros(1),
-            jnp.ones(1),
-            "euler",
-            noise,
-        )
 
     def scaled(count: float) -> Callable[[Any], float]:
         return lambda _: CHAINS * count
@@ -101,13 +106,15 @@ def sgld_cases(d: int, batch: int | None) -> dict[str, Case]:
     draws = max(2, steps // THIN)
 
     def steps_alone(noise: Any) -> Case:
-        one, all_of_them = (product(kernel(noise), monitor, 1, thin) for thin in (1, steps))
+        kernel = sgld_kernel(posterior, batch, noise)
+        one, all_of_them = (product(kernel, monitor, 1, thin) for thin in (1, steps))
         return Case(all_of_them, scaled(steps - 1), base=one)
 
+    recorded = sgld_kernel(posterior, batch, "threefry")
     return {
         "threefry": steps_alone("threefry"),
         "philox": steps_alone("philox"),
-        "recorded": Case(product(kernel("threefry"), monitor, draws, THIN), scaled(draws * THIN)),
+        "recorded": Case(product(recorded, monitor, draws, THIN), scaled(draws * THIN)),
         **by_hand,
     }
 

@@ -12,8 +12,13 @@ from lambda_hat_core.posterior import Posterior, Target, localised
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.networks.mlp import MlpNetwork
 
-WIDTHS = {1_000: (8, 28, 28, 1), 10_000: (16, 92, 92, 1), 100_000: (32, 300, 300, 1)}
-"""Layer widths of tanh MLPs with 1093, 10213 and 100501 weights."""
+WIDTHS = {
+    1_000: (8, 28, 28, 1),
+    10_000: (16, 92, 92, 1),
+    100_000: (32, 300, 300, 1),
+    1_000_000: (64, 965, 965, 1),
+}
+"""Layer widths of tanh MLPs with 1093, 10213, 100501 and 995881 weights."""
 N, CHAINS, RANK = 1000, 4, 64
 
 
