@@ -117,9 +117,10 @@ def _batch_for(
     rule: dict[str, Any],
     llc: float | None,
 ) -> int | None:
-    """Return the smallest batch whose noise allows the step that the curvature allows.
+    """Return the batch whose noise just allows the step that the curvature allows.
 
-    A power of two, so that runs share programs; the full batch where that is not much larger.
+    The nearest power of two, so that runs share programs; the full batch where that is not much
+    larger.
 
     Args:
         posterior: with n examples.
@@ -140,7 +141,7 @@ def _batch_for(
     needed = probe * rule["heat"] * _mean_noise(modes) * step / rule["budget"]
     if llc is not None and llc > 0:
         needed = max(needed, probe * heating(modes, rule, step) / (HEATING_BUDGET * llc))
-    size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
+    size = max(_LEAST_BATCH, 2 ** round(math.log2(max(needed, 1.0))))
     return size if size <= posterior.n / 2 else None
 
 
