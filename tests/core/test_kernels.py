@@ -101,7 +101,7 @@ def built(name):
             *noisy, cold, cold + 1, spec.get("integrator", "leimkuhler_matthews"), "threefry"
         ),
         "sghmc": lambda: sghmc.SghmcKernel(*noisy, step, cold, "threefry"),
-        "sgnht": lambda: sgnht.SgnhtKernel(posterior, small, 0.1, 24, "threefry"),
+        "sgnht": lambda: sgnht.SgnhtKernel(*noisy, step, "threefry"),
     }
     if spec.get("precond") in ("rmsprop", "adam"):
         kernel = sgld.SgldKernel(posterior, small, small, Sgld.model_validate(spec), 24)
@@ -119,6 +119,7 @@ def built(name):
         ("hmc", None),
         ("mala", None),
         ("sghmc", None),
+        ("sgnht", None),
         ("sgld", None),
     ],
 )
