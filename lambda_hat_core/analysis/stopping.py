@@ -10,7 +10,7 @@ depend on the specification alone, so the same specification gives the same bits
 from collections.abc import Callable, Sequence
 
 from lambda_hat_core.analysis.measure import measure
-from lambda_hat_core.analysis.verdict import findings
+from lambda_hat_core.analysis.verdict import findings, knows_family
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
 from lambda_hat_core.samplers.rule import Draws, StopRule
@@ -52,6 +52,8 @@ def stop_rule(
     def is_enough(draws: Draws) -> bool:
         found = measure(trace_of(draws))
         if found.llc is None or found.llc_se is None or found.llc_se > until.rel_se * found.llc:
+            return False
+        if not knows_family(found):
             return False
         return not [
             one for one in findings(found, None) if one.check != "minimum" and not one.persists

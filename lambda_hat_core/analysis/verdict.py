@@ -36,8 +36,8 @@ LEDGER_MAX = 0.1
 """Largest predicted relative bias; the same bar applies to SGLD on targets with exact answers."""
 
 NOISE_SES = 2.0
-"""Number of standard errors within which V_M may be 1, or k-hat and the bias of a family within
-their limits, so that more draws settle it."""
+"""Number of standard errors that may be noise, which more draws settle: of the distance of V_M from
+1, of k-hat above its limit, and in the limit on the bias of a family."""
 
 NEGATIVE_SES = 2.0
 """Number of standard errors below zero at which an estimate cannot be a learning coefficient."""
@@ -187,9 +187,15 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
             f"the fitted family is biased: weighting its draws by p/q moves the estimate by "
             f"{plus_minus(-bias, estimate.family_bias_se)}, more than {limit:.3g}"
         )
-        noise = NOISE_SES * (estimate.family_bias_se or math.inf)
-        persists = abs(bias) > limit + noise
-        yield Finding("converged", "suspect", bias, limit, text, persists=persists)
+        yield Finding("converged", "suspect", bias, limit, text, persists=knows_family(estimate))
+
+
+def knows_family(estimate: Estimate) -> bool:
+    """Return whether the bias of a family of the largest size that is allowed would be seen."""
+    bias, se, llc = estimate.family_bias, estimate.family_bias_se, estimate.llc
+    if bias is None or se is None or llc is None:
+        return True
+    return NOISE_SES * se <= FAMILY_SHARE * abs(llc)
 
 
 def _certificate(estimate: Estimate) -> Iterator[Finding]:

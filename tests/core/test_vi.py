@@ -83,8 +83,8 @@ def test_killed_fit_resumes_to_the_same_bits(regressions, tmp_path):
     file = CheckpointFile(tmp_path / "run", {"spec": "vi"})
     for _ in range(2):
         with pytest.raises(Killed):
-            vicases.run(target, checkpoint=Fatal(file, every=0.0))
-    resumed = vicases.run(target, checkpoint=DiskCheckpoint(file, every=0.0))
+            vicases.run(target, how={"checkpoint": Fatal(file, every=0.0)})
+    resumed = vicases.run(target, how={"checkpoint": DiskCheckpoint(file, every=0.0)})
     for field in ("loss", "dist2", "virial"):
         np.testing.assert_array_equal(getattr(resumed, field), getattr(whole, field))
     for name, values in whole.extras.items():
