@@ -9,8 +9,9 @@ depend on the specification alone, so the same specification gives the same bits
 
 from collections.abc import Callable, Sequence
 
+from lambda_hat_core.analysis.family import knows_family
 from lambda_hat_core.analysis.measure import measure
-from lambda_hat_core.analysis.verdict import findings, knows_family
+from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
 from lambda_hat_core.samplers.rule import Draws, StopRule

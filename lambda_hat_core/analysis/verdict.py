@@ -1,6 +1,7 @@
 """The verdict on a run: the findings that make it suspect or failed.
 
-All thresholds are defined here; `checks` presents the same findings as named checks.
+All thresholds are defined here, those of fitted families in `family`; `checks` presents the same
+findings as named checks.
 """
 
 import math
@@ -8,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.analysis.ending import in_burn_in, too_early
+from lambda_hat_core.analysis.family import FAMILY_SHARE, KHAT_MAX, knows_family, misfits
 from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.vi.psis import khat_se
 
 R_HAT_MAX = 1.1
 """Chains that agree have R-hat near sqrt(1 + n_chains / ESS) (Vats & Knudson 2021,
@@ -35,9 +36,8 @@ step size 0 needs more than the first term of its series."""
 LEDGER_MAX = 0.1
 """Largest predicted relative bias; the same bar applies to SGLD on targets with exact answers."""
 
-NOISE_SES = 2.0
-"""Number of standard errors that may be noise, which more draws settle: of the distance of V_M from
-1, of k-hat above its limit, and in the limit on the bias of a family."""
+V_M_SES = 2.0
+"""Number of standard errors within which the distance of V_M from 1 may be noise."""
 
 NEGATIVE_SES = 2.0
 """Number of standard errors below zero at which an estimate cannot be a learning coefficient."""
@@ -47,15 +47,6 @@ OFF_CENTRE_MAX = 0.05
 
 OFF_CENTRE_SHARE = 0.5
 """Ratio of that bias to the estimate at which the estimate becomes meaningless."""
-
-FAMILY_SHARE = 0.05
-"""Largest bias of a family relative to the estimate, according to its own importance weights.
-
-The noise of the weights is not subtracted: if they are too noisy, they do not show a small bias.
-"""
-
-KHAT_MAX = 0.7
-"""Above it importance ratios have no usable mean (Vehtari et al. 2024, arXiv:1507.02646)."""
 
 CheckName = Literal["finite", "converged", "certificate", "minimum"]
 
@@ -154,9 +145,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"the fitted family does not cover the posterior: k-hat is {estimate.khat:.2f}, "
             f"above {KHAT_MAX}"
         )
-        noise = NOISE_SES * khat_se(estimate.khat, estimate.n_draws)
-        persists = estimate.khat > KHAT_MAX + noise
-        yield suspect(estimate.khat, KHAT_MAX, text)._replace(persists=persists)
+        yield suspect(estimate.khat, KHAT_MAX, text)._replace(persists=misfits(estimate))
     yield from _precision(estimate)
     yield from _family(estimate)
 
@@ -190,14 +179,6 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
         yield Finding("converged", "suspect", bias, limit, text, persists=knows_family(estimate))
 
 
-def knows_family(estimate: Estimate) -> bool:
-    """Return whether the bias of a family of the largest size that is allowed would be seen."""
-    bias, se, llc = estimate.family_bias, estimate.family_bias_se, estimate.llc
-    if bias is None or se is None or llc is None:
-        return True
-    return NOISE_SES * se <= FAMILY_SHARE * abs(llc)
-
-
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
     """Yield a finding if V_M is too far from 1.
 
@@ -218,7 +199,7 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
         meaning = "not equilibrated" if value < 1 else "heated by the step size or by noise"
         if estimate.iid:
             meaning = "the fitted family is not the posterior"
-        is_noise = off <= NOISE_SES * error
+        is_noise = off <= V_M_SES * error
         if is_noise:
             meaning = "perhaps noise, which more draws settle"
         text = (

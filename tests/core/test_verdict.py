@@ -202,9 +202,10 @@ def test_a_known_value_never_enters_the_verdict():
 @pytest.mark.parametrize(
     ("changes", "persists"),
     [
-        ({"khat": 0.8, "n_draws": 256}, False),
-        ({"khat": 1.4, "n_draws": 256}, True),
-        ({"khat": 0.8, "n_draws": 200_000}, True),
+        ({"khat": 0.9, "n_draws": 256}, False),
+        ({"khat": 1.0, "n_draws": 256}, True),
+        ({"khat": 0.9, "n_draws": 1000}, True),
+        ({"khat": 1.0, "n_draws": 256, "family_bias_se": 2.0}, True),
         ({"family_bias": 0.5, "family_bias_se": 0.13}, False),
         ({"family_bias": 0.26, "family_bias_se": 0.12}, True),
         ({"family_bias": 0.26, "family_bias_se": None}, True),

@@ -161,7 +161,7 @@ def test_a_family_that_does_not_cover_the_posterior_is_suspect(algo):
 def test_the_interval_of_a_slightly_biased_family_contains_the_answer(algo):
     """Test a quartic, for which the importance weights are reliable where k-hat is small."""
     from lambda_hat_core.analysis.estimate import estimate
-    from lambda_hat_core.analysis.verdict import FAMILY_SHARE
+    from lambda_hat_core.analysis.family import FAMILY_SHARE
 
     target, exact = vicases.quartic()
     trace = vicases.run(target, algo, seed=1)
