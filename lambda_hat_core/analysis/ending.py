@@ -51,8 +51,8 @@ def in_burn_in(least: int, made: int, spent: str, budget: float) -> str:
     needed = float(f"{max(2 * least / made, 1.0) * budget:.2g}")
     return (
         f"the budget ended in the burn-in: the preconditioner changes in the first {least} draws "
-        f"per chain, but {budget:,.10g} {_UNITS[spent]} were spent after {made}: raise {spent} to "
-        f"about {needed:,.10g}"
+        f"per chain, but only {made} were made before {spent} ({budget:,.10g} {_UNITS[spent]}) was "
+        f"spent: raise {spent} to about {needed:,.10g}"
     )
 
 

@@ -182,12 +182,13 @@ def test_a_budget_that_ends_in_the_burn_in_says_so():
     assert (found.n_burn, found.least_burn, found.verdict) == (80, 400, "suspect")
     assert any(
         "the budget ended in the burn-in: the preconditioner changes in the first 400 draws per "
-        "chain, but 120 draws per chain were spent after 120: raise max_draws to about 800" in text
+        "chain, but only 120 were made before max_draws (120 draws per chain) was spent: raise "
+        "max_draws to about 800" in text
         for text in found.reasons
     ), found.reasons
     longer = ended(800)
     assert longer.n_burn >= 400
-    assert not any("burn-in" in text for text in longer.reasons)
+    assert not any("ended in the burn-in" in text for text in longer.reasons)
 
 
 def call(**arguments):

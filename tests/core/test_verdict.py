@@ -66,7 +66,7 @@ REASONS = {
         {"rel_se": 0.05, "spent": "max_fge", "budget": 900.0, "n_burn": 100, "least_burn": 400},
         {},
         "suspect",
-        "in the first 400 draws per chain, but 900 gradients were spent after",
+        "only 150 were made before max_fge (900 gradients) was spent: raise max_fge to about 4,800",
     ),
     "burn-in over": (
         {"rel_se": 0.5, "spent": "max_fge", "budget": 900.0, "n_burn": 400, "least_burn": 400},
