@@ -1,7 +1,8 @@
 """Whether the draws of a fitted family tell how wrong it is, from their importance weights p/q."""
 
+import math
+
 from lambda_hat_core.analysis.measure import Estimate
-from lambda_hat_core.vi.psis import khat_se
 
 FAMILY_SHARE = 0.05
 """Largest bias of a family relative to the estimate, according to its own importance weights.
@@ -19,10 +20,15 @@ _SES = 2.0
 def misfits(estimate: Estimate) -> bool:
     """Return whether k-hat is above its limit by more than noise.
 
-    One standard error is enough, as the largest of four restarts exceeds their mean by another.
+    Its standard error is about that of the maximum likelihood estimate from the tail, (1 + k) over
+    the root of the tail's size (Smith 1987, doi:10.1214/aos/1176350499). One of them is enough, as
+    the largest of four restarts exceeds their mean by another.
     """
-    khat = estimate.khat
-    return khat is not None and khat - khat_se(khat, estimate.n_draws) > KHAT_MAX
+    khat, n_draws = estimate.khat, estimate.n_draws
+    if khat is None:
+        return False
+    tail = max(1, math.ceil(min(n_draws / 5, 3 * math.sqrt(n_draws))))
+    return khat - (1 + khat) / math.sqrt(tail) > KHAT_MAX
 
 
 def knows_family(estimate: Estimate) -> bool:

@@ -5,8 +5,6 @@ mean for the difference between q and p, as far as q covers p. `arviz_stats` is 
 function, because importing it takes seconds.
 """
 
-import math
-
 import numpy as np
 from jaxtyping import Float
 
@@ -35,13 +33,3 @@ def smooth(
             smoothed, khat[i] = array_stats.psislw(-ratios)
             weights[i] = np.exp(smoothed)
     return weights, khat
-
-
-def khat_se(khat: float, n_draws: int) -> float:
-    """Return the standard error of a k-hat from so many draws.
-
-    It is that of the maximum likelihood estimate from the tail, (1 + k) / sqrt(size of the tail)
-    (Smith 1987, doi:10.1214/aos/1176350499).
-    """
-    tail = max(1, math.ceil(min(n_draws / 5, 3 * math.sqrt(n_draws))))
-    return (1 + khat) / math.sqrt(tail)
