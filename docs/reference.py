@@ -48,10 +48,11 @@ until: {rel_se: 0.05, max_fge: 200000}
   is an error.
 * A list under `posterior.gamma` or `posterior.nbeta` defines one run per value.
 * A sampler whose `n_draws` or `n_burn` is written, in its preset or in `overrides`, makes exactly
-  that many draws, even if the value is the default. Every other Markov chain ends by a stop rule:
+  that many draws, even if the value is the default. Every other sampler ends by a stop rule:
   `until` of its entry, whose keys change those of the experiment's `until`, or else that of the
   experiment, or else the default. `until: null` in an entry means the sampler's default lengths. An
-  `until` of an entry beside lengths is an error. Neither `vi` nor a tuning file has a stop rule.
+  `until` of an entry beside lengths is an error. For `vi` the rule ends the draws from the fit, and
+  the fit always takes its `steps`. A tuning file has no stop rule.
 * An override of `widths`, `target_params` or `hidden` replaces whichever of the three the preset
   sets. Contradicting keys in the same mapping are an error.
 * If no loss is set, class labels use `cross_entropy`, other data use `mse`, and potentials and

@@ -8,6 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lambda_hat_core.analysis.ending import ended
 from lambda_hat_core.analysis.stopping import never, stop_rule
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.samplers.vi import Vi
@@ -111,6 +112,7 @@ def sample(
             progress=progress,
             checkpoint=checkpoint,
             clock=clock,
+            is_late=is_late,
         )
 
     def tune() -> tuple[Tuned, float]:
@@ -162,14 +164,7 @@ def sample(
             d=posterior.w0.size,
             work={**setup, "sampling": sampling},
             seconds_total=clock() - began,
-            info={
-                **info,
-                "n_draws": draws.n_burn + draws.cumulative_work.size,
-                "n_burn": draws.n_burn,
-                "stopped_by": draws.stopped_by,
-                "spent": draws.spent,
-                "until": None if spec.until is None else spec.until.model_dump(),
-            },
+            info={**info, **ended(draws, spec)},
             failure=draws.failure or tuned.failure,
         )
 

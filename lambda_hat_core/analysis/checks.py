@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.analysis import verdict
+from lambda_hat_core.analysis.family import KHAT_MAX
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.verdict import Finding, findings
 from lambda_hat_core.analysis.words import plus_minus, short
@@ -96,7 +97,7 @@ def _grouped(
 
 def _mixed(estimate: Estimate) -> tuple[float | None, float | None]:
     if estimate.iid:
-        return estimate.khat, verdict.KHAT_MAX
+        return estimate.khat, KHAT_MAX
     return estimate.r_hat, verdict.R_HAT_MAX
 
 

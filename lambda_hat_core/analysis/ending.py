@@ -2,9 +2,23 @@
 
 from typing import Any
 
+from lambda_hat_core.config.samplers.base import Sampler
+from lambda_hat_core.samplers.rule import Draws
 from lambda_hat_core.samplers.trace import Trace
 
 _UNITS = {"max_fge": "gradients", "max_draws": "draws per chain", "max_seconds": "seconds"}
+
+
+def ended(draws: Draws, spec: Sampler) -> dict[str, Any]:
+    """Return the entries of a trace's `info` about the lengths of its run and what ended it."""
+    return {
+        "n_draws": draws.n_burn + draws.cumulative_work.size,
+        "n_burn": draws.n_burn,
+        "stopped_by": draws.stopped_by,
+        "spent": draws.spent,
+        "until": None if spec.until is None else spec.until.model_dump(),
+        "least_burn": spec.least_burn,
+    }
 
 
 def ending(trace: Trace) -> dict[str, Any]:
@@ -20,7 +34,26 @@ def ending(trace: Trace) -> dict[str, Any]:
         "rel_se": until["rel_se"],
         "spent": spent,
         "budget": budget,
+        "n_burn": trace.info["n_burn"],
+        "least_burn": trace.info["least_burn"],
     }
+
+
+def in_burn_in(least: int, made: int, spent: str, budget: float) -> str:
+    """Return that a budget was spent before the burn-in was over, and the way out.
+
+    Args:
+        least: draws per chain that are burn-in at least.
+        made: draws per chain that were made.
+        spent: name of the budget.
+        budget: its value.
+    """
+    needed = float(f"{max(2 * least / made, 1.0) * budget:.2g}")
+    return (
+        f"the budget ended in the burn-in: the preconditioner changes in the first {least} draws "
+        f"per chain, but only {made} were made before {spent} ({budget:,.10g} {_UNITS[spent]}) was "
+        f"spent: raise {spent} to about {needed:,.10g}"
+    )
 
 
 def too_early(share: float, rel_se: float, spent: str, budget: float) -> str:

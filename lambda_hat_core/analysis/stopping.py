@@ -7,8 +7,9 @@ small as was asked for, and the verdict has no finding that more draws could rem
 depend on the specification alone, so the same specification gives the same bits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from lambda_hat_core.analysis.family import knows_family
 from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.config.samplers.base import Until
@@ -18,7 +19,8 @@ from lambda_hat_core.samplers.trace import Trace
 
 _CYCLE = BLOCK * CYCLE
 _SHARES = (0.25, 0.5)
-"""Of the draws, tried as burn-in in turn: the first with which nothing is found against the run."""
+"""Of the draws of Markov chains, tried as burn-in in turn: the first with which nothing is found
+against the run."""
 
 
 def never() -> bool:
@@ -30,22 +32,29 @@ def stop_rule(
     until: Until,
     trace_of: Callable[[Draws], Trace],
     *,
+    chunk: int = _CYCLE,
+    shares: Sequence[float] = _SHARES,
     least_burn: int = 0,
     is_late: Callable[[], bool] = never,
 ) -> StopRule:
-    """Return the rule of `until`. A chunk is a whole cycle of step sizes, and so is the burn-in.
+    """Return the rule of `until`.
 
     Args:
         until: the rule as written.
         trace_of: makes the trace that draws would be.
+        chunk: draws per chain between two visits of the host; the burn-in is whole chunks. For
+            chains it is a cycle of step sizes.
+        shares: of the draws, tried as burn-in in turn; 0: nothing is dropped.
         least_burn: draws that are dropped at least.
         is_late: whether the time for the run is up.
     """
-    least = -(-least_burn // _CYCLE) * _CYCLE
+    least = -(-least_burn // chunk) * chunk
 
     def is_enough(draws: Draws) -> bool:
         found = measure(trace_of(draws))
         if found.llc is None or found.llc_se is None or found.llc_se > until.rel_se * found.llc:
+            return False
+        if not knows_family(found):
             return False
         return not [
             one for one in findings(found, None) if one.check != "minimum" and not one.persists
@@ -54,12 +63,12 @@ def stop_rule(
     def look(draws: Draws) -> tuple[int, bool]:
         n_draws = draws.cumulative_work.size
         burn = 0
-        for share in _SHARES:
-            wanted = max(1, round(share * n_draws / _CYCLE)) * _CYCLE
-            if wanted > n_draws - _CYCLE:
+        for share in shares:
+            wanted = max(1, round(share * n_draws / chunk)) * chunk if share else 0
+            if wanted > max(n_draws - chunk, 0):
                 continue
             burn = wanted
-            if least > n_draws - _CYCLE:
+            if least > max(n_draws - chunk, 0):
                 continue
             burn = max(burn, least)
             kept = {name: values[:, burn:] for name, values in draws.values.items()}
@@ -73,4 +82,6 @@ def stop_rule(
                 return burn, True
         return burn, False
 
-    return StopRule(_CYCLE, until.max_draws, until.max_fge, is_late, until.rel_se, look)
+    return StopRule(
+        chunk, until.max_draws, until.max_fge, is_late, until.rel_se, look, told_burn=shares[0]
+    )

@@ -1,13 +1,15 @@
 """The verdict on a run: the findings that make it suspect or failed.
 
-All thresholds are defined here; `checks` presents the same findings as named checks.
+All thresholds are defined here, those of fitted families in `family`; `checks` presents the same
+findings as named checks.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from lambda_hat_core.analysis.ending import too_early
+from lambda_hat_core.analysis.ending import in_burn_in, too_early
+from lambda_hat_core.analysis.family import FAMILY_SHARE, KHAT_MAX, knows_family, misfits
 from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -45,15 +47,6 @@ OFF_CENTRE_MAX = 0.05
 
 OFF_CENTRE_SHARE = 0.5
 """Ratio of that bias to the estimate at which the estimate becomes meaningless."""
-
-FAMILY_SHARE = 0.05
-"""Largest bias of a family relative to the estimate, according to its own importance weights.
-
-The noise of the weights is not subtracted: if they are too noisy, they do not show a small bias.
-"""
-
-KHAT_MAX = 0.7
-"""Above it importance ratios have no usable mean (Vehtari et al. 2024, arXiv:1507.02646)."""
 
 CheckName = Literal["finite", "converged", "certificate", "minimum"]
 
@@ -124,7 +117,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
         )
     if estimate.n_chains < 2:
         text = f"there is only one {one}, so agreement cannot be checked: run at least 2"
-        yield suspect(float(estimate.n_chains), 2.0, text)
+        yield suspect(float(estimate.n_chains), 2.0, text)._replace(persists=True)
     elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
         text = f"R-hat needs at least 4 draws per chain, the run has {estimate.n_draws}"
         yield suspect(None, R_HAT_MAX, text)
@@ -152,18 +145,22 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"the fitted family does not cover the posterior: k-hat is {estimate.khat:.2f}, "
             f"above {KHAT_MAX}"
         )
-        yield suspect(estimate.khat, KHAT_MAX, text)
+        yield suspect(estimate.khat, KHAT_MAX, text)._replace(persists=misfits(estimate))
     yield from _precision(estimate)
     yield from _family(estimate)
 
 
 def _precision(estimate: Estimate) -> Iterator[Finding]:
-    """Yield a finding if a budget was spent before the run was as precise as was asked for."""
+    """Yield a finding if a budget was spent before the burn-in or the precision was reached."""
     wanted, spent, budget = estimate.rel_se, estimate.spent, estimate.budget
     llc, se = estimate.llc or 0.0, estimate.llc_se
-    if wanted is None or spent is None or budget is None or se is None or llc <= 0:
+    if wanted is None or spent is None or budget is None:
         return
-    if se > wanted * llc:
+    least, dropped = estimate.least_burn, estimate.n_burn
+    if dropped < least:
+        text = in_burn_in(least, dropped + estimate.n_draws, spent, budget)
+        yield Finding("converged", "suspect", float(dropped), float(least), text)
+    elif se is not None and 0 < llc and se > wanted * llc:
         text = too_early(se / llc, wanted, spent, budget)
         yield Finding("converged", "suspect", se, wanted * llc, text)
 
@@ -179,7 +176,7 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
             f"the fitted family is biased: weighting its draws by p/q moves the estimate by "
             f"{plus_minus(-bias, estimate.family_bias_se)}, more than {limit:.3g}"
         )
-        yield Finding("converged", "suspect", bias, limit, text)
+        yield Finding("converged", "suspect", bias, limit, text, persists=knows_family(estimate))
 
 
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
@@ -202,13 +199,15 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
         meaning = "not equilibrated" if value < 1 else "heated by the step size or by noise"
         if estimate.iid:
             meaning = "the fitted family is not the posterior"
-        if off <= V_M_SES * error:
+        is_noise = off <= V_M_SES * error
+        if is_noise:
             meaning = "perhaps noise, which more draws settle"
         text = (
             f"the virial certificate {name} is {plus_minus(value, error)}, more than "
             f"{V_M_TOLERANCE} from 1: {meaning}"
         )
-        yield Finding("certificate", "suspect", value, V_M_TOLERANCE, text)
+        persists = estimate.iid and not is_noise
+        yield Finding("certificate", "suspect", value, V_M_TOLERANCE, text, persists=persists)
     yield from _step_bias(estimate)
     bias = estimate.ledger_error
     if bias is not None and abs(bias) > LEDGER_MAX:

@@ -4,16 +4,10 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from lambda_hat_core.config.errors import ConfigError, Place
-from lambda_hat_core.config.samplers.base import Sampler, Until
+from lambda_hat_core.config.samplers.base import LENGTHS, Sampler, Until
 from lambda_hat_core.config.sections import Section, inline, validate
 
-LENGTHS = ("n_draws", "n_burn")
 DEFAULT = Until()
-
-
-def has_rule(sampler: type[Sampler]) -> bool:
-    """Return whether a stop rule can end this sampler."""
-    return "until" in sampler.model_fields
 
 
 def stopping[S: Sampler](sampler: S, written: Set[str], rule: Until | None = DEFAULT) -> S:
@@ -22,11 +16,11 @@ def stopping[S: Sampler](sampler: S, written: Set[str], rule: Until | None = DEF
     Explicit lengths mean explicit lengths; `rule` holds where neither they nor a rule are written.
 
     Args:
-        sampler: any sampler; one without a stop rule comes back as it is.
+        sampler: any sampler.
         written: the fields that somebody chose.
         rule: that of samplers that write nothing; None: their default lengths.
     """
-    if not has_rule(type(sampler)) or written & {*LENGTHS, "until"}:
+    if written & {*LENGTHS, "until"}:
         return sampler
     return sampler.model_copy(update={"until": rule})
 

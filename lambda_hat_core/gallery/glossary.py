@@ -118,8 +118,8 @@ RESULTS = (
         "metric",
         "The coordinates in which a sampler moves: the parameters themselves (`identity`), each "
         "scaled by its own width (`diagonal`), or coordinates in which the Hessian measured by the "
-        "pilot is isotropic (`lanczos`). `sgld` and `sghmc` add damping, so that flat directions "
-        "stay short.",
+        "pilot is isotropic (`lanczos`). `sgld`, `sghmc` and `sgnht` add damping, so that flat "
+        "directions stay short.",
     ),
     Term(
         "FGE",
@@ -155,9 +155,10 @@ PARTS = (
     ),
     Term(
         "chunk",
-        "40 draws of a run that ends at a precision; else a twentieth of the draws of a run, or of "
-        "the steps of a variational fit. After each chunk progress is reported, a checkpoint may "
-        "be written, and the pruner of a study may stop the run.",
+        "40 draws of a chain that ends at a precision, or 128 draws from a variational fit; else a "
+        "twentieth of the draws of a run. After each chunk progress is reported, a checkpoint may "
+        "be written, and the pruner of a study may stop the run. The steps of a variational fit "
+        "are twenty chunks too, after which only a checkpoint may be written.",
     ),
     Term(
         "card",

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from lambda_hat_core.config.errors import Place, Problems, suggest
-from lambda_hat_core.config.lengths import LENGTHS, has_rule, stopping
+from lambda_hat_core.config.lengths import stopping
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.samplers.base import Dtype, Until
+from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Until
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
 from lambda_hat_core.config.sections import inline, validate
@@ -97,17 +97,13 @@ def _stopped(sampler: SamplerSpec, chosen: Mapping[str, Any], max_seconds: Any) 
     name, written = type(sampler).__name__, sampler.model_fields_set
     own = [key for key in (*LENGTHS, "until") if key in written]
     for key, value in plain.items():
-        if not has_rule(type(sampler)):
-            raise _CALL.key(key).error(
-                f"{name} has no stop rule: it has fixed lengths", "remove it", value
-            )
         if own:
             rule_words = f"{name} has {own[0]} of its own, which decides when the run ends"
             raise _CALL.key(key).error(rule_words, f"remove {key}, or {own[0]} of {name}", value)
     found = stopping(sampler, written, rule)
-    if max_seconds is not None and getattr(found, "until", None) is None:
+    if max_seconds is not None and found.until is None:
         words = f"{name} has a fixed length here, at which the run ends"
-        way_out = f"remove max_seconds, or {own[0]} of {name}" if own else "remove it"
+        way_out = f"remove max_seconds, or {own[0]} of {name}"
         raise _CALL.key("max_seconds").error(words, way_out, max_seconds)
     return found
 

@@ -75,7 +75,7 @@ def estimate_llc(
             prior_radius.
         rel_se: the run ends once its standard error is this share of the llc and every check of the
             verdict passes. A sampler with n_draws, n_burn or `until` of its own ends by those, and
-            another value than the default is then an error; so it is for vi.
+            another value than the default is then an error. For vi it ends the draws from the fit.
         max_seconds: wall seconds from the begin of the call after which the run ends at the end of
             a chunk of draws, whatever its precision. How many draws that leaves depends on the
             speed of the machine, so the result does too.

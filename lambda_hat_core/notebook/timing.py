@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME
 from lambda_hat_core.targets import audit
@@ -37,8 +36,7 @@ def expected(posterior: Posterior, sampler: Any) -> float:
     every = timed(posterior, sampler.n_chains, None)
     seconds = every.first * sampler.n_programs + full * every.each
     if batches:
-        size = getattr(sampler, "batch_size", None)
-        size = min(AUTO_BATCH, posterior.n) if size == "auto" else size
+        size = sampler.batch(posterior.n)
         few = every if size is None else timed(posterior, sampler.n_chains, size)
         seconds += batches * few.each
     return seconds

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.errors import Place, Problems, display, suggest
 from lambda_hat_core.config.experiment import SamplerEntry
-from lambda_hat_core.config.lengths import LENGTHS, both, has_rule, read_rule, stopping
+from lambda_hat_core.config.lengths import both, read_rule, stopping
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.config.samplers.base import Dtype, Sampler, Until
+from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Sampler, Until
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import TargetSpec
@@ -82,7 +82,7 @@ def read_fixed(
         ConfigError: as in `read_sampler`, or if a stop rule is written.
     """
     draft = read_sampler(raw, place, presets, experiment)
-    if getattr(draft.spec, "until", None) is not None:
+    if draft.spec.until is not None:
         rule = "until has no place in a study, which compares runs of fixed lengths"
         raise place.error(rule, "write n_draws and n_burn in its place")
     return draft
@@ -108,13 +108,10 @@ def _stopped(spec: Sampler, part: Section, own: _Rules, rule: Section | None) ->
         own: the sampler's own rules, each on top of those before it.
         rule: that of the experiment.
     """
-    value, place = own[-1] if own else (None, part.place)
-    if value is not None and not has_rule(type(spec)):
-        kind = spec.model_dump()["kind"]
-        raise place.error(f"{kind} has no stop rule: it has fixed lengths", "remove it", value)
     if not own:
         written = part.values.keys() & set(LENGTHS)
         return stopping(spec, written, None if rule is None else validate(rule, Until))
+    value, place = own[-1]
     if value is None:
         return spec
     for key in LENGTHS:

@@ -1,4 +1,4 @@
-"""The sampling loop that all samplers share.
+"""The draws of Markov chains, the same for all of them.
 
 Chains are mapped with vmap and sharded over the devices, draws are a scan, and the host loops over
 chunks of draws. A draw is `thin` kernel steps, followed by the full-data loss and a few scalars of
@@ -20,10 +20,11 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
+from lambda_hat_core.samplers.loop import Part, run_draws, to_host
 from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.samplers.progress import Progress as Progress
 from lambda_hat_core.samplers.rule import Draws as Draws
-from lambda_hat_core.samplers.rule import StopRule, looks
+from lambda_hat_core.samplers.rule import StopRule
 
 CHUNKS = 20
 """Chunks per run. After each one the host reports progress, checks that the values are finite, and
@@ -41,11 +42,16 @@ class Checkpoint:
         del name, known
         return make()
 
-    def resume(self, states: Any) -> tuple[Any, list[dict[str, np.ndarray]], list[float]]:
+    def beside(self, name: str) -> "Checkpoint":
+        """Return where another part of the same run is kept."""
+        del name
+        return self
+
+    def resume(self, states: Any) -> tuple[Any, list[Part], list[float]]:
         """Return the stored states, chunks and end times, or `states` and two empty lists."""
         return states, [], []
 
-    def save(self, states: Any, parts: list[dict[str, np.ndarray]], ends: list[float]) -> None:
+    def save(self, states: Any, parts: list[Part], ends: list[float]) -> None:
         """Store the states after the last chunk, together with all chunks and their end times."""
 
 
@@ -135,15 +141,6 @@ def chunk_length(n_draws: int) -> int:
     return -(-n_draws // min(CHUNKS, n_draws))
 
 
-def _not_finite(values: dict[str, np.ndarray], first: int) -> str | None:
-    bad = ~np.isfinite(values["loss"])
-    if not bad.any():
-        return None
-    draw = int(np.flatnonzero(bad.any(axis=0))[0])
-    chains = np.flatnonzero(bad[:, draw]).tolist()
-    return f"the loss is not finite at draw {first + draw} of chain {', '.join(map(str, chains))}"
-
-
 def run_chains(
     key: PRNGKeyArray,
     kernel: Kernel,
@@ -161,118 +158,36 @@ def run_chains(
     clock: Callable[[], float] = time.perf_counter,
     rule: StopRule | None = None,
 ) -> Draws:
-    """Advance all chains by `n_draws` draws and drop the first `n_burn`.
+    """Advance all chains by `n_draws` draws, or until `rule` ends them, and drop the burn-in.
 
-    The loop stops at the end of the first chunk that holds a loss that is not finite. The start
-    point is never recorded. `llc_of` maps losses to llc draws for the progress report.
+    The start point is never recorded. Other arguments are those of `loop.run_draws`.
     """
-    n_chains = start.shape[0]
-    mesh = _mesh(n_chains)
+    mesh = _mesh(start.shape[0])
     keys, states = _init(key, kernel, start)
-    length = chunk_length(n_draws) if rule is None else rule.chunk
-    n_draws = n_draws if rule is None else rule.most_draws
     states, parts, ends = checkpoint.resume(states)
     # Sharded as `_advance` returns them, so that all calls share the program the first compiles.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
-    began = clock() - (ends[-1] if ends else 0.0)
-    failure, stopped_by, spent = None, "length", None
 
-    def collected(n_draws: int, n_burn: int) -> Draws:
-        return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
-
-    while len(parts) * length < n_draws and failure is None:
-        first = len(parts) * length
-        if rule is not None and parts:
-            spent = rule.spent(first, setup_work + sum(map(_work, parts)))
-            if spent or (looks(len(parts)) and rule.look(collected(first, 0))[1]):
-                break
-        span = jax.device_put(np.arange(first, first + length))
+    def advance(states: Any, indices: np.ndarray) -> tuple[Any, Part]:
+        span = jax.device_put(indices)
         with precision.mixed():
             states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
-        part = _to_host(out)
-        failure = _not_finite(part, first)
-        parts.append(part)
-        ends.append(clock() - began)
-        if failure is None:
-            checkpoint.save(states, parts, ends)
-        done = min(first + length, n_draws)
-        rate = _rate(ends, length)
-        if rule is not None:
-            n_burn = done // 4
-        kept = slice(-1, None) if done <= n_burn else slice(n_burn, None)
-        means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
-        spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
-        virial_m = _joined(parts, "virial_m")[:, kept].mean()
-        llc, se = float(means.mean()), spread / n_chains**0.5
-        work = setup_work + sum(map(_work, parts))
-        total = n_draws if rule is None else rule.total(done, work, llc, se)
-        progress(
-            Progress(
-                done,
-                total,
-                n_chains * rate,
-                (total - done) / rate,
-                llc=llc,
-                llc_se=se,
-                v_m=float(virial_m) if np.any(np.asarray(monitor.weights) > 0) else np.nan,
-                work_fge=work,
-                rel_se=None if rule is None else rule.rel_se,
-            )
-        )
-    if failure is not None:
-        stopped_by, spent, n_burn = "failure", None, 0
-    elif rule is not None:
-        n_draws = min(n_draws, len(parts) * length)
-        n_burn, is_enough = rule.look(collected(n_draws, 0))
-        spent = None if is_enough else spent or "max_draws"
-        stopped_by = "precision" if is_enough else "budget"
-    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by, spent=spent)
+        return states, to_host(out)
 
-
-def _rate(ends: list[float], length: int) -> float:
-    """Return draws per second and chain.
-
-    The first chunk includes compilation and counts only while it is the only one.
-    """
-    chunks, since = (len(ends) - 1, ends[0]) if len(ends) > 1 else (1, 0.0)
-    return chunks * length / max(ends[-1] - since, 1e-9)
-
-
-def _joined(parts: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
-    return np.concatenate([part[name] for part in parts], axis=1)
-
-
-def _work(part: dict[str, np.ndarray]) -> float:
-    return float(np.nansum(part["work"]) + np.nansum(part["recording_work"]))
-
-
-def _to_host(out: dict[str, Array]) -> dict[str, np.ndarray]:
-    part = {name: np.asarray(value, np.float64) for name, value in jax.device_get(out).items()}
-    part["loss"] = part.pop("loss_high") + part.pop("loss_low")
-    return part
-
-
-def _collect(
-    parts: list[dict[str, np.ndarray]],
-    ends: list[float],
-    n_draws: int,
-    n_burn: int,
-    setup_work: float,
-    setup_seconds: float,
-    failure: str | None,
-) -> Draws:
-    """Join the chunks and drop the burn-in and the surplus draws of the last chunk."""
-    length = parts[0]["loss"].shape[1]
-    values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-    work = values.pop("work") + values.pop("recording_work")
-    cumulative = setup_work + np.cumsum(np.nan_to_num(work.sum(axis=0)))
-    knots = length * np.arange(len(ends) + 1)
-    seconds = setup_seconds + np.interp(1 + np.arange(cumulative.size), knots, [0.0, *ends])
-    kept = slice(0 if failure else n_burn, n_draws)
-    return Draws(
-        {name: value[:, kept] for name, value in values.items()},
-        cumulative[kept],
-        seconds[kept],
-        failure,
-        kept.start,
+    return run_draws(
+        advance,
+        states,
+        parts,
+        ends,
+        chunk=chunk_length(n_draws) if rule is None else rule.chunk,
+        n_draws=n_draws,
+        n_burn=n_burn,
+        llc_of=llc_of,
+        is_certified=bool(np.any(np.asarray(monitor.weights) > 0)),
+        setup_work=setup_work,
+        setup_seconds=setup_seconds,
+        progress=progress,
+        save=checkpoint.save,
+        clock=clock,
+        rule=rule,
     )

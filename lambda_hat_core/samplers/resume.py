@@ -58,6 +58,10 @@ class DiskCheckpoint(drive.Checkpoint):
             self._last = self._clock()
         return value
 
+    def beside(self, name: str) -> "DiskCheckpoint":
+        """Return where another part of the same run is kept, in a file of its own."""
+        return DiskCheckpoint(self._file.beside(name), self._every, self._clock)
+
     def resume(self, states: Any) -> tuple[Any, Parts, list[float]]:
         """Return the stored states, chunks and end times, or `states` and two empty lists."""
         stored = self._file.load()

@@ -41,6 +41,7 @@ class StopRule(NamedTuple):
         rel_se: standard error, as a share of the llc, that is wanted. It only forecasts the end.
         look: given the draws so far, how many of the first to drop; and whether what is left is
             enough.
+        told_burn: share of the draws that reports of progress leave out as burn-in.
     """
 
     chunk: int
@@ -49,6 +50,7 @@ class StopRule(NamedTuple):
     is_late: Callable[[], bool]
     rel_se: float
     look: Callable[[Draws], tuple[int, bool]]
+    told_burn: float = 0.25
 
     def spent(self, n_draws: int, work: float) -> str | None:
         """Return the name of the budget that so many draws per chain and so much work exceed."""

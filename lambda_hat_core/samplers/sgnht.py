@@ -1,12 +1,15 @@
 """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014): friction that learns the noise.
 
-p <- p - eps g(w);  w <- w + (eps/2) p;  x <- x + (k/2) (|p|^2/d - 1);
-p <- exp(-x) p + sqrt(alpha (1 - exp(-2x)) / x) xi;  the second and third again.
+p <- p - h A g(w);  w <- w + (h/2) A p;  x <- x + (k/2) (|p|^2/d - 1);
+p <- exp(-x) p + sqrt(alpha (1 - exp(-2x)) / x) xi;  the third and the second again.
 
-g estimates grad U, x is the friction per step and k = alpha^2 / 2 the thermostat's rate, near
-critical damping: x rises until the mean kinetic energy is right, whatever heat the minibatches
-add. It cannot correct noise that differs between directions. The order is that of Leimkuhler &
-Shang 2016 (arXiv:1505.06889, BADODAB).
+g estimates grad U, A is the square root of a constant metric (the identity without `precond`), x is
+the friction per step and k = alpha^2 / 2 the thermostat's rate, near critical damping: x rises
+until the mean kinetic energy in the metric's coordinates is right, whatever heat the minibatches
+add. So nothing else makes up for their noise. The thermostat cannot correct noise that differs
+between directions: that error is of first order in h, and the extrapolation to step size 0 takes it
+away. In a half step x, alpha and k count half, so that the friction of a unit of time stays what it
+is. The order is that of Leimkuhler & Shang 2016 (arXiv:1505.06889, BADODAB).
 """
 
 from typing import NamedTuple
@@ -21,64 +24,91 @@ from lambda_hat_core.config.samplers.stochastic import Sgnht
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.alternating import Alternation
+from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, is_stable, stationary
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
 from lambda_hat_core.samplers.sghmc import damped
-from lambda_hat_core.samplers.stepsize import tuned_momentum
 from lambda_hat_core.samplers.subset import Subset
-from lambda_hat_core.types import Weights
+from lambda_hat_core.samplers.whitened import whiten
+from lambda_hat_core.types import Weights, constant
 
 _MOST_FRICTION = 8.0
 """exp(-8): nothing of the momentum survives a step."""
 
 
 class SgnhtState(NamedTuple):
-    """Point, momentum of unit mass, friction per step."""
+    """A chain between two steps.
+
+    Attributes:
+        w: the point.
+        p: the momentum, of unit mass in the metric's coordinates.
+        friction: per step of the whole size.
+        gradient: an estimate of grad U at w, from a batch that w does not depend on.
+        t: steps taken.
+    """
 
     w: Weights
     p: Weights
     friction: Scalar
+    gradient: Weights
+    t: Scalar
 
 
 class SgnhtKernel(Kernel):
-    """One step is one minibatch gradient."""
+    """One step is one gradient."""
 
     posterior: Posterior
-    step_size: Scalar
-    alpha: float = eqx.field(static=True)
-    batch_size: int | None = eqx.field(static=True)
+    estimate: GradientEstimate
+    coordinates: Coordinates
+    alternation: Alternation
+    alpha: Scalar
     noise: Generator = eqx.field(static=True)
+
+    @property
+    def together(self) -> bool:
+        """The metric's vectors are read once for all chains."""
+        return True
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether gradients are those of batches."""
+        return not self.estimate.is_exact
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SgnhtState:
         """Draw a momentum; the friction starts at alpha."""
-        return SgnhtState(w, jr.normal(key, w.shape, w.dtype), jnp.asarray(self.alpha, w.dtype))
+        momentum_key, batch_key = split(key)
+        p = jr.normal(momentum_key, w.shape, w.dtype)
+        zero = jnp.zeros((), w.dtype)
+        return SgnhtState(w, p, self.alpha + zero, self.estimate(batch_key, w), zero)
 
     def step(self, key: PRNGKeyArray, state: SgnhtState) -> tuple[SgnhtState, Stats]:
-        """Kick, drift, thermostat, damp, thermostat, drift."""
-        posterior, size, alpha = self.posterior, self.batch_size, self.alpha
+        """Kick, drift, thermostat, damp, thermostat, drift; then look at the gradient there."""
         batch_key, noise_key = split(key)
-        w, p, x = state
-        p = p - self.step_size * posterior.potential_grad(w, posterior.minibatch(batch_key, size))
-        w = w + 0.5 * self.step_size * p
-        x = x + alpha**2 / 4 * (jnp.mean(p**2) - 1)
-        p = jnp.exp(-x) * p + jnp.sqrt(alpha * _damped_share(x)) * standard_normal(
-            noise_key, w, self.noise
-        )
-        x = x + alpha**2 / 4 * (jnp.mean(p**2) - 1)
-        w = w + 0.5 * self.step_size * p
-        return SgnhtState(w, p, x), {"work": jnp.asarray(posterior.batch_work(size), w.dtype)}
+        w, p, x, gradient, t = state
+        share, step_size = self.alternation.share(t), self.alternation.step_size(t)
+        rate = self.alpha**2 / 4 * share
+        kicked = p - step_size * self.coordinates.apply(gradient)
+        x = x + rate * (jnp.mean(kicked**2) - 1)
+        injected = jnp.sqrt(self.alpha * share * _damped_share(x * share))
+        p = jnp.exp(-x * share) * kicked + injected * standard_normal(noise_key, w, self.noise)
+        x = x + rate * (jnp.mean(p**2) - 1)
+        w = w + 0.5 * step_size * self.coordinates.apply(kicked + p)
+        state = SgnhtState(w, p, x, self.estimate(batch_key, w), t + 1)
+        work = jnp.asarray(self.estimate.work, w.dtype)
+        return state, {"work": work, "step_size": step_size}
 
     def position(self, state: SgnhtState) -> Weights:
         """Return w."""
         return state.w
 
     def gradient(self, key: PRNGKeyArray, state: SgnhtState) -> tuple[Weights, float]:
-        """Return grad U on a FRESH minibatch: the one that moved w is correlated with w."""
-        size = self.batch_size
-        batch = self.posterior.minibatch(key, size)
-        return self.posterior.potential_grad(state.w, batch), self.posterior.batch_work(size)
+        """Return grad U at w from a batch that was drawn after w, which the next step uses too."""
+        del key
+        return state.gradient, 0.0
 
 
 def _damped_share(x: Scalar) -> Scalar:
@@ -121,16 +151,25 @@ def build(
     spectrum: Spectrum,
     llc: float | None = None,
 ) -> Tuned:
-    """Choose the step size if it is `auto`, and predict its biases."""
-    return tuned_momentum(
+    """Choose the step size where it is `auto`, and predict its biases."""
+    made = whiten(
         key,
         posterior,
         spec,
-        SgnhtKernel,
         few=few,
         start=start,
         spectrum=spectrum,
         llc=llc,
+        power=2,
         heat=1 / (2 * spec.alpha),
         dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha),
     )
+    kernel = SgnhtKernel(
+        posterior,
+        made.estimate,
+        made.coordinates,
+        made.alternation,
+        constant(spec.alpha, start),
+        spec.noise,
+    )
+    return Tuned(kernel, start, made.work, made.info)

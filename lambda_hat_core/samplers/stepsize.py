@@ -12,9 +12,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
@@ -22,8 +21,7 @@ from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.gradients import GradientEstimate, plain
-from lambda_hat_core.samplers.kernel import Kernel, Tuned
+from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.ledger import (
     WARN_AT,
     Dynamics,
@@ -32,7 +30,6 @@ from lambda_hat_core.samplers.ledger import (
     is_stable,
 )
 from lambda_hat_core.samplers.modes import Modes, measure, whitened
-from lambda_hat_core.samplers.noise import Generator
 from lambda_hat_core.samplers.peaks import peak_curvature
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import Weights
@@ -214,37 +211,6 @@ def tune(
     advised, _ = automatic(known, **rule)
     info["ledger"] = _ledger(known, spec, step, advised, dynamics, llc)
     return step, work, info, modes
-
-
-def tuned_momentum(
-    key: PRNGKeyArray,
-    posterior: Posterior,
-    spec: Sghmc | Sgnht,
-    kernel: Callable[[Posterior, Scalar, float, int | None, Generator], Kernel],
-    *,
-    few: Subset,
-    start: Float[Array, "chain d"],
-    spectrum: Spectrum,
-    llc: float | None,
-    heat: float,
-    dynamics: Callable[[Modes, float], Dynamics],
-) -> Tuned:
-    """Apply `tune` to a sampler with momentum, whose eps^2 has the unit of 1 / mu."""
-    step_size, work, info, _ = tune(
-        key,
-        plain(posterior, None),
-        spec,
-        few=few,
-        start=start,
-        spectrum=spectrum,
-        llc=llc,
-        power=2,
-        heat=heat,
-        dynamics=dynamics,
-    )
-    step = jnp.asarray(step_size, start.dtype)
-    built = kernel(posterior, step, spec.alpha, info["batch_size"], spec.noise)
-    return Tuned(built, start, work, info)
 
 
 def _ledger(

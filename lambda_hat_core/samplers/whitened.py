@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.linalg.spectrum import Spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
@@ -43,7 +43,7 @@ class Whitened(NamedTuple):
 def whiten(
     key: PRNGKeyArray,
     posterior: Posterior,
-    spec: Sgld | Sghmc,
+    spec: Sgld | Sghmc | Sgnht,
     *,
     few: Subset,
     start: Float[Array, "chain d"],
@@ -85,7 +85,7 @@ def whiten(
         noise[:count], mu[:count] = modes.noise[:count], np.maximum(modes.mu[:count], 1e-12)
     estimate = estimate.on(info["batch_size"])
     if spec.extrapolate:
-        is_symmetric = isinstance(spec, Sghmc) or spec.integrator != "euler"
+        is_symmetric = not isinstance(spec, Sgld) or spec.integrator != "euler"
         info["step_order"] = 2 if estimate.is_exact and is_symmetric else 1
     return Whitened(
         estimate,

@@ -95,7 +95,7 @@ def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
 def run_row(spec: RunSpec) -> Row:
     """Return the columns of a run that are known before it runs."""
     sampler: Any = spec.sampler
-    fixed = getattr(sampler, "until", None) is None
+    fixed = sampler.until is None
     return {
         "run_id": spec.id,
         "target_id": spec.target,

@@ -9,21 +9,25 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
+from lambda_hat_core.analysis.ending import ended
+from lambda_hat_core.analysis.stopping import never, stop_rule
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.drive import Checkpoint, Progress
+from lambda_hat_core.samplers.drive import Checkpoint, chunk_length
+from lambda_hat_core.samplers.loop import run_draws
 from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.progress import Progress
+from lambda_hat_core.samplers.rule import Draws
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.vi import mfa
 from lambda_hat_core.vi.chart import Chart
 from lambda_hat_core.vi.control import controlled_means
-from lambda_hat_core.vi.evaluate import DRAW_WORK, Evaluated, evaluate
+from lambda_hat_core.vi.evaluate import CHUNK, Drawn
 from lambda_hat_core.vi.family import Family, split
 from lambda_hat_core.vi.fit import FitOptions, Fitted, fit, learning_rates, minimum_of, step_work
 from lambda_hat_core.vi.psis import smooth
@@ -72,16 +76,12 @@ def _fit(
     return fitted, static
 
 
-def _not_finite(history: dict[str, np.ndarray], drawn: Evaluated) -> str | None:
-    for what, values, axis in (
-        ("the ELBO", history["elbo"], "step"),
-        ("the loss", drawn.loss, "draw"),
-    ):
-        bad = np.argwhere(~np.isfinite(values))
-        if bad.size:
-            restart, index = bad[0].tolist()
-            return f"{what} is not finite at {axis} {index} of restart {restart}"
-    return None
+def _elbo_is_not_finite(history: dict[str, np.ndarray]) -> str | None:
+    bad = np.argwhere(~np.isfinite(history["elbo"]))
+    if not bad.size:
+        return None
+    restart, step = bad[0].tolist()
+    return f"the ELBO is not finite at step {step} of restart {restart}"
 
 
 def sample_vi(
@@ -98,73 +98,96 @@ def sample_vi(
     progress: Callable[[Progress], None],
     checkpoint: Checkpoint,
     clock: Callable[[], float],
+    is_late: Callable[[], bool] = never,
 ) -> Trace:
-    """Fit `n_chains` restarts and draw `n_draws` points from each.
+    """Fit `n_chains` restarts, and draw points from each: `n_draws`, or as many as `until` says.
 
-    `spectrum` is that of the Hessian averaged over `points`.
+    `spectrum` is that of the Hessian averaged over `points`. The fit always takes all of its steps;
+    a rule looks at growing numbers of draws.
     """
     chart_key, fit_key, draw_key = jr.split(key, 3)
-    restarts, n_draws = spec.n_chains, spec.n_draws
     chart, chart_work = build_chart(chart_key, posterior, spectrum, points, spec)
     found, static = _fit(fit_key, posterior, chart, spec, loss0, checkpoint, clock)
-    params, history = found.params, found.history
     began -= found.before
-    fitted = clock() - began
-    keys = jr.split(draw_key, restarts)
-    drawn = evaluate(keys, params, static, posterior, chart, spectrum, monitor, n_draws)
-    finished = clock() - began
+    keys = jr.split(draw_key, spec.n_chains)
+    drawn = Drawn(keys, found.params, static, posterior, chart, spectrum, monitor)
+    control_means = drawn.control_means()
+    per_step = spec.n_chains * step_work(posterior, FitOptions.of(spec))
     setup = {**setup_work, **chart_work, "gradient at w*": 1.0}
-    per_step = restarts * step_work(posterior, FitOptions.of(spec))
-    training, evaluation = spec.steps * per_step, restarts * n_draws * DRAW_WORK
-    share = np.arange(1, n_draws + 1) / n_draws
     spent = sum(setup.values()) + per_step * np.arange(1, spec.steps + 1)
-    trace = Trace(
-        loss=drawn.loss,
-        dist2=drawn.dist2,
-        projections=drawn.projections,
-        virial=drawn.virial,
-        virial_m=drawn.virial_m if float(jnp.sum(monitor.weights)) > 0 else None,
-        cumulative_fge=sum(setup.values()) + training + evaluation * share,
-        seconds=fitted + (finished - fitted) * share,
-        stats={},
-        loss0=loss0,
-        nbeta=float(posterior.nbeta),
-        gamma=float(posterior.gamma),
-        n=posterior.n,
-        d=posterior.w0.size,
-        work={**setup, "training": training, "evaluation": evaluation},
-        seconds_total=finished,
-        info={
-            "sampler": spec.kind,
-            "algo": spec.algo,
-            "batch_size": spec.batch_size,
-            "h_max": float(spectrum.h_max),
-        },
-        failure=_not_finite(history, drawn),
-        iid=True,
-        extras={**history, "cumulative_fge": np.tile(spent, (restarts, 1))},
-    )
-    if trace.failure is None:
-        trace = _certified(trace, drawn, spec)
-    rate, means = restarts * n_draws / max(finished, 1e-9), trace.llc.mean(axis=1)
-    progress(
-        Progress(
-            n_draws,
-            n_draws,
-            rate,
-            0.0,
-            llc=float(means.mean()),
-            llc_se=float(means.std(ddof=1)) / restarts**0.5 if restarts > 1 else np.nan,
-            v_m=np.nan if trace.virial_m is None else float(trace.virial_m.mean()),
-            work_fge=trace.work_fge,
+    setup["training"] = spec.steps * per_step
+    before, nbeta = sum(setup.values()), float(posterior.nbeta)
+    is_certified = bool(np.any(np.asarray(monitor.weights) > 0))
+    failure = _elbo_is_not_finite(found.history)
+
+    def trace(draws: Draws) -> Trace:
+        values = dict(draws.values)
+        log_q, control = values.pop("log_q"), values.pop("control")
+        virial_m = values.pop("virial_m")
+        made = Trace(
+            **values,
+            virial_m=virial_m if is_certified else None,
+            cumulative_fge=draws.cumulative_work,
+            seconds=draws.seconds,
+            stats={},
+            loss0=loss0,
+            nbeta=nbeta,
+            gamma=float(posterior.gamma),
+            n=posterior.n,
+            d=posterior.w0.size,
+            work={**setup, "evaluation": float(draws.cumulative_work[-1]) - before},
+            seconds_total=clock() - began,
+            info={
+                "sampler": spec.kind,
+                "algo": spec.algo,
+                "batch_size": spec.batch_size,
+                "h_max": float(spectrum.h_max),
+                **ended(draws, spec),
+            },
+            failure=failure or draws.failure,
+            iid=True,
+            extras={**found.history, "cumulative_fge": np.tile(spent, (spec.n_chains, 1))},
         )
+        if made.failure is not None:
+            return made
+        return _certified(made, spec, log_q=log_q, control=control, control_means=control_means)
+
+    rule = None
+    if spec.until is not None:
+        rule = stop_rule(spec.until, trace, chunk=CHUNK, shares=(0.0,), is_late=is_late)
+    kept = checkpoint.beside("draws")
+    _, parts, ends = kept.resume(())
+    draws = run_draws(
+        lambda states, indices: (states, drawn.draws(indices)),
+        (),
+        parts,
+        ends,
+        chunk=chunk_length(spec.n_draws) if rule is None else rule.chunk,
+        n_draws=spec.n_draws,
+        n_burn=0,
+        llc_of=lambda loss: nbeta * (loss - loss0),
+        is_certified=is_certified,
+        setup_work=before,
+        setup_seconds=clock() - began,
+        progress=progress,
+        save=kept.save,
+        clock=clock,
+        rule=rule,
+        one="restart",
     )
-    return trace._replace(seconds_total=clock() - began)
+    return trace(draws)
 
 
-def _certified(trace: Trace, drawn: Evaluated, spec: Vi) -> Trace:
+def _certified(
+    trace: Trace,
+    spec: Vi,
+    *,
+    log_q: Float[np.ndarray, "chain draw"],
+    control: Float[np.ndarray, "chain draw"],
+    control_means: Float[np.ndarray, " chain"],
+) -> Trace:
     """Add k-hat, the estimate with control variate and the importance-weighted estimate."""
-    log_ratios = -trace.llc - 0.5 * trace.gamma * trace.dist2 - drawn.log_q
+    log_ratios = -trace.llc - 0.5 * trace.gamma * trace.dist2 - log_q
     weights, khat = smooth(log_ratios)
     extras = {
         **trace.extras,
@@ -173,7 +196,7 @@ def _certified(trace: Trace, drawn: Evaluated, spec: Vi) -> Trace:
         "llc_importance": np.sum(weights * trace.llc, axis=1),
     }
     if spec.hvp_control_variate:
-        means, ses = controlled_means(drawn.loss, drawn.control, drawn.control_mean)
+        means, ses = controlled_means(trace.loss, control, control_means)
         extras["restart_loss"], extras["restart_loss_se"] = means, ses
     info = {
         **trace.info,

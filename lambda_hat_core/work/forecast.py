@@ -5,8 +5,6 @@ from statistics import median
 from typing import NamedTuple
 
 from lambda_hat_core.config.data import NoData
-from lambda_hat_core.config.samplers.base import AUTO_BATCH
-from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store.store import Store
 
@@ -86,7 +84,7 @@ def guess(spec: RunSpec, target: TargetSpec, d: int, known: RunTimes) -> float:
     n = target.data.n_data
     fge, seconds = forecast(spec, target, known)
     if seconds is None:
-        evaluations = spec.sampler.work(_batch(spec.sampler) or n)
+        evaluations = spec.sampler.work(spec.sampler.batch(n) or n)
         # A potential costs about as much as a product with a d x d matrix.
         examples = d / 3 if isinstance(target.data, NoData) else n
         seconds = evaluations * _OVERHEAD + fge * 6 * examples * d / _RATE
@@ -117,8 +115,3 @@ def workers(runs: Sequence[RunSpec], seconds: Sequence[float]) -> int:
     shapes = {(run.target, run.sampler) for run in runs}
     left = sum(seconds) + START * (len(shapes) - 1)
     return 1 + int(left // (3 * START))
-
-
-def _batch(sampler: SamplerSpec) -> int | None:
-    size = getattr(sampler, "batch_size", None)
-    return AUTO_BATCH if size == "auto" else size

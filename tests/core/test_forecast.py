@@ -8,6 +8,7 @@ from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.samplers.stochastic import Sgld
+from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.work.forecast import START, RunTimes, forecast, guess, workers
 
@@ -71,8 +72,9 @@ def test_the_set_up_on_a_subset_costs_its_share():
 
 def test_a_run_that_ends_at_a_precision_has_a_typical_length():
     lengths = {"n_draws": 400, "n_burn": 100}
-    for name in sorted(SAMPLERS.keys() - {"vi"}):
-        fixed, free = SAMPLERS[name](**lengths), SAMPLERS[name](until=Until(max_fge=1e9))
+    for name in SAMPLERS:
+        its = {"n_draws": 256} if name == "vi" else lengths
+        fixed, free = SAMPLERS[name](**its), SAMPLERS[name](until=Until(max_fge=1e9))
         assert free.work(1000) == pytest.approx(fixed.work(1000))
     few = Nuts(until=Until(max_draws=80))
     assert few.work(1000) == pytest.approx(Nuts(n_draws=80, n_burn=20).work(1000))
@@ -86,6 +88,32 @@ def test_a_budget_shortens_the_forecast_and_bounds_the_work():
     assert short.work(1000) == pytest.approx(20_000)
     assert Nuts(until=Until(max_fge=1)).work(1000) == pytest.approx(set_up)
     assert short.budget(1000) == pytest.approx(40_000)
+
+
+def test_work_of_a_fit_by_hand():
+    fit = Vi(n_chains=2, n_draws=30, steps=50, n_samples=3, batch_size=100)
+    assert fit.work(1000) == pytest.approx(136 + 1 + 1 / 3 + 2 * (50 * 4 * 0.1 + 30 * 4 / 3))
+    few = fit.work(10_000) - 2 * (50 * 4 * 0.01 + 30 * 4 / 3)
+    assert few == pytest.approx(0.1024 * 136 + (1 + 0.1024) + 1 + 1 / 3)
+    late = Vi(until=Until(max_fge=1))
+    assert late.work(1000) == pytest.approx(Vi(n_draws=1).work(1000) - 4 * 4 / 3)
+    assert late.budget(1000) == pytest.approx(1 + late.work(1000))
+
+
+@pytest.mark.parametrize(
+    ("size", "n", "batch"),
+    [
+        (None, 900, None),
+        (64, 900, 64),
+        ("auto", 900, 256),
+        ("auto", 16_000, 1000),
+        ("auto", 256, None),
+    ],
+)
+def test_a_batch_is_guessed_by_one_rule(size, n, batch):
+    sampler = Sgld(batch_size=size)
+    assert sampler.batch(n) == batch
+    assert sampler.share(n) == (1 if batch is None else batch / n)
 
 
 def test_a_budget_is_a_stated_multiple_of_the_forecast():

@@ -11,7 +11,7 @@ import pytest
 from tests.core import mixed
 from tests.core.test_samplers import MCMC, QUADRATICS, STOCHASTIC
 
-KEEPS = {"sghmc", "sghmc none", "sgld", "sgld none"}
+KEEPS = {f"{kind}{form}" for kind in ("sgld", "sghmc", "sgnht") for form in ("", " none")}
 """Samplers that record the gradient of the next step, which is of a batch drawn after the point."""
 
 W = np.linspace(0.01, 0.03, mixed.D) * (-1.0) ** np.arange(mixed.D)
@@ -101,7 +101,7 @@ def built(name):
             *noisy, cold, cold + 1, spec.get("integrator", "leimkuhler_matthews"), "threefry"
         ),
         "sghmc": lambda: sghmc.SghmcKernel(*noisy, step, cold, "threefry"),
-        "sgnht": lambda: sgnht.SgnhtKernel(posterior, small, 0.1, 24, "threefry"),
+        "sgnht": lambda: sgnht.SgnhtKernel(*noisy, step, "threefry"),
     }
     if spec.get("precond") in ("rmsprop", "adam"):
         kernel = sgld.SgldKernel(posterior, small, small, Sgld.model_validate(spec), 24)
@@ -119,6 +119,7 @@ def built(name):
         ("hmc", None),
         ("mala", None),
         ("sghmc", None),
+        ("sgnht", None),
         ("sgld", None),
     ],
 )

@@ -19,7 +19,7 @@ EXACT = {
 UNADJUSTED = {"mclmc": {"kind": "mclmc", "n_tune": 600, "n_draws": 1000, "n_burn": 50, "thin": 4}}
 _NOISY = {"n_draws": 1000, "n_burn": 100, "thin": 20, "batch_size": 24}
 _PLAIN = {"precond": "none", "extrapolate": False, "step_fraction": 0.2, **_NOISY}
-WHITENED = {"sgld": {"kind": "sgld", **_NOISY}, "sghmc": {"kind": "sghmc", **_NOISY}}
+WHITENED = {kind: {"kind": kind, **_NOISY} for kind in ("sgld", "sghmc", "sgnht")}
 """As they are by default: in a metric, and with two step sizes in one run."""
 STOCHASTIC = {
     **WHITENED,
@@ -27,7 +27,7 @@ STOCHASTIC = {
     "sghmc none": {"kind": "sghmc", **_PLAIN},
     "sgld rmsprop": {"kind": "sgld", "precond": "rmsprop", **_NOISY},
     "sgld adam": {"kind": "sgld", "precond": "adam", **_NOISY, "thin": 80},
-    "sgnht": {"kind": "sgnht", **_NOISY},
+    "sgnht none": {"kind": "sgnht", **_PLAIN},
 }
 MCMC = EXACT | UNADJUSTED | STOCHASTIC
 VI = {
@@ -85,7 +85,7 @@ def test_every_sampler_and_flavour_is_listed():
     from lambda_hat_core.config.samplers.known import SAMPLERS
 
     listed = {(entry["kind"], flavour_of(entry)) for entry in TABLE.values()}
-    fields = {"sgld": "precond", "sghmc": "precond", "vi": "algo"}
+    fields = {"sgld": "precond", "sghmc": "precond", "sgnht": "precond", "vi": "algo"}
     flavours = {
         kind: get_args(model.model_fields[fields[kind]].annotation) if kind in fields else [None]
         for kind, model in SAMPLERS.items()

@@ -167,22 +167,33 @@ def test_sgld_in_a_constant_metric_is_its_equation(stepped, precond, batch_size,
         np.testing.assert_allclose(state.gradient, slope(w), rtol=1e-12)
 
 
-def test_sgnht_is_its_equation(stepped):
+@METRICS
+def test_sgnht_is_its_equation(stepped, precond, batch_size):
+    """Half steps have the same friction, and nothing but the thermostat answers to batches."""
     from lambda_hat_core.samplers import sgnht
 
-    eps, alpha = 0.1, 0.3
-    kernel = sgnht.SgnhtKernel(posterior(), jnp.asarray(eps), alpha, None, "threefry")
-    w, p, x = W0 + 1, np.array([0.1, 0.2, 0.3, 0.4]), 0.2
-    begun = sgnht.SgnhtState(jnp.asarray(w), jnp.asarray(p), jnp.asarray(x))
-    for state in stepped(sgnht, kernel, begun):
-        p = p - eps * slope(w)
-        w = w + eps / 2 * p
-        x = x + alpha**2 / 4 * (np.mean(p**2) - 1)
-        p = np.exp(-x) * p + np.sqrt(alpha * (1 - np.exp(-2 * x)) / x) * NOISE
-        x = x + alpha**2 / 4 * (np.mean(p**2) - 1)
-        w = w + eps / 2 * p
+    parts, basis, widths, _, _ = in_metric(precond, batch_size)
+    alpha, x = 0.3, 0.2
+    kernel = sgnht.SgnhtKernel(*parts, jnp.asarray(alpha), "threefry")
+    w, p = W0 + 1, np.array([0.1, 0.2, 0.3, 0.4])
+    begun = sgnht.SgnhtState(*map(jnp.asarray, (w, p, x, slope(w), 0.0)))
+
+    def root(v):
+        return basis.T @ (widths * (basis @ v))
+
+    for state, size in zip(stepped(sgnht, kernel, begun), SIZES, strict=True):
+        eps, rate = size * STEP, size * alpha**2 / 4
+        p = p - eps * root(slope(w))
+        w = w + eps / 2 * root(p)
+        x = x + rate * (np.mean(p**2) - 1)
+        noise = np.sqrt(alpha * (1 - np.exp(-2 * x * size)) / x) * NOISE
+        p = np.exp(-x * size) * p + noise
+        x = x + rate * (np.mean(p**2) - 1)
+        w = w + eps / 2 * root(p)
         np.testing.assert_allclose(state.w, w, rtol=1e-12)
+        np.testing.assert_allclose(state.p, p, rtol=1e-12)
         np.testing.assert_allclose(state.friction, x, rtol=1e-12)
+        np.testing.assert_allclose(state.gradient, slope(w), rtol=1e-12)
 
 
 def metropolised(name):

@@ -23,7 +23,8 @@ def test_a_length_that_is_written_is_meant():
     assert stopping(Sghmc(), set()).until == Until()
     assert stopping(Nuts(n_draws=300), {"n_draws"}).until is None
     assert stopping(Sghmc(until=Until(rel_se=0.1)), {"until"}).until.rel_se == 0.1
-    assert stopping(Vi(), set()) == Vi()
+    assert stopping(Vi(), set()).until == Until()
+    assert stopping(Vi(n_draws=300), {"n_draws"}).until is None
 
 
 def quadratic(seed=0, d=6, n=400):

@@ -154,7 +154,7 @@ def test_draws_during_which_a_preconditioner_adapts_are_dropped():
 
     until = Until()
     assert Sgld(precond="adam", until=until).least_burn == 400
-    assert Sgld(until=until).least_burn == 0
+    assert Sgld(until=until).least_burn == Vi(until=until).least_burn == 0
     rule = stop_rule(until, trace_of, least_burn=130)
     for n_draws, burn in ((160, None), (200, 160), (1000, 240)):
         draws = Draws({}, np.zeros(n_draws), np.zeros(n_draws), None, 0)
@@ -164,6 +164,31 @@ def test_draws_during_which_a_preconditioner_adapts_are_dropped():
         with pytest.raises(Killed):
             rule.look(draws)
         assert seen.pop() == burn
+
+
+def test_a_budget_that_ends_in_the_burn_in_says_so():
+    """And what it says to raise is enough."""
+    from lambda_hat_core.analysis.estimate import estimate
+
+    case = mixed.quadratic(1.0, noise=0.02)
+    sampler = {"kind": "sgld", "precond": "rmsprop", "batch_size": 24, "thin": 1}
+
+    def ended(max_draws):
+        until = {"rel_se": 0.5, "max_draws": max_draws}
+        with jax.enable_x64(False):
+            return estimate(mixed.run(case, {**sampler, "until": until}))
+
+    found = ended(120)
+    assert (found.n_burn, found.least_burn, found.verdict) == (80, 400, "suspect")
+    assert any(
+        "the budget ended in the burn-in: the preconditioner changes in the first 400 draws per "
+        "chain, but only 120 were made before max_draws (120 draws per chain) was spent: raise "
+        "max_draws to about 800" in text
+        for text in found.reasons
+    ), found.reasons
+    longer = ended(800)
+    assert longer.n_burn >= 400
+    assert not any("ended in the burn-in" in text for text in longer.reasons)
 
 
 def call(**arguments):
@@ -180,7 +205,8 @@ def test_a_call_chooses_the_rule_of_a_sampler_that_has_none():
     assert call(sampler=Sgld(n_draws=900)).until is None
     assert call(sampler=Sgld(until=None)).until is None
     assert call(sampler=Sgld(until=Until(rel_se=0.3)), max_seconds=9).until == Until(rel_se=0.3)
-    assert call(sampler="vi") == Vi()
+    assert call(sampler="vi") == Vi(until=Until())
+    assert call(sampler=Vi(n_draws=300)) == Vi(n_draws=300)
 
 
 CALLS = {
@@ -199,12 +225,18 @@ CALLS = {
         ["max_fge is 9.0: Sgld has until of its own", "remove max_fge, or until of Sgld"],
     ),
     "no rule": ({"sampler": Sgld(until=None), "rel_se": 0.1}, ["rel_se is 0.1", "until of Sgld"]),
-    "family": ({"sampler": "vi", "max_fge": 9.0}, ["max_fge is 9.0: Vi has no stop rule"]),
+    "family": (
+        {"sampler": Vi(n_draws=300), "max_fge": 9.0},
+        ["max_fge is 9.0: Vi has n_draws of its own", "remove max_fge, or n_draws of Vi"],
+    ),
     "fixed": (
         {"sampler": Mala(n_draws=900), "max_seconds": 5},
         ["max_seconds is 5: Mala has a fixed length", "remove max_seconds, or n_draws of Mala"],
     ),
-    "fixed family": ({"sampler": "vi", "max_seconds": 5}, ["max_seconds is 5: Vi has a fixed"]),
+    "fixed family": (
+        {"sampler": Vi(until=None), "max_seconds": 5},
+        ["max_seconds is 5: Vi has a fixed length", "remove max_seconds, or until of Vi"],
+    ),
 }
 
 

@@ -47,6 +47,9 @@ RULES = {
     ),
     "none of the entry": ("{name: nuts, until: null}", HALF, None),
     "none in overrides": ("{name: nuts, overrides: {until: null}}", HALF, None),
+    "of a family": ("{name: vi, until: {rel_se: 0.1}}", HALF, Until(rel_se=0.1, max_fge=300)),
+    "of no family": ("{name: vi}", "", Until()),
+    "lengths of a family": ("{name: vi, overrides: {n_draws: 1000}}", HALF, None),
     "lengths and none": ("{name: nuts, until: null, overrides: {n_draws: 300}}", "", None),
 }
 
@@ -55,12 +58,6 @@ RULES = {
 def test_the_rule_of_a_sampler(tmp_path, name):
     samplers, rest, rule = RULES[name]
     assert planned(tmp_path, samplers, rest).sampler.until == rule
-
-
-def test_a_family_is_as_long_as_it_says(tmp_path):
-    plain = planned(tmp_path, "{name: vi}")
-    assert planned(tmp_path, "{name: vi}", HALF).id == plain.id
-    assert planned(tmp_path, "{name: vi, until: null}").id == plain.id
 
 
 def test_the_same_rule_is_the_same_run_wherever_it_is_written(tmp_path):
@@ -130,7 +127,11 @@ BAD = {
         "",
         ["samplers[0].overrides.n_burn is 3", "samplers[0].overrides.until", "remove n_burn"],
     ),
-    "family": ("{name: vi, until: {}}", "", ["samplers[0].until is {}", "vi has no stop rule"]),
+    "family": (
+        "{name: vi, until: {}, overrides: {n_draws: 300}}",
+        "",
+        ["samplers[0].overrides.n_draws is 300", "samplers[0].until", "remove n_draws"],
+    ),
 }
 
 

@@ -62,6 +62,18 @@ REASONS = {
     ),
     "family bias within 5 %": ({"family_bias": 0.24, "family_bias_se": 0.01}, {}, "ok", ""),
     "khat at the limit": ({"khat": 0.7, "iid": True, "r_hat": None}, {}, "ok", ""),
+    "burn-in": (
+        {"rel_se": 0.05, "spent": "max_fge", "budget": 900.0, "n_burn": 100, "least_burn": 400},
+        {},
+        "suspect",
+        "only 150 were made before max_fge (900 gradients) was spent: raise max_fge to about 4,800",
+    ),
+    "burn-in over": (
+        {"rel_se": 0.5, "spent": "max_fge", "budget": 900.0, "n_burn": 400, "least_burn": 400},
+        {},
+        "ok",
+        "",
+    ),
     "below w*": ({"llc_min": -0.061, "llc_rounding": 0.01}, {}, "suspect", "below w*"),
     "below w* by rounding": ({"llc_min": -0.059, "llc_rounding": 0.01}, {}, "ok", ""),
     "audit": ({}, {"is_minimum": False, "audit_reasons": ["h_min -0.2"]}, "suspect", "h_min -0.2"),
@@ -185,3 +197,29 @@ def test_a_known_value_never_enters_the_verdict():
     from lambda_hat_core.analysis.verdict import judge
 
     assert judge(good(), {**META, "llc_known": 50.0}) == ("ok", [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "persists"),
+    [
+        ({"khat": 0.9, "n_draws": 256}, False),
+        ({"khat": 1.0, "n_draws": 256}, True),
+        ({"khat": 0.9, "n_draws": 1000}, True),
+        ({"khat": 1.0, "n_draws": 256, "family_bias_se": 2.0}, True),
+        ({"family_bias": 0.5, "family_bias_se": 0.13}, False),
+        ({"family_bias": 0.26, "family_bias_se": 0.12}, True),
+        ({"family_bias": 0.26, "family_bias_se": None}, True),
+        ({"v_m": 1.2, "v_m_se": 0.11}, False),
+        ({"v_m": 1.2, "v_m_se": 0.05}, True),
+        ({"v_m": 1.2, "v_m_se": 0.05, "iid": False}, False),
+        ({"n_chains": 1, "r_hat": None}, True),
+        ({"n_divergent": 3}, True),
+        ({"ess_min": 10.0}, False),
+    ],
+)
+def test_a_stop_rule_does_not_wait_for_what_more_draws_cannot_change(changes, persists):
+    """The error of a fitted family is not one of its draws, once it is clear of their noise."""
+    from lambda_hat_core.analysis.verdict import findings
+
+    [found] = findings(good(**{"iid": True, **changes}), META)
+    assert found.persists == persists

@@ -83,8 +83,8 @@ def test_killed_fit_resumes_to_the_same_bits(regressions, tmp_path):
     file = CheckpointFile(tmp_path / "run", {"spec": "vi"})
     for _ in range(2):
         with pytest.raises(Killed):
-            vicases.run(target, checkpoint=Fatal(file, every=0.0))
-    resumed = vicases.run(target, checkpoint=DiskCheckpoint(file, every=0.0))
+            vicases.run(target, how={"checkpoint": Fatal(file, every=0.0)})
+    resumed = vicases.run(target, how={"checkpoint": DiskCheckpoint(file, every=0.0)})
     for field in ("loss", "dist2", "virial"):
         np.testing.assert_array_equal(getattr(resumed, field), getattr(whole, field))
     for name, values in whole.extras.items():
@@ -161,7 +161,7 @@ def test_a_family_that_does_not_cover_the_posterior_is_suspect(algo):
 def test_the_interval_of_a_slightly_biased_family_contains_the_answer(algo):
     """Test a quartic, for which the importance weights are reliable where k-hat is small."""
     from lambda_hat_core.analysis.estimate import estimate
-    from lambda_hat_core.analysis.verdict import FAMILY_SHARE
+    from lambda_hat_core.analysis.family import FAMILY_SHARE
 
     target, exact = vicases.quartic()
     trace = vicases.run(target, algo, seed=1)

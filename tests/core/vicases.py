@@ -88,8 +88,11 @@ def crossings():
     return posterior(_axes(np.arange(0, D, 2)), np.zeros(N), np.zeros(D), 2), exact
 
 
-def run(target, algo="mfa", *, seed=0, checkpoint=None, **fields):
-    """Return the trace of a small run."""
+def run(target, algo="mfa", *, seed=0, until=None, how=None, **fields):
+    """Return the trace of a small run of 700 draws per restart, or one that `until` ends.
+
+    `how` has arguments of `sample`.
+    """
     import jax
 
     from lambda_hat_core.config.posterior import PosteriorSpec
@@ -97,7 +100,8 @@ def run(target, algo="mfa", *, seed=0, checkpoint=None, **fields):
     from lambda_hat_core.config.spec import RunSpec
     from lambda_hat_core.sample import sample
 
-    spec = Vi(**{"algo": algo, "n_chains": 3, "n_draws": 700, "steps": 800, "lr": 0.02, **fields})
+    length = {"n_draws": 700} if until is None else {"until": until}
+    spec = Vi(**{"algo": algo, "n_chains": 3, "steps": 800, "lr": 0.02, **length, **fields})
     return sample(
         target,
         RunSpec(
@@ -107,5 +111,5 @@ def run(target, algo="mfa", *, seed=0, checkpoint=None, **fields):
             seed=seed,
             dtype="float64" if jax.config.jax_enable_x64 else "float32",
         ),
-        checkpoint=checkpoint,
+        **(how or {}),
     )

@@ -34,8 +34,8 @@ SHARED_ROWS = 64
 NOISE_BATCHES = 16
 """Gradients of batches per chain, from which the noise of minibatches is measured."""
 
-TYPICAL_DRAWS, TYPICAL_BURN = 400, 100
-"""Draws per chain, and how many of them are burn-in, of a run that ends at a precision."""
+TYPICAL_BURN = 1 / 4
+"""Share of the draws of a run that ends at a precision which is burn-in."""
 
 AUTO_BATCH = 256
 """Examples per gradient where nobody chose, and nothing has been measured."""
@@ -59,6 +59,10 @@ class Until(Settings):
     max_draws: PositiveInt = Field(default=20_000, description="draws per chain")
 
 
+LENGTHS = ("n_draws", "n_burn")
+"""The fields that a stop rule replaces."""
+
+
 class Gradients(NamedTuple):
     """Forecast numbers of gradients over all examples, and of gradients over a batch."""
 
@@ -78,19 +82,55 @@ class Sampler(Settings):
         hints: what to write instead of keys of other tools, by key.
         n_programs: number of programs that a run compiles, each about as large as one gradient.
         is_exact: whether a Metropolis test removes the bias from the step size.
+        typical_draws: draws per chain of a typical run that ends at a precision.
     """
 
     default_dtype: ClassVar[Dtype] = "float64"
     hints: ClassVar[Mapping[str, str]] = ANY
     n_programs: ClassVar[float] = 10.0
     is_exact: ClassVar[bool] = False
+    typical_draws: ClassVar[int] = 400
 
+    n_chains: PositiveInt = Field(
+        default=4, description="number of independent chains; R-hat needs two"
+    )
+    n_draws: PositiveInt = Field(default=1000, description="draws per chain, burn-in included")
     setup_rows: PositiveInt | None = Field(
         default=SETUP_ROWS,
         ge=64,
         description="set-up (pilot, metric, certificate) uses a fixed random subset of so many "
         "examples, if there are more; null: all of them",
     )
+    until: Until | None = Field(
+        default=None,
+        description="a stop rule in place of lengths; null: exactly n_draws draws. Where neither a "
+        "rule nor a length is written, the experiment's rule applies",
+    )
+
+    @model_validator(mode="after")
+    def _a_length_or_a_rule(self):
+        """Refuse lengths that a stop rule would ignore, so that the same work has one id."""
+        fields = type(self).model_fields
+        for name in [name for name in LENGTHS if name in fields]:
+            value = getattr(self, name)
+            if self.until is not None and value != fields[name].default:
+                raise ValueError(
+                    f"{name} is {value} and until is set, but a run ends at its length or by its "
+                    f"rule: remove {name} or until"
+                )
+        return self
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Draws per chain and its burn-in, those of a typical run where a rule ends it."""
+        if self.until is None:
+            return self.n_draws, 0
+        return min(self.typical_draws, self.until.max_draws), 0
+
+    @property
+    def least_burn(self) -> int:
+        """Draws per chain that a stop rule drops at least, since the sampler still changes."""
+        return 0
 
     @property
     def flavour(self) -> str | None:
@@ -107,12 +147,22 @@ class Sampler(Settings):
         rows = n if self.setup_rows is None else min(n, self.setup_rows)
         return rows, rows / n
 
+    def tilt(self, n: int) -> float:
+        """Return the cost of tilting the loss on those examples to the gradient of all."""
+        few, share = self.few(n)
+        return 1 + share if few < n else 0.0
+
+    def batch(self, n: int) -> int | None:
+        """Return the examples per gradient, a guess where they are measured; None: all `n`."""
+        size = getattr(self, "batch_size", None)
+        if size != "auto":
+            return size
+        guess = max(AUTO_BATCH, n // 16)
+        return guess if guess < n else None
+
     def share(self, n: int) -> float:
         """Return what the gradient of a batch costs on `n` examples, in full gradients."""
-        size = getattr(self, "batch_size", None)
-        if size == "auto":
-            size = min(n, max(AUTO_BATCH, n // 16))
-        return 1.0 if size is None else size / n
+        return (self.batch(n) or n) / n
 
     def work(self, n: int) -> float:
         """Return the forecast in full-gradient evaluations on `n` examples."""
@@ -123,17 +173,30 @@ class Sampler(Settings):
         """Return the most full-gradient evaluations that a run on `n` examples should cost.
 
         The value depends on the specification alone, so the same run always has the same budget.
+        A stop rule ends a run at the first chunk beyond its own budget, or right after the set-up.
         """
-        return BUDGET * self.work(n)
+        if self.until is None:
+            return BUDGET * self.work(n)
+        return self.until.max_fge + self.work(n)
+
+    def whole(self, n: int, before: Gradients, each: Gradients) -> Gradients:
+        """Return the gradients of a run, those of a stop rule within its budget.
+
+        Args:
+            n: number of examples.
+            before: what all chains take before the first draw.
+            each: what all chains take per draw.
+        """
+        n_draws, share = float(self.lengths[0]), self.share(n)
+        if self.until is not None:
+            left = self.until.max_fge - before.full - before.batch * share
+            n_draws = min(n_draws, max(left, 0.0) / (each.full + each.batch * share))
+        return Gradients(before.full + n_draws * each.full, before.batch + n_draws * each.batch)
 
 
 class Chains(Sampler):
     """The settings that all Markov chain samplers share."""
 
-    n_chains: PositiveInt = Field(
-        default=4, description="number of independent chains; R-hat needs two"
-    )
-    n_draws: PositiveInt = Field(default=1000, description="draws per chain, burn-in included")
     n_burn: NonNegativeInt = Field(
         default=200, description="first draws of each chain that are discarded"
     )
@@ -143,11 +206,6 @@ class Chains(Sampler):
         ge=64,
         description="if there are more than 4 times as many examples, the loss of a draw is "
         "measured on so many fresh random ones, paired with w*; null: always on all of them",
-    )
-    until: Until | None = Field(
-        default=None,
-        description="a stop rule in place of n_draws and n_burn; null: exactly n_draws draws. "
-        "Where neither a rule nor a length is written, the experiment's rule applies",
     )
 
     @model_validator(mode="after")
@@ -159,31 +217,11 @@ class Chains(Sampler):
             )
         return self
 
-    @model_validator(mode="after")
-    def _a_length_or_a_rule(self):
-        """Refuse lengths that a stop rule would ignore, so that the same work has one id."""
-        fields = type(self).model_fields
-        for name in ("n_draws", "n_burn"):
-            value = getattr(self, name)
-            if self.until is not None and value != fields[name].default:
-                raise ValueError(
-                    f"{name} is {value} and until is set, but a run ends at its length or by its "
-                    f"rule: remove {name} or until"
-                )
-        return self
-
     @property
     def lengths(self) -> tuple[int, int]:
         """Draws per chain and its burn-in, those of a typical run where a rule ends it."""
-        if self.until is None:
-            return self.n_draws, self.n_burn
-        n_draws = min(TYPICAL_DRAWS, self.until.max_draws)
-        return n_draws, n_draws * TYPICAL_BURN // TYPICAL_DRAWS
-
-    @property
-    def least_burn(self) -> int:
-        """Draws per chain that a stop rule drops at least, since the sampler still changes."""
-        return 0
+        n_draws = super().lengths[0]
+        return n_draws, self.n_burn if self.until is None else int(n_draws * TYPICAL_BURN)
 
     def probing(self) -> float:
         """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
@@ -208,21 +246,11 @@ class Chains(Sampler):
         few, share = self.few(n)
         times = 1 if chains > 1 and few >= chains * SHARED_ROWS else chains
         on_few = SPECTRUM + times * MEAN_HESSIAN + chains * (PILOT + RECORD + self.probing())
-        tilt = 1 + share if few < n else 0.0
-        full, batch = share * on_few + tilt + RECORD + chains * once.full, chains * once.batch
+        before = Gradients(
+            share * on_few + self.tilt(n) + RECORD + chains * once.full, chains * once.batch
+        )
         each = Gradients(
             chains * (self.thin * step.full + recording.full),
             chains * (self.thin * step.batch + recording.batch),
         )
-        n_draws = float(self.lengths[0])
-        if self.until is not None:
-            left = self.until.max_fge - full - batch * self.share(n)
-            n_draws = min(n_draws, max(left, 0.0) / (each.full + each.batch * self.share(n)))
-        return Gradients(full + n_draws * each.full, batch + n_draws * each.batch)
-
-    def budget(self, n: int) -> float:
-        """Return the most full-gradient evaluations that a run on `n` examples should cost.
-
-        A stop rule ends a run at the first chunk beyond its own budget, or right after the set-up.
-        """
-        return super().budget(n) if self.until is None else self.until.max_fge + self.work(n)
+        return self.whole(n, before, each)

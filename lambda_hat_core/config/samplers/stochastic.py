@@ -188,10 +188,14 @@ class Sghmc(Constant):
     )
 
 
-class Sgnht(Stochastic):
-    """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014) with unit mass."""
+class Sgnht(Constant):
+    """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014)."""
 
     kind: Literal["sgnht"] = "sgnht"
+    precond: Literal["none", "lanczos"] = Field(
+        default="lanczos",
+        description="lanczos: the inverse of the damped mean Hessian, constant; none: unit mass",
+    )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="time step eps of p -= eps grad U, w += eps p; auto: from the curvature and "
@@ -204,8 +208,3 @@ class Sgnht(Stochastic):
         description="noise injected per step, of variance 2 alpha, and the friction per step (x in "
         "p <- exp(-x) p) at which the thermostat starts",
     )
-
-    @property
-    def fresh(self) -> bool:
-        """Whether a draw is recorded with the gradient of a batch that no step uses."""
-        return True

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from lambda_hat_core.config.samplers.base import SPECTRUM, Dtype, Gradients, Sampler
+from lambda_hat_core.config.samplers.base import RECORD, SPECTRUM, Dtype, Gradients, Sampler
 from lambda_hat_core.config.samplers.hints import VI
 
 
@@ -21,6 +21,7 @@ class Vi(Sampler):
 
     default_dtype: ClassVar[Dtype] = "float32"
     hints: ClassVar[Mapping[str, str]] = VI
+    typical_draws: ClassVar[int] = 256
 
     kind: Literal["vi"] = "vi"
     algo: Literal["mfa", "flow"] = Field(
@@ -94,5 +95,7 @@ class Vi(Sampler):
 
     def gradients(self, n: int) -> Gradients:
         """Return the forecast of a whole run on `n` examples, set-up included."""
-        fits = float(self.n_chains * self.steps * self.n_samples)
-        return Gradients(self.few(n)[1] * SPECTRUM + self.n_chains * self.n_draws / 3, fits)
+        at_w0 = self.few(n)[1] * SPECTRUM + self.tilt(n) + RECORD + 1
+        per_step = self.n_samples + (self.batch_size is not None)
+        fits = float(self.n_chains * self.steps * per_step)
+        return self.whole(n, Gradients(at_w0, fits), Gradients(self.n_chains * (1 + RECORD)))
