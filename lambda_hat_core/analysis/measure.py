@@ -183,6 +183,18 @@ def at_step_zero(trace: Trace, series: Series, *, known: float = 0.0) -> Extrapo
     return extrapolated(series, fine, trace.info["step_order"], known=known)
 
 
+def _llc_at_step_zero(trace: Trace) -> Extrapolated:
+    return at_step_zero(trace, trace.llc, known=trace.info.get("heating", 0.0))
+
+
+def is_precise(trace: Trace, rel_se: float) -> bool:
+    """Return whether the standard error of the llc is at most this share of it."""
+    if trace.failure is not None or not is_finite(trace):
+        return False
+    llc = _llc_at_step_zero(trace).mean if _alternates(trace) else mean_llc(trace)
+    return llc.se is not None and llc.se <= rel_se * llc.mean
+
+
 def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
     """Return the mean of each restart, from its control variate if there is one."""
     if "restart_loss" in trace.extras:
@@ -195,7 +207,7 @@ def measure(trace: Trace) -> Estimate:
     complete = trace.failure is None and is_finite(trace)
     step = None
     if complete and _alternates(trace):
-        step = at_step_zero(trace, trace.llc, known=trace.info.get("heating", 0.0))
+        step = _llc_at_step_zero(trace)
     llc = _UNKNOWN
     if complete:
         llc = mean_llc(trace) if step is None else step.mean

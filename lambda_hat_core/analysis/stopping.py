@@ -10,7 +10,7 @@ depend on the specification alone, so the same specification gives the same bits
 from collections.abc import Callable, Sequence
 
 from lambda_hat_core.analysis.family import knows_family
-from lambda_hat_core.analysis.measure import measure
+from lambda_hat_core.analysis.measure import is_precise, measure
 from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
@@ -51,9 +51,10 @@ def stop_rule(
     least = -(-least_burn // chunk) * chunk
 
     def is_enough(draws: Draws) -> bool:
-        found = measure(trace_of(draws))
-        if found.llc is None or found.llc_se is None or found.llc_se > until.rel_se * found.llc:
+        trace = trace_of(draws)
+        if not is_precise(trace, until.rel_se):
             return False
+        found = measure(trace)
         if not knows_family(found):
             return False
         return not [

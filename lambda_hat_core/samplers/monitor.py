@@ -128,7 +128,7 @@ class Monitor(eqx.Module):
         trace = jnp.sum(self.weights)
         direction = inside @ self.vectors if kernel.has_noise else None
         seen = self._measured(batch_key, kernel.posterior, w, direction)
-        if direction is None:
+        if direction is None or seen.slope is None:
             virial_m = inside @ (self.vectors @ gradient)
         else:
             pull = kernel.posterior.gamma * (delta @ direction)

@@ -114,10 +114,10 @@ def _batch_for(
     rule: dict[str, Any],
     llc: float | None,
 ) -> int | None:
-    """Return the batch whose noise just allows the step that the curvature allows.
+    """Return the smallest batch whose noise allows the step that the curvature allows.
 
-    The nearest power of two, so that runs share programs; the full batch where that is not much
-    larger.
+    A power of two, so that runs share programs; the full batch where that is not much larger. The
+    budget of what is not made up for counts only roughly, as the llc is known roughly.
 
     Args:
         posterior: with n examples.
@@ -136,9 +136,10 @@ def _batch_for(
     else:
         return _default_batch(posterior)
     needed = probe * rule["heat"] * _mean_noise(modes) * step / rule["budget"]
+    size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
     if llc is not None and llc > 0:
-        needed = max(needed, probe * heating(modes, rule, step) / (HEATING_BUDGET * llc))
-    size = max(_LEAST_BATCH, 2 ** round(math.log2(max(needed, 1.0))))
+        roughly = probe * heating(modes, rule, step) / (HEATING_BUDGET * llc)
+        size = max(size, 2 ** round(math.log2(max(roughly, 1.0))))
     return size if size <= posterior.n / 2 else None
 
 

@@ -36,17 +36,17 @@ def chosen(needed, *, n=100_000, step_size="auto", llc=None, **changes):
 
 
 @pytest.mark.parametrize(
-    ("needed", "size"), [(0.0, 128), (100, 128), (181, 128), (182, 256), (256, 256), (1000, 1024)]
+    ("needed", "size"), [(0.0, 128), (100, 128), (129, 256), (256 - 1e-6, 256), (1000, 1024)]
 )
-def test_the_batch_is_the_nearest_power_of_two_and_at_least_128(needed, size):
+def test_the_batch_is_the_next_power_of_two_and_at_least_128(needed, size):
     assert chosen(needed) == size
 
 
 def test_noise_beyond_the_metric_may_heat_the_llc_by_a_tenth():
     """The five directions that are left over have noise 1e9 each, half of which would count."""
     heated = 0.5 * HEAT * (0.1 / PEAK) * 5e9
-    assert chosen(0.0, llc=heated * PROBE / 51.2, n=10**9) == 512
-    assert chosen(1000, llc=heated * PROBE / 51.2, n=10**9) == 1024
+    assert chosen(0.0, llc=heated * PROBE / 51.2) == 512
+    assert chosen(1000, llc=heated * PROBE / 51.2) == 1024
     assert chosen(0.0, llc=None) == 128
 
 
@@ -69,7 +69,7 @@ def test_without_curvature_there_is_the_default_and_without_data_no_batch():
     from lambda_hat_core.samplers.stepsize import _batch_for
 
     potential = dataclasses.replace(posterior(1000), data=None)
-    assert _batch_for(potential, modes(1.0), PROBE, Sghmc(), RULE) is None
+    assert _batch_for(potential, modes(1.0), PROBE, Sghmc(), RULE, None) is None
 
 
 @pytest.mark.parametrize("needed", [140, 500, 1000, 3000])

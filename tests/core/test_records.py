@@ -46,12 +46,17 @@ def test_a_paired_loss_has_the_mean_and_the_variance_that_it_states(x64, regress
 
     @jax.jit
     def losses(keys):
-        return jax.vmap(lambda key: pairs.loss(key, posterior, w)[:2])(keys)
+        return jax.vmap(lambda key: pairs.loss(key, posterior, w, along)[:3])(keys)
 
-    (high, low), variance = losses(jr.split(jr.key(0), 4000))
-    found = np.asarray(high + low)
     away, truth = np.asarray(w - posterior.w0), squares(w, posterior.data)
+    along = jr.normal(jr.key(2), (D,))
+    (high, low), slope, variance = losses(jr.split(jr.key(0), 4000))
+    found = np.asarray(high + low)
     rise = 0.5 * away @ regression[2] @ away
+    exact, slope = away @ regression[2] @ along, np.asarray(slope)
+    slope_se = slope.std() / np.sqrt(len(slope))
+    assert slope_se < 0.01 * abs(exact)
+    assert abs(slope.mean() - exact) < 4 * slope_se
     se = found.std() / np.sqrt(len(found))
     assert se < 0.01 * rise
     assert abs(found.mean() - truth) < 4 * se
@@ -66,9 +71,11 @@ def test_a_paired_loss_is_exact_at_the_minimum(x64, regression):
     loss0 = loss_at_minimum(posterior)
     pairs = paired(posterior, ROWS, loss0)
     assert pairs is not None
-    (high, low), variance, work = pairs.loss(jr.key(0), posterior, posterior.w0)
+    (high, low), slope, variance, work = pairs.loss(jr.key(0), posterior, posterior.w0, None)
     assert abs(float(high + low) - loss0) < 1e-14 and float(variance) == 0
-    assert work == ROWS / N
+    assert work == ROWS / N and slope is None
+    more = pairs.loss(jr.key(0), posterior, posterior.w0, posterior.w0)
+    assert more.work == pytest.approx(5 / 3 * ROWS / N) and abs(float(more.slope)) < 1e-13
     assert paired(posterior, N // 4 + 1, loss0) is None and paired(posterior, None, loss0) is None
 
 
@@ -142,3 +149,38 @@ def test_an_audit_on_a_few_examples_finds_a_saddle(x64, regression):
     best = regression[1].copy()
     found = audit_at(regression, best, saddle)
     assert any("eigenvalue -0.5," in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("loss", [squares, normalised])
+def test_a_derivative_of_the_loss_comes_with_it(x64, regression, loss):
+    """For a loss with rows, and for one without."""
+    posterior = posterior_of(regression, loss)
+    w = posterior.w0 + 0.05 * jr.normal(jr.key(1), (D,))
+    along = jr.normal(jr.key(2), (D,))
+    (high, low), slope = posterior.full_loss_along(w, along)
+    assert abs(float(high) + float(low) - float(loss(w, posterior.data))) < 1e-14
+    assert float(slope) == pytest.approx(float(jax.grad(loss)(w, posterior.data) @ along))
+
+
+def test_the_certificate_of_a_noisy_kernel_is_that_of_the_exact_gradient(x64, regression):
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.sample import watch
+    from lambda_hat_core.samplers.alternating import alternation
+    from lambda_hat_core.samplers.coordinates import identity
+    from lambda_hat_core.samplers.gradients import plain
+    from lambda_hat_core.samplers.sghmc import SghmcKernel
+
+    posterior = posterior_of(regression)
+    spectrum, _ = hessian_spectrum(jr.key(0), posterior)
+    steps, cold = alternation(0.1, 1, posterior.w0, extrapolate=False), jnp.zeros(1)
+    found = []
+    for batch_size in (16, None):
+        kernel = SghmcKernel(
+            posterior, plain(posterior, batch_size), identity(posterior), steps,
+            jnp.asarray(0.1), cold, "threefry",
+        )  # fmt: skip
+        state = kernel.init(jr.key(3), posterior.w0 + 0.05)
+        found.append(watch(0, posterior, spectrum).record(kernel, jr.key(4), state))
+    assert float(found[0]["virial_m"]) == pytest.approx(float(found[1]["virial_m"]), rel=1e-10)
+    assert float(found[0]["virial"]) != float(found[1]["virial"])
+    assert float(found[0]["recording_work"]) == pytest.approx(2 / 3)
