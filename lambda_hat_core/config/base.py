@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rfc8785
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-NUMERICS_VERSION = 2
+NUMERICS_VERSION = 3
 """Version that is increased whenever a code change alters results, so that ids change too."""
 
 

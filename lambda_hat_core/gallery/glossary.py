@@ -60,14 +60,15 @@ RESULTS = (
     Term(
         "R-hat",
         "A ratio that compares the variation between chains with the variation within them, here "
-        "in its rank-normalised form. It is near 1 if the chains agree; above 1.1 for the loss "
-        "or for `|w - w*|^2`, the chains have not mixed and the run is suspect.",
+        "in its rank-normalised form. It is near 1 if the chains agree; above 1.1 for the loss, "
+        "or for `|w - w*|^2` as far as the loss depends on it, the chains have not mixed and the "
+        "run is suspect.",
     ),
     Term(
         "ESS",
         "The effective sample size: the number of independent draws that would give the mean the "
         "same standard error, `se = sd / sqrt(ESS)`. A run with fewer than 50 for the loss, its "
-        "tails or `|w - w*|^2` is suspect.",
+        "tails or, as far as the loss depends on it, `|w - w*|^2` is suspect.",
     ),
     Term(
         "projection",
