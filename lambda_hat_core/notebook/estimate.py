@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from lambda_hat_core.analysis.estimate import estimate
+from lambda_hat_core.analysis.verdict import off_centre_bias
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
@@ -27,6 +28,7 @@ from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.audit import Audit, audit
 from lambda_hat_core.targets.custom import CustomTarget, problem_of
+from lambda_hat_core.targets.infinity import judged
 from lambda_hat_core.targets.loss_check import check_same
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.work import compilation
@@ -113,9 +115,15 @@ def estimate_llc(
         "is_minimum": not found.reasons,
         "audit_reasons": list(found.reasons),
     }
-    seconds = time.perf_counter() - began
-    at_minimum = not found.reasons
-    return answer(estimate(trace, meta), trace, run, at_minimum=at_minimum, seconds=seconds)
+    made = estimate(trace, meta)
+    return answer(
+        made,
+        trace,
+        run,
+        at_minimum=not found.reasons,
+        seconds=time.perf_counter() - began,
+        descent=off_centre_bias(made, meta),
+    )
 
 
 def _computed(
@@ -159,14 +167,16 @@ def _computed(
 
 
 def _audit(problem: Problem, run: RunSpec) -> Audit:
-    return audit(
+    nbeta = PosteriorSpec().resolved_nbeta(problem.n)
+    found = audit(
         stream(run.seed, "audit"),
         problem,
         problem.start,
-        nbeta=PosteriorSpec().resolved_nbeta(problem.n),
+        nbeta=nbeta,
         gamma=run.posterior.resolved_gamma(problem.start.size),
         rows=run.sampler.setup_rows,
     )
+    return judged(problem, problem.start, found, nbeta)
 
 
 def _count(data: Any) -> int:

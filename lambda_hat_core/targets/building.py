@@ -18,6 +18,7 @@ from lambda_hat_core.posterior import Loss, mean_loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
+from lambda_hat_core.targets.infinity import endless, judged
 from lambda_hat_core.targets.known import known
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.meta import describe, facts
@@ -122,19 +123,32 @@ def _settle(
     gamma: float,
     log: Callable[[str], None],
 ) -> tuple[Polished, Audit]:
-    """Polish and audit; if the audit finds negative curvature, follow it and polish again."""
+    """Polish and audit; if the audit finds negative curvature, follow it and polish again.
+
+    If the descent has no minimum to end at, the point is the one that training reached.
+    """
     key, audit_key = stream(spec.seed, "polish"), stream(spec.seed, "audit")
+
+    def audited(w: Weights) -> Audit:
+        return audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma)
+
     polished = Polished(w, 0, 0.0, "training.polish is none" if problem.trains else "w* is given")
     if not problem.trains or spec.training.polish == "none":
-        return polished, audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma)
-    escapes, work, iterations = 0, 0.0, 0
+        return polished, judged(problem, w, audited(w), nbeta)
+    trained, escapes, work, iterations = w, 0, 0.0, 0
     while True:
         at = jax.random.fold_in(key, escapes)
         polished = polish(at, problem, w, spec.training, nbeta, log)
-        found = audit(audit_key, problem, polished.w, nbeta=nbeta, gamma=gamma)
+        found = audited(polished.w)
         work += polished.work + found.work
         iterations += polished.iterations
         polished = polished._replace(iterations=iterations, work=work - found.work)
+        why = endless(problem, polished.w, nbeta, audited=not found.reasons)
+        if why is not None:
+            found = audited(trained)
+            where = f"w* is where training ended, |w| = {float(jnp.linalg.norm(trained)):.3g}"
+            found = found._replace(reasons=(f"{why}; {where}", *found.reasons))
+            return polished._replace(w=trained, work=work), found
         if not found.reasons or escapes == _ESCAPES:
             return polished, found
         w, lower = _along(problem.loss, polished.w, problem.data, found.lowest_vector)
