@@ -20,7 +20,7 @@ def facts(
 ) -> dict[str, Any]:
     """Return the content of meta.json for a built target."""
     exact = answer.coefficient
-    notes = []
+    notes = [*problem.notes]
     if found.kinked:
         notes.append(
             "w* lies at a kink: a convex combination of the gradients on its sides vanishes"

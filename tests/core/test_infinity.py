@@ -22,7 +22,7 @@ def logistic(w, batch):
 def problem(loss, w, data=None, n=80):
     from lambda_hat_core.targets.custom import problem_of
 
-    return problem_of(CustomTarget(jnp.asarray(w), loss, data, n), "a test", "an identity")
+    return problem_of(CustomTarget(jnp.asarray(w), loss, data, n), "a test")
 
 
 def why(loss, w, data=None):
@@ -34,7 +34,7 @@ SEPARABLE = (ROWS, np.sign(ROWS @ np.array([1.0, 2.0, -1.0])))
 FLIPPED = (ROWS, np.where(np.arange(80) % 8 == 0, -1, 1) * SEPARABLE[1])
 
 
-@pytest.mark.parametrize("size", [30.0, 1e3, 1e5])
+@pytest.mark.parametrize("size", [30.0, 1e3])
 def test_separable_classes_have_their_minimum_at_infinity(x64, size):
     words = why(logistic, size * np.array([1.0, 2.0, -1.0]), SEPARABLE)
     assert words is not None and words.startswith("the minimum is at infinity: from |w| = ")
