@@ -41,6 +41,13 @@ MODELS = {
 DATA = {"synthetic": Synthetic, "digits": Digits, "diabetes": Diabetes, "none": NoData}
 """Every source of data by its `kind`."""
 
+_MODELS: dict[str, Any] = {
+    "model": MODELS,
+    "data": DATA,
+    "teacher": Teacher,
+    "training": Training,
+}
+
 GROUPS = ("model", "data", "teacher", "training")
 """The sections of a target. Each is a key of the entry, a folder of presets, and the first part of
 an override's key."""
@@ -122,7 +129,7 @@ def _spec(
             continue
         with problems:
             built[group], parts[group] = overridden(
-                parts[group], changes.get(group), build, kind=_kind(group, built)
+                parts[group], changes.get(group), build, _MODELS[group], kind=_kind(group, built)
             )
     problems.raise_any()
     return _finished(built, parts, seed, experiment)

@@ -12,8 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lambda_hat_core import precision
+from lambda_hat_core.config.model import Custom
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.training import Training
 from lambda_hat_core.posterior import Loss, mean_loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
@@ -68,6 +70,7 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
     precision.require("float64")
     began = time.perf_counter()
     problem = assemble(spec)
+    _training_is_used(spec, problem)
     _finite_data(spec, problem.data)
     constants = PosteriorSpec()
     nbeta, gamma = constants.resolved_nbeta(problem.n), constants.gamma
@@ -102,6 +105,19 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
         name: part.reshape(shape) for (name, shape), part in zip(problem.shapes, parts, strict=True)
     }
     return BuiltTarget(spec, params, _arrays(problem), meta, views)
+
+
+def _training_is_used(spec: TargetSpec, problem: Problem) -> None:
+    """Refuse settings of a training that a factory does not ask for."""
+    if problem.trains or not isinstance(spec.model, Custom):
+        return
+    for key, default in Training():
+        value = getattr(spec.training, key)
+        if key != "loss" and value != default:
+            raise ValueError(
+                f"training.{key} is {value}, but {problem.maker} returns train=False, so that "
+                "nothing is trained: remove it, or return train=True"
+            )
 
 
 def _finite_data(spec: TargetSpec, data: Batch) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.plan.factory import source_sha256
 from lambda_hat_core.targets.arrays import checked_data, flattened, rebuilder, shares, stated
 from lambda_hat_core.targets.calling import called
 from lambda_hat_core.targets.closures import detached, fresh
@@ -145,14 +144,13 @@ def prepare(spec: Custom, seed: int, sampled: Iterable[str] | None = None) -> Pr
             mistake, the rule and the correction.
     """
     maker = f"model.factory {spec.factory}"
-    made = called(spec, seed)
+    made, source = called(spec, seed)
     if not isinstance(made, CustomTarget):
         raise refusal(
             maker,
             f"returned a {type(made).__name__}",
             "it must return lambda_hat_core.CustomTarget(params, loss, data, n)",
         )
-    source = source_sha256(spec.factory.partition(":")[0])
     identity = (spec.factory, source, json.dumps([seed, spec.kwargs], sort_keys=True))
     checked = None if sampled is None else Known(tuple(sampled))
     return problem_of(made, maker, identity, checked=checked)
