@@ -121,7 +121,8 @@ class Mlp(Frozen):
         own = hidden if widths is None else widths[0]
         if self.hidden not in (hidden, own) and (self.widths or self.target_params):
             by = "widths" if widths else "target_params"
-            raise Misfit("hidden", self.hidden, f"it has no effect with {by}", "remove one of them")
+            rule = f"it has no effect with {by}: only one of them sizes the network"
+            raise Misfit("hidden", self.hidden, rule, "remove one of them")
         if widths is not None and self.depth not in (depth, len(widths)):
             rule = f"widths has {len(widths)} entries"
             raise Misfit("depth", self.depth, rule, "remove depth")

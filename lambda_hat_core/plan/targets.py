@@ -188,7 +188,10 @@ def _training(
     training: Training, part: Section, model: ModelSpec, data: DataSpec, experiment: Section
 ) -> Training:
     if isinstance(model, POTENTIALS):
-        return UNTRAINED.model_copy(update=_asked(training, part))
+        asked = _asked(training, part)
+        # With its own start, what was asked for would be refused for having no effect there.
+        start = {"start": "random"} if asked.keys() - {"start"} else {}
+        return UNTRAINED.model_copy(update=start | asked)
     loss = training_loss(model, data, training.loss, experiment.values.get("loss"))
     return training.model_copy(update={"loss": loss})
 
