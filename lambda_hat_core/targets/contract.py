@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lambda_hat_core.targets.loss_check import refusal
-from lambda_hat_core.targets.probe import Probe, taken
+from lambda_hat_core.targets.probe import Probe
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.program import program_of
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 _TOLERANCE = 1e-5
 """Relative difference that a loss which computes in float32 inside may show."""
@@ -73,8 +73,8 @@ def _check_rows(problem: Problem, seen: Probe, weighted: bool) -> None:
     maker, loss, m = problem.maker, problem.loss, seen.size
     rng = np.random.default_rng(0)
     divided = [rng.permutation(m).reshape(2, m // 2) for _ in range(_DIVISIONS)]
-    halves = taken(seen.rows, np.concatenate(divided))
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), halves)
+    halves = np.concatenate(divided)
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((m // 2, *a.shape[1:]), a.dtype), seen.rows)
     try:
         eqx.filter_eval_shape(loss.mean, problem.start, one)
     except MemoryError:
@@ -88,8 +88,10 @@ def _check_rows(problem: Problem, seen: Probe, weighted: bool) -> None:
         )
         rule = f"{_RULE}: arrays with an entry for each row belong into data; {_TOGETHER}"
         raise refusal(maker, did, rule) from error
-    points = jnp.stack(seen.points[:2])
-    losses, again = (np.asarray(_losses(loss, points, halves), np.float64) for _ in range(2))
+    points = constant(np.stack(seen.points[:2]), problem.start)
+    losses, again = (
+        np.asarray(_losses(loss, points, seen.rows, halves), np.float64) for _ in range(2)
+    )
     if not _close(losses, again, losses).all():
         did = f"has a loss of {losses[0, 0]:.6g}, and of {again[0, 0]:.6g} at the next call"
         raise refusal(maker, did, "it must be deterministic: put random numbers into data")
@@ -115,11 +117,13 @@ def _close(a: np.ndarray, b: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _losses(loss: Any, points: Array, halves: Batch) -> Float[Array, "point half"]:
-    def at(w: Weights) -> Array:
-        return jax.lax.map(lambda rows: loss.mean(w, rows), halves)
+def _losses(loss: Any, points: Array, rows: Batch, halves: Any) -> Float[Array, "point half"]:
+    def of_half(w: Weights, half: Array) -> Array:
+        return loss.mean(w, jax.tree.map(lambda a: a[half], rows))
 
-    return jax.lax.map(at, points)
+    return jax.lax.map(
+        lambda w: jax.lax.map(lambda half: of_half(w, half), jnp.asarray(halves)), points
+    )
 
 
 def _way_out(problem: Problem, seen: Probe, is_sum: bool, weighted: bool) -> str:

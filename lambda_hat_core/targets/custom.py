@@ -191,7 +191,7 @@ def problem_of(
         data = (data, shares(maker, made.weights, made.n))
     draft = _Draft(made, maker, identity, data, arrays)
     if checked is not None:
-        problem = draft.of(checked.sampled, checked.identity)
+        problem = draft.of(checked.sampled, checked.identity, by_row=checked.by_row)
         by_row = checked.by_row
     else:
         problem = draft.of(tuple(arrays))
@@ -217,7 +217,9 @@ class _Draft(NamedTuple):
     data: Batch
     arrays: dict[str, np.ndarray]
 
-    def of(self, names: tuple[str, ...], known: Hashable | None = None) -> Problem:
+    def of(
+        self, names: tuple[str, ...], known: Hashable | None = None, *, by_row: bool | None = None
+    ) -> Problem:
         """Return the problem in which these arrays are sampled, with a loss that can be called."""
         made, maker, arrays = self.made, self.maker, self.arrays
         if not names:
@@ -233,7 +235,8 @@ class _Draft(NamedTuple):
         if known is None and identity is not None and len(names) < len(arrays):
             identity = (identity, names)
         rebuild = rebuilder(made.params, arrays, shapes)
-        loss = CustomLoss(identity, narrow, wide, rebuild, made.weights is not None)
+        weighted = made.weights is not None
+        loss = CustomLoss(identity, narrow, wide, rebuild, weighted, by_row is True)
         check_loss(maker, loss, start, self.data)
         if identity is None:
             # Losses without an identity would share one program.

@@ -5,13 +5,13 @@ depend on it, through stop_gradient or whole numbers, that is another posterior,
 means nothing. Where the loss does not, it does no harm, but the author may want to know.
 """
 
+import math
 from typing import Literal, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from lambda_hat_core.targets.loss_check import refusal
-from lambda_hat_core.targets.networks.layout import dotted, split
+from lambda_hat_core.targets.networks.layout import dotted
 from lambda_hat_core.targets.probe import Probe, slope
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import constant
@@ -63,9 +63,10 @@ def idle(problem: Problem, seen: Probe) -> Idle:
             zero &= np.asarray(slope(problem.loss, point, problem.data)[1]) == 0
     hidden: list[str] = []
     ignored: dict[str, int] = {}
-    for name, part in split(problem.shapes, constant(zero, problem.start)).items():
-        count = int(np.sum(part))
-        kind = _kind(problem, seen, name, zero) if count else "flat"
+    for name, own in _places(problem).items():
+        part = zero[own]
+        count = int(part.sum())
+        kind = _kind(problem, seen, own & zero) if count else "flat"
         if kind == "without effect":
             ignored[name] = count
         elif kind == "hidden" and count == part.size:
@@ -77,18 +78,23 @@ def idle(problem: Problem, seen: Probe) -> Idle:
     return Idle(tuple(hidden), ignored)
 
 
+def _places(problem: Problem) -> dict[str, np.ndarray]:
+    """Return for each array which entries of the flat vector are its own."""
+    counts = [math.prod(shape) for _, shape in problem.shapes]
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return {name: owner == i for i, (name, _) in enumerate(problem.shapes)}
+
+
 def _kind(
-    problem: Problem, seen: Probe, name: str, zero: np.ndarray
+    problem: Problem, seen: Probe, own: np.ndarray
 ) -> Literal["without effect", "hidden", "flat"]:
-    """Return what the entries of `name` without a gradient do, by moving them far.
+    """Return what entries without a gradient do, by moving them far.
 
     If they have a gradient where they were moved to, they only were in a flat region.
     """
-    sizes = [(key, int(np.prod(shape, dtype=int))) for key, shape in problem.shapes]
-    own = np.concatenate([np.full(size, key == name) for key, size in sizes]) & zero
     direction = np.where(own, np.random.default_rng(1).normal(size=own.size), 0.0)
     for w in seen.points[::2]:
-        length = max(1.0, 2 * float(jnp.max(jnp.abs(w))))
+        length = max(1.0, 2 * float(np.abs(np.asarray(w)).max()))
         before = float(slope(problem.loss, w, problem.data)[0])
         for sign in (length, -length):
             moved = w + constant(sign * direction, w)

@@ -47,7 +47,8 @@ def probed(problem: Problem) -> Probe:
     if data is not None:
         count = min(problem.n, _ROWS)
         count -= count % 2 if count > 1 else 0
-        rows = taken(data, np.linspace(0, problem.n - 1, count).astype(int))
+        if count < problem.n:
+            rows = _taken(data, np.linspace(0, problem.n - 1, count).astype(int))
     at = np.asarray(w)
     scale = max(0.1, float(np.sqrt(np.mean(at**2))))
     far = at + scale * np.random.default_rng(0).normal(size=at.size)
@@ -60,7 +61,7 @@ def probed(problem: Problem) -> Probe:
 
 
 @eqx.filter_jit
-def taken(data: Batch, index: Any) -> Batch:
+def _taken(data: Batch, index: Any) -> Batch:
     """Return the rows with these indices."""
     return jax.tree.map(lambda a: a[jnp.asarray(index)], data)
 
