@@ -101,6 +101,7 @@ def _check_read(maker: str, source: Source, read: Iterable[Path]) -> None:
     """
     own = {Path(os.path.realpath(path)) for path in own_folders()}
     own |= {Path(os.path.realpath(file)).parent for file in source.modules.values()}
+    own -= {Path(os.sep)}
     covered = {os.path.realpath(file) for file in (source.modules | source.files).values()}
     compiled = jax.config.jax_compilation_cache_dir
     for file in read:

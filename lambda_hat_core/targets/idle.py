@@ -72,9 +72,13 @@ def idle(problem: Problem, seen: Probe) -> Idle:
         elif kind == "hidden" and count == part.size:
             hidden.append(name)
         elif kind == "hidden":
-            did = f"has a loss that depends on {count} of {part.size} entries of {dotted(name)}"
-            rule = "but not its gradient: put them into an array of their own, or into data"
-            raise refusal(problem.maker, did, rule)
+            raise refusal(
+                problem.maker,
+                f"has a loss that depends on {count} of {part.size} entries of {dotted(name)} "
+                "without a gradient",
+                "a sampler would move them blindly: put them into an array of their own, or into "
+                "data",
+            )
     return Idle(tuple(hidden), ignored)
 
 

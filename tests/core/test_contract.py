@@ -75,7 +75,7 @@ REFUSED = {
         lambda p, b: jnp.mean(
             (b[0] @ jnp.where(jnp.arange(3) < 1, jax.lax.stop_gradient(p["w"]), p["w"]) - b[1]) ** 2
         ),
-        "depends on 1 of 3 entries of w; but not its gradient",
+        "depends on 1 of 3 entries of w without a gradient; ",
     ),
 }
 
