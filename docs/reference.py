@@ -67,7 +67,9 @@ until: {rel_se: 0.05, max_fge: 200000}
 
 Ids are hashes of the specs with every default filled in. A `tgt_` id covers model, data, teacher,
 training and seed; a `run_<sampler>_` id covers the target's id, sampler, posterior, seed and dtype.
-Settings that cannot change a number are not part of an id.
+Settings that cannot change a number are not part of an id. A key that has no effect beside the
+others, such as `mixture_k` without `x_dist: mixture`, is an error unless it has its default, and
+one of a preset is dropped if an override leaves it without effect: so the same work has one id.
 """
 
 

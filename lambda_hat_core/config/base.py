@@ -6,16 +6,27 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from lambda_hat_core.config.effect import without_effect
 
 NUMERICS_VERSION = 3
 """Version that is increased whenever a code change alters results, so that ids change too."""
 
 
 class Frozen(BaseModel):
-    """An immutable model that refuses unknown keys, NaN and infinity."""
+    """An immutable model that refuses unknown keys, NaN and infinity, and keys without effect.
+
+    So two specifications that do the same have one id: a key that has no effect has its default.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self):
+        for misfit in without_effect(type(self), dict(self)):
+            raise misfit
+        return self
 
 
 if TYPE_CHECKING:

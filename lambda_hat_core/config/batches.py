@@ -4,12 +4,23 @@ from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.model import Custom
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
+_RECORDED = 4
+"""A draw is recorded on `record_rows` examples if there are more than this many times as many."""
+
+
+def _effective(key: str, rows: int | None, n: int | None) -> int | None:
+    """Return on how many examples something is done, None for all of them."""
+    times = _RECORDED if key == "record_rows" else 1
+    return None if rows is None or n is None or n <= times * rows else rows
+
 
 def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
-    """Return the sampler with the batch size that it uses for n examples.
+    """Return the sampler with the numbers of examples that it uses for n of them.
 
     If the batch size is unset and its default is >= n, the full batch is used. A batch size that
-    was set must not exceed n. A potential has no examples, so the full loss is always used.
+    was set must not exceed n. A potential has no examples, so the full loss is always used. What
+    does the same has one id: a number of rows that does what its default does, because there are
+    not so many examples, is the default.
 
     Args:
         sampler: any sampler; one without batches is returned unchanged.
@@ -19,6 +30,11 @@ def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
     Raises:
         ValueError: if a batch size that was set exceeds n.
     """
+    fields = type(sampler).model_fields
+    for key in ("setup_rows", "record_rows"):
+        if key in fields and (value := getattr(sampler, key)) != (usual := fields[key].default):
+            if _effective(key, value, n) == _effective(key, usual, n):
+                sampler = sampler.model_copy(update={key: usual})
     size = getattr(sampler, "batch_size", None)
     if size is None or (size == "auto" and n is not None):
         return sampler

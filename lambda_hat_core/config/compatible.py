@@ -142,6 +142,12 @@ def check_training(
         Misfit: if it cannot.
     """
     check_loss("training.loss", training.loss, model, data)
+    if isinstance(data, Synthetic) and "student_t" not in (data.noise_model, training.loss):
+        default = Synthetic.model_fields["student_df"].default
+        if data.student_df != default:
+            rule = f"it has no effect with noise_model {data.noise_model} and loss {training.loss}"
+            way_out = "remove student_df, or set noise_model to student_t"
+            raise Misfit("data.student_df", data.student_df, rule, way_out)
     if training.loss in SCALED and noise_scale(data) is None:
         raise Misfit(
             "training.loss",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
 from lambda_hat_core.config.model import Activation, Mlp
 
@@ -20,32 +21,38 @@ class Synthetic(Frozen):
     x_dist: Literal["gauss_iso", "gauss_aniso", "mixture", "lowdim_manifold", "heavy_tail"] = Field(
         default="gauss_iso", description="distribution of the inputs"
     )
-    cov_decay: float = Field(
+    cov_decay: Annotated[float, When(x_dist="gauss_aniso")] = Field(
         default=0.95, gt=0, le=1, description="gauss_aniso: variance of input i is cov_decay^i"
     )
-    mixture_k: PositiveInt = Field(default=4, description="mixture: number of centres")
-    mixture_spread: PositiveFloat = Field(default=2.0, description="mixture: radius of the centres")
-    x_dim_latent: PositiveInt = Field(default=2, description="lowdim_manifold: latent dimension")
+    mixture_k: Annotated[PositiveInt, When(x_dist="mixture")] = Field(
+        default=4, description="mixture: number of centres"
+    )
+    mixture_spread: Annotated[PositiveFloat, When(x_dist="mixture")] = Field(
+        default=2.0, description="mixture: radius of the centres"
+    )
+    x_dim_latent: Annotated[PositiveInt, When(x_dist="lowdim_manifold")] = Field(
+        default=2, description="lowdim_manifold: latent dimension"
+    )
     noise_model: Literal["gauss", "hetero", "student_t", "outliers"] = Field(
         default="gauss", description="distribution of the label noise"
     )
     noise_scale: NonNegativeFloat = Field(
         default=0.1, description="standard deviation of the label noise"
     )
-    hetero_scale: NonNegativeFloat = Field(
+    hetero_scale: Annotated[NonNegativeFloat, When(noise_model="hetero")] = Field(
         default=0.1,
         description="hetero: the s of the standard deviation noise_scale (1 + s |x|)",
     )
     student_df: PositiveFloat = Field(
         default=4.0, description="student_t: degrees of freedom of the noise and of the loss"
     )
-    heavy_tail_df: PositiveFloat = Field(
+    heavy_tail_df: Annotated[PositiveFloat, When(x_dist="heavy_tail")] = Field(
         default=4.0, description="heavy_tail: degrees of freedom of the inputs"
     )
-    outlier_frac: float = Field(
+    outlier_frac: Annotated[float, When(noise_model="outliers")] = Field(
         default=0.05, ge=0, le=1, description="outliers: fraction of labels that are outliers"
     )
-    outlier_scale: NonNegativeFloat = Field(
+    outlier_scale: Annotated[NonNegativeFloat, When(noise_model="outliers")] = Field(
         default=2.0, description="outliers: standard deviation of their noise"
     )
 

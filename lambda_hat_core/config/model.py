@@ -14,6 +14,8 @@ from pydantic import (
 )
 
 from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.effect import When
+from lambda_hat_core.config.errors import Misfit
 
 Activation = Literal["relu", "tanh", "gelu", "identity"]
 
@@ -77,7 +79,7 @@ class Mlp(Frozen):
         description="add the input of each group of `residual_period` hidden layers of equal width "
         "to its output",
     )
-    residual_period: PositiveInt = 2
+    residual_period: Annotated[PositiveInt, When(skip_connections=True)] = 2
 
     def completed(self, in_dim: int, out_dim: int) -> "Mlp":
         """Return the same network with every size spelled out.
@@ -114,6 +116,16 @@ class Mlp(Frozen):
                 f"widths is {list(self.widths)} and target_params is {self.target_params}, but "
                 "only one of them can size the network: set one to null"
             )
+        fields, widths = type(self).model_fields, self.widths
+        hidden, depth = fields["hidden"].default, fields["depth"].default
+        own = hidden if widths is None else widths[0]
+        if self.hidden not in (hidden, own) and (self.widths or self.target_params):
+            by = "widths" if widths else "target_params"
+            rule = f"it has no effect with {by}: only one of them sizes the network"
+            raise Misfit("hidden", self.hidden, rule, "remove one of them")
+        if widths is not None and self.depth not in (depth, len(widths)):
+            rule = f"widths has {len(widths)} entries"
+            raise Misfit("depth", self.depth, rule, "remove depth")
         return self
 
 
@@ -184,11 +196,13 @@ class Quadratic(Frozen):
         description="the h_i; null: determined by d, condition, h_max and rank",
     )
     d: PositiveInt = Field(default=10, description="dimension, if no spectrum is given")
-    condition: float = Field(
+    condition: Annotated[float, When(spectrum=None)] = Field(
         default=1.0, ge=1, description="h_max / h_min of a log-spaced spectrum"
     )
-    h_max: PositiveFloat = Field(default=1.0, description="the largest h_i")
-    rank: PositiveInt | None = Field(
+    h_max: Annotated[PositiveFloat, When(spectrum=None)] = Field(
+        default=1.0, description="the largest h_i"
+    )
+    rank: Annotated[PositiveInt | None, When(spectrum=None)] = Field(
         default=None, description="number of eigenvalues that are not 0; null: all"
     )
     rotate: bool = Field(
@@ -200,6 +214,8 @@ class Quadratic(Frozen):
         if self.spectrum is not None and not any(self.spectrum):
             raise ValueError("spectrum is all zeros, a loss without curvature: give one h_i > 0")
         d = self.d if self.spectrum is None else len(self.spectrum)
+        if self.spectrum is not None and self.d not in (type(self).model_fields["d"].default, d):
+            raise Misfit("d", self.d, f"spectrum has {d} entries", "remove d")
         if self.rank is not None and self.rank > d:
             raise ValueError(f"rank is {self.rank}, but d is {d}: choose rank <= d")
         return self
@@ -241,11 +257,19 @@ class Custom(Frozen):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="'package.module:function'"
     )
     kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="keyword arguments of the factory"
+        default_factory=dict,
+        description="keyword arguments of the factory; the content of a file whose name is among "
+        "them is part of the id",
+    )
+    files: tuple[str, ...] = Field(
+        default=(),
+        description="other files that the factory reads, or folders, in the working directory or "
+        "on PYTHONPATH; their content is part of the id",
     )
     source_sha256: str | None = Field(
         default=None,
-        description="hash of the module's source, part of the id; filled in by the plan",
+        description="hash of the module's source, of the modules that it imports (but for "
+        "installed packages) and of the files; part of the id, filled in by the plan",
     )
 
     @model_validator(mode="after")

@@ -1,11 +1,12 @@
 """The constants of the localised tempered posterior."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from lambda_hat_core.config.base import Settings
+from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
 from lambda_hat_core.config.training import SCALED, LossName
 
@@ -18,14 +19,18 @@ class PosteriorSpec(Settings):
         description="the loss L; null: cross_entropy for class labels, own for potentials and "
         "custom targets, else mse",
     )
-    beta_mode: Literal["1_over_log_n", "fixed"] = Field(
+    beta_mode: Annotated[Literal["1_over_log_n", "fixed"], When(nbeta=None)] = Field(
         default="1_over_log_n", description="beta = beta0 / log n (Watanabe 2013), or beta = beta0"
     )
-    beta0: PositiveFloat = Field(default=1.0, description="factor of beta, see beta_mode")
+    beta0: Annotated[PositiveFloat, When(nbeta=None)] = Field(
+        default=1.0, description="factor of beta, see beta_mode"
+    )
     nbeta: PositiveFloat | None = Field(
         default=None, description="the product n beta itself; overrides beta_mode and beta0"
     )
-    gamma: NonNegativeFloat = Field(default=1.0, description="strength of the localiser")
+    gamma: Annotated[NonNegativeFloat, When(prior_radius=None)] = Field(
+        default=1.0, description="strength of the localiser"
+    )
     prior_radius: PositiveFloat | None = Field(
         default=None, description="r > 0 sets gamma = d / r^2 and overrides gamma"
     )

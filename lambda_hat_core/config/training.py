@@ -1,6 +1,6 @@
 """How the minimum w* is found."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -8,10 +8,10 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    model_validator,
 )
 
 from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.effect import When
 
 LossName = Literal["mse", "gaussian", "student_t", "cross_entropy"]
 SCALED = ("gaussian", "student_t")
@@ -31,36 +31,27 @@ class Training(Frozen):
         description="random: train from random parameters; truth: start the polish at the "
         "parameters that generated the data",
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+    optimizer: Annotated[Literal["adam", "adamw", "sgd"], When(start="random")] = Field(
         default="adam", description="optimiser of the training"
     )
-    lr: PositiveFloat = Field(
+    lr: Annotated[PositiveFloat, When(start="random")] = Field(
         default=1e-3, description="peak learning rate, followed by a cosine decay to 0"
     )
-    steps: NonNegativeInt = Field(
+    steps: Annotated[NonNegativeInt, When(start="random")] = Field(
         default=5000, description="number of optimiser steps before the polish"
     )
-    batch_size: PositiveInt | None = Field(
+    batch_size: Annotated[PositiveInt | None, When(start="random")] = Field(
         default=None, description="examples per optimiser step; null: the full batch"
     )
-    weight_decay: NonNegativeFloat = Field(
+    weight_decay: Annotated[NonNegativeFloat, When(start="random", optimizer="adamw")] = Field(
         default=0.0, description="decoupled weight decay, adamw only"
     )
     polish: Literal["lbfgs", "newton_cg", "none"] = Field(
         default="newton_cg", description="method of the polish"
     )
-    polish_steps: NonNegativeInt = Field(
+    polish_steps: Annotated[NonNegativeInt, When(polish=("lbfgs", "newton_cg"))] = Field(
         default=200, description="largest number of outer iterations of the polish"
     )
-    grad_tol: PositiveFloat = Field(
+    grad_tol: Annotated[PositiveFloat, When(polish=("lbfgs", "newton_cg"))] = Field(
         default=1e-9, description="the polish stops at |grad L_n(w)| <= grad_tol max(1, L_n)"
     )
-
-    @model_validator(mode="after")
-    def _decay_has_an_optimizer(self):
-        if self.weight_decay > 0 and self.optimizer != "adamw":
-            raise ValueError(
-                f"weight_decay is {self.weight_decay}, but optimizer is {self.optimizer}, which "
-                "has none: write optimizer: adamw"
-            )
-        return self

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from lambda_hat_core.analysis.estimate import estimate
+from lambda_hat_core.analysis.verdict import off_centre_bias
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
@@ -26,7 +27,8 @@ from lambda_hat_core.samplers.drive import Progress
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.audit import Audit, audit
-from lambda_hat_core.targets.custom import CustomTarget, problem_of
+from lambda_hat_core.targets.custom import CustomTarget, known, problem_of
+from lambda_hat_core.targets.infinity import judged
 from lambda_hat_core.targets.loss_check import check_same
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.work import compilation
@@ -49,6 +51,8 @@ def estimate_llc(
     max_seconds: float | None = None,
     max_fge: float | None = None,
     dtype: Dtype | None = None,
+    weights: Any = None,
+    sample_all: bool = False,
     seed: int = 0,
     progress: bool | Callable[[Progress], None] = True,
 ) -> Llc:
@@ -83,6 +87,11 @@ def estimate_llc(
             50,000. The result does not depend on the machine.
         dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
             adjusted_mclmc, and float32 for the others.
+        weights: what each row counts in the loss of a batch, n numbers > 0, if rows do not count
+            equally: `loss` is then sum_i weights_i l_i / sum_i weights_i over the rows of `batch`,
+            as a mean over tokens under a mask is, with the sums of the masks as weights.
+        sample_all: whether to sample also the arrays that the loss depends on without a gradient,
+            as through stop_gradient; by default they keep their values.
         seed: seed of all random numbers.
         progress: whether to write a forecast and the progress to stderr, or a function that is
             called with a `samplers.drive.Progress` after every chunk of draws.
@@ -95,7 +104,8 @@ def estimate_llc(
     """
     began = time.perf_counter()
     limits = {"rel_se": rel_se, "max_seconds": max_seconds, "max_fge": max_fge}
-    target = CustomTarget(params, loss, data, _count(data) if n is None else n)
+    count = _count(data) if n is None else n
+    target = CustomTarget(params, loss, data, count, weights=weights, sample_all=sample_all)
     if isinstance(sampler, str) and sampler == AUTO:
         d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
         sampler = chosen(None if data is None else target.n, d)
@@ -105,7 +115,7 @@ def estimate_llc(
     told = progress if callable(progress) else teller.progress
     with compilation.kept():
         try:
-            run, found, trace = _computed(target, wanted, teller, told, began)
+            run, problem, found, trace = _computed(target, wanted, teller, told, began)
         finally:
             teller.end()
     meta = {
@@ -113,9 +123,16 @@ def estimate_llc(
         "is_minimum": not found.reasons,
         "audit_reasons": list(found.reasons),
     }
-    seconds = time.perf_counter() - began
-    at_minimum = not found.reasons
-    return answer(estimate(trace, meta), trace, run, at_minimum=at_minimum, seconds=seconds)
+    made = estimate(trace, meta)
+    return answer(
+        made,
+        trace,
+        run,
+        at_minimum=not found.reasons,
+        seconds=time.perf_counter() - began,
+        descent=off_centre_bias(made, meta),
+        notes=problem.notes,
+    )
 
 
 def _computed(
@@ -124,7 +141,7 @@ def _computed(
     teller: Display,
     told: Callable[[Progress], None],
     began: float,
-) -> tuple[RunSpec, Audit, Trace]:
+) -> tuple[RunSpec, Problem, Audit, Trace]:
     written = wanted.sampler.model_fields_set
     most = math.inf if wanted.max_seconds is None else wanted.max_seconds
 
@@ -142,11 +159,13 @@ def _computed(
     with jax.enable_x64(True):
         wide = problem_of(made, _CALL)
     with jax.enable_x64(run.dtype == "float64"):
-        problem = problem_of(made, _CALL, wide.loss)
+        problem = problem_of(made, _CALL, checked=known(wide))
         target = Target(problem.start, problem.data, problem.loss, problem.n)
         at = localised(target, run.posterior)
         seconds = duration(min(expected(at, run.sampler), most))
     teller.say(f"about {seconds} (d = {problem.start.size}, n = {problem.n})")
+    for note in wide.notes:
+        teller.say(note)
     with jax.enable_x64(True):
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
@@ -155,18 +174,20 @@ def _computed(
     if trace.info.get("until"):
         until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
         trace = trace._replace(info=trace.info | {"until": until})
-    return run, found, trace
+    return run, wide, found, trace
 
 
 def _audit(problem: Problem, run: RunSpec) -> Audit:
-    return audit(
+    nbeta = PosteriorSpec().resolved_nbeta(problem.n)
+    found = audit(
         stream(run.seed, "audit"),
         problem,
         problem.start,
-        nbeta=PosteriorSpec().resolved_nbeta(problem.n),
+        nbeta=nbeta,
         gamma=run.posterior.resolved_gamma(problem.start.size),
         rows=run.sampler.setup_rows,
     )
+    return judged(problem, problem.start, found, nbeta)
 
 
 def _count(data: Any) -> int:

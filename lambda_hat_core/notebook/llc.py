@@ -31,6 +31,9 @@ class Llc:
         reasons: the reasons for a verdict other than ok, one sentence each.
         advice: what to change, one sentence each, if something is known to help.
         at_minimum: whether the audit of w* found a minimum there.
+        descent: nbeta times the loss that a Newton step from w* predicts to lose.
+        notes: what the checks of the loss found that does not affect the verdict: parameters that
+            are not sampled, and parameters without an effect.
         settings: the settings that the run actually used: sampler, its fields with the step size
             that was found, dtype, seed, nbeta, gamma.
         r_hat: largest R-hat over the loss and |w - w*|^2; 1 if the chains agree.
@@ -54,6 +57,8 @@ class Llc:
     reasons: tuple[str, ...]
     advice: tuple[str, ...]
     at_minimum: bool
+    descent: float | None
+    notes: tuple[str, ...]
     settings: dict[str, Any]
     r_hat: float | None
     ess: float | None
@@ -125,7 +130,16 @@ class Llc:
         }
 
 
-def answer(found: Estimate, trace: Trace, run: RunSpec, *, at_minimum: bool, seconds: float) -> Llc:
+def answer(
+    found: Estimate,
+    trace: Trace,
+    run: RunSpec,
+    *,
+    at_minimum: bool,
+    seconds: float,
+    descent: float | None = None,
+    notes: tuple[str, ...] = (),
+) -> Llc:
     """Return the result of `estimate_llc`.
 
     Args:
@@ -134,6 +148,8 @@ def answer(found: Estimate, trace: Trace, run: RunSpec, *, at_minimum: bool, sec
         run: the specification of the run.
         at_minimum: whether w* passed its audit.
         seconds: wall time of the call.
+        descent: what its gradient says it could still fall, in nbeta L_n.
+        notes: what the checks of the loss found.
     """
     ends = (found.llc_lo, found.llc_hi)
     return Llc(
@@ -144,6 +160,8 @@ def answer(found: Estimate, trace: Trace, run: RunSpec, *, at_minimum: bool, sec
         reasons=tuple(found.reasons),
         advice=tuple((trace.info.get("ledger") or {}).get("warnings", ())),
         at_minimum=at_minimum,
+        descent=descent,
+        notes=notes,
         settings=settings(trace, run),
         r_hat=found.r_hat,
         ess=found.ess_min,

@@ -25,7 +25,7 @@ def training_loss(
 def run_posterior(
     posterior: PosteriorSpec, part: Section, target: TargetSpec, target_place: Place
 ) -> PosteriorSpec:
-    """Return `posterior` with its loss and sigma on `target`, and unused keys at their defaults.
+    """Return `posterior` with its loss and sigma on `target`.
 
     Raises:
         ConfigError: if the target has no such loss, w* does not minimise it, or sigma is missing.
@@ -48,12 +48,7 @@ def run_posterior(
                 "write posterior.sigma",
             )
     _same_minimum(loss, sigma, part, target, target_place)
-    unused: dict[str, object] = {}
-    if posterior.nbeta is not None:
-        unused |= {"beta_mode": "1_over_log_n", "beta0": 1.0}
-    if posterior.prior_radius is not None:
-        unused |= {"gamma": 1.0}
-    return posterior.model_copy(update={"loss": loss, "sigma": sigma, **unused})
+    return posterior.model_copy(update={"loss": loss, "sigma": sigma})
 
 
 def _same_minimum(

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lambda_hat_core.config.effect import ineffective
 from lambda_hat_core.config.errors import Place, display, suggest
 from lambda_hat_core.config.sections import Section, inline
 from lambda_hat_core.plan.read import Presets
@@ -75,17 +76,20 @@ def overridden[M](
     base: Section,
     changes: Section | None,
     build: Callable[[Section], M],
+    models: Mapping[str, type[BaseModel]] | type[BaseModel],
     *,
     kind: str | None = None,
 ) -> tuple[M, Section]:
     """Return the model that `build` makes of `base` with `changes` applied, and the merged section.
 
     Changes may repeat values that `base` already has; the result and its id are then the same.
+    Keys of the base that the changes leave without effect are dropped: nobody wrote them here.
 
     Args:
         base: the section before the changes.
         changes: the overrides, if there are any.
         build: validates a section and returns its model.
+        models: the classes of models by kind, or the only one.
         kind: the kind of a base that does not name one, in a group that has kinds.
 
     Raises:
@@ -97,6 +101,10 @@ def overridden[M](
     if kind is not None and found not in (None, base.values.get("kind", kind)):
         raise changes.error("kind", "a kind cannot be overridden", f"choose another {base.group}")
     whole = merged(base, changes.values, changes.places)
+    model = models.get(whole.values.get("kind", kind)) if isinstance(models, Mapping) else models
+    if model is not None:
+        void = ineffective(model, whole.values, changes.values.keys()) - changes.values.keys()
+        whole = whole._replace(values={k: v for k, v in whole.values.items() if k not in void})
     return build(whole), whole
 
 

@@ -3,7 +3,7 @@
 from lambda_hat_core.config.data import DIMS, DataSpec, Teacher
 from lambda_hat_core.config.model import Custom, Mlp, ModelSpec, NormalCrossing, Quadratic
 from lambda_hat_core.config.sections import Section
-from lambda_hat_core.plan.factory import source_sha256
+from lambda_hat_core.plan.factory import source_of
 from lambda_hat_core.plan.merge import SIZES
 
 _BY_SPECTRUM = ("d", "condition", "h_max", "rank")
@@ -45,15 +45,18 @@ def _mlp(model: Mlp, part: Section, data: DataSpec) -> Mlp:
 
 
 def _custom(model: Custom, part: Section) -> Custom:
-    module = model.factory.partition(":")[0]
     try:
-        found = source_sha256(module)
+        found = source_of(model).sha256
+    except FileNotFoundError as error:
+        way_out = "correct the name: it is looked up in the working directory and on PYTHONPATH"
+        raise part.error("files", str(error), way_out) from None
     except (ModuleNotFoundError, OSError) as error:
         raise part.error(
             "factory", str(error), "put it in the working directory or on PYTHONPATH"
         ) from None
     if model.source_sha256 not in (None, found):
-        raise part.error("source_sha256", f"the source of {module} hashes to {found}", "remove it")
+        rule = f"the source of {model.factory} hashes to {found}"
+        raise part.error("source_sha256", rule, "remove it")
     return model.model_copy(update={"source_sha256": found})
 
 

@@ -34,8 +34,8 @@ def sampler_variants(
 ) -> list[Variant]:
     """Return the posteriors of one sampler entry: the experiment's with `changes` applied."""
     wanted = inline("posterior", changes or {}, place)
-    _, whole = overridden(experiment, wanted, lambda part: [item.spec for item in variants(part)])
-    return variants(whole)
+    found, _ = overridden(experiment, wanted, variants, PosteriorSpec)
+    return found
 
 
 def variants(part: Section) -> list[Variant]:
@@ -52,7 +52,6 @@ def variants(part: Section) -> list[Variant]:
     for item in expanded:
         with problems:
             spec = validate(item, PosteriorSpec)
-            _consistent(spec, part)
             out.append(Variant(spec, item))
     problems.raise_any()
     return out
@@ -71,8 +70,3 @@ def _each(part: Section, key: str) -> list[Section]:
         )
         for index, value in enumerate(values)
     ]
-
-
-def _consistent(spec: PosteriorSpec, part: Section) -> None:
-    if spec.prior_radius is not None and isinstance(part.values.get("gamma"), list):
-        raise part.error("gamma", "prior_radius sets gamma, so a list has no effect", "remove one")

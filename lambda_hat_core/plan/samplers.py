@@ -64,7 +64,7 @@ def read_sampler(
                 raise place.key("until").error(twice, "remove one", raw["until"])
             own_rule = [(raw["until"], place.key("until"))]
         build = partial(_build, default=entry.name)
-        spec, part = overridden(base, changes, build, kind=entry.name)
+        spec, part = overridden(base, changes, build, SAMPLERS, kind=entry.name)
         built.append((_stopped(spec, part, [*preset_rule, *own_rule], rule), part))
     with problems:
         variants = sampler_variants(experiment, entry.posterior, place.key("posterior"))

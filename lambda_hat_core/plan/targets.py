@@ -41,6 +41,13 @@ MODELS = {
 DATA = {"synthetic": Synthetic, "digits": Digits, "diabetes": Diabetes, "none": NoData}
 """Every source of data by its `kind`."""
 
+_MODELS: dict[str, Any] = {
+    "model": MODELS,
+    "data": DATA,
+    "teacher": Teacher,
+    "training": Training,
+}
+
 GROUPS = ("model", "data", "teacher", "training")
 """The sections of a target. Each is a key of the entry, a folder of presets, and the first part of
 an override's key."""
@@ -122,7 +129,7 @@ def _spec(
             continue
         with problems:
             built[group], parts[group] = overridden(
-                parts[group], changes.get(group), build, kind=_kind(group, built)
+                parts[group], changes.get(group), build, _MODELS[group], kind=_kind(group, built)
             )
     problems.raise_any()
     return _finished(built, parts, seed, experiment)
@@ -181,7 +188,10 @@ def _training(
     training: Training, part: Section, model: ModelSpec, data: DataSpec, experiment: Section
 ) -> Training:
     if isinstance(model, POTENTIALS):
-        return UNTRAINED.model_copy(update=_asked(training, part))
+        asked = _asked(training, part)
+        # With its own start, what was asked for would be refused for having no effect there.
+        start = {"start": "random"} if asked.keys() - {"start"} else {}
+        return UNTRAINED.model_copy(update=start | asked)
     loss = training_loss(model, data, training.loss, experiment.values.get("loss"))
     return training.model_copy(update={"loss": loss})
 

@@ -12,12 +12,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lambda_hat_core import precision
+from lambda_hat_core.config.model import Custom
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.training import Training
 from lambda_hat_core.posterior import Loss, mean_loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
+from lambda_hat_core.targets.infinity import endless, judged
 from lambda_hat_core.targets.known import known
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.meta import describe, facts
@@ -67,6 +70,7 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
     precision.require("float64")
     began = time.perf_counter()
     problem = assemble(spec)
+    _training_is_used(spec, problem)
     _finite_data(spec, problem.data)
     constants = PosteriorSpec()
     nbeta, gamma = constants.resolved_nbeta(problem.n), constants.gamma
@@ -103,6 +107,19 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
     return BuiltTarget(spec, params, _arrays(problem), meta, views)
 
 
+def _training_is_used(spec: TargetSpec, problem: Problem) -> None:
+    """Refuse settings of a training that a factory does not ask for."""
+    if problem.trains or not isinstance(spec.model, Custom):
+        return
+    for key, default in Training():
+        value = getattr(spec.training, key)
+        if key != "loss" and value != default:
+            raise ValueError(
+                f"training.{key} is {value}, but {problem.maker} returns train=False, so that "
+                "nothing is trained: remove it, or return train=True"
+            )
+
+
 def _finite_data(spec: TargetSpec, data: Batch) -> None:
     for i, array in enumerate(jax.tree.leaves(data)):
         bad = int(np.sum(~np.isfinite(np.asarray(array))))
@@ -122,19 +139,32 @@ def _settle(
     gamma: float,
     log: Callable[[str], None],
 ) -> tuple[Polished, Audit]:
-    """Polish and audit; if the audit finds negative curvature, follow it and polish again."""
+    """Polish and audit; if the audit finds negative curvature, follow it and polish again.
+
+    If the descent has no minimum to end at, the point is the one that training reached.
+    """
     key, audit_key = stream(spec.seed, "polish"), stream(spec.seed, "audit")
+
+    def audited(w: Weights) -> Audit:
+        return audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma)
+
     polished = Polished(w, 0, 0.0, "training.polish is none" if problem.trains else "w* is given")
     if not problem.trains or spec.training.polish == "none":
-        return polished, audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma)
-    escapes, work, iterations = 0, 0.0, 0
+        return polished, judged(problem, w, audited(w), nbeta)
+    trained, escapes, work, iterations = w, 0, 0.0, 0
     while True:
         at = jax.random.fold_in(key, escapes)
         polished = polish(at, problem, w, spec.training, nbeta, log)
-        found = audit(audit_key, problem, polished.w, nbeta=nbeta, gamma=gamma)
+        found = audited(polished.w)
         work += polished.work + found.work
         iterations += polished.iterations
         polished = polished._replace(iterations=iterations, work=work - found.work)
+        why = endless(problem, polished.w, nbeta, audited=not found.reasons)
+        if why is not None:
+            found = audited(trained)
+            where = f"w* is where training ended, |w| = {float(jnp.linalg.norm(trained)):.3g}"
+            found = found._replace(reasons=(f"{why}; {where}", *found.reasons))
+            return polished._replace(w=trained, work=work), found
         if not found.reasons or escapes == _ESCAPES:
             return polished, found
         w, lower = _along(problem.loss, polished.w, problem.data, found.lowest_vector)

@@ -1,27 +1,30 @@
 """Targets made by a function of the user: `factory(key, **kwargs) -> CustomTarget`."""
 
-import importlib
-import inspect
 import json
-import math
-import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.config.model import Custom
-from lambda_hat_core.plan.factory import factory_search_path, source_sha256
-from lambda_hat_core.streams import stream
+from lambda_hat_core.targets.arrays import checked_data, flattened, rebuilder, shares, stated
+from lambda_hat_core.targets.calling import called
 from lambda_hat_core.targets.closures import detached, fresh
-from lambda_hat_core.targets.loss_check import averages_rows, check_loss, check_value, refusal
-from lambda_hat_core.targets.networks.layout import Shapes, dotted, split
+from lambda_hat_core.targets.contract import check_contract
+from lambda_hat_core.targets.idle import idle
+from lambda_hat_core.targets.loss_check import (
+    averages_rows,
+    check_loss,
+    check_training_layers,
+    check_value,
+    refusal,
+)
+from lambda_hat_core.targets.networks.layout import Shapes
+from lambda_hat_core.targets.probe import probed
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
@@ -40,6 +43,12 @@ class CustomTarget:
         n: number of examples; for a potential it determines n beta.
         llc_known: the coefficient, if the author knows it, as a finite number.
         train: whether `params` are to be trained and polished.
+        weights: what each row counts in the loss of a batch, n numbers > 0, if rows do not count
+            equally: `loss` is then sum_i weights_i l_i / sum_i weights_i over the rows of `batch`.
+            For a mean over tokens under a mask, the weight of a row is the sum of its mask. With
+            them minibatch gradients are unbiased for the loss of all rows.
+        sample_all: whether to sample also the arrays that the loss depends on without a gradient,
+            such as those read through stop_gradient, which by default keep their values.
     """
 
     params: Any
@@ -48,6 +57,8 @@ class CustomTarget:
     n: int
     llc_known: float | None = None
     train: bool = False
+    weights: Any = None
+    sample_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class CustomLoss:
         narrow: `loss(params, batch)` for use while 64-bit types are off.
         wide: the same for use while they are on.
         rebuild: converts a flat vector to `params`.
+        weighted: whether a batch is a pair of the user's rows and their weights, in units of the
+            mean weight of all rows.
         by_row: whether the loss of a batch is the mean of the losses of its rows.
     """
 
@@ -66,6 +79,7 @@ class CustomLoss:
     narrow: Callable[[Any, Any], Any] = field(compare=False)
     wide: Callable[[Any, Any], Any] = field(compare=False)
     rebuild: Callable[[Weights], Any] = field(compare=False)
+    weighted: bool = False
     by_row: bool = False
 
     @property
@@ -84,31 +98,81 @@ class CustomLoss:
     def __call__(self, w: Weights, batch: Batch) -> Any:
         """Call the user's function."""
         function = self.wide if jax.config.jax_enable_x64 else self.narrow
-        return function(self.rebuild(w), batch)
+        return function(self.rebuild(w), batch[0] if self.weighted else batch)
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """Return the mean loss over the rows of `batch`."""
-        return jnp.asarray(self(w, batch))
+        """Return the mean loss over the rows of `batch`.
+
+        The user's function divides by the weights of the batch, which vary. The mean over rows of
+        weight times loss, of which minibatches are unbiased estimates, divides by those of all.
+        """
+        value = jnp.asarray(self(w, batch))
+        return value * jnp.mean(batch[1]) if self.weighted else value
 
 
-def prepare(spec: Custom, seed: int) -> Problem:
+class Known(NamedTuple):
+    """What is known about a target that has been checked, in float64.
+
+    Attributes:
+        sampled: names of the arrays in the flat vector.
+        identity: that of its loss, or None.
+        by_row: whether the mean of the losses of rows is the loss, None where it is not known.
+    """
+
+    sampled: tuple[str, ...]
+    identity: Hashable | None = None
+    by_row: bool | None = None
+
+
+def known(problem: Problem) -> Known:
+    """Return what a problem in float64 says about the same problem in another precision."""
+    loss: Any = problem.loss
+    return Known(tuple(name for name, _ in problem.shapes), loss.identity, loss.by_row)
+
+
+def prepare(spec: Custom, seed: int, sampled: Iterable[str] | None = None) -> Problem:
     """Call the factory and return its problem.
+
+    Args:
+        spec: the factory and its arguments.
+        seed: that of its key.
+        sampled: names of the arrays in the flat vector of a target that has been built; None checks
+            the target, and finds them.
 
     Raises:
         ValueError: if the factory fails or its result is invalid; the error names the factory, the
             mistake, the rule and the correction.
     """
-    made = _call(spec, seed)
-    source = source_sha256(spec.factory.partition(":")[0])
+    maker = f"model.factory {spec.factory}"
+    made, source = called(spec, seed)
+    if not isinstance(made, CustomTarget):
+        raise refusal(
+            maker,
+            f"returned a {type(made).__name__}",
+            "it must return lambda_hat_core.CustomTarget(params, loss, data, n)",
+        )
     identity = (spec.factory, source, json.dumps([seed, spec.kwargs], sort_keys=True))
-    return problem_of(made, f"model.factory {spec.factory}", identity)
+    checked = None if sampled is None else Known(tuple(sampled))
+    return problem_of(made, maker, identity, checked=checked)
 
 
-def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None) -> Problem:
+def problem_of(
+    made: CustomTarget,
+    maker: str,
+    identity: Hashable | None = None,
+    *,
+    checked: Known | None = None,
+) -> Problem:
     """Return the problem of a target that `maker` made, in this precision.
 
     Losses with the same `identity` share compiled programs. By default the identity is a hash of
     the traced program of the loss and its gradient.
+
+    Args:
+        made: the target.
+        maker: the name of what made it, for errors.
+        identity: that of its loss.
+        checked: what is known if the target has been checked, in the other precision or before.
 
     Raises:
         ValueError: if the target is invalid; the error names the maker, the mistake, the rule and
@@ -116,144 +180,68 @@ def problem_of(made: CustomTarget, maker: str, identity: Hashable | None = None)
     """
     if not isinstance(made.n, int) or made.n < 1:
         raise refusal(maker, f"has n = {made.n!r}", "n is a positive integer")
-    arrays, rebuild = _flatten(maker, made.params)
-    shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            did = f"has params with NaN or infinite numbers at {dotted(name)}"
-            raise refusal(maker, did, "every number must be finite")
-    start = fresh(np.concatenate([array.ravel() for array in arrays.values()]))
-    data = _checked_data(maker, made)
-    with jax.enable_x64(False):
-        narrow = detached(made.loss)
-    with jax.enable_x64(True):
-        wide = detached(made.loss)
-    loss = CustomLoss(identity, narrow, wide, rebuild)
-    check_loss(maker, loss, made.params, start, data)
-    if isinstance(identity, CustomLoss):
-        loss = replace(loss, identity=identity.identity, by_row=identity.by_row)
+    check_training_layers(maker, made.params)
+    arrays = flattened(maker, made.params)
+    data = checked_data(maker, made.data, made.n)
+    if made.weights is not None:
+        if data is None:
+            raise refusal(
+                maker, "has weights but no data", "weights are those of rows: remove them"
+            )
+        data = (data, shares(maker, made.weights, made.n))
+    draft = _Draft(made, maker, identity, data, arrays)
+    if checked is not None:
+        problem = draft.of(checked.sampled, checked.identity, by_row=checked.by_row)
+        by_row = checked.by_row
     else:
+        problem = draft.of(tuple(arrays))
+        seen = probed(problem)
+        check_contract(problem, seen, weighted=made.weights is not None)
+        found = idle(problem, seen)
+        if found.hidden and not made.sample_all:
+            problem = draft.of(tuple(name for name in arrays if name not in found.hidden))
+        problem = problem._replace(notes=found.notes(made.sample_all))
+        by_row = None
+    loss: Any = problem.loss
+    if by_row is None:
+        by_row = averages_rows(loss, problem.start, data)
+    return problem._replace(loss=replace(loss, by_row=by_row))
+
+
+class _Draft(NamedTuple):
+    """A target whose arrays are known to be valid, but whose loss has not been called."""
+
+    made: CustomTarget
+    maker: str
+    identity: Hashable | None
+    data: Batch
+    arrays: dict[str, np.ndarray]
+
+    def of(
+        self, names: tuple[str, ...], known: Hashable | None = None, *, by_row: bool | None = None
+    ) -> Problem:
+        """Return the problem in which these arrays are sampled, with a loss that can be called."""
+        made, maker, arrays = self.made, self.maker, self.arrays
+        if not names:
+            did = "has a loss without a gradient with respect to any of its params"
+            raise refusal(maker, did, "nothing is left to sample: correct it, or sample_all=True")
+        shapes: Shapes = tuple((name, arrays[name].shape) for name in names)
+        start = fresh(np.concatenate([arrays[name].ravel() for name in names]))
+        with jax.enable_x64(False):
+            narrow = detached(made.loss)
+        with jax.enable_x64(True):
+            wide = detached(made.loss)
+        identity = known or self.identity
+        if known is None and identity is not None and len(names) < len(arrays):
+            identity = (identity, names)
+        rebuild = rebuilder(made.params, arrays, shapes)
+        weighted = made.weights is not None
+        loss = CustomLoss(identity, narrow, wide, rebuild, weighted, by_row is True)
+        check_loss(maker, loss, start, self.data)
         if identity is None:
-            loss = replace(loss, identity=program_of(loss.mean, start, data))
-        # After that: losses without an identity would share one program.
-        loss = replace(loss, by_row=averages_rows(loss, start, data))
-    check_value(maker, loss, start, data)
-    claim = _claim(maker, made.llc_known)
-    return Problem(loss, data, made.n, start, shapes, trains=made.train, claim=claim, maker=maker)
-
-
-def _claim(maker: str, stated: Any) -> float | None:
-    """Return the coefficient that the author of a target states, or None."""
-    if stated is None:
-        return None
-    number = isinstance(stated, int | float | np.number) and not isinstance(stated, bool)
-    if not (number and math.isfinite(stated)):
-        rule = "llc_known is a finite number, or None where the coefficient is not known"
-        raise refusal(maker, f"has llc_known = {stated!r}", rule)
-    return float(stated)
-
-
-@cache
-def _module(name: str, source: str) -> Any:
-    """Import a module; reload it if its source has changed since the last import."""
-    del source
-    sys.path[:0] = [path for path in factory_search_path() if path not in sys.path]
-    if name in sys.modules:
-        return importlib.reload(sys.modules[name])
-    return importlib.import_module(name)
-
-
-def _call(spec: Custom, seed: int) -> CustomTarget:
-    maker = f"model.factory {spec.factory}"
-    name, _, function = spec.factory.partition(":")
-    way_out = "put the module in the working directory or on PYTHONPATH"
-    try:
-        source = source_sha256(name)
-        module = _module(name, source)
-    except (ImportError, SyntaxError) as error:
-        raise refusal(maker, f"cannot be imported ({error})", way_out) from error
-    if spec.source_sha256 not in (None, source):
-        did = f"has source {source[:12]}, but the plan was made with {spec.source_sha256[:12]}"
-        raise refusal(maker, did, "plan again") from None
-    factory = getattr(module, function, None)
-    if not callable(factory):
-        raise refusal(maker, "is not a function of that module", "check its name")
-    key = stream(seed, "factory")
-    try:
-        inspect.signature(factory).bind(key, **spec.kwargs)
-    except TypeError as error:
-        did = f"does not take (key, **{spec.kwargs}) ({error})"
-        raise refusal(maker, did, "correct model.kwargs") from error
-    try:
-        made = factory(key, **spec.kwargs)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        did = f"raised {type(error).__name__}: {error}"
-        raise refusal(
-            maker, did, "correct it; the traceback is kept next to the record of the failure"
-        ) from error
-    if not isinstance(made, CustomTarget):
-        raise refusal(
-            maker,
-            f"returned a {type(made).__name__}",
-            "it must return lambda_hat_core.CustomTarget(params, loss, data, n)",
-        )
-    return made
-
-
-def _is_module(node: Any) -> bool:
-    return isinstance(node, eqx.Module)
-
-
-def _flatten(maker: str, params: Any) -> tuple[dict[str, np.ndarray], Callable[[Weights], Any]]:
-    """Return the float arrays by name, and a function from the flat vector to `params`."""
-    rule = "params must be float arrays; put other arrays into data or the loss"
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
-        if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
-            where = jax.tree_util.keystr(path) or "themselves"
-            did = f"has params whose leaf {where} is {type(leaf).__name__} {leaf!r}"
-            raise refusal(maker, did[:200], rule)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.floating):
-            where = jax.tree_util.keystr(path)
-            raise refusal(maker, f"has params with a {leaf.dtype} array at {where}", rule)
-    floats, static = eqx.partition(params, eqx.is_inexact_array)
-    paths, treedef = jax.tree_util.tree_flatten_with_path(floats)
-    if not paths:
-        raise refusal(maker, "has params without a float array", rule)
-    dtype = jnp.result_type(float)
-    arrays = {jax.tree_util.keystr(path) or "w": np.asarray(leaf, dtype) for path, leaf in paths}
-    shapes: Shapes = tuple((name, array.shape) for name, array in arrays.items())
-
-    def rebuild(w: Weights) -> Any:
-        return eqx.combine(treedef.unflatten(split(shapes, w).values()), static)
-
-    return arrays, rebuild
-
-
-def _checked_data(maker: str, made: CustomTarget) -> Batch:
-    if made.data is None:
-        return None
-    paths, treedef = jax.tree_util.tree_flatten_with_path(made.data)
-    rule = f"data are None or a pytree of arrays whose leading axis is n = {made.n}"
-    if not paths:
-        raise refusal(maker, f"has data without an array: {made.data!r}", rule)
-    return treedef.unflatten(
-        _checked_array(maker, f"data{jax.tree_util.keystr(path)}", leaf, made.n, rule)
-        for path, leaf in paths
-    )
-
-
-def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array:
-    values = np.asarray(leaf)
-    if values.ndim == 0 or values.dtype.kind in "OUSM":
-        raise refusal(maker, f"has {name} of type {type(leaf).__name__}", rule)
-    if values.shape[0] != n:
-        raise refusal(maker, f"has {name} of shape {values.shape}", rule)
-    if jnp.issubdtype(values.dtype, jnp.floating):
-        values = values.astype(jnp.result_type(float))
-    if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
-        did = f"has {name} with NaN or infinite numbers"
-        raise refusal(maker, did, "every number must be finite")
-    return fresh(values)
+            # Losses without an identity would share one program.
+            loss = replace(loss, identity=program_of(loss.mean, start, self.data))
+        check_value(maker, loss, start, self.data)
+        claim = stated(maker, made.llc_known)
+        trains, n = made.train, made.n
+        return Problem(loss, self.data, n, start, shapes, trains=trains, claim=claim, maker=maker)

@@ -28,15 +28,30 @@ def refusal(maker: str, did: str, rule: str) -> ValueError:
     return ValueError(f"{maker} {did}; {rule}")
 
 
+def check_training_layers(maker: str, params: Any) -> None:
+    """Reject layers whose outputs are those of training: dropout, and statistics of the batch.
+
+    Raises:
+        ValueError: if params contain some; the error names them.
+    """
+    found = _training_layers(params)
+    if found:
+        raise refusal(
+            maker,
+            f"has params that contain {found} in training mode",
+            "the loss is that of the trained network, the same for every batch: pass "
+            "eqx.nn.inference_mode(params)",
+        )
+
+
 def check_loss(
-    maker: str, loss: Callable[[Weights, Batch], Any], params: Any, start: Weights, data: Batch
+    maker: str, loss: Callable[[Weights, Batch], Any], start: Weights, data: Batch
 ) -> None:
     """Reject a loss that JAX cannot trace or that is not a float, without evaluating it.
 
     Args:
         maker: the name of the function that made the target, for errors.
         loss: the user's loss as a function of flat vectors.
-        params: the params as the user wrote them.
         start: the params as a flat vector.
         data: all examples.
 
@@ -49,7 +64,7 @@ def check_loss(
     except MemoryError:
         raise
     except Exception as error:
-        raise _explained(maker, error, params) from error
+        raise _explained(maker, error) from error
     if isinstance(found, tuple | list | dict):
         did = f"has a loss that returns a {type(found).__name__} of {len(found)}"
         raise refusal(maker, did, f"{_SIGNATURE}, and nothing else: leave metrics out")
@@ -126,7 +141,7 @@ def check_same(maker: str, loss: Loss, w: Weights, data: Batch, in_float64: floa
         )
 
 
-def _explained(maker: str, error: Exception, params: Any) -> ValueError:
+def _explained(maker: str, error: Exception) -> ValueError:
     if isinstance(error, jax.errors.TracerArrayConversionError):
         did = "has a loss that calls NumPy on params or batch"
         return refusal(maker, did, "JAX cannot differentiate NumPy: write jnp for np there")
@@ -135,10 +150,6 @@ def _explained(maker: str, error: Exception, params: Any) -> ValueError:
         return refusal(maker, did, "JAX compiles it for all values: use jnp.where, or jax.lax.cond")
     words = " ".join(str(error).split())
     did = f"has a loss that raised {type(error).__name__}: {words[:300]}"
-    training = _training_layers(params)
-    if training:
-        way_out = "the loss is that of the trained network: pass eqx.nn.inference_mode(params)"
-        return refusal(maker, f"{did} (params contain {training} in training mode)", way_out)
     return refusal(maker, did, f"{_SIGNATURE}, and works under jax.jit")
 
 
@@ -147,7 +158,8 @@ def _training_layers(params: Any) -> str:
     found: dict[str, None] = {}
 
     def note(node: Any) -> bool:
-        if isinstance(node, eqx.Module) and getattr(node, "inference", None) is False:
+        off = getattr(node, "p", None) == 0  # dropout of nothing
+        if isinstance(node, eqx.Module) and getattr(node, "inference", None) is False and not off:
             found[type(node).__name__] = None
         return False
 

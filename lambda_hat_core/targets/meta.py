@@ -9,7 +9,6 @@ from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.targets.audit import LIMIT, Audit
 from lambda_hat_core.targets.known import Known
 from lambda_hat_core.targets.losses import Supervised
-from lambda_hat_core.targets.polish import separated
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Weights
 
@@ -21,12 +20,7 @@ def facts(
 ) -> dict[str, Any]:
     """Return the content of meta.json for a built target."""
     exact = answer.coefficient
-    notes = []
-    if separated(problem.loss, w, problem.data):
-        notes.append(
-            "every training example is classified correctly: the loss has no minimum, only an "
-            "infimum of 0 at infinity, and w* is where the descent was stopped"
-        )
+    notes = [*problem.notes]
     if found.kinked:
         notes.append(
             "w* lies at a kink: a convex combination of the gradients on its sides vanishes"

@@ -9,25 +9,23 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets import lbfgs
 from lambda_hat_core.targets.derivatives import refusal
+from lambda_hat_core.targets.infinity import separated
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.newton import newton_rank, newton_step
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import Batch, Weights, constant
+from lambda_hat_core.types import Weights, constant
 
 ROUND = 100
 """Number of L-BFGS steps that count as one outer iteration."""
 _CLASS_ROUND = 2
-"""The same for class labels, where the descent may have to be stopped on its way to infinity."""
+"""The same for class labels, so that a descent to infinity is noticed as soon as it is one."""
 _BURST = 5
 """Newton steps per cycle."""
 _ROUND_GAIN = 1e-3
@@ -36,9 +34,6 @@ _CYCLE_GAIN = 1e-4
 """Gain of a cycle, in nbeta L_n, below which the polish has converged."""
 _STILL_FALLING = 0.01
 """Relative gain above which a loss that tends to 0 has not converged, however small it is."""
-_INFIMUM = 0.05
-"""nbeta L_n at which a descent towards a loss of 0 at infinity is stopped. An estimate cannot be
-more negative than minus this value."""
 
 
 class Polished(NamedTuple):
@@ -50,24 +45,6 @@ class Polished(NamedTuple):
     stopped: str
 
 
-@eqx.filter_jit
-def _all_correct(loss: Supervised, w: Weights, data: Batch) -> Array:
-    assert data is not None
-    x, y = data
-    return jnp.all(jnp.argmax(loss.network.apply(w, x), axis=-1) == y)
-
-
-def separated(loss: Loss, w: Weights, data: Batch) -> bool:
-    """Return whether the loss falls to 0 along a ray, so that it has no minimum.
-
-    This is so if every example is classified correctly: scaling up the last layer then keeps
-    lowering every term of the cross entropy.
-    """
-    if not isinstance(loss, Supervised) or loss.name != "cross_entropy":
-        return False
-    return bool(_all_correct(loss, w, data))
-
-
 class _Run(NamedTuple):
     """The constants that all stages of one polish share."""
 
@@ -76,11 +53,11 @@ class _Run(NamedTuple):
     nbeta: float
     tolerance: float
 
-    def finished(self, w: Weights, loss: float, grad_norm: float) -> str | None:
+    def finished(self, w: Weights, grad_norm: float) -> str | None:
         if grad_norm <= self.tolerance:
             return "gradient below grad_tol"
-        if self.nbeta * loss <= _INFIMUM and separated(self.problem.loss, w, self.problem.data):
-            return "classes separated: the loss has no minimum, only an infimum of 0 at infinity"
+        if separated(self.problem.loss, w, self.problem.data):
+            return "classes separated: there is no minimum to descend to"
         return None
 
     def settled(self, before: float, after: float, least: float) -> bool:
@@ -135,7 +112,7 @@ def _descend(run: _Run, at: Polished) -> tuple[Polished, float]:
     done, stopped = at.iterations, ""
     while True:
         loss = float(state.loss)
-        stopped = run.finished(state.w, loss, _norm(state.gradient)) or stopped
+        stopped = run.finished(state.w, _norm(state.gradient)) or stopped
         if not stopped and done >= spec.polish_steps:
             stopped = "polish_steps reached"
         if stopped:
@@ -160,7 +137,7 @@ def _newton(key: PRNGKeyArray, run: _Run, at: Polished, loss: float) -> tuple[Po
     for i in range(min(_BURST, run.spec.polish_steps - done)):
         step = newton_step(jr.fold_in(key, i), problem.loss, w, problem.data, radius, rank=rank)
         w, radius, loss, done = step.w, step.radius, float(step.loss), done + 1
-        stopped = run.finished(w, loss, float(step.grad_norm)) or ""
+        stopped = run.finished(w, float(step.grad_norm)) or ""
         if stopped:
             break
     work = at.work + (done - at.iterations) * (2.0 * rank + 2)

@@ -24,6 +24,7 @@ class Problem(NamedTuple):
         truth: weights of this network that generate the noiseless labels, if there are any.
         claim: a coefficient that the author of a custom target states.
         maker: the name of what made the target, for errors.
+        notes: what else its author should know, in sentences.
     """
 
     loss: Loss
@@ -37,3 +38,4 @@ class Problem(NamedTuple):
     truth: Weights | None = None
     claim: float | None = None
     maker: str = "the target"
+    notes: tuple[str, ...] = ()

@@ -63,7 +63,8 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
             raise ValueError(
                 f"posterior.loss is {posterior.loss}, but a custom target has its own loss; use own"
             )
-        made = custom.prepare(spec.model, spec.seed)
+        names = [name for name, _ in meta["shapes"]]
+        made = custom.prepare(spec.model, spec.seed, names)
         loss, data = made.loss, jax.tree.structure(made.data).unflatten(arrays)
         check_same(f"model.factory {spec.model.factory}", loss, w, data, meta["loss0"], meta["n"])
     else:

@@ -134,6 +134,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         from lambda_hat_core.analysis.estimate import estimate
         from lambda_hat_core.analysis.figures.run import draw_figures
         from lambda_hat_core.analysis.traceio import load_trace
+        from lambda_hat_core.analysis.verdict import off_centre_bias
         from lambda_hat_core.plan.labels import run_label
 
         _require(store, "runs", spec.id)
@@ -144,11 +145,12 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         oracle, oracle_reason = targets.oracle(target, at, trace.nbeta, trace.gamma)
         found = estimate(trace, meta)
         used = as_sampled(spec, target, None if at.data is None else at.n)
-        meant = used.sampler.budget(trace.n)
-        judged = checks(found, meta, llc_oracle=oracle, budget_fge=meant)
+        judged = checks(found, meta, llc_oracle=oracle, budget_fge=used.sampler.budget(trace.n))
         extra = {
             "llc_known": meta["llc_known"],
             "llc_known_reason": meta["llc_known_reason"],
+            "at_minimum": meta.get("is_minimum"),
+            "descent": off_centre_bias(found, meta),
             "llc_oracle": oracle,
             "llc_oracle_reason": oracle_reason,
             "ledger": trace.info.get("ledger"),

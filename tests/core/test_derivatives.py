@@ -252,12 +252,12 @@ def test_a_stated_coefficient_must_be_finite(x64, user, claim):
 
 
 def test_a_stated_coefficient_must_be_a_number():
-    from lambda_hat_core.targets.custom import _claim
+    from lambda_hat_core.targets.arrays import stated
 
-    assert [_claim("m", stated) for stated in (None, 1, 0.5, np.float32(2))] == [None, 1, 0.5, 2]
-    for stated in ("0.5", True, [1.0]):
+    assert [stated("m", claim) for claim in (None, 1, 0.5, np.float32(2))] == [None, 1, 0.5, 2]
+    for claim in ("0.5", True, [1.0]):
         with pytest.raises(ValueError, match="m has llc_known"):
-            _claim("m", stated)
+            stated("m", claim)
 
 
 def test_a_hessian_that_overflows_the_sampler_s_dtype_is_named():

@@ -122,13 +122,22 @@ def test_equivalent_specs_have_one_id(plan_of, left: str, right: str):
     assert only(plan_of(one(left)))[1].id == only(plan_of(one(right)))[1].id
 
 
-def test_posterior_keys_without_effect_are_not_hashed(plan_of):
-    entry = "{model: small}"
-    by_radius = only(plan_of(one(entry, rest="posterior: {gamma: 7, prior_radius: 2}")))[1]
-    assert by_radius.id == only(plan_of(one(entry, rest="posterior: {prior_radius: 2}")))[1].id
+def test_a_sampler_s_key_displaces_the_experiment_s_that_it_overrides(plan_of):
+    def of(experiment, sampler):
+        entry = f"{{name: nuts, posterior: {{{sampler}}}}}"
+        rest = f"posterior: {{{experiment}}}"
+        return only(plan_of(one("{model: small}", entry, rest=rest)))[1]
+
+    by_radius = of("gamma: 7", "prior_radius: 2")
+    assert by_radius.id == of("", "prior_radius: 2").id
     assert by_radius.posterior.resolved_gamma(8) == 2
-    by_nbeta = only(plan_of(one(entry, rest="posterior: {nbeta: 50, beta0: 3}")))[1]
-    assert by_nbeta.id == only(plan_of(one(entry, rest="posterior: {nbeta: 50}")))[1].id
+    assert of("beta0: 3, gamma: 7", "nbeta: 50").id == of("gamma: 7", "nbeta: 50").id
+
+
+def test_an_override_displaces_the_keys_of_a_preset_that_it_leaves_without_effect(plan_of):
+    entry = "{model: small, training: fast, overrides: {training.start: truth}}"
+    other = "{model: small, training: {start: truth}}"
+    assert only(plan_of(one(entry)))[1].id == only(plan_of(one(other)))[1].id
 
 
 def test_the_same_run_written_twice_is_one_run(plan_of):

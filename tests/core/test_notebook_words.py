@@ -133,5 +133,5 @@ def test_invalid_losses_are_rejected(name):
 def test_a_layer_in_training_mode_is_named():
     net = eqx.nn.Sequential([eqx.nn.Linear(3, 1, key=jax.random.key(0)), eqx.nn.Dropout(0.5)])
     message = mistake(loss=lambda m, b: jnp.mean(jax.vmap(m)(b[0]) ** 2), params=net)
-    assert "params contain Dropout in training mode" in message
+    assert "params that contain Dropout in training mode" in message
     assert message.endswith("pass eqx.nn.inference_mode(params)")

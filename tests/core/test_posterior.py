@@ -98,7 +98,7 @@ def test_the_constants_of_a_posterior_are_those_of_its_spec(x64):
         (PosteriorSpec(), (nbeta, 1.0)),
         (PosteriorSpec(beta0=0.5, gamma=20.0), (nbeta / 2, 20.0)),
         (PosteriorSpec(beta_mode="fixed", beta0=0.1, prior_radius=2.0), (100.0, 2.0)),
-        (PosteriorSpec(nbeta=12.0, beta0=9.0, gamma=0.0), (12.0, 0.0)),
+        (PosteriorSpec(nbeta=12.0, gamma=0.0), (12.0, 0.0)),
     ):
         posterior = localised(target, spec)
         found = float(posterior.nbeta), float(posterior.gamma)

@@ -67,7 +67,8 @@ def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
     from lambda_hat_core.config.samplers.stochastic import Sgld
     from lambda_hat_core.samplers import sgld
 
-    moments = {"beta1": BETA1, "beta2": BETA2, "eps": EPS, "bias_correction": bias_correction}
+    moments = {"beta2": BETA2, "eps": EPS, "bias_correction": bias_correction}
+    moments |= {"beta1": BETA1} if precond == "adam" else {}
     spec = Sgld(batch_size=None, precond=precond, freeze_preconditioner=freeze, **moments)
     kernel = sgld.SgldKernel(posterior(), jnp.asarray(SHORT), jnp.asarray(1.0 * BURN), spec, None)
     found = stepped(sgld, kernel, kernel.init(jr.key(0), jnp.asarray(W0 + 1)))

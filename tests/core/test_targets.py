@@ -101,14 +101,21 @@ def test_a_point_that_is_not_a_minimum_has_reasons_and_no_coefficient(x64):
     assert meta["llc_known"] is None and meta["llc_known_reason"] == "w* did not pass the audit"
 
 
-def test_digits_are_trained_until_the_loss_is_at_its_infimum(x64):
+def test_separated_digits_stay_where_training_ended_and_are_no_minimum(x64):
     kind = model.Mlp(widths=(4,), activation="tanh")
-    target = spec(kind, Digits(n_data=60), Training(steps=300, lr=3e-2, batch_size=30))
-    meta = targets.build(target, silent).meta
+    training = Training(steps=300, lr=3e-2, batch_size=30)
+    made = targets.build(spec(kind, Digits(n_data=60), training), silent)
+    meta = made.meta
     assert meta["loss"] == "cross_entropy" and meta["d"] == 65 * 4 + 50
     assert meta["train"]["polish_stopped"].startswith("classes separated")
-    assert 0 < meta["loss0"] * 60 / np.log(60) < 0.05 and meta["is_minimum"]
-    assert "infimum" in meta["audit_notes"][0] and "real data" in meta["llc_known_reason"]
+    assert not meta["is_minimum"]
+    assert "no minimum, only an infimum of 0 at infinity" in meta["audit_reasons"][0]
+    assert "w* is where training ended" in meta["audit_reasons"][0]
+    assert meta["llc_known_reason"] == "w* did not pass the audit"
+    bare = training.model_copy(update={"polish": "none"})
+    unpolished = targets.build(spec(kind, Digits(n_data=60), bare), silent)
+    np.testing.assert_array_equal(made.w, unpolished.w)
+    assert "no minimum" in unpolished.meta["audit_reasons"][0]
 
 
 def test_a_stored_target_is_the_same_in_both_precisions(tmp_path):

@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.samplers.base import Chains, Gradients, Metric
 from lambda_hat_core.config.samplers.hints import ADJUSTED_MCLMC, FULL_BATCH, HMC, MCLMC, NUTS
 
@@ -115,7 +116,7 @@ class Mala(Exact):
     kind: Literal["mala"] = "mala"
     n_draws: PositiveInt = Field(default=2000, description="draws per chain, burn-in included")
     thin: PositiveInt = Field(default=8, description="kernel steps per draw")
-    n_warmup: PositiveInt = Field(
+    n_warmup: Annotated[PositiveInt, When(step_size="auto"), When(metric="diagonal")] = Field(
         default=300, description="adaptation steps per chain, before the first draw"
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
@@ -123,7 +124,7 @@ class Mala(Exact):
         description="eps in w += -(eps/2) grad U + sqrt(eps) xi; auto: adapted to "
         "target_acceptance",
     )
-    target_acceptance: float = Field(
+    target_acceptance: Annotated[float, When(step_size="auto"), When(metric="diagonal")] = Field(
         default=0.574,
         gt=0,
         lt=1,
@@ -152,10 +153,10 @@ class Mclmc(Exact):
         default=400, description="first draws of each chain that are discarded"
     )
     thin: PositiveInt = Field(default=4, description="kernel steps per draw")
-    n_tune: PositiveInt = Field(
+    n_tune: Annotated[PositiveInt, When(step_size="auto"), When(L="auto")] = Field(
         default=2000, ge=100, description="tuning steps, which determine L and the step size"
     )
-    desired_energy_var: PositiveFloat = Field(
+    desired_energy_var: Annotated[PositiveFloat, When(step_size="auto"), When(L="auto")] = Field(
         default=5e-6,
         description="energy error variance per dimension that the step size is tuned to; at 5e-4 "
         "the loss is 1-3 % too low",

@@ -1,7 +1,7 @@
 """Samplers that use minibatch gradients."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -9,9 +9,9 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    model_validator,
 )
 
+from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.samplers.base import NOISE_BATCHES, RECORD, Chains, Dtype, Gradients
 from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
 
@@ -19,6 +19,7 @@ _PRODUCTS = {"lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
 """Hessian-vector products per chain: of the stiffest curvature in the metric, else of a quadrature
 of the spectrum, and of the spectrum that a preconditioner changes."""
 
+_Gradient = Literal["plain", "control_variate"]
 
 _FRACTION = (
     "with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / the largest curvature "
@@ -44,7 +45,9 @@ class Stochastic(Chains):
         "many as the step size needs (lanczos), at least 128, and the full batch instead of more "
         "than half; else 256",
     )
-    step_fraction: float = Field(default=0.1, gt=0, lt=4, description=_FRACTION)
+    step_fraction: Annotated[float, When(step_size="auto")] = Field(
+        default=0.1, gt=0, lt=4, description=_FRACTION
+    )
     noise: Literal["threefry", "philox"] = Field(
         default="threefry", description="random number generator of the injected noise"
     )
@@ -89,17 +92,17 @@ class Stochastic(Chains):
 class Constant(Stochastic):
     """The settings of samplers that can move in a constant metric."""
 
-    damping: NonNegativeFloat = Field(
+    damping: Annotated[NonNegativeFloat, When(precond="lanczos")] = Field(
         default=5.0,
         description="lanczos: the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged "
         "over the pilot's points",
     )
-    extrapolate: bool = Field(
+    extrapolate: Annotated[bool, When(precond=("none", "lanczos"))] = Field(
         default=True,
         description="make one block of draws in four at half the step size, and extrapolate the "
         "estimate to step size 0",
     )
-    gradient: Literal["plain", "control_variate"] = Field(
+    gradient: Annotated[_Gradient, When(precond=("none", "lanczos"))] = Field(
         default="plain",
         description="of precond none and lanczos; control_variate subtracts the gradient of the "
         "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
@@ -115,7 +118,9 @@ class Sgld(Constant):
     """Stochastic gradient Langevin dynamics, w += -(eps/2) P drift + sqrt(eps P) xi."""
 
     kind: Literal["sgld"] = "sgld"
-    step_fraction: float = Field(default=0.3, gt=0, lt=4, description=_FRACTION)
+    step_fraction: Annotated[float, When(step_size="auto")] = Field(
+        default=0.3, gt=0, lt=4, description=_FRACTION
+    )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="eps (Welling & Teh 2011); auto: from the curvature and the minibatch noise",
@@ -125,33 +130,29 @@ class Sgld(Constant):
         description="preconditioner P; rmsprop, adam: from moments of the gradient; lanczos: the "
         "inverse of the damped mean Hessian, constant",
     )
-    integrator: Literal["euler", "leimkuhler_matthews"] = Field(
+    integrator: Annotated[
+        Literal["euler", "leimkuhler_matthews"], When(precond=("none", "lanczos"))
+    ] = Field(
         default="leimkuhler_matthews",
         description="of none and lanczos; leimkuhler_matthews has no bias on a Gaussian",
     )
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the first moment")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment")
-    eps: PositiveFloat = Field(default=1e-8, description="eps of P = 1 / (sqrt(v_hat) + eps)")
-    bias_correction: bool = Field(
+    beta1: Annotated[float, When(precond="adam")] = Field(
+        default=0.9, ge=0, lt=1, description="adam: decay of the first moment"
+    )
+    beta2: Annotated[float, When(precond=("rmsprop", "adam"))] = Field(
+        default=0.999, ge=0, lt=1, description="decay of the second moment"
+    )
+    eps: Annotated[PositiveFloat, When(precond=("rmsprop", "adam"))] = Field(
+        default=1e-8, description="eps of P = 1 / (sqrt(v_hat) + eps)"
+    )
+    bias_correction: Annotated[bool, When(precond=("rmsprop", "adam"))] = Field(
         default=True, description="correct the moments for their start at 0"
     )
-    freeze_preconditioner: bool = Field(
+    freeze_preconditioner: Annotated[bool, When(precond=("rmsprop", "adam"))] = Field(
         default=True,
         description="keep P fixed after burn-in; if P changed, leaving out the term Gamma(w) would "
         "bias the samples",
     )
-
-    @model_validator(mode="after")
-    def _settings_of_the_constant_metric_have_one(self):
-        if self.precond in ("none", "lanczos"):
-            return self
-        for name in ("integrator", "extrapolate", "gradient", "damping"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, but it has no effect with precond "
-                    f"{self.precond}: remove {name}, or set precond to none or lanczos"
-                )
-        return self
 
     @property
     def flavour(self) -> str:

@@ -1,7 +1,7 @@
 """Variational inference: draws from a fitted family instead of a chain."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from lambda_hat_core.config.effect import Above, When
 from lambda_hat_core.config.samplers.base import RECORD, SPECTRUM, Dtype, Gradients, Sampler
 from lambda_hat_core.config.samplers.hints import VI
 
@@ -50,35 +51,45 @@ class Vi(Sampler):
         default="none",
         description="diagonal whitening of the family's coordinates; the target does not change",
     )
-    whitening_decay: float = Field(
+    whitening_decay: Annotated[float, When(whitening=("rmsprop", "adam"))] = Field(
         default=0.99, ge=0, lt=1, description="decay of the whitening's moving average"
     )
-    M: PositiveInt = Field(default=4, description="mfa: number of components")
-    r: NonNegativeInt = Field(default=4, description="mfa: rank of each component")
-    r_per_component: tuple[NonNegativeInt, ...] | None = Field(
+    M: Annotated[PositiveInt, When(algo="mfa")] = Field(
+        default=4, description="mfa: number of components"
+    )
+    r: Annotated[NonNegativeInt, When(algo="mfa", r_per_component=None)] = Field(
+        default=4, description="mfa: rank of each component"
+    )
+    r_per_component: Annotated[tuple[NonNegativeInt, ...] | None, When(algo="mfa")] = Field(
         default=None, description="mfa: rank of every component in turn; overrides r"
     )
-    tie_means: bool = Field(default=False, description="mfa: fix every mean at w*")
-    alpha_dirichlet_prior: PositiveFloat | None = Field(
+    tie_means: Annotated[bool, When(algo="mfa")] = Field(
+        default=False, description="mfa: fix every mean at w*"
+    )
+    alpha_dirichlet_prior: Annotated[PositiveFloat | None, When(algo="mfa", M=Above(1))] = Field(
         default=None, description="mfa: concentration of a prior on the weights; null: no prior"
     )
-    entropy_bonus: NonNegativeFloat = Field(
+    entropy_bonus: Annotated[NonNegativeFloat, When(algo="mfa", M=Above(1))] = Field(
         default=0.0, description="mfa: factor of the weights' entropy in the objective"
     )
-    alpha_temperature: PositiveFloat = Field(
+    alpha_temperature: Annotated[PositiveFloat, When(algo="mfa", M=Above(1))] = Field(
         default=1.0, description="mfa: temperature of the softmax that gives the weights"
     )
     hvp_control_variate: bool = Field(
         default=True, description="estimate the mean loss with a quadratic control variate"
     )
-    d_latent: PositiveInt = Field(
+    d_latent: Annotated[PositiveInt, When(algo="flow")] = Field(
         default=8, description="flow: number of flattest directions that the flow acts on"
     )
-    flow_type: Literal["realnvp", "maf", "nsf_ar"] = Field(
+    flow_type: Annotated[Literal["realnvp", "maf", "nsf_ar"], When(algo="flow")] = Field(
         default="realnvp", description="flow: its architecture"
     )
-    flow_depth: PositiveInt = Field(default=4, description="flow: number of layers")
-    flow_hidden: PositiveInt = Field(default=32, description="flow: hidden width of its networks")
+    flow_depth: Annotated[PositiveInt, When(algo="flow")] = Field(
+        default=4, description="flow: number of layers"
+    )
+    flow_hidden: Annotated[PositiveInt, When(algo="flow")] = Field(
+        default=32, description="flow: hidden width of its networks"
+    )
     tensorboard: bool = Field(default=False, description="write TensorBoard logs")
 
     @model_validator(mode="after")

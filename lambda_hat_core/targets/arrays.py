@@ -1,0 +1,134 @@
+"""The arrays of a custom target: its params as a flat vector, its data and weights, checked."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lambda_hat_core.targets.closures import fresh
+from lambda_hat_core.targets.loss_check import refusal
+from lambda_hat_core.targets.networks.layout import Shapes, dotted, split
+from lambda_hat_core.types import Batch, Weights
+
+
+def _is_module(node: Any) -> bool:
+    return isinstance(node, eqx.Module)
+
+
+def flattened(maker: str, params: Any) -> dict[str, np.ndarray]:
+    """Return the float arrays of params by name.
+
+    Raises:
+        ValueError: if there are none, or another leaf, or a number that is not finite.
+    """
+    rule = "params must be float arrays; put other arrays into data or the loss"
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
+        if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
+            where = jax.tree_util.keystr(path) or "themselves"
+            did = f"has params whose leaf {where} is {type(leaf).__name__} {leaf!r}"
+            raise refusal(maker, did[:200], rule)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            where = jax.tree_util.keystr(path)
+            raise refusal(maker, f"has params with a {leaf.dtype} array at {where}", rule)
+    floats = eqx.filter(params, eqx.is_inexact_array)
+    dtype = jnp.result_type(float)
+    arrays = {
+        jax.tree_util.keystr(path) or "w": np.asarray(leaf, dtype)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(floats)
+    }
+    if not arrays:
+        raise refusal(maker, "has params without a float array", rule)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            did = f"has params with NaN or infinite numbers at {dotted(name)}"
+            raise refusal(maker, did, "every number must be finite")
+    return arrays
+
+
+def rebuilder(params: Any, arrays: dict[str, np.ndarray], shapes: Shapes) -> Callable[..., Any]:
+    """Return a function from the flat vector to `params`.
+
+    Args:
+        params: as the user wrote them.
+        arrays: all of their float arrays.
+        shapes: those in the flat vector; the others keep their values.
+    """
+    floats, static = eqx.partition(params, eqx.is_inexact_array)
+    treedef = jax.tree.structure(floats)
+    kept = {name: array for name, array in arrays.items() if name not in dict(shapes)}
+
+    def rebuild(w: Weights) -> Any:
+        dtype = jnp.result_type(float)
+        fixed = {name: jnp.asarray(np.array(array, dtype)) for name, array in kept.items()}
+        moving = split(shapes, w) | fixed
+        return eqx.combine(treedef.unflatten(moving[name] for name in arrays), static)
+
+    return rebuild
+
+
+def checked_data(maker: str, data: Any, n: int) -> Batch:
+    """Return the data as arrays of this precision.
+
+    Raises:
+        ValueError: if they are not arrays of n rows with finite numbers.
+    """
+    if data is None:
+        return None
+    paths, treedef = jax.tree_util.tree_flatten_with_path(data)
+    rule = f"data are None or a pytree of arrays whose leading axis is n = {n}"
+    if not paths:
+        raise refusal(maker, f"has data without an array: {data!r}", rule)
+    return treedef.unflatten(
+        _checked_array(maker, f"data{jax.tree_util.keystr(path)}", leaf, n, rule)
+        for path, leaf in paths
+    )
+
+
+def shares(maker: str, weights: Any, n: int) -> Array:
+    """Return the weights of the rows in units of their mean.
+
+    Raises:
+        ValueError: if they are not n finite numbers > 0.
+    """
+    rule = f"weights are n = {n} finite numbers > 0, what each row of data counts"
+    values = np.asarray(weights)
+    if values.shape != (n,) or values.dtype.kind not in "iuf":
+        did = f"has weights of shape {values.shape} and type {values.dtype.name}"
+        raise refusal(maker, did, rule)
+    wrong = np.flatnonzero(~((values > 0) & np.isfinite(values)))
+    if wrong.size:
+        did = f"has weights of which {wrong.size} are not, the first of them {values[wrong[0]]}"
+        raise refusal(maker, did, f"{rule}: leave rows that count nothing out of data")
+    values = values.astype(np.float64)
+    return fresh((values / values.mean()).astype(jnp.result_type(float)))
+
+
+def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array:
+    values = np.asarray(leaf)
+    if values.ndim == 0 or values.dtype.kind in "OUSM":
+        raise refusal(maker, f"has {name} of type {type(leaf).__name__}", rule)
+    if values.shape[0] != n:
+        raise refusal(maker, f"has {name} of shape {values.shape}", rule)
+    if jnp.issubdtype(values.dtype, jnp.floating):
+        values = values.astype(jnp.result_type(float))
+    if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
+        did = f"has {name} with NaN or infinite numbers"
+        raise refusal(maker, did, "every number must be finite")
+    return fresh(values)
+
+
+def stated(maker: str, llc_known: Any) -> float | None:
+    """Return the coefficient that the author of a target states, or None."""
+    if llc_known is None:
+        return None
+    number = isinstance(llc_known, int | float | np.number) and not isinstance(llc_known, bool)
+    if not (number and math.isfinite(llc_known)):
+        rule = "llc_known is a finite number, or None where the coefficient is not known"
+        raise refusal(maker, f"has llc_known = {llc_known!r}", rule)
+    return float(llc_known)

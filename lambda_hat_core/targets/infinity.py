@@ -1,0 +1,95 @@
+"""Whether a loss has its minimum at infinity, so that a descent has no point to end at.
+
+Examples are classes that the model can separate: the cross entropy then falls for ever as the
+parameters grow, its gradient and its curvature vanish, and every test of a minimum that looks at
+derivatives alone is passed somewhere on the way. What tells such a point from a minimum is that
+the loss does not rise ahead of it.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lambda_hat_core.posterior import Loss
+from lambda_hat_core.targets.audit import LIMIT, Audit
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.types import Batch, Weights
+
+_AHEAD = (0.125, 0.25, 0.5, 1.0)
+"""How much farther from the origin the loss is looked at, as shares of |w|. The nearest is where a
+network still follows its scaling; the farthest is for losses whose digits are used up at w."""
+_STEPS = 4
+"""Points on the way there, at none of which the loss may have risen."""
+_BACK = 2.0**-20
+"""A point near the origin, where the loss must be higher: else it does not depend on |w|."""
+_UNSEEN = 1e-3
+"""Rise of nbeta L_n that the posterior cannot resolve, and rounding errors may cause."""
+
+
+def endless(problem: Problem, w: Weights, nbeta: float, *, audited: bool) -> str | None:
+    """Return why there is no minimum where a descent has led, or None if there may be one.
+
+    Args:
+        problem: has the loss and the data.
+        w: the point.
+        nbeta: the temperature at which a difference of the loss counts.
+        audited: whether w passes the audit. Where it does not, only class labels are looked at: on
+            the way to a minimum farther from the origin, any loss falls as the parameters grow.
+    """
+    loss, data = problem.loss, problem.data
+    if separated(loss, w, data):
+        return (
+            "every training example can be classified correctly, so that the cross entropy has no "
+            "minimum, only an infimum of 0 at infinity"
+        )
+    if not audited:
+        return None
+    back, here, *rest = np.asarray(_along_ray(loss, w, data)).tolist()
+    ahead = np.reshape(rest, (len(_AHEAD), _STEPS))
+    if not nbeta * (back - here) > LIMIT:
+        return None
+    rounding = 8 * np.finfo(np.float64).eps * abs(here)
+    for share, losses in zip(_AHEAD, ahead, strict=True):
+        flat = nbeta * (losses - here) <= _UNSEEN
+        if flat.all() and here - losses[-1] > rounding:
+            return (
+                f"the minimum is at infinity: from |w| = {float(jnp.linalg.norm(w)):.3g} on, where "
+                f"L_n = {here:.3g}, the loss only falls as the parameters grow (to "
+                f"{losses[-1]:.3g} at {1 + share:g} w)"
+            )
+    return None
+
+
+def judged(problem: Problem, w: Weights, found: Audit, nbeta: float) -> Audit:
+    """Return the audit of a given point w, with the reason if its minimum is at infinity."""
+    why = endless(problem, w, nbeta, audited=not found.reasons)
+    return found if why is None else found._replace(reasons=(why, *found.reasons))
+
+
+@eqx.filter_jit
+def _along_ray(loss: Loss, w: Weights, data: Batch) -> Float[Array, " point"]:
+    """Return the loss near the origin, at w, and at the points ahead of it."""
+    parts = [k / _STEPS for k in range(1, _STEPS + 1)]
+    factors = [_BACK, 1.0, *(1 + share * part for share in _AHEAD for part in parts)]
+    return jax.lax.map(lambda factor: loss.mean(factor * w, data), jnp.asarray(factors, w.dtype))
+
+
+@eqx.filter_jit
+def _all_correct(loss: Supervised, w: Weights, data: Batch) -> Array:
+    assert data is not None
+    x, y = data
+    return jnp.all(jnp.argmax(loss.network.apply(w, x), axis=-1) == y)
+
+
+def separated(loss: Loss, w: Weights, data: Batch) -> bool:
+    """Return whether the loss falls to 0 along a ray, so that it has no minimum.
+
+    This is so if every example is classified correctly: scaling up the last layer then keeps
+    lowering every term of the cross entropy.
+    """
+    if not isinstance(loss, Supervised) or loss.name != "cross_entropy":
+        return False
+    return bool(_all_correct(loss, w, data))
