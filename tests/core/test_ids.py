@@ -22,7 +22,7 @@ def test_ids_have_not_changed():
         teacher=Teacher(depth=2, widths=(4, 4), activation="relu"),
         seed=7,
     )
-    assert target.id == "tgt_4ce926e4e858"
+    assert target.id == "tgt_74aaa436c452"
     run = RunSpec(
         target=target.id,
         sampler=Nuts(n_draws=500),
@@ -30,7 +30,7 @@ def test_ids_have_not_changed():
         seed=1,
         dtype="float64",
     )
-    assert run.id == "run_nuts_bfefd67c66e2"
+    assert run.id == "run_nuts_041d1de91da2"
 
 
 def test_ids_are_hashes_of_rfc_8785():

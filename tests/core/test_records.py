@@ -141,7 +141,7 @@ def test_an_audit_on_a_few_examples_finds_a_saddle(x64, regression):
     assert any("eigenvalue -0.5," in reason for reason in found.reasons)
 
 
-@pytest.mark.parametrize("loss", [squares, normalised])
+@pytest.mark.parametrize("loss", [squares, of_two])
 def test_a_derivative_of_the_loss_comes_with_it(x64, regression, loss):
     """For a loss with rows, and for one without."""
     posterior = posterior_of(regression, loss)
