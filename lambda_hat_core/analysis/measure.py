@@ -15,8 +15,10 @@ from lambda_hat_core.analysis.diagnostics import (
     restart_mean,
 )
 from lambda_hat_core.analysis.ending import ending
+from lambda_hat_core.analysis.evaluation import EXACT, evaluation
 from lambda_hat_core.analysis.extrapolation import Extrapolated, extrapolated
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
+from lambda_hat_core.analysis.tempering import Tempering, tempering
 from lambda_hat_core.samplers.trace import Trace
 
 Verdict = Literal["ok", "suspect", "failed"]
@@ -83,6 +85,7 @@ class Estimate(NamedTuple):
         rel_se: the standard error that was asked for, as a share of llc; None for a fixed length.
         spent: name of the budget that was spent before that: max_fge, max_draws or max_seconds.
         budget: its value.
+        tempered: what the replicas of a run over several nbeta tell; None if it has none.
     """
 
     llc: float | None
@@ -133,16 +136,13 @@ class Estimate(NamedTuple):
     rel_se: float | None = None
     spent: str | None = None
     budget: float | None = None
+    tempered: Tempering | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
 
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 """Relative rounding error of a mean loss, whose terms may be float32 but whose sum is float64."""
-
-
-_LARGEST_ERROR = 5.0
-"""Standard deviations within which the errors of all draws are."""
 
 
 def is_finite(trace: Trace) -> bool:
@@ -195,7 +195,7 @@ def measure(trace: Trace) -> Estimate:
         llc = mean_llc(trace) if step is None else step.mean
     mixed = mixing(trace) if complete else NOT_MEASURED
     bias = _family_bias(trace) if complete else _UNKNOWN
-    noise = _evaluation(trace) if complete else _EXACT
+    noise = evaluation(trace) if complete else EXACT
     v, v_m = (
         _mean(trace, series) if complete and series is not None else _UNKNOWN
         for series in (trace.virial, trace.virial_m)
@@ -242,27 +242,8 @@ def measure(trace: Trace) -> Estimate:
         step_bias=None if step is None else number(step.bias),
         step_bias_se=None if step is None else number(step.bias_se),
         **ending(trace),
+        tempered=tempering(trace) if complete else None,
     )
-
-
-class _Evaluation(NamedTuple):
-    """Errors of single llc draws: the largest, and their share of the variance of the draws."""
-
-    largest: float
-    share: float | None
-
-
-_EXACT = _Evaluation(0.0, None)
-
-
-def _evaluation(trace: Trace) -> _Evaluation:
-    variance = trace.stats.get("loss_variance")
-    if variance is None:
-        return _EXACT
-    errors = trace.nbeta**2 * np.asarray(variance, np.float64)
-    spread = float(np.var(trace.llc))
-    share = float(errors.mean()) / spread if spread > 0 else None
-    return _Evaluation(_LARGEST_ERROR * math.sqrt(float(errors.max())), share)
 
 
 def _predicted(trace: Trace) -> float | None:

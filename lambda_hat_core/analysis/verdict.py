@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.analysis.ending import too_early
 from lambda_hat_core.analysis.measure import Estimate, Verdict
+from lambda_hat_core.analysis.tempering import shortcomings
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
 
@@ -153,6 +154,8 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"above {KHAT_MAX}"
         )
         yield suspect(estimate.khat, KHAT_MAX, text)
+    for shortcoming in shortcomings(estimate.tempered):
+        yield Finding("converged", "suspect", *shortcoming)
     yield from _precision(estimate)
     yield from _family(estimate)
 

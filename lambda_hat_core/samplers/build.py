@@ -11,8 +11,17 @@ from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers import adjusted_mclmc, hmc, mala, mclmc, nuts, sghmc, sgld, sgnht
-from lambda_hat_core.samplers import tempered
+from lambda_hat_core.samplers import (
+    adjusted_mclmc,
+    hmc,
+    mala,
+    mclmc,
+    nuts,
+    sghmc,
+    sgld,
+    sgnht,
+    tempered,
+)
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.telling import silent

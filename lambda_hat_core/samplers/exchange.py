@@ -1,12 +1,12 @@
-r"""Replica exchange over nbeta (exchange Monte Carlo; Nagata & Watanabe 2008 on singular posteriors).
+r"""Replica exchange over nbeta (Nagata & Watanabe 2008, doi:10.1016/j.neunet.2007.11.002).
 
 A chain has replicas at nbeta_0 > nbeta_1 > ... > nbeta_K with the same gamma. In every step each of
 them moves by a kernel of its own, and then neighbours exchange their positions with probability
 
     min(1, exp((nbeta_i - nbeta_j) (L(w_i) - L(w_j)))),
 
-pairs (0, 1), (2, 3), ... and pairs (1, 2), (3, 4), ... in turn, which is faster than at random (Syed
-et al. 2022, arXiv:1905.02939). At nbeta = 0 a replica is drawn from the localiser itself.
+pairs (0, 1), (2, 3), ... and pairs (1, 2), (3, 4), ... in turn, which is faster than at random
+(Syed et al. 2022, arXiv:1905.02939). At nbeta = 0 a replica is drawn from the localiser itself.
 """
 
 from typing import Any, Literal, NamedTuple

@@ -1,9 +1,11 @@
 r"""Warm-up of replica exchange (`exchange` has the kernel).
 
-It takes windows of equal length. In each of them the step size of every replica is driven to the
-target acceptance by dual averaging, over all chains together (as in `adapt`). After each but the
-last, every replica gets the metric that it met: along each Ritz vector of the mean Hessian the width
-is (Var(w) / E[(grad U)^2])^(1/4)... squared, and the ladder moves to where all neighbours reject alike.
+It takes windows of equal length. In each of them dual averaging drives the acceptance of every
+replica, over all chains together, to its target (as in `adapt`). After each but the last, the
+ladder moves to where all neighbours reject alike, and every replica gets the metric of what it met:
+along each Ritz vector of the mean Hessian the width is (Var(w) / E[(grad U)^2])^(1/4), which on a
+Gaussian is its standard deviation. Elsewhere it lies between the deviation and the inverse root of
+the mean curvature, which differ by orders of magnitude at a crossing.
 """
 
 import math

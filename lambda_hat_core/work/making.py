@@ -153,6 +153,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             "llc_oracle_reason": oracle_reason,
             "ledger": trace.info.get("ledger"),
             "checks": [check._asdict() for check in judged],
+            "tempered": None if found.tempered is None else found.tempered.plain(),
         }
         row = records.run_row(spec)
         row |= {name: trace.info[name] for name in ("n_draws", "n_burn") if name in trace.info}

@@ -40,12 +40,12 @@ class Tempered(Exact):
         default="auto",
         ge=2,
         description="replicas per chain, the coldest included; auto: so many that neighbours "
-        "exchange their positions at about 0.65 of the attempts",
+        "exchange their positions at about half of the attempts",
     )
     nbeta_min: NonNegativeFloat = Field(
         default=0.0,
-        description="nbeta of the hottest replica; at 0 it draws from the localiser itself, without "
-        "a Markov chain, and log_evidence refers to the localiser",
+        description="nbeta of the hottest replica; at 0 it draws from the localiser itself, "
+        "without a Markov chain, and log_evidence refers to the localiser",
     )
     ladder: tuple[NonNegativeFloat, ...] | None = Field(
         default=None,
@@ -88,11 +88,6 @@ class Tempered(Exact):
                 "remove n_leapfrog, or set kernel to hmc"
             )
         return self
-
-    @property
-    def flavour(self) -> str:
-        """The kernel of the replicas."""
-        return self.kernel
 
     @property
     def size(self) -> int:
