@@ -161,6 +161,8 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         row |= {"loss": spec.posterior.loss or meta["loss"], **extra}
         records.write("llc", [row], folder / "estimate.parquet")
         records.write_draws(spec.id, trace, folder / "draws.parquet")
+        if found.tempered is not None:
+            records.write_profile(spec.id, found.tempered.replicas, folder / "profile.parquet")
         _write_json(folder / "estimate.json", {**row, "created_at": row["created_at"].isoformat()})
         (folder / "figures").mkdir()
         draw_figures(

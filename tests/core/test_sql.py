@@ -30,6 +30,8 @@ COLUMNS = {
     "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
     "seed spec created_at failure".split(),
     "draws": "run_id chain draw loss llc dist2 cumulative_fge".split(),
+    "profiles": "run_id replica nbeta llc llc_se acceptance exchange_rate log_evidence "
+    "log_evidence_se".split(),
     "experiments": "experiment target_id run_id".split(),
     "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
     "wall_s run_id reason study".split(),
