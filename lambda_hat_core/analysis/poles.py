@@ -3,7 +3,7 @@ r"""Lambda and its multiplicity from the llc at several nbeta of one run.
 The evidence has its leading poles at lambda and lambda + delta (Watanabe 2009, section 6.3), so
 
     Z = nbeta^-lambda (1 + b nbeta^-delta)            for m = 1,
-    Z = nbeta^-lambda (log nbeta + c)^(m - 1)         for m = 2 and 3,
+    Z = nbeta^-lambda (log nbeta + c)^(m - 1)         for m > 1,
 
 and the llc is -d log Z / d log nbeta. Each m is fitted by weighted least squares, and exp(-chi2/2)
 is its weight. In contrast to `profiles.temperature_fit`, m is an integer, and a simple pole is
@@ -25,7 +25,11 @@ LEAST_POINTS = 4
 MISFIT = 3.0
 """Chi-squared per degree of freedom above which a model does not describe the points."""
 
-_LARGEST_M = 3
+SHARE = 0.7
+"""Smallest llc that is used, as a share of that of the coldest replica. Where it is smaller the
+localiser decides more than the pole."""
+
+_LARGEST_M = 4
 _GAP, _GAP_SPREAD = math.log(0.3), 0.8
 """Prior of log delta: the gaps of polynomials of low degree are 1/12 to 1."""
 _SHIFT, _SHIFT_SPREAD = 2.0, 3.0
@@ -63,18 +67,19 @@ class _Model(NamedTuple):
     chi2: float
 
 
-def pole_fit(nbeta: Values, llc: Values, se: Values) -> PoleFit:
+def pole_fit(nbeta: Values, llc: Values, se: Values, d: int) -> PoleFit:
     """Fit the coldest replicas: as many as one of the models describes.
 
     Where the localiser dominates none of them holds, so the hottest points are left out one by one
-    while chi-squared is above 3 per degree of freedom.
+    while chi-squared is above 3 per degree of freedom. There are at most `d` poles in one place.
     """
     order = np.argsort(-nbeta)
     order = order[(nbeta[order] > math.e) & (se[order] > 0)]
+    order = order[llc[order] >= SHARE * llc[order[:1]]]
     for count in range(len(order), LEAST_POINTS - 1, -1):
         used = order[:count]
         log, dof = np.log(nbeta[used]), count - 2
-        models = [_fitted(log, llc[used], se[used], m) for m in range(1, _LARGEST_M + 1)]
+        models = [_fitted(log, llc[used], se[used], m) for m in range(1, min(d, _LARGEST_M) + 1)]
         best = int(np.argmin([model.chi2 for model in models]))
         if models[best].chi2 <= MISFIT * dof or count == LEAST_POINTS:
             return _averaged(models, best, max(1.0, models[best].chi2 / dof), nbeta[used])

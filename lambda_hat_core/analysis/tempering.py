@@ -118,7 +118,7 @@ def tempering(trace: Trace) -> Tempering | None:
         [int(count) for count in trips],
         *evidence[0],
         ladder[-1],
-        pole_fit(*curve.reshape(-1, 3).T),
+        pole_fit(*curve.reshape(-1, 3).T, trace.d),
     )
 
 
