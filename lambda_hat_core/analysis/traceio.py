@@ -44,7 +44,13 @@ def datatree(trace: Trace, spec: RunSpec) -> Any:
         "dist2": (_SAMPLE, trace.dist2),
         "projections": ((*_SAMPLE, "projection"), trace.projections),
     }
-    stats: dict[str, Any] = {name: (_SAMPLE, values) for name, values in trace.stats.items()}
+    stats: dict[str, Any] = {
+        name: (
+            (*_SAMPLE, "replica" if name.startswith("replica") else "pair")[: values.ndim],
+            values,
+        )
+        for name, values in trace.stats.items()
+    }
     for name in ("virial", "virial_m"):
         if (values := getattr(trace, name)) is not None:
             stats[name] = (_SAMPLE, values)
