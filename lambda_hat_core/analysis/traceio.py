@@ -45,10 +45,7 @@ def datatree(trace: Trace, spec: RunSpec) -> Any:
         "projections": ((*_SAMPLE, "projection"), trace.projections),
     }
     stats: dict[str, Any] = {
-        name: (
-            (*_SAMPLE, "replica" if name.startswith("replica") else "pair")[: values.ndim],
-            values,
-        )
+        name: ((*_SAMPLE, _third_axis(name))[: values.ndim], values)
         for name, values in trace.stats.items()
     }
     for name in ("virial", "virial_m"):
@@ -122,6 +119,10 @@ def _attributes(trace: Trace, spec: RunSpec) -> dict[str, Any]:
 
 def _arrays(tree: Any, group: str) -> dict[str, np.ndarray]:
     return {str(name): np.asarray(values) for name, values in tree[group].data_vars.items()}
+
+
+def _third_axis(name: str) -> str:
+    return "replica" if name.startswith("replica") else "pair"
 
 
 def _with_axes(name: str, values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

@@ -48,7 +48,7 @@ def first(nbeta: float, hottest: float, softest: float, llc: float, size: int | 
     last = min(hottest or softest, nbeta / 1.5)
     if size is None:
         barrier = barrier_density(max(llc, _LEAST_LLC)) * math.log(nbeta / last)
-        size = min(2 + math.ceil(barrier / REJECTION), MOST)
+        size = min(1 + math.ceil(barrier / REJECTION) + (hottest == 0), MOST)
     if hottest > 0:
         return np.geomspace(nbeta, last, size)
     steps = np.geomspace(nbeta, last, size - 1) if size > 2 else np.array([nbeta])

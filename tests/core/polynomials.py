@@ -66,7 +66,7 @@ def run(terms, nbeta, sampler, *, seed=0):
             return sample(posterior, spec)
 
 
-_LOG = np.linspace(-32.0, np.log(9.0), 3000)
+_LOG = np.linspace(-24.0, np.log(9.0), 600)
 _DENSITY = _LOG - 0.5 * np.exp(2 * _LOG)
 _CELL = np.log(2 * (_LOG[1] - _LOG[0]) / np.sqrt(2 * np.pi))
 

