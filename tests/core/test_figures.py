@@ -50,6 +50,7 @@ def cases():
         "outlier": plain._replace(loss=outlier),
         "many chains": traces.trace(n_chains=24, n_draws=800),
         "no energy": traces.trace(n_draws=20, stats={}),
+        "replicas": traces.replicated(),
         "large": traces.trace(n_draws=50)._replace(nbeta=2e11),
     }
 

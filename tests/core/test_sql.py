@@ -59,6 +59,18 @@ def store(tmp_path):
     return Store(tmp_path / "a [home]'s")
 
 
+def test_the_replicas_of_a_run_are_rows_of_profiles(store):
+    from lambda_hat_core.analysis.tempering import tempering
+    from tests.core import traces
+
+    run = spec()
+    found = tempering(traces.replicated()).replicas
+    records.write_profile(run.id, found, store.path("analyses", run.id) / "profile.parquet")
+    rows = sql.query(store, "SELECT replica, nbeta, llc, log_evidence FROM profiles").rows
+    assert rows == [(i, r.nbeta, r.llc, r.log_evidence) for i, r in enumerate(found)]
+    assert rows[-1][1:3] == (0.0, None)
+
+
 def spec(seed=0):
     return RunSpec(
         target=f"tgt_{'0' * 12}",
