@@ -111,6 +111,7 @@ def tempering(trace: Trace) -> Tempering | None:
             )
         )
     curve = np.array([(r.nbeta, r.llc, r.llc_se) for r in replicas if r.llc_se], float)
+    curve = curve.reshape(-1, 3)
     return Tempering(
         replicas,
         float(rates.min()),
@@ -118,7 +119,7 @@ def tempering(trace: Trace) -> Tempering | None:
         [int(count) for count in trips],
         *evidence[0],
         ladder[-1],
-        pole_fit(*curve.reshape(-1, 3).T, trace.d),
+        pole_fit(curve[:, 0], curve[:, 1], curve[:, 2], trace.d),
     )
 
 
