@@ -144,8 +144,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         oracle, oracle_reason = targets.oracle(target, at, trace.nbeta, trace.gamma)
         found = estimate(trace, meta)
         used = as_sampled(spec, target, None if at.data is None else at.n)
-        meant = used.sampler.budget(trace.n)
-        judged = checks(found, meta, llc_oracle=oracle, budget_fge=meant)
+        judged = checks(found, meta, llc_oracle=oracle, budget_fge=used.sampler.budget(trace.n))
         extra = {
             "llc_known": meta["llc_known"],
             "llc_known_reason": meta["llc_known_reason"],

@@ -31,7 +31,7 @@ class Tempered(Exact):
         default=300, description="first draws of each chain that are discarded"
     )
     n_warmup: PositiveInt = Field(
-        default=900,
+        default=300,
         ge=60,
         description="adaptation steps per chain, before the first draw, which place the ladder and "
         "set the metric and the step size of every replica",
