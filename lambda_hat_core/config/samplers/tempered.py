@@ -1,7 +1,7 @@
 """Replica exchange over nbeta: its settings."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
@@ -36,9 +36,8 @@ class Tempered(Exact):
         description="adaptation steps per chain, before the first draw, which place the ladder and "
         "set the metric and the step size of every replica",
     )
-    n_replicas: Literal["auto"] | PositiveInt = Field(
+    n_replicas: Annotated[int, Field(ge=2)] | Literal["auto"] = Field(
         default="auto",
-        ge=2,
         description="replicas per chain, the coldest included; auto: so many that neighbours "
         "exchange their positions at about half of the attempts",
     )
