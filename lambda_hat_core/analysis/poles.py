@@ -71,7 +71,8 @@ def pole_fit(nbeta: Values, llc: Values, se: Values, d: int) -> PoleFit:
     """Fit the coldest replicas: as many as one of the models describes.
 
     Where the localiser dominates none of them holds, so the hottest points are left out one by one
-    while chi-squared is above 3 per degree of freedom. There are at most `d` poles in one place.
+    while chi-squared is above 3 per degree of freedom; if four are not described either, there is
+    no fit. There are at most `d` poles in one place.
     """
     order = np.argsort(-nbeta)
     order = order[(nbeta[order] > math.e) & (se[order] > 0)]
@@ -81,7 +82,7 @@ def pole_fit(nbeta: Values, llc: Values, se: Values, d: int) -> PoleFit:
         log, dof = np.log(nbeta[used]), count - 2
         models = [_fitted(log, llc[used], se[used], m) for m in range(1, min(d, _LARGEST_M) + 1)]
         best = int(np.argmin([model.chi2 for model in models]))
-        if models[best].chi2 <= MISFIT * dof or count == LEAST_POINTS:
+        if models[best].chi2 <= MISFIT * dof:
             return _averaged(models, best, max(1.0, models[best].chi2 / dof), nbeta[used])
     return PoleFit(None, None, None, None, None, None, len(order))
 

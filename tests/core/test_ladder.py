@@ -129,6 +129,15 @@ def test_poles_that_cannot_be_told_apart_are_in_the_error():
     assert 0.05 < fit.llc_se * 6 and abs(fit.llc - 1 / 6) < 3 * fit.llc_se
 
 
+def test_a_profile_of_two_regimes_has_no_fit():
+    """One that rises again where the data's own noise is resolved, as after training."""
+    from lambda_hat_core.analysis.poles import pole_fit
+
+    ladder = np.geomspace(1e4, 3.0, 14)
+    rising = 7 + 3 / (1 + (1e3 / ladder) ** 2)
+    assert pole_fit(ladder, rising, np.full(14, 0.02), 30).llc is None
+
+
 def test_too_few_replicas_have_no_fit():
     from lambda_hat_core.analysis.poles import pole_fit
 

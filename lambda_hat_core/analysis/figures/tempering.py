@@ -15,7 +15,7 @@ _Z = t_quantile(math.inf)
 
 def tempering_figure(found: Tempering, title: str, said: str, lines: list[ReferenceLine]) -> Figure:
     """Draw the profile and the fitted lambda on the left, exchange rates on the right."""
-    figure = style.new_figure(9.0, 4.2, title, said, bottom=0.95, top=0.9, gap=0.75)
+    figure = style.new_figure(9.0, 4.4, title, said, bottom=1.1, top=0.9, gap=0.75)
     profile, ladder = figure.subplots(1, 2)
     shown = [r for r in found.replicas if r.llc is not None]
     style.dress(profile, "nβ", "LLC, 90 % interval", _evidence(found))
@@ -41,18 +41,20 @@ def tempering_figure(found: Tempering, title: str, said: str, lines: list[Refere
     style.dress(
         ladder,
         "replica, from the coldest on",
-        "exchange rate with the next one",
+        "share that is accepted",
         f"{found.round_trips} round trips",
     )
     rates = [r.exchange_rate for r in found.replicas if r.exchange_rate is not None]
-    ladder.plot(range(len(rates)), rates, color=style.colour(0), marker="o", label="exchanges")
+    ladder.plot(
+        range(len(rates)), rates, color=style.colour(0), marker="o", label="exchanges with the next"
+    )
     moves = [r.acceptance for r in found.replicas]
     ladder.plot(range(len(moves)), moves, color=style.colour(2), marker="s", label="moves")
     ladder.axhline(EXCHANGE_RATE_MIN, color=style.FAINT, linestyle="--", label="lowest that passes")
     ladder.set_ylim(0, 1.05)
     style.count_axis(ladder)
     for axes in (profile, ladder):
-        style.legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
+        style.legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 
