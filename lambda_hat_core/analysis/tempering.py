@@ -33,7 +33,7 @@ ROUND_TRIPS_MIN = 10
 replica, whatever its own moves cannot cross."""
 
 _REACH = 50.0
-"""How far the root is from where the mean of a series would put it, in nats."""
+"""First half width of the bracket in which the ratio is searched for, in nats."""
 
 
 class Replica(NamedTuple):
@@ -92,7 +92,9 @@ def tempering(trace: Trace) -> Tempering | None:
     if "replica_loss" not in trace.stats:
         return None
     stats, ladder = trace.stats, [float(value) for value in trace.info["nbeta"]]
-    excess = stats["replica_loss"] - trace.loss0
+    losses = stats["replica_loss"]
+    # Far from w* a loss may overflow to inf - inf. The exchanges count it as infinite too.
+    excess = np.where(np.isnan(losses), np.inf, losses) - trace.loss0
     rates = stats["exchange_rate"].mean(axis=(0, 1))
     moves = stats["replica_acceptance"].mean(axis=(0, 1))
     trips = stats["round_trips"].sum(axis=1)
@@ -140,7 +142,7 @@ def shortcomings(found: Tempering | None) -> Iterator[Shortcoming]:
     if rate < EXCHANGE_RATE_MIN:
         text = (
             f"two neighbouring replicas exchange their positions at {rate:.2g} of the attempts, "
-            f"below {EXCHANGE_RATE_MIN}: set n_replicas above {count}"
+            f"below {EXCHANGE_RATE_MIN}: set n_replicas above {count}, or list more nbeta in ladder"
         )
         yield Shortcoming(rate, EXCHANGE_RATE_MIN, text, True)
     if trips < ROUND_TRIPS_MIN:

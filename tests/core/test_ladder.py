@@ -68,6 +68,16 @@ def test_profile_and_evidence_of_a_quadratic():
     assert found.plain()["replicas"][0]["nbeta"] == 1000.0
 
 
+def test_losses_that_overflow_far_from_the_minimum_leave_the_evidence():
+    from lambda_hat_core.analysis.tempering import tempering
+
+    trace, _, evidence = traces.quadratic_at_several_nbeta()
+    losses = trace.stats["replica_loss"].copy()
+    losses[:, ::200, -1], losses[:, 1::200, -1] = np.nan, np.inf
+    found = tempering(trace._replace(stats={**trace.stats, "replica_loss": losses}))
+    assert abs(found.log_evidence - evidence[0]) < 4 * found.log_evidence_se + 0.01
+
+
 def test_the_error_of_the_evidence_is_the_scatter_over_runs():
     from lambda_hat_core.analysis.tempering import tempering
 

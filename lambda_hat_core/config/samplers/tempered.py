@@ -9,9 +9,10 @@ from lambda_hat_core.config.samplers.exact import Exact
 from lambda_hat_core.config.samplers.hints import TEMPERED
 
 _TYPICAL_REPLICAS = 12
-"""Replicas of a run that chooses their number itself: nbeta 1e4 at an llc of 1/2."""
+"""Replicas of a run that chooses their number itself: 7 at an llc of 1/2, 30 at an llc of 7."""
 
 _TREE = 15
+"""Leapfrog steps per move of `nuts`, 2^4 - 1, as for the sampler of that name."""
 
 
 class Tempered(Exact):
