@@ -5,10 +5,11 @@ The evidence has its leading poles at lambda and lambda + delta (Watanabe 2009, 
     Z = nbeta^-lambda (1 + b nbeta^-delta)            for m = 1,
     Z = nbeta^-lambda (log nbeta + c)^(m - 1)         for m > 1,
 
-and the llc is -d log Z / d log nbeta. Each m is fitted by weighted least squares, and exp(-chi2/2)
-is its weight. In contrast to `profiles.temperature_fit`, m is an integer, and a simple pole is
-approached by a power of nbeta, not by 1 / log nbeta. Two poles that are closer than 1 / log nbeta
-look like a double one: w0^4 w1^6, whose poles are 1/6 and 1/4, shows its m only near nbeta 1e16.
+and the llc is -d log Z / d log nbeta. Each m is fitted by weighted least squares, with weak priors
+of c and delta, and weighs exp(-chi2 / 2). In contrast to `profiles.temperature_fit`, m is an
+integer, and a simple pole is approached by a power of nbeta, not by 1 / log nbeta. Two poles that
+are closer than 1 / log nbeta look like a double one: w0^4 w1^6, whose poles are 1/6 and 1/4, shows
+its m only near nbeta 1e16.
 """
 
 import math
@@ -62,9 +63,12 @@ class PoleFit(NamedTuple):
 
 
 class _Model(NamedTuple):
+    """The fit of one m; `cost` is its chi-squared with that of the priors."""
+
     llc: float
     se: float
     chi2: float
+    cost: float
 
 
 def pole_fit(nbeta: Values, llc: Values, se: Values, d: int) -> PoleFit:
@@ -81,14 +85,14 @@ def pole_fit(nbeta: Values, llc: Values, se: Values, d: int) -> PoleFit:
         used = order[:count]
         log, dof = np.log(nbeta[used]), count - 2
         models = [_fitted(log, llc[used], se[used], m) for m in range(1, min(d, _LARGEST_M) + 1)]
-        best = int(np.argmin([model.chi2 for model in models]))
+        best = int(np.argmin([model.cost for model in models]))
         if models[best].chi2 <= MISFIT * dof:
             return _averaged(models, best, max(1.0, models[best].chi2 / dof), nbeta[used])
     return PoleFit(None, None, None, None, None, None, len(order))
 
 
 def _averaged(models: Sequence[_Model], best: int, widening: float, nbeta: Values) -> PoleFit:
-    weights = np.exp([-(model.chi2 - models[best].chi2) / (2 * widening) for model in models])
+    weights = np.exp([-(model.cost - models[best].cost) / (2 * widening) for model in models])
     weights = weights / weights.sum()
     values = np.array([model.llc for model in models])
     llc = float(weights @ values)
@@ -121,4 +125,6 @@ def _fitted(log: Values, y: Values, se: Values, m: int) -> _Model:
 
     found = min((least_squares(misses, s, bounds=bounds) for s in starts), key=lambda f: f.cost)
     covariance = np.linalg.pinv(found.jac.T @ found.jac)
-    return _Model(float(found.x[0]), math.sqrt(float(covariance[0, 0])), 2 * float(found.cost))
+    chi2 = float(np.sum(found.fun[:-1] ** 2))
+    se = math.sqrt(float(covariance[0, 0]))
+    return _Model(float(found.x[0]), se, chi2, 2 * float(found.cost))
