@@ -19,12 +19,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import least_squares
+from scipy.special import chdtri
 
 LEAST_POINTS = 4
 """Fewest values of nbeta, one more than the parameters of m = 1."""
 
-MISFIT = 3.0
-"""Chi-squared per degree of freedom above which a model does not describe the points."""
+MISFIT = 1e-3
+"""Probability of the chi-squared of a model below which it does not describe the points."""
 
 SHARE = 0.7
 """Smallest llc that is used, as a share of that of the coldest replica. Where it is smaller the
@@ -75,8 +76,8 @@ def pole_fit(nbeta: Values, llc: Values, se: Values, d: int) -> PoleFit:
     """Fit the coldest replicas: as many as one of the models describes.
 
     Where the localiser dominates none of them holds, so the hottest points are left out one by one
-    while chi-squared is above 3 per degree of freedom; if four are not described either, there is
-    no fit. There are at most `d` poles in one place.
+    while chi-squared is too large; if four are not described either, there is no fit. There are at
+    most `d` poles in one place.
     """
     order = np.argsort(-nbeta)
     order = order[(nbeta[order] > math.e) & (se[order] > 0)]
@@ -86,7 +87,7 @@ def pole_fit(nbeta: Values, llc: Values, se: Values, d: int) -> PoleFit:
         log, dof = np.log(nbeta[used]), count - 2
         models = [_fitted(log, llc[used], se[used], m) for m in range(1, min(d, _LARGEST_M) + 1)]
         best = int(np.argmin([model.cost for model in models]))
-        if models[best].chi2 <= MISFIT * dof:
+        if models[best].chi2 <= chdtri(dof, MISFIT):
             return _averaged(models, best, max(1.0, models[best].chi2 / dof), nbeta[used])
     return PoleFit(None, None, None, None, None, None, len(order))
 
