@@ -127,5 +127,5 @@ def _fitted(log: Values, y: Values, se: Values, m: int) -> _Model:
     found = min((least_squares(misses, s, bounds=bounds) for s in starts), key=lambda f: f.cost)
     covariance = np.linalg.pinv(found.jac.T @ found.jac)
     chi2 = float(np.sum(found.fun[:-1] ** 2))
-    se = math.sqrt(float(covariance[0, 0]))
-    return _Model(float(found.x[0]), se, chi2, 2 * float(found.cost))
+    error = math.sqrt(float(covariance[0, 0]))
+    return _Model(float(found.x[0]), error, chi2, 2 * float(found.cost))
