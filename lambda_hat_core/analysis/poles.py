@@ -9,7 +9,7 @@ and the llc is -d log Z / d log nbeta. Each m is fitted by weighted least square
 of c and delta, and weighs exp(-chi2 / 2). In contrast to `profiles.temperature_fit`, m is an
 integer, and a simple pole is approached by a power of nbeta, not by 1 / log nbeta. Two poles that
 are closer than 1 / log nbeta look like a double one: w0^4 w1^6, whose poles are 1/6 and 1/4, shows
-its m only near nbeta 1e16.
+its m only beyond nbeta 1e16.
 """
 
 import math

@@ -61,13 +61,13 @@ def test_lambda_and_m_of_a_crossing_whose_poles_are_close():
     """The poles 1/6 and 1/4 of w0^4 w1^6 look like a double one unless nbeta is very large."""
     from lambda_hat_core.analysis.estimate import estimate
 
-    sampler = {**MANY, "n_replicas": 16, "n_draws": 2600}
-    known = estimate(polynomials.run(CASES["w0^4 w1^6"], 1e16, sampler))
+    sampler = {**MANY, "n_replicas": 20, "n_draws": 2600}
+    known = estimate(polynomials.run(CASES["w0^4 w1^6"], 1e24, sampler))
     fit = known.tempered.fit
-    assert fit.multiplicity == 1 and fit.weight > 0.95
+    assert fit.multiplicity == 1 and fit.weight > 0.9
     assert fit.llc_se < 0.015 / 6
     assert abs(fit.llc - 1 / 6) < 4 * fit.llc_se
-    llc, _ = polynomials.exact(CASES["w0^4 w1^6"], 1e16)
+    llc, _ = polynomials.exact(CASES["w0^4 w1^6"], 1e24)
     assert abs(known.llc - llc) < 4 * known.llc_se
 
 
