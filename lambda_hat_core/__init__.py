@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from lambda_hat_core.config.posterior import PosteriorSpec as Posterior
     from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Hmc, Mala, Mclmc, Nuts
     from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+    from lambda_hat_core.config.samplers.tempered import Tempered
     from lambda_hat_core.config.samplers.vi import Vi
     from lambda_hat_core.notebook.estimate import estimate_llc
     from lambda_hat_core.notebook.llc import Llc
@@ -27,6 +28,7 @@ __all__ = [
     "Sghmc",
     "Sgld",
     "Sgnht",
+    "Tempered",
     "Vi",
     "__version__",
     "estimate_llc",

@@ -18,6 +18,7 @@ from lambda_hat_core.analysis.ending import ending
 from lambda_hat_core.analysis.evaluation import NO_NOISE, evaluation_noise
 from lambda_hat_core.analysis.extrapolation import Extrapolated, extrapolated
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
+from lambda_hat_core.analysis.tempering import Tempering, tempering
 from lambda_hat_core.samplers.trace import Trace
 
 Verdict = Literal["ok", "suspect", "failed"]
@@ -86,6 +87,7 @@ class Estimate(NamedTuple):
         budget: its value.
         n_burn: draws per chain that were dropped.
         least_burn: draws per chain that a stop rule drops at least.
+        tempered: what the replicas of a run over several nbeta tell; None if it has none.
     """
 
     llc: float | None
@@ -138,6 +140,7 @@ class Estimate(NamedTuple):
     budget: float | None = None
     n_burn: int = 0
     least_burn: int = 0
+    tempered: Tempering | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -260,6 +263,7 @@ def measure(trace: Trace) -> Estimate:
         step_bias=None if step is None else number(step.bias),
         step_bias_se=None if step is None else number(step.bias_se),
         **ending(trace),
+        tempered=tempering(trace) if complete else None,
     )
 
 

@@ -44,7 +44,10 @@ def datatree(trace: Trace, spec: RunSpec) -> Any:
         "dist2": (_SAMPLE, trace.dist2),
         "projections": ((*_SAMPLE, "projection"), trace.projections),
     }
-    stats: dict[str, Any] = {name: (_SAMPLE, values) for name, values in trace.stats.items()}
+    stats: dict[str, Any] = {
+        name: ((*_SAMPLE, _third_axis(name))[: values.ndim], values)
+        for name, values in trace.stats.items()
+    }
     for name in ("virial", "virial_m"):
         if (values := getattr(trace, name)) is not None:
             stats[name] = (_SAMPLE, values)
@@ -116,6 +119,10 @@ def _attributes(trace: Trace, spec: RunSpec) -> dict[str, Any]:
 
 def _arrays(tree: Any, group: str) -> dict[str, np.ndarray]:
     return {str(name): np.asarray(values) for name, values in tree[group].data_vars.items()}
+
+
+def _third_axis(name: str) -> str:
+    return "replica" if name.startswith("replica") else "pair"
 
 
 def _with_axes(name: str, values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core.analysis.ending import in_burn_in, too_early
 from lambda_hat_core.analysis.family import FAMILY_SHARE, KHAT_MAX, knows_family, misfits
 from lambda_hat_core.analysis.measure import Estimate, Verdict
+from lambda_hat_core.analysis.tempering import shortcomings
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.posterior import PosteriorSpec
 
@@ -146,6 +147,8 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"above {KHAT_MAX}"
         )
         yield suspect(estimate.khat, KHAT_MAX, text)._replace(persists=misfits(estimate))
+    for shortcoming in shortcomings(estimate.tempered):
+        yield Finding("converged", "suspect", *shortcoming)
     yield from _precision(estimate)
     yield from _family(estimate)
 

@@ -11,7 +11,7 @@ from lambda_hat_core.store.store import Store
 
 RowVerdict = Literal["ok", "suspect", "failed", "missing"]
 
-_FIGURES = ("llc_convergence_combined", "rank", "trace", "wnv", "energy")
+_FIGURES = ("llc_convergence_combined", "tempering", "rank", "trace", "wnv", "energy")
 """The figures of a run, in the order in which they are shown."""
 
 _PARTS = re.compile(r"^(?P<head>.*?) \((?P<parts>.*)\)$")

@@ -73,8 +73,8 @@ def estimate_llc(
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
         sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc), or nuts, hmc,
-            mala, mclmc, adjusted_mclmc, sgld, sghmc, sgnht or vi with its default settings, or an
-            object with other settings, such as `Sgld(batch_size=64)`.
+            mala, mclmc, adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default
+            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius.
         rel_se: the run ends once its standard error is this share of the llc and every check of the

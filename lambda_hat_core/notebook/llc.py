@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from xarray import DataTree
 
-FigureName = Literal["trace", "rank", "energy", "llc_convergence_combined", "wnv"]
+FigureName = Literal["trace", "rank", "energy", "tempering", "llc_convergence_combined", "wnv"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -101,8 +101,9 @@ class Llc:
 
         Args:
             figure: `trace` (draws of every chain), `rank` (agreement of the chains), `energy` (for
-                samplers that have one), `llc_convergence_combined` (the running estimate) or
-                `wnv` (the work-normalised variance).
+                samplers that have one), `tempering` (the replicas of `tempered`),
+                `llc_convergence_combined` (the running estimate) or `wnv` (the work-normalised
+                variance).
 
         Raises:
             ValueError: if the run has no such figure.

@@ -24,7 +24,7 @@ from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.types import constant
 
 # Hoffman & Gelman 2014, section 3.2.1.
-_SHRINKAGE, _STABILITY, _DECAY = 0.05, 10.0, 0.75
+SHRINKAGE, STABILITY, DECAY = 0.05, 10.0, 0.75
 _CHUNK = 50
 """Largest number of warm-up steps between two progress lines."""
 
@@ -110,10 +110,10 @@ def _advance(
         states, stats = jax.vmap(moving.step)(jr.split(key, n_chains), states)
         accepted = jnp.nan_to_num(stats["acceptance_rate"], nan=0.0)
         t = t + 1
-        rate = 1 / (t + _STABILITY)
+        rate = 1 / (t + STABILITY)
         error = (1 - rate) * error + rate * (target - jnp.mean(accepted))
-        log_step = centre - jnp.sqrt(t) / _SHRINKAGE * error
-        weight = t**-_DECAY
+        log_step = centre - jnp.sqrt(t) / SHRINKAGE * error
+        weight = t**-DECAY
         log_average = weight * log_step + (1 - weight) * log_average
         late = (t > half).astype(t.dtype)
         total = total + late * jnp.sum(states.position, 0)

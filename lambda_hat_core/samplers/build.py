@@ -8,9 +8,20 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Hmc, Mala, Mclmc, Nuts
 from lambda_hat_core.config.samplers.known import ChainSpec
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers import adjusted_mclmc, hmc, mala, mclmc, nuts, sghmc, sgld, sgnht
+from lambda_hat_core.samplers import (
+    adjusted_mclmc,
+    hmc,
+    mala,
+    mclmc,
+    nuts,
+    sghmc,
+    sgld,
+    sgnht,
+    tempered,
+)
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.telling import silent
@@ -45,6 +56,8 @@ def build(
             return mclmc.build(key, posterior, spec, **found)
         case AdjustedMclmc():
             return adjusted_mclmc.build(key, posterior, spec, **found, log=log)
+        case Tempered():
+            return tempered.build(key, posterior, spec, **found, llc=llc, log=log)
         case Sgld():
             return sgld.build(key, posterior, spec, **noisy)
         case Sghmc():

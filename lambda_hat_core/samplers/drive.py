@@ -29,9 +29,16 @@ from lambda_hat_core.samplers.rule import StopRule
 CHUNKS = 20
 """Chunks per run. After each one the host reports progress, checks that the values are finite, and
 saves a checkpoint."""
-_AVERAGED = {"acceptance_rate", "energy_error", "step_size"}
-"""Statistics that a draw averages over its steps. `energy` is that of the last step, and all other
-statistics are sums over the steps."""
+_AVERAGED = {
+    "acceptance_rate",
+    "energy_error",
+    "exchange_rate",
+    "replica_acceptance",
+    "step_size",
+}
+_LAST = {"energy", "replica_loss"}
+"""Statistics that a draw averages over its steps, and those that it has from its last step. All
+others are sums over the steps."""
 
 
 class Checkpoint:
@@ -69,9 +76,7 @@ def _draw(
         state, totals = carry
         state, stats = kernel.step(fold_in(step_key, i), state)
         totals = {name: totals[name] + value for name, value in stats.items()}
-        if "energy" in stats:
-            totals["energy"] = stats["energy"]
-        return state, totals
+        return state, totals | {name: stats[name] for name in _LAST & stats.keys()}
 
     state, stats = jax.lax.fori_loop(0, thin, advance, (state, totals))
     for name in _AVERAGED & stats.keys():
@@ -126,7 +131,7 @@ def _advance(
 
 @eqx.filter_jit
 def _init(
-    key: PRNGKeyArray, kernel: Kernel, start: Float[Array, "chain d"]
+    key: PRNGKeyArray, kernel: Kernel, start: Float[Array, "chain ..."]
 ) -> tuple[Key[Array, " chain"], Any]:
     """Return the key of every chain's draws and the initial state of every chain."""
     init_key, chain_key = jr.split(key)
@@ -145,7 +150,7 @@ def run_chains(
     key: PRNGKeyArray,
     kernel: Kernel,
     monitor: Monitor,
-    start: Float[Array, "chain d"],
+    start: Float[Array, "chain ..."],
     *,
     n_draws: int,
     n_burn: int,

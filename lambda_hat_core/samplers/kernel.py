@@ -5,14 +5,15 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.types import Weights
 
-Stats = dict[str, Scalar]
+Stats = dict[str, Array]
 """What a step reports: `work` (full-gradient evaluations) always; `n_steps`, `diverging`,
-`acceptance_rate`, `energy`, `energy_error` if the sampler has them."""
+`acceptance_rate`, `energy`, `energy_error` if the sampler has them; arrays over replicas or pairs
+of them if it has replicas."""
 
 ONE_CHAIN_AT_A_TIME = 1000
 """Dimension d from which a device runs its chains one after the other: the state of one chain fits
@@ -67,14 +68,14 @@ class Tuned(NamedTuple):
 
     Attributes:
         kernel: the kernel, which is fixed from then on.
-        positions: positions of the chains after adaptation.
+        positions: positions of the chains after adaptation, as `Kernel.init` takes them.
         work: full-gradient evaluations that all chains spent on adaptation.
         info: step size and the like, plain Python values.
         failure: why the kernel cannot be trusted, or None.
     """
 
     kernel: Kernel
-    positions: Float[Array, "chain d"]
+    positions: Float[Array, "chain ..."]
     work: float
     info: dict[str, Any]
     failure: str | None = None

@@ -26,7 +26,9 @@ class Trace(NamedTuple):
         cumulative_fge: full-gradient evaluations of ALL chains up to this draw, set-up included, in
             the unit of `work`.
         seconds: wall seconds from the beginning of the run to this draw, set-up included.
-        stats: what the sampler reports per draw: energy, diverging, acceptance_rate, n_steps.
+        stats: what the sampler reports per draw: energy, diverging, acceptance_rate, n_steps; with
+            a third axis what it reports of every replica, coldest first (replica_loss,
+            replica_acceptance), or of every pair of neighbours (exchange_rate).
         loss0: L_n(w*).
         nbeta: n beta.
         gamma: localiser.
@@ -50,7 +52,7 @@ class Trace(NamedTuple):
     virial_m: Float[np.ndarray, "chain draw"] | None
     cumulative_fge: Float[np.ndarray, " draw"]
     seconds: Float[np.ndarray, " draw"]
-    stats: dict[str, Shaped[np.ndarray, "chain draw"]]
+    stats: dict[str, Shaped[np.ndarray, "chain draw ..."]]
     loss0: float
     nbeta: float
     gamma: float

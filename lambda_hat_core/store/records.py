@@ -10,7 +10,7 @@ from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
 
-Table = Literal["llc", "targets", "draws", "experiments", "trials", "unbuilt"]
+Table = Literal["llc", "targets", "draws", "profiles", "experiments", "trials", "unbuilt"]
 Row = dict[str, Any]
 
 _ARROW = {"text": "string", "int": "int64", "real": "float64", "texts": "texts", "time": "time"}
@@ -34,6 +34,10 @@ SCHEMAS: dict[Table, dict[str, str]] = {
         "llc_known_reason:text seed:int spec:text created_at:time"
     ),
     "draws": _schema("run_id:text chain:int draw:int loss llc dist2 cumulative_fge"),
+    "profiles": _schema(
+        "run_id:text replica:int nbeta llc llc_se acceptance exchange_rate log_evidence "
+        "log_evidence_se"
+    ),
     "experiments": _schema("experiment:text target_id:text run_id:text"),
     "trials": _schema(
         "problem:text method:text number:int state:text parameters:text llc llc_se llc_ref "
@@ -126,6 +130,15 @@ def write_draws(run_id: str, trace: Any, path: Path) -> None:
         "cumulative_fge": np.tile(trace.cumulative_fge, n_chains),
     }
     write("draws", columns, path)
+
+
+def write_profile(run_id: str, replicas: Sequence[Any], path: Path) -> None:
+    """Write what each replica of a run tells, a `tempering.Replica` each, coldest first."""
+    rows = [
+        {"run_id": run_id, "replica": index, **replica._asdict()}
+        for index, replica in enumerate(replicas)
+    ]
+    write("profiles", rows, path)
 
 
 def failure_path(store: Store, id: str) -> Path:

@@ -33,6 +33,9 @@ _SOURCES = {
     ),
     "unbuilt": _Source("unbuilt", "failures/*tgt_*.parquet", "failures/_tgt_schema.parquet"),
     "draws": _Source("draws", "analyses/[_r]*/draws.parquet", f"analyses/{SCHEMA}/draws.parquet"),
+    "profiles": _Source(
+        "profiles", "analyses/[_r]*/profile.parquet", f"analyses/{SCHEMA}/profile.parquet"
+    ),
     "experiments": _Source(
         "experiments", "experiments/[!.]*.parquet", f"experiments/{SCHEMA}.parquet"
     ),
@@ -42,7 +45,14 @@ _SOURCES = {
 
 _BY_NAME = "union_by_name = true"
 
-VIEWS: tuple[records.Table, ...] = ("llc", "targets", "draws", "experiments", "trials")
+VIEWS: tuple[records.Table, ...] = (
+    "llc",
+    "targets",
+    "draws",
+    "profiles",
+    "experiments",
+    "trials",
+)
 
 
 def refresh(store: Store) -> Path:

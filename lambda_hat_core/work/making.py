@@ -155,6 +155,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             "llc_oracle_reason": oracle_reason,
             "ledger": trace.info.get("ledger"),
             "checks": [check._asdict() for check in judged],
+            "tempered": None if found.tempered is None else found.tempered.plain(),
         }
         row = records.run_row(spec)
         row |= {name: trace.info[name] for name in ("n_draws", "n_burn") if name in trace.info}
@@ -162,6 +163,8 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         row |= {"loss": spec.posterior.loss or meta["loss"], **extra}
         records.write("llc", [row], folder / "estimate.parquet")
         records.write_draws(spec.id, trace, folder / "draws.parquet")
+        if found.tempered is not None:
+            records.write_profile(spec.id, found.tempered.replicas, folder / "profile.parquet")
         _write_json(folder / "estimate.json", {**row, "created_at": row["created_at"].isoformat()})
         (folder / "figures").mkdir()
         draw_figures(

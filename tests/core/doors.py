@@ -30,6 +30,7 @@ SHORT = {
     "sgld": {"n_draws": 200, "n_burn": 50, "thin": 5, "batch_size": 30},
     "sghmc": {"n_draws": 200, "n_burn": 50, "thin": 5, "batch_size": 30},
     "sgnht": {"n_draws": 200, "n_burn": 50, "thin": 5, "batch_size": 30},
+    "tempered": {"n_draws": 200, "n_burn": 40, "n_warmup": 120, "n_replicas": 4},
     "vi": {"n_draws": 100, "steps": 50, "batch_size": 30, "M": 1, "r": 1},
 }
 

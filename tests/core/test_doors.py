@@ -99,7 +99,7 @@ def test_every_pair_of_values_occurs():
     assert {name: len(found) for name, found in values.items()} == {
         "door": 2,
         "process": 2,
-        "sampler": 9,
+        "sampler": 10,
         "size": 2,
         "params": 3,
         "chains": 2,

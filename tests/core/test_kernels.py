@@ -66,6 +66,7 @@ def built(name):
     from lambda_hat_core.samplers import (
         adjusted_mclmc,
         coordinates,
+        exchange,
         hmc,
         mala,
         mclmc,
@@ -90,6 +91,9 @@ def built(name):
     metric = coordinates.damped(posterior, spectrum, 5.0)
     if spec.get("precond") == "none":
         metric, cold = coordinates.identity(posterior), cold[:1]
+    ladder = jnp.asarray([mixed.NBETA, 100.0, 0.0], small.dtype)
+    widths = jnp.broadcast_to(space.scale[0] + space.extra, (3, space.extra.size))
+    rungs = exchange.Rungs(ladder, widths, widths[:, 0], 0.1 + 0 * ladder)
     noisy = (posterior, plain(posterior, 24), metric, steps)
     kernels = {
         "nuts": lambda: nuts.NutsKernel(*parts, 5),
@@ -102,6 +106,9 @@ def built(name):
         ),
         "sghmc": lambda: sghmc.SghmcKernel(*noisy, step, cold, "threefry"),
         "sgnht": lambda: sgnht.SgnhtKernel(*noisy, step, "threefry"),
+        "tempered": lambda: exchange.TemperedKernel(
+            posterior, rungs, spectrum.vectors, "hmc", 4, True
+        ),
     }
     if spec.get("precond") in ("rmsprop", "adam"):
         kernel = sgld.SgldKernel(posterior, small, small, Sgld.model_validate(spec), 24)

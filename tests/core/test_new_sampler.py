@@ -53,7 +53,7 @@ def copy(tmp_path_factory) -> Path:
     # the case.
     build = core / "samplers" / "build.py"
     edited(build, "import Sghmc, Sgld, Sgnht\n", f"import Sghmc, Sgld, Sgnht\n{IMPORT}")
-    edited(build, "sgld, sgnht\n", "sgld, sgnht, toy\n")
+    edited(build, "    tempered,\n)", "    tempered,\n    toy,\n)")
     shutil.copy(build, core / "samplers" / "undone.py")
     edited(build, "    assert_never(spec)\n", f"{CASE}    assert_never(spec)\n")
     return home

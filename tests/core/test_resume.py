@@ -8,7 +8,7 @@ from lambda_hat_core.store.checkpoint import CheckpointFile
 from tests.core import mixed
 from tests.core.test_samplers import QUADRATICS, begun, in_float64
 
-KILLED = ["nuts", "sgld rmsprop", "sgnht", "mclmc"]
+KILLED = ["nuts", "sgld rmsprop", "sgnht", "mclmc", "tempered"]
 
 
 class Killed(Exception):

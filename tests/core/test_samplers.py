@@ -15,6 +15,15 @@ EXACT = {
     "hmc": {"kind": "hmc", "n_warmup": 200, "n_draws": 2500, "n_burn": 50, "n_leapfrog": 8},
     "mala": {"kind": "mala", "n_warmup": 200, "n_draws": 1000, "n_burn": 50, "thin": 10},
     "adjusted_mclmc": {"kind": "adjusted_mclmc", "n_tune": 200, "n_draws": 2400, "n_burn": 50},
+    "tempered": {
+        "kind": "tempered",
+        "n_warmup": 120,
+        "n_draws": 1600,
+        "n_burn": 50,
+        "nbeta_min": 2e3,
+        "n_replicas": 3,
+        "n_leapfrog": 3,
+    },
 }
 UNADJUSTED = {"mclmc": {"kind": "mclmc", "n_tune": 600, "n_draws": 1000, "n_burn": 50, "thin": 4}}
 _NOISY = {"n_draws": 1000, "n_burn": 100, "thin": 20, "batch_size": 24}

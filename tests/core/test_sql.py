@@ -30,6 +30,8 @@ COLUMNS = {
     "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
     "seed spec created_at failure".split(),
     "draws": "run_id chain draw loss llc dist2 cumulative_fge".split(),
+    "profiles": "run_id replica nbeta llc llc_se acceptance exchange_rate log_evidence "
+    "log_evidence_se".split(),
     "experiments": "experiment target_id run_id".split(),
     "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
     "wall_s run_id reason study".split(),
@@ -55,6 +57,18 @@ while True:
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "a [home]'s")
+
+
+def test_the_replicas_of_a_run_are_rows_of_profiles(store):
+    from lambda_hat_core.analysis.tempering import tempering
+    from tests.core import traces
+
+    run = spec()
+    found = tempering(traces.replicated()).replicas
+    records.write_profile(run.id, found, store.path("analyses", run.id) / "profile.parquet")
+    rows = sql.query(store, "SELECT replica, nbeta, llc, log_evidence FROM profiles").rows
+    assert rows == [(i, r.nbeta, r.llc, r.log_evidence) for i, r in enumerate(found)]
+    assert rows[-1][1:3] == (0.0, None)
 
 
 def spec(seed=0):

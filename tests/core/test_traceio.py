@@ -45,6 +45,7 @@ def variants():
         "failed": full._replace(
             loss=broken, loss0=float("nan"), failure="the loss is not finite at draw 7"
         ),
+        "replicas": traces.replicated(),
         "no virial": full._replace(virial=None, virial_m=None, stats={}),
         "other dtypes": full._replace(
             dist2=full.dist2.astype(np.float32),

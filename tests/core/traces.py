@@ -52,3 +52,32 @@ def trace(
         info={"step_size": 0.25, "metric": "lanczos"},
     )
     return made._replace(**changes)
+
+
+def quadratic_at_several_nbeta(n_draws=2000, rates=0.4, trips=1.0):
+    """Return a trace of independent draws with replicas, and the llc and log evidence of each."""
+    rng, h, gamma = np.random.default_rng(0), np.array([0.1, 1.0, 3.0]), 2.0
+    ladder = np.array([1000.0, 200.0, 30.0, 4.0, 0.0])
+    w = rng.normal(size=(4, n_draws, 5, 3)) / np.sqrt(ladder[:, None] * h + gamma)
+    loss = 0.125 + 0.5 * np.sum(h * w**2, axis=-1)
+    plain = trace(n_draws=n_draws)
+    made = plain._replace(
+        loss=loss[:, :, 0],
+        nbeta=1000.0,
+        gamma=gamma,
+        d=3,
+        stats={
+            "replica_loss": loss,
+            "replica_acceptance": np.full(loss.shape, 0.7),
+            "exchange_rate": np.full((4, n_draws, 4), rates),
+            "round_trips": np.full((4, n_draws), trips),
+        },
+        info={**plain.info, "nbeta": ladder.tolist()},
+    )
+    evidence = -0.5 * np.sum(np.log1p(ladder[:, None] * h / gamma), axis=1)
+    return made, 0.5 * np.sum(ladder[:, None] * h / (ladder[:, None] * h + gamma), 1), evidence
+
+
+def replicated():
+    """Return a trace with replicas."""
+    return quadratic_at_several_nbeta(200)[0]

@@ -7,13 +7,15 @@ from matplotlib.figure import Figure
 from lambda_hat_core.analysis.figures.chains import energy_figure, rank_figure, trace_figure
 from lambda_hat_core.analysis.figures.convergence import convergence_figure, wnv_figure
 from lambda_hat_core.analysis.figures.style import ReferenceLine, references, save
+from lambda_hat_core.analysis.figures.tempering import tempering_figure
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.running import running
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.samplers.trace import Trace
 
-FIGURES = ("trace", "rank", "energy", "llc_convergence_combined", "wnv")
-"""The names of a run's figures; `energy` exists only for samplers that have an energy."""
+FIGURES = ("trace", "rank", "energy", "tempering", "llc_convergence_combined", "wnv")
+"""The names of a run's figures; `energy` exists only for samplers that have an energy, and
+`tempering` only for runs with replicas."""
 
 
 def draw_figures(
@@ -48,6 +50,8 @@ def run_figures(
     figures["rank"] = rank_figure(trace, title, said)
     if "energy" in trace.stats:
         figures["energy"] = energy_figure(trace, title, said, estimate.bfmi)
+    if estimate.tempered is not None:
+        figures["tempering"] = tempering_figure(estimate.tempered, title, said, lines)
     figures["llc_convergence_combined"] = convergence_figure(run, title, said, lines)
     figures["wnv"] = wnv_figure(run, title, said)
     return figures

@@ -25,8 +25,9 @@ PALETTE = (
     "#5380fc",
     "#882255",
     "#2d161a",
+    "#8007ed",
 )
-"""Nine colours that differ pairwise by at least 20 in CIELAB, for normal vision and simulated
+"""Ten colours that differ pairwise by at least 20 in CIELAB, for normal vision and simulated
 protanopia, deuteranopia and tritanopia, with a contrast of at least 3 on white (tested)."""
 
 INK = "#222222"

@@ -96,6 +96,18 @@ ADJUSTED_MCLMC = (
     }
 )
 
+TEMPERED = FULL_BATCH | {
+    "step_size": REMOVE + ": it is adapted to target_acceptance at every replica",
+    "metric": REMOVE + ": the widths of every replica are measured in the warm-up",
+    "n_temperatures": "write n_replicas",
+    "num_replicas": "write n_replicas",
+    "n_rungs": "write n_replicas",
+    "temperatures": "write ladder, the nbeta of all replicas but the coldest",
+    "betas": "write ladder, the nbeta of all replicas but the coldest",
+    "num_integration_steps": "write n_leapfrog, the mean number of leapfrog steps per move",
+    "swap_every": REMOVE + ": neighbours try to exchange after every move",
+}
+
 SGHMC = STOCHASTIC | {
     "num_integration_steps": REMOVE + ": momentum is replaced continuously, see alpha",
     "n_leapfrog": REMOVE + ": momentum is replaced continuously, see alpha",
