@@ -44,6 +44,16 @@ _MOMENTS = {
 OTHERS = {
     SAMPLERS["nuts"]: _CHAINS | _METRIC | _ADAPTED | {"max_doublings": 8},
     SAMPLERS["hmc"]: _CHAINS | _METRIC | _ADAPTED | {"n_leapfrog": 4},
+    SAMPLERS["tempered"]: _CHAINS
+    | {
+        "n_warmup": 60,
+        "target_acceptance": 0.6,
+        "n_replicas": 5,
+        "nbeta_min": 1.0,
+        "ladder": (10.0, 1.0),
+        "kernel": "mala",
+        "n_leapfrog": 2,
+    },
     SAMPLERS["mala"]: _CHAINS | _METRIC | _ADAPTED | {"step_size": 0.1},
     SAMPLERS["mclmc"]: _CHAINS
     | _METRIC
@@ -61,9 +71,10 @@ OTHERS = {
     | _MOMENTS
     | {"precond": "rmsprop", "integrator": "euler"},
     SAMPLERS["sghmc"]: _CHAINS | _BATCHES | _CONSTANT | {"precond": "none", "alpha": 0.2},
-    SAMPLERS["sgnht"]: _CHAINS | _BATCHES | {"alpha": 0.2},
+    SAMPLERS["sgnht"]: _CHAINS | _BATCHES | _CONSTANT | {"precond": "none", "alpha": 0.2},
     SAMPLERS["vi"]: {
         "setup_rows": 500,
+        "until": Until(),
         "algo": "flow",
         "n_chains": 2,
         "n_draws": 500,

@@ -160,8 +160,8 @@ def test_too_few_replicas_have_no_fit():
     ("settings", "words"),
     [
         ({"ladder": [100.0, 100.0]}, "list every nbeta once"),
-        ({"ladder": [100.0], "n_replicas": 4}, "remove n_replicas or ladder"),
-        ({"ladder": [100.0], "nbeta_min": 1.0}, "remove nbeta_min or ladder"),
+        ({"ladder": [100.0], "n_replicas": 4}, "remove n_replicas, or ladder"),
+        ({"ladder": [100.0], "nbeta_min": 1.0}, "remove nbeta_min, or ladder"),
         ({"kernel": "mala", "n_leapfrog": 9}, "set kernel to hmc"),
         ({"n_replicas": 1}, "must be >= 2"),
     ],
