@@ -22,7 +22,7 @@ SIZES = {"below": (4, 3), "above": (10, 100)}
 ROWS = 60
 
 SHORT = {
-    "nuts": {"n_draws": 100, "n_burn": 20, "n_warmup": 50},
+    "nuts": {"n_draws": 100, "n_burn": 20, "n_warmup": 50, "max_doublings": 6},
     "hmc": {"n_draws": 100, "n_burn": 20, "n_warmup": 50, "n_leapfrog": 6},
     "mala": {"n_draws": 200, "n_burn": 50, "n_warmup": 80, "thin": 4},
     "mclmc": {"n_draws": 200, "n_burn": 50, "n_tune": 200, "thin": 2},
