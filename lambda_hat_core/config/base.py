@@ -24,7 +24,7 @@ class Frozen(BaseModel):
 
     @model_validator(mode="after")
     def _keys_have_an_effect(self):
-        for misfit in without_effect(type(self), dict(self)):
+        for misfit in without_effect(type(self), self.__dict__):
             raise misfit
         return self
 

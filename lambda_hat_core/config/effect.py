@@ -8,6 +8,7 @@ out. A field with several `When` has an effect if one of them holds.
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -47,14 +48,24 @@ class When:
         return None
 
 
+@cache
+def _conditional(model: type[BaseModel]) -> list[tuple[str, Any, list[When]]]:
+    """Return name, default and rules of every field that does not always have an effect."""
+    found = []
+    for name, field in model.model_fields.items():
+        rules = [item for item in field.metadata if isinstance(item, When)]
+        if rules:
+            found.append((name, field.default, rules))
+    return found
+
+
 def without_effect(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[Misfit]:
     """Yield an error for every field whose value is not its default, but has no effect."""
-    for name, field in model.model_fields.items():
-        if values[name] == field.default:
+    for name, default, rules in _conditional(model):
+        if values[name] == default:
             continue
-        rules = [item for item in field.metadata if isinstance(item, When)]
         broken = [rule.broken(values) for rule in rules]
-        if not rules or None in broken:
+        if None in broken:
             continue
         other = broken[0]
         assert other is not None
@@ -78,10 +89,9 @@ def ineffective(
     """
     whole = {name: values.get(name, field.default) for name, field in model.model_fields.items()}
     found = set()
-    for name in values.keys() & model.model_fields.keys():
-        rules = [item for item in model.model_fields[name].metadata if isinstance(item, When)]
+    for name, _, rules in _conditional(model):
         broken = [rule.broken(whole) for rule in rules]
-        if broken and None not in broken and changed & {*broken}:
+        if name in values and None not in broken and changed & {*broken}:
             found.add(name)
     return frozenset(found)
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from lambda_hat_core.config.compatible import OWN_LOSS, POTENTIALS, UNTRAINED
 from lambda_hat_core.config.data import DataSpec, Diabetes, Digits, NoData, Synthetic, Teacher
+from lambda_hat_core.config.effect import ineffective
 from lambda_hat_core.config.errors import Misfit, Place, Problems, suggest
 from lambda_hat_core.config.experiment import TargetEntry
 from lambda_hat_core.config.model import (
@@ -189,9 +190,9 @@ def _training(
 ) -> Training:
     if isinstance(model, POTENTIALS):
         asked = _asked(training, part)
-        # With its own start, what was asked for would be refused for having no effect there.
-        start = {"start": "random"} if asked.keys() - {"start"} else {}
-        return UNTRAINED.model_copy(update=start | asked)
+        # With its own start, what was asked for may be refused for having no effect there.
+        void = ineffective(Training, UNTRAINED.model_dump() | asked, {"start"}) & asked.keys()
+        return UNTRAINED.model_copy(update={"start": "random"} | asked if void else asked)
     loss = training_loss(model, data, training.loss, experiment.values.get("loss"))
     return training.model_copy(update={"loss": loss})
 

@@ -82,10 +82,10 @@ def set_out(
 
 @eqx.filter_jit
 def _flight(
-    key: PRNGKeyArray, kernel: SghmcKernel, start: Float[Array, "chain d"]
+    key: PRNGKeyArray, turn: Array, kernel: SghmcKernel, start: Float[Array, "chain d"]
 ) -> tuple[Float[Array, "chain d"], Float[Array, " chain"], Scalar]:
     """Return where the chains end, their kinetic energies, and the mean rise of the loss."""
-    begin_key, move_key = jr.split(key)
+    begin_key, move_key = jr.split(fold_in(key, turn))
     count = len(start)
     states = jax.vmap(kernel.init)(jr.split(begin_key, count), start)
 
@@ -128,7 +128,9 @@ def fly(
         size = _STEP_SIZE / 2**halvings
         steps = alternation(size, 1, start, extrapolate=False)
         kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
-        positions, kinetic, rise = _flight(fold_in(fly_key, halvings), kernel, start)
+        positions, kinetic, rise = _flight(
+            fly_key, jax.device_put(np.array(halvings)), kernel, start
+        )
         if (np.asarray(kinetic) < most).all():
             break
     else:

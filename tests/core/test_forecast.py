@@ -31,7 +31,7 @@ def test_work_of_sgld_by_hand():
     sampler = Sgld(n_chains=2, n_draws=30, n_burn=10, thin=5, batch_size=100)
     cost = forecast(run(sampler), TARGET, RunTimes([]))
     at_w0, shared = 136 + 1 / 3, 264
-    chain = 61 + 1 / 3 + 16 + 16 * 0.1 + 30 * (5 * 0.1 + 1 / 3)
+    chain = 61 + 1 / 3 + 16 + 16 * 0.1 + 30 * (5 * 0.1 + 2 / 3)
     assert cost.fge == pytest.approx(at_w0 + shared + 2 * chain)
     alone = sampler.model_copy(update={"n_chains": 1})
     assert alone.work(1000) == pytest.approx(at_w0 + shared + chain)

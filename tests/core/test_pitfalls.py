@@ -71,9 +71,9 @@ def test_the_loss_keeps_digits_that_float32_would_lose():
 
 @pytest.mark.parametrize(("name", "fresh"), [("sgld", 0), ("sgld rmsprop", 1)])
 def test_work_counts_all_chains_draws_and_recorded_scalars(name, fresh, monkeypatch):
-    """A draw costs its steps, its loss, and a gradient where no step has one at that point."""
+    """A draw costs its steps, its loss with a derivative, and a gradient where no step has one."""
     sampler = {**begun(name, 1, monkeypatch), "n_burn": 10}
     trace = mixed.run(mixed.quadratic(1.0, noise=0.02), sampler)
     share, thin = 24 / mixed.N, sampler["thin"]
-    each = (thin + fresh) * share + 1 / 3
+    each = (thin + fresh) * share + 2 / 3
     assert trace.work["sampling"] == pytest.approx(8 * sampler["n_draws"] * each, rel=1e-6)

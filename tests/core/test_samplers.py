@@ -188,6 +188,7 @@ def test_the_certificate_is_one_for_nuts_and_grows_with_the_error_of_sgld():
     with jax.enable_x64(in_float64("sgld")):
         auto = mixed.run(case, sampler)
         step = auto.info["step_size"]
+        del sampler["step_fraction"]
         hotter = [mixed.run(case, {**sampler, "step_size": by * step}) for by in (2.7, 8.0)]
     excess, certificate, foretold = [], [], []
     for trace in (auto, *hotter):

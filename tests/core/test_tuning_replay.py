@@ -9,17 +9,17 @@ from tests.core.test_samplers import MCMC, QUADRATICS, in_float64
 @pytest.mark.parametrize("name", ["sgld", "nuts"])
 def test_replay_repeats_the_reports_of_the_run(name, monkeypatch):
     from lambda_hat_core.config.samplers.known import SAMPLERS
-    from lambda_hat_core.samplers import drive
+    from lambda_hat_core.samplers import loop
     from lambda_hat_core.tuning.replay import events
 
     said = []
-    plain = drive.Progress
+    plain = loop.Progress
 
     def listening(*args, **kwargs):
         said.append(plain(*args, **kwargs))
         return said[-1]
 
-    monkeypatch.setattr(drive, "Progress", listening)
+    monkeypatch.setattr(loop, "Progress", listening)
     sampler = {"n_chains": 8, **MCMC[name]}
     with jax.enable_x64(in_float64(name)):
         trace = mixed.run(QUADRATICS["condition 1"], sampler, progress=lambda at: None)

@@ -85,8 +85,13 @@ class Stochastic(Chains):
         return Gradients(0.0, float(self.passes))
 
     def recording(self) -> Gradients:
-        """Return the gradients that are taken to record a draw: some take one of a fresh batch."""
-        return Gradients(RECORD, 1.0 if self.fresh else 0.0)
+        """Return the gradients that are taken to record a draw.
+
+        The loss on all examples, with a derivative if steps take batches; some samplers take the
+        gradient of a fresh batch too.
+        """
+        times = 1 if self.batch_size is None else 2
+        return Gradients(times * RECORD, 1.0 if self.fresh else 0.0)
 
 
 class Constant(Stochastic):
