@@ -87,11 +87,14 @@ def ineffective(
 
     Keys that are missing have their defaults, and the others may still be invalid.
     """
+    rules_of = [(name, rules) for name, _, rules in _conditional(model) if name in values]
+    if not (changed and rules_of):
+        return frozenset()
     whole = {name: values.get(name, field.default) for name, field in model.model_fields.items()}
     found = set()
-    for name, _, rules in _conditional(model):
+    for name, rules in rules_of:
         broken = [rule.broken(whole) for rule in rules]
-        if name in values and None not in broken and changed & {*broken}:
+        if None not in broken and changed & {*broken}:
             found.add(name)
     return frozenset(found)
 
