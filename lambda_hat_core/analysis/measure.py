@@ -4,19 +4,18 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-from lambda_hat_core.analysis.diagnostics import (
-    Mean,
-    Series,
-    iid_mean,
-    mcmc_mean,
-    number,
-    restart_mean,
-)
+from lambda_hat_core.analysis.diagnostics import Mean, number
 from lambda_hat_core.analysis.ending import ending
 from lambda_hat_core.analysis.evaluation import NO_NOISE, evaluation_noise
-from lambda_hat_core.analysis.extrapolation import Extrapolated, extrapolated
+from lambda_hat_core.analysis.means import (
+    alternates,
+    is_complete,
+    llc_at_step_zero,
+    mean_llc,
+    mean_of,
+    restart_means,
+)
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
 from lambda_hat_core.analysis.tempering import Tempering, tempering
 from lambda_hat_core.samplers.trace import Trace
@@ -149,76 +148,19 @@ _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 """Relative rounding error of a mean loss, whose terms may be float32 but whose sum is float64."""
 
 
-def is_finite(trace: Trace) -> bool:
-    """Return whether there are draws and all recorded scalars are finite."""
-    series = (trace.loss, trace.dist2, trace.projections, trace.virial, trace.virial_m)
-    return (
-        trace.loss.size > 0
-        and math.isfinite(trace.loss0)
-        and all(np.isfinite(values).all() for values in series if values is not None)
-    )
-
-
-def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
-    """Return the mean LLC, with its error, of the first `n_draws` draws of every chain.
-
-    The trace of a variational fit may have `extras["restart_loss"]` and
-    `extras["restart_loss_se"]`, the mean loss of each restart and its error from a control variate.
-    For the whole run they replace the plain mean of the draws.
-    """
-    if n_draws is None and trace.iid and "restart_loss" in trace.extras:
-        return restart_mean(_restart_means(trace), trace.nbeta * trace.extras["restart_loss_se"])
-    return _mean(trace, trace.llc[:, :n_draws])
-
-
-def _alternates(trace: Trace) -> bool:
-    """Return whether draws were made at two step sizes, to extrapolate over them."""
-    return "step_order" in trace.info
-
-
-def at_step_zero(trace: Trace, series: Series, *, known: float = 0.0) -> Extrapolated:
-    """Return the mean at step size 0 of a series of a run that alternates between two sizes.
-
-    `known` is the size of the bias that was predicted.
-    """
-    sizes = trace.stats["step_size"][0]
-    fine = sizes[: series.shape[1]] < 0.75 * sizes.max()
-    return extrapolated(series, fine, trace.info["step_order"], known=known)
-
-
-def _llc_at_step_zero(trace: Trace) -> Extrapolated:
-    return at_step_zero(trace, trace.llc, known=trace.info.get("heating", 0.0))
-
-
-def is_precise(trace: Trace, rel_se: float) -> bool:
-    """Return whether the standard error of the llc is at most this share of it."""
-    if trace.failure is not None or not is_finite(trace):
-        return False
-    llc = _llc_at_step_zero(trace).mean if _alternates(trace) else mean_llc(trace)
-    return llc.se is not None and llc.se <= rel_se * llc.mean
-
-
-def _restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
-    """Return the mean of each restart, from its control variate if there is one."""
-    if "restart_loss" in trace.extras:
-        return trace.nbeta * (trace.extras["restart_loss"] - trace.loss0)
-    return trace.llc.mean(axis=1)
-
-
 def measure(trace: Trace) -> Estimate:
     """Compute all numbers of an `Estimate`; its verdict is `suspect` until it is judged."""
-    complete = trace.failure is None and is_finite(trace)
-    step = None
-    if complete and _alternates(trace):
-        step = _llc_at_step_zero(trace)
-    llc = _UNKNOWN
-    if complete:
-        llc = mean_llc(trace) if step is None else step.mean
+    complete, llc, step = is_complete(trace), _UNKNOWN, None
+    if complete and alternates(trace):
+        step = llc_at_step_zero(trace)
+        llc = step.mean
+    elif complete:
+        llc = mean_llc(trace)
     mixed = mixing(trace) if complete else NOT_MEASURED
     bias = _family_bias(trace) if complete else _UNKNOWN
     noise = evaluation_noise(trace) if complete else NO_NOISE
     v, v_m = (
-        _mean(trace, series) if complete and series is not None else _UNKNOWN
+        mean_of(trace, series) if complete and series is not None else _UNKNOWN
         for series in (trace.virial, trace.virial_m)
     )
     lo, hi = _interval(llc, bias)
@@ -270,7 +212,7 @@ def measure(trace: Trace) -> Estimate:
 def _predicted(trace: Trace) -> float | None:
     ledger = trace.info.get("ledger") or {}
     # What extrapolation over the step measures need not be predicted.
-    error = ledger.get("burn_in" if _alternates(trace) else "error")
+    error = ledger.get("burn_in" if alternates(trace) else "error")
     return None if error is None else number(error["relative"])
 
 
@@ -278,7 +220,7 @@ def _family_bias(trace: Trace) -> Mean:
     weighted = trace.extras.get("llc_importance")
     if weighted is None:
         return _UNKNOWN
-    excess = _restart_means(trace) - weighted
+    excess = restart_means(trace) - weighted
     se = float(excess.std(ddof=1)) / math.sqrt(excess.size) if excess.size > 1 else None
     return Mean(float(excess.mean()), se, None)
 
@@ -289,12 +231,6 @@ def _interval(llc: Mean, bias: Mean) -> tuple[float | None, float | None]:
     moved = -bias.mean if math.isfinite(bias.mean) else 0.0
     lo, hi = llc.mean - llc.half_width, llc.mean + llc.half_width
     return number(lo + min(moved, 0.0)), number(hi + max(moved, 0.0))
-
-
-def _mean(trace: Trace, series: Series) -> Mean:
-    if trace.iid:
-        return iid_mean(series)
-    return at_step_zero(trace, series).mean if _alternates(trace) else mcmc_mean(series)
 
 
 def _mean_stat(trace: Trace, name: str) -> float | None:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lambda_hat_core.analysis.diagnostics import MIN_DRAWS
-from lambda_hat_core.analysis.measure import mean_llc
+from lambda_hat_core.analysis.means import mean_llc
 from lambda_hat_core.samplers.trace import Trace
 
 _POINTS = 36

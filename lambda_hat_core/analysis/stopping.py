@@ -10,7 +10,8 @@ depend on the specification alone, so the same specification gives the same bits
 from collections.abc import Callable, Sequence
 
 from lambda_hat_core.analysis.family import knows_family
-from lambda_hat_core.analysis.measure import is_precise, measure
+from lambda_hat_core.analysis.means import is_precise
+from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE

@@ -7,6 +7,7 @@ and costs two gradients (Baker, Fearnhead, Fox & Nemeth 2019, arXiv:1706.05439).
 """
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME
+from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
 from lambda_hat_core.types import Weights, constant
 
 
@@ -74,6 +75,34 @@ class GradientEstimate(eqx.Module):
         if self.varies:
             gradient = gradient - posterior.loss_grad(posterior.w0, batch)
         return gradient + self.tilt if self.tilt.size else gradient
+
+
+class EstimatingKernel(Kernel):
+    """A kernel in a constant metric, whose state has w and an estimate of grad U from a new batch.
+
+    That estimate, which w does not depend on, is the one that the next step uses.
+    """
+
+    estimate: eqx.AbstractVar[GradientEstimate]
+
+    @property
+    def together(self) -> bool:
+        """The metric's vectors are read once for all chains."""
+        return True
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether gradients are those of batches."""
+        return not self.estimate.is_exact
+
+    def position(self, state: Any) -> Weights:
+        """Return w."""
+        return state.w
+
+    def gradient(self, key: PRNGKeyArray, state: Any) -> tuple[Weights, float]:
+        """Return the estimate of grad U at w, which costs nothing more."""
+        del key
+        return state.gradient, 0.0
 
 
 def plain(posterior: Posterior, batch_size: int | None) -> GradientEstimate:

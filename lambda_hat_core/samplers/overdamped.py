@@ -26,8 +26,8 @@ from lambda_hat_core.counters import split
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.alternating import Alternation
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.gradients import GradientEstimate
-from lambda_hat_core.samplers.kernel import Kernel, Stats
+from lambda_hat_core.samplers.gradients import EstimatingKernel, GradientEstimate
+from lambda_hat_core.samplers.kernel import Stats
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
@@ -52,7 +52,7 @@ class OverdampedState(NamedTuple):
     t: Scalar
 
 
-class OverdampedKernel(Kernel):
+class OverdampedKernel(EstimatingKernel):
     """One step is one gradient.
 
     Attributes:
@@ -68,16 +68,6 @@ class OverdampedKernel(Kernel):
     mu: Float[Array, " mode"]
     integrator: Integrator = eqx.field(static=True)
     noise: Generator = eqx.field(static=True)
-
-    @property
-    def together(self) -> bool:
-        """The metric's vectors are read once for all chains."""
-        return True
-
-    @property
-    def has_noise(self) -> bool:
-        """Whether gradients are those of batches."""
-        return not self.estimate.is_exact
 
     def init(self, key: PRNGKeyArray, w: Weights) -> OverdampedState:
         """Draw the noise before the first step."""
@@ -110,15 +100,6 @@ class OverdampedKernel(Kernel):
             return jnp.ones_like(self.heat)
         added = _made_up_for(self.heat, self.mu, eps, self.integrator)
         return jnp.sqrt(jnp.clip(1 - added, 0.0, 1.0))
-
-    def position(self, state: OverdampedState) -> Weights:
-        """Return w."""
-        return state.w
-
-    def gradient(self, key: PRNGKeyArray, state: OverdampedState) -> tuple[Weights, float]:
-        """grad U at the position, from a batch drawn after it: it costs nothing more."""
-        del key
-        return state.gradient, 0.0
 
 
 def _made_up_for(heat: Any, mu: Any, eps: Any, integrator: Integrator) -> Any:

@@ -29,8 +29,8 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.alternating import Alternation
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.gradients import GradientEstimate
-from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
+from lambda_hat_core.samplers.gradients import EstimatingKernel, GradientEstimate
+from lambda_hat_core.samplers.kernel import Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
@@ -55,7 +55,7 @@ class SghmcState(NamedTuple):
     t: Scalar
 
 
-class SghmcKernel(Kernel):
+class SghmcKernel(EstimatingKernel):
     """One step is one gradient.
 
     Attributes:
@@ -69,16 +69,6 @@ class SghmcKernel(Kernel):
     alpha: Scalar
     heat: Float[Array, " mode"]
     noise: Generator = eqx.field(static=True)
-
-    @property
-    def together(self) -> bool:
-        """The metric's vectors are read once for all chains."""
-        return True
-
-    @property
-    def has_noise(self) -> bool:
-        """Whether gradients are those of batches."""
-        return not self.estimate.is_exact
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SghmcState:
         """Draw a momentum."""
@@ -111,15 +101,6 @@ class SghmcKernel(Kernel):
         if not self.estimate.is_exact:
             left = left - _made_up_for(self.heat, step_size, keep)
         return jnp.sqrt(jnp.maximum(left, 0.0)) * jnp.ones_like(self.heat)
-
-    def position(self, state: SghmcState) -> Weights:
-        """Return w."""
-        return state.w
-
-    def gradient(self, key: PRNGKeyArray, state: SghmcState) -> tuple[Weights, float]:
-        """Return grad U at w from a batch that was drawn after w, which the next step uses too."""
-        del key
-        return state.gradient, 0.0
 
 
 def _made_up_for(heat: Any, eps: Any, keep: Any) -> Any:

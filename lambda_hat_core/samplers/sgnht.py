@@ -26,8 +26,8 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.alternating import Alternation
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.gradients import GradientEstimate
-from lambda_hat_core.samplers.kernel import Kernel, Stats, Tuned
+from lambda_hat_core.samplers.gradients import EstimatingKernel, GradientEstimate
+from lambda_hat_core.samplers.kernel import Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, is_stable, stationary
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
@@ -58,7 +58,7 @@ class SgnhtState(NamedTuple):
     t: Scalar
 
 
-class SgnhtKernel(Kernel):
+class SgnhtKernel(EstimatingKernel):
     """One step is one gradient."""
 
     posterior: Posterior
@@ -67,16 +67,6 @@ class SgnhtKernel(Kernel):
     alternation: Alternation
     alpha: Scalar
     noise: Generator = eqx.field(static=True)
-
-    @property
-    def together(self) -> bool:
-        """The metric's vectors are read once for all chains."""
-        return True
-
-    @property
-    def has_noise(self) -> bool:
-        """Whether gradients are those of batches."""
-        return not self.estimate.is_exact
 
     def init(self, key: PRNGKeyArray, w: Weights) -> SgnhtState:
         """Draw a momentum; the friction starts at alpha."""
@@ -100,15 +90,6 @@ class SgnhtKernel(Kernel):
         state = SgnhtState(w, p, x, self.estimate(batch_key, w), t + 1)
         work = jnp.asarray(self.estimate.work, w.dtype)
         return state, {"work": work, "step_size": step_size}
-
-    def position(self, state: SgnhtState) -> Weights:
-        """Return w."""
-        return state.w
-
-    def gradient(self, key: PRNGKeyArray, state: SgnhtState) -> tuple[Weights, float]:
-        """Return grad U at w from a batch that was drawn after w, which the next step uses too."""
-        del key
-        return state.gradient, 0.0
 
 
 def _damped_share(x: Scalar) -> Scalar:

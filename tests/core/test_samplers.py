@@ -76,7 +76,7 @@ def traced(name, case_name, case, **changes):
 
 def mean_of(trace):
     """At step size 0 if there are two, otherwise the plain mean."""
-    from lambda_hat_core.analysis.measure import mean_llc
+    from lambda_hat_core.analysis.means import mean_llc
 
     assert trace.failure is None
     estimate = mean_llc(trace)
