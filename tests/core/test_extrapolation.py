@@ -49,3 +49,22 @@ def test_without_two_step_sizes_the_mean_is_the_plain_one():
     series, fine = draws(0.3, 2)
     for same in (np.zeros_like(fine), np.ones_like(fine)):
         assert extrapolated(series, same, 2).mean == mcmc_mean(series)
+
+
+def test_the_running_estimate_ends_at_the_estimate():
+    """Also where a predicted bias decides how far the two step sizes are extrapolated."""
+    from lambda_hat_core.analysis.measure import measure
+    from lambda_hat_core.analysis.running import running
+    from tests.core import traces
+
+    made = traces.trace()
+    sizes = np.where(np.arange(made.loss.shape[1]) // 10 % 4 == 3, 0.1, 0.2)
+    stats = made.stats | {"step_size": np.tile(sizes, (len(made.loss), 1))}
+    ends = []
+    for heating in (0.0, 2.0):
+        info = made.info | {"step_order": 1, "heating": heating}
+        trace = made._replace(stats=stats, info=info)
+        found = measure(trace)
+        assert running(trace).llc[-1] == found.llc and running(trace).se[-1] == found.llc_se
+        ends.append(found.llc_se)
+    assert ends[1] > 1.1 * ends[0]
