@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -82,3 +83,24 @@ def test_the_defaults_stay_at_a_steep_crossing(name):
     se = np.std(values, ddof=1) / math.sqrt(8)
     assert se < 0.04 * answer
     assert abs(values.mean() - answer) < 4 * se
+
+
+def test_noise_beyond_the_metric_heats_less_than_foretold():
+    """On 300 parameters, of which the metric has 85 directions; batches and one step size alone."""
+    from lambda_hat_core import Sghmc, estimate_llc
+
+    rng, d, n = np.random.default_rng(0), 300, 2000
+    x = rng.normal(size=(n, d)) * np.geomspace(1, 0.1, d)
+    y = x @ np.ones(d) + rng.normal(size=n)
+
+    def loss(w, batch):
+        return jnp.mean((batch[0] @ w - batch[1]) ** 2)
+
+    sampler = Sghmc(batch_size=64, extrapolate=False, n_draws=1000, n_burn=200)
+    found = estimate_llc(loss, np.linalg.lstsq(x, y)[0], (x, y), sampler=sampler, progress=False)
+    stiff = n / np.log(n) * 2 * np.linalg.eigvalsh(x.T @ x / n)
+    exact, bound = 0.5 * np.sum(stiff / (stiff + 1)), found.trace.info["heating"]
+    assert 0.05 * exact < bound < 0.2 * exact
+    assert found.se < 0.005 * exact
+    # What is made up for on average over the complement cools its softest directions by a little.
+    assert abs(found.llc - exact) < 4 * found.se + 0.02 * exact
