@@ -4,8 +4,11 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import jax
@@ -83,14 +86,47 @@ def _module(name: str, source: Source) -> Any:
     sys.path[:0] = [path for path in factory_search_path() if path not in sys.path]
     hashes = {module: file_sha256(file) for module, file in source.modules.items()}
     loaded = [module for module in hashes if module in sys.modules]
-    if any(vars(sys.modules[module]).get(_LOADED) != hashes[module] for module in loaded):
-        for module in loaded:
-            importlib.reload(sys.modules[module])
-    found = importlib.import_module(name)
+    with _from_source(hashes):
+        if any(vars(sys.modules[module]).get(_LOADED) != hashes[module] for module in loaded):
+            for module in loaded:
+                importlib.reload(sys.modules[module])
+        found = importlib.import_module(name)
     for module, sha256 in hashes.items():
         if module in sys.modules:
             vars(sys.modules[module])[_LOADED] = sha256
     return found
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles the source that is there, and neither reads nor writes its bytecode.
+
+    Python takes bytecode for current if the source has the same size and was changed in the same
+    second, so a number edited twice within one could be read as what it was before.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+@contextmanager
+def _from_source(modules: Container[str]) -> Iterator[None]:
+    """Load these modules from their source during the context."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+            spec = PathFinder.find_spec(name, path, target) if name in modules else None
+            if spec is not None and type(spec.loader) is SourceFileLoader:
+                spec.loader = _SourceLoader(name, spec.loader.path)
+            return spec
+
+    finder = Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def _check_read(maker: str, source: Source, read: Iterable[Path]) -> None:

@@ -64,7 +64,7 @@ def test_loading_definitions_costs_in_proportion(sized):
 
         return load
 
-    assert calls_of_each(work) < 2000
+    assert calls_of_each(work) < 500
     project, definitions = loaded[-1]
     assert len(project.runs) == MANY
     partitions = definitions.get_assets_def(NUTS).partitions_def
@@ -81,7 +81,7 @@ def test_printing_the_plan_costs_in_proportion(sized, monkeypatch, capsys):
         monkeypatch.setenv("LAMBDA_HAT_HOME", str(site.root / "runs"))
         return lambda: cli.main(["plan", "default"])
 
-    assert calls_of_each(work) < 4000
+    assert calls_of_each(work) < 1500
     assert f"{MANY // 50} targets, 0 exist; {MANY} runs, 0 exist" in capsys.readouterr().out
 
 
