@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.config.batches import as_sampled
 from lambda_hat_core.config.samplers.vi import Vi
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
 from lambda_hat_core.store import files, records
 from lambda_hat_core.store.store import Kind, Store
@@ -45,14 +45,17 @@ class Outcome(NamedTuple):
 
 
 def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
-    """Train, polish and audit a target, in float64."""
+    """Train, polish and audit a target, in float64; a checkpoint is only audited."""
 
     def make(folder: Path) -> None:
         from lambda_hat_core import targets
 
-        targets.save(targets.build(spec, log), folder)
+        targets.save(targets.build(spec, log, _checkpoint_weights(store, spec)), folder)
         meta = json.loads((folder / "meta.json").read_bytes())
         records.write("targets", [records.target_row(spec, meta)], folder / "target.parquet")
+        if spec.step is not None:
+            row = records.checkpoint_row(spec, meta)
+            records.write("trajectories", [row], folder / "checkpoint.parquet")
 
     return _made(store, "targets", spec, make, log)
 
@@ -194,7 +197,28 @@ def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
     return Outcome(gallery.id, status, seconds, record(store, "galleries", gallery.id))
 
 
+def step_file(folder: Path, step: int) -> Path:
+    """Return the file of a step in the folder of a trajectory."""
+    return folder / "steps" / f"step_{step:09}.npz"
+
+
+def _checkpoint_weights(store: Store, spec: TargetSpec) -> Any:
+    """Return the flat weights of a checkpoint of one of our trainings; None for other targets."""
+    if not spec.is_trained or spec.step is None or spec.trajectory is None:
+        return None
+    from lambda_hat_core.targets.trajectory import flat_weights
+
+    id = spec.trajectory.id
+    _require(store, "trajectories", id)
+    file = step_file(store.path("trajectories", id), spec.step)
+    if not file.exists():
+        raise FileNotFoundError(f"{id} has no step {spec.step} yet; make {id} first")
+    shapes = store.read_json("trajectories", id, "meta.json")["shapes"]
+    return flat_weights(file, [name for name, _ in shapes])
+
+
 _FACTS: dict[Kind, str] = {
+    "trajectories": "meta.json",
     "targets": "meta.json",
     "runs": "work.json",
     "analyses": "estimate.json",
@@ -237,7 +261,7 @@ def _made(
         from lambda_hat_core import precision
 
         precision.require("float64" if isinstance(spec, TargetSpec) else spec.dtype)
-        with _noted(store, spec), store.lease(kind, spec.id, log):
+        with noted(store, spec), store.lease(kind, spec.id, log):
             problem = store.problem(kind, spec.id)
             if problem is not None:
                 if store.path(kind, spec.id).exists():
@@ -251,7 +275,7 @@ def _made(
 
 
 @contextmanager
-def _noted(store: Store, spec: TargetSpec | RunSpec) -> Iterator[None]:
+def noted(store: Store, spec: Origin | RunSpec) -> Iterator[None]:
     """Record an exception as a row for SQL, with its traceback beside it, and raise it again."""
     try:
         yield
