@@ -13,7 +13,7 @@ from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work.client import Event, request
-from lambda_hat_core.work.trajectories import missing_steps
+from lambda_hat_core.work.steps import missing_steps
 
 
 class Order(NamedTuple):

@@ -102,7 +102,7 @@ def _worker_count(store: Store, card: Card, plan: Plan, runs: Sequence[Order]) -
     for dtype in DTYPES:
         specs = [order.run for order in runs if order.run and order.dtype == dtype]
         if specs:
-            wanted = workers(specs, times(store, specs, plan.targets))
+            wanted = workers(specs, times(store, specs, plan.targets), plan.targets)
             count += min(wanted, len(specs), card.at_once(dtype))
     return max(1, min(count, card.slots))
 

@@ -18,6 +18,8 @@ from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
 from lambda_hat_core.store import files, records
 from lambda_hat_core.store.store import Kind, Store
+from lambda_hat_core.work.resuming import checkpoint_folder, resumable
+from lambda_hat_core.work.steps import weights_of
 
 Log = Callable[[str], None]
 
@@ -50,7 +52,7 @@ def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
     def make(folder: Path) -> None:
         from lambda_hat_core import targets
 
-        targets.save(targets.build(spec, log, _checkpoint_weights(store, spec)), folder)
+        targets.save(targets.build(spec, log, weights_of(store, spec)), folder)
         meta = json.loads((folder / "meta.json").read_bytes())
         records.write("targets", [records.target_row(spec, meta)], folder / "target.parquet")
         if spec.step is not None:
@@ -106,7 +108,7 @@ def sample_run(
             if used != spec:
                 say(f"the full batch is used: the target has n = {posterior.n}")
             trace = sample(
-                posterior, used, progress=tell, log=say, checkpoint=_checkpoint(store, spec)
+                posterior, used, progress=tell, log=say, checkpoint=resumable(store, spec)
             )
             if trace.failure:
                 say(f"stopped: {trace.failure}")
@@ -197,26 +199,6 @@ def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
     return Outcome(gallery.id, status, seconds, record(store, "galleries", gallery.id))
 
 
-def step_file(folder: Path, step: int) -> Path:
-    """Return the file of a step in the folder of a trajectory."""
-    return folder / "steps" / f"step_{step:09}.npz"
-
-
-def _checkpoint_weights(store: Store, spec: TargetSpec) -> Any:
-    """Return the flat weights of a checkpoint of one of our trainings; None for other targets."""
-    if not spec.is_trained or spec.step is None or spec.trajectory is None:
-        return None
-    from lambda_hat_core.targets.trajectory import flat_weights
-
-    id = spec.trajectory.id
-    _require(store, "trajectories", id)
-    file = step_file(store.path("trajectories", id), spec.step)
-    if not file.exists():
-        raise FileNotFoundError(f"{id} has no step {spec.step} yet; make {id} first")
-    shapes = store.read_json("trajectories", id, "meta.json")["shapes"]
-    return flat_weights(file, [name for name, _ in shapes])
-
-
 _FACTS: dict[Kind, str] = {
     "trajectories": "meta.json",
     "targets": "meta.json",
@@ -298,29 +280,6 @@ def _require(store: Store, kind: Kind, id: str) -> None:
             f"{store.path(kind, id)} is required, but it is not complete ({problem}); make {id} "
             "first"
         )
-
-
-def checkpoint_folder(store: Store, id: str) -> Path:
-    """Return the folder of a run's checkpoints."""
-    return store.root / "checkpoints" / id
-
-
-def _checkpoint(store: Store, spec: RunSpec) -> Any:
-    import jax
-
-    from lambda_hat_core.samplers import drive
-    from lambda_hat_core.samplers.resume import DiskCheckpoint
-    from lambda_hat_core.store.checkpoint import CheckpointFile
-
-    target = store.read_json("targets", spec.target, "manifest.json")["files"]
-    identity = {
-        "spec": spec.id,
-        "numerics_version": spec.numerics_version,
-        "target": {name: entry["sha256"] for name, entry in target.items()},
-        "devices": jax.device_count(),
-        "chunks": drive.CHUNKS,
-    }
-    return DiskCheckpoint(CheckpointFile(checkpoint_folder(store, spec.id), identity))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -16,18 +16,13 @@ from lambda_hat_core.config.spec import Trajectory, TrajectorySpec
 from lambda_hat_core.store import files, records
 from lambda_hat_core.store.checkpoint import CheckpointFile
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work.making import Outcome, checkpoint_folder, noted, record, step_file
+from lambda_hat_core.work.making import Outcome, noted, record
+from lambda_hat_core.work.resuming import checkpoint_folder
+from lambda_hat_core.work.steps import META, missing_steps, step_file
 
 Log = Callable[[str], None]
 
-_META, _SERIES = "meta.json", "series.parquet"
-
-
-def missing_steps(store: Store, wanted: Trajectory) -> set[int]:
-    """Return the steps whose weights the store lacks."""
-    if not store.is_complete("trajectories", wanted.id):
-        return {*wanted.steps}
-    return {*wanted.steps} - {*store.read_json("trajectories", wanted.id, _META)["steps"]}
+_SERIES = "series.parquet"
 
 
 def make_trajectory(store: Store, wanted: Trajectory, log: Log) -> Outcome:
@@ -65,7 +60,7 @@ def _train(store: Store, spec: TrajectorySpec, missing: set[int], folder: Path, 
     (folder / "steps").mkdir()
     if store.is_complete("trajectories", spec.id):
         old = store.path("trajectories", spec.id)
-        before = json.loads((old / _META).read_bytes())
+        before = json.loads((old / META).read_bytes())
         rows |= {row["step"]: row for row in _read(old / _SERIES)}
         for step in rows:
             shutil.copyfile(step_file(old, step), step_file(folder, step))
@@ -95,7 +90,7 @@ def _train(store: Store, spec: TrajectorySpec, missing: set[int], folder: Path, 
         "test_loss": series[-1]["test_loss"],
         "metric": series[-1]["metric"],
     }
-    (folder / _META).write_text(files.to_json(meta, indent=1))
+    (folder / META).write_text(files.to_json(meta, indent=1))
     draw(series, meta, folder / "figures")
 
 

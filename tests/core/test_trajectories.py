@@ -12,7 +12,8 @@ from lambda_hat_core.plan.plan import joined, load_union
 from lambda_hat_core.store import inventory, sql
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import making
-from lambda_hat_core.work.trajectories import make_trajectory, missing_steps
+from lambda_hat_core.work.steps import missing_steps
+from lambda_hat_core.work.trajectories import make_trajectory
 from tests.core.plans import one
 from tests.core.test_programs import programs
 
