@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.loss_check import refusal
 from lambda_hat_core.targets.probe import Probe
 from lambda_hat_core.targets.problem import Problem
@@ -116,7 +117,7 @@ def _close(a: np.ndarray, b: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return np.isclose(a, b, rtol=_TOLERANCE, atol=least, equal_nan=True)
 
 
-@eqx.filter_jit
+@quickly
 def _losses(loss: Any, points: Array, rows: Batch, halves: Any) -> Float[Array, "point half"]:
     def of_half(w: Weights, half: Array) -> Array:
         return loss.mean(w, jax.tree.map(lambda a: a[half], rows))
