@@ -69,6 +69,8 @@ def check_loss(
     if isinstance(found, tuple | list | dict):
         did = f"has a loss that returns a {type(found).__name__} of {len(found)}"
         raise refusal(maker, did, f"{_SIGNATURE}, and nothing else: leave metrics out")
+    if not isinstance(found, jax.ShapeDtypeStruct | float | int | np.generic | np.ndarray):
+        raise refusal(maker, f"has a loss that returns {type(found).__name__}", _SIGNATURE)
     if np.shape(found) != ():
         raise refusal(maker, f"has a loss that returns shape {np.shape(found)}", _SIGNATURE)
     if not jnp.issubdtype(jnp.result_type(found), jnp.floating):
