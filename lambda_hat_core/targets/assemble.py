@@ -12,16 +12,24 @@ from lambda_hat_core.config import model
 from lambda_hat_core.config.compatible import check_loss, default_loss
 from lambda_hat_core.config.data import DIMS, Diabetes, Digits, Synthetic, Teacher
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.bundled import diabetes, digits
 from lambda_hat_core.targets.choice import supervised
-from lambda_hat_core.targets.networks import Network, NetworkSpec, make_network
+from lambda_hat_core.targets.networks import (
+    Network,
+    NetworkSpec,
+    TaskSpec,
+    make_network,
+    make_task_network,
+)
 from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
+from lambda_hat_core.targets.tasks import examples
 from lambda_hat_core.targets.truths import make_truth
 from lambda_hat_core.types import Weights
 
@@ -39,6 +47,8 @@ def assemble(spec: TargetSpec) -> Problem:
 
 def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
     """Return the network of a target, with unset dimensions taken from the data."""
+    if isinstance(kind, TaskSpec):
+        return make_task_network(kind, spec.data)
     return make_network(kind, *DIMS[spec.data.kind])
 
 
@@ -89,7 +99,7 @@ def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -
 def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
     network = network_of(spec, kind)
     loss = loss_of(spec, spec.training.loss, None)
-    start = _initial(stream(spec.seed, "initial weights"), network)
+    start = _initial(stream(spec.seed, "initial weights"), network) * spec.training.init_scale
     problem = Problem(loss, None, spec.data.n_data, start, network.shapes)
     match spec.data:
         case Digits():
@@ -100,6 +110,9 @@ def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
             problem = problem._replace(data=train, test=test)
         case Synthetic():
             problem = _labelled(problem, spec, spec.data, network, kind)
+        case Modular() | SparseFeatures() | Induction() | IclRegression():
+            train, test = examples(spec.data, spec.seed)
+            problem = problem._replace(data=train, test=test)
     if spec.training.start == "truth":
         assert problem.truth is not None
         problem = problem._replace(start=problem.truth)

@@ -79,9 +79,8 @@ def _along_ray(loss: Loss, w: Weights, data: Batch) -> Float[Array, " point"]:
 
 @quickly
 def _all_correct(loss: Supervised, w: Weights, data: Batch) -> Array:
-    assert data is not None
-    x, y = data
-    return jnp.all(jnp.argmax(loss.network.apply(w, x), axis=-1) == y)
+    right, scored = loss.hits(w, data)
+    return jnp.all(right == scored)
 
 
 def separated(loss: Loss, w: Weights, data: Batch) -> bool:

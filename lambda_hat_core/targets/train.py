@@ -29,16 +29,19 @@ class Trained(NamedTuple):
 
 
 def _optimiser(spec: Training) -> optax.GradientTransformation:
-    rate = optax.cosine_decay_schedule(spec.lr, max(spec.steps, 1))
+    rate = spec.lr
+    if spec.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(spec.lr, max(spec.steps, 1))
     match spec.optimizer:
         case "adam":
-            return optax.adam(rate)
+            optimiser = optax.adam(rate)
         case "adamw":
-            return optax.adamw(rate, weight_decay=spec.weight_decay)
+            optimiser = optax.adamw(rate, weight_decay=spec.weight_decay)
         case "sgd":
-            return optax.sgd(rate)
+            optimiser = optax.sgd(rate)
         case _:
             assert_never(spec.optimizer)
+    return optax.chain(optax.add_decayed_weights(spec.l2), optimiser) if spec.l2 else optimiser
 
 
 @eqx.filter_jit
