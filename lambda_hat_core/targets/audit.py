@@ -202,8 +202,12 @@ def audit(
     nbeta: float,
     gamma: float,
     rows: int | None = None,
+    kinks: bool = True,
 ) -> Audit:
     """Audit w at the given temperature and localisation.
+
+    `kinks`: whether to look for one where the gradient does not vanish. On the way of a training
+    it does not vanish anyway.
 
     The loss and its gradient are those of all examples. If there are more than `rows`, the Hessian
     is that of a random subset of so many, except along the directions that it curves down most.
@@ -223,7 +227,7 @@ def audit(
         raise refusal(problem, w)
     bias, kinked = float(seen.bias), False
     bias = math.inf if math.isnan(bias) else bias
-    if bias > LIMIT and data is not None:
+    if bias > LIMIT and data is not None and kinks:
         hull = float(_hull_bias(key, loss, w, data, *seen.own, *at))
         cost += _SAMPLES + 1.0
         kinked = hull <= LIMIT
