@@ -8,7 +8,7 @@ import numpy as np
 
 from lambda_hat_core.config.errors import Place, Problems, suggest
 from lambda_hat_core.config.lengths import stopping
-from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Until
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
@@ -125,12 +125,32 @@ def _posterior(posterior: Any) -> PosteriorSpec:
     if not isinstance(posterior, Mapping | None):
         raise place.error("must be a Posterior or a mapping", "write {'gamma': 10.0}", posterior)
     part = inline("posterior", posterior or {}, place)
-    if part.values.get("sigma") is not None:
+    if part.values.get("sigma") is not None and part.values.get("loss") != SELF_LABELLED:
         raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
     spec = validate(part, PosteriorSpec)
+    if spec.loss == SELF_LABELLED:
+        return spec
     if spec.loss not in (None, "own"):
         raise part.error("loss", "the loss is the one that you pass", "remove it")
     return spec.model_copy(update={"loss": "own"})
+
+
+def check_labels(outputs: Any, posterior: PosteriorSpec, call: str) -> None:
+    """Check that outputs are given where they are the labels, and only there.
+
+    Raises:
+        ConfigError: if they have no effect, or are missing.
+    """
+    place = Place(call)
+    labels = posterior.loss == SELF_LABELLED
+    if outputs is not None and not labels:
+        rule = "only the self-labelled loss reads it"
+        way_out = 'write posterior={"loss": "self_labelled"}, or remove it'
+        raise place.key("outputs").error(rule, way_out, getattr(outputs, "__name__", outputs))
+    if labels and outputs is None:
+        rule = "the labels are the model's own outputs, and this call has none"
+        way_out = "pass outputs=f, with f(params, batch) one row for every row of the batch"
+        raise place.key("posterior").key("loss").error(rule, way_out, SELF_LABELLED)
 
 
 def _dtype(dtype: Any) -> Dtype | None:

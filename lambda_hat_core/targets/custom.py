@@ -25,7 +25,7 @@ from lambda_hat_core.targets.loss_check import (
 )
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.targets.probe import probed
-from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.problem import Outputs, Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
 
@@ -49,6 +49,9 @@ class CustomTarget:
             them minibatch gradients are unbiased for the loss of all rows.
         sample_all: whether to sample also the arrays that the loss depends on without a gradient,
             such as those read through stop_gradient, which by default keep their values.
+        outputs: `outputs(params, batch) -> array`, the model's outputs with one row for every row
+            of `batch`, which posterior.loss self_labelled takes as labels.
+        outputs_loss: what compares two outputs: mse, or cross_entropy if they are logits.
     """
 
     params: Any
@@ -59,6 +62,8 @@ class CustomTarget:
     train: bool = False
     weights: Any = None
     sample_all: bool = False
+    outputs: Callable[[Any, Any], Any] | None = None
+    outputs_loss: str = "mse"
 
 
 @dataclass(frozen=True)
@@ -243,5 +248,15 @@ class _Draft(NamedTuple):
             loss = replace(loss, identity=program_of(loss.mean, start, self.data))
         check_value(maker, loss, start, self.data)
         claim = stated(maker, made.llc_known)
-        trains, n = made.train, made.n
-        return Problem(loss, self.data, n, start, shapes, trains=trains, claim=claim, maker=maker)
+        outputs = None if made.outputs is None else Outputs(made.outputs, made.outputs_loss)
+        return Problem(
+            loss,
+            self.data,
+            made.n,
+            start,
+            shapes,
+            trains=made.train,
+            claim=claim,
+            maker=maker,
+            outputs=outputs,
+        )

@@ -1,12 +1,25 @@
 """The problem to be minimised: a loss, its data, the start, and what is known beforehand."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from jaxtyping import Array
 
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.types import Batch, Weights
+
+
+class Outputs(NamedTuple):
+    """What the author of a custom target says its outputs are.
+
+    Attributes:
+        function: `outputs(params, batch) -> array`, one row for every row of `batch`.
+        loss: what compares two outputs: mse, or cross_entropy if they are logits.
+    """
+
+    function: Callable[[Any, Any], Any]
+    loss: str = "mse"
 
 
 class Problem(NamedTuple):
@@ -25,6 +38,7 @@ class Problem(NamedTuple):
         claim: a coefficient that the author of a custom target states.
         maker: the name of what made the target, for errors.
         notes: what else its author should know, in sentences.
+        outputs: the outputs of a custom target, if its author gives them.
     """
 
     loss: Loss
@@ -39,3 +53,4 @@ class Problem(NamedTuple):
     claim: float | None = None
     maker: str = "the target"
     notes: tuple[str, ...] = ()
+    outputs: Outputs | None = None
