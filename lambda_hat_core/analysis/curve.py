@@ -205,8 +205,8 @@ def _boundary(
     lo, hi = np.quantile(fine[inside[places[interior]]], (0.05, 0.95))
     nearest = int(np.argmin(np.abs(t - best)))
     lo, hi = min(lo, t[max(nearest - 1, 0)]), max(hi, t[min(nearest + 1, len(t) - 1)])
-    ends = scale.to_step(np.array([best, lo, hi]))
-    return Boundary(*map(float, ends), turn.kind, share)
+    step, first, last = scale.to_step(np.array([best, lo, hi])).tolist()
+    return Boundary(step, first, last, turn.kind, share)
 
 
 def _note(boundaries: Sequence[Boundary]) -> str:

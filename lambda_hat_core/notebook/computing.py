@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
+from lambda_hat_core.config.samplers.choice import AUTO, chosen
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked
 from lambda_hat_core.notebook.telling import Display, duration
@@ -125,6 +127,28 @@ def computed(
         trace = trace._replace(info=trace.info | {"until": until})
     here = Seen(known(own), _structure(made.params), outputs)
     return Computed(run, wide, found, trace, loss, here)
+
+
+def sampler_of(sampler: Any, n: int | None, params: Any) -> Any:
+    """Return what was asked for, where `auto` depends on the number of examples and of params."""
+    if not (isinstance(sampler, str) and sampler == AUTO):
+        return sampler
+    d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
+    return chosen(n, d)
+
+
+def count_of(data: Any) -> int:
+    """Return the number of rows of the data.
+
+    Raises:
+        ValueError: if there are no data.
+    """
+    leaves = jax.tree.leaves(data)
+    if not leaves:
+        raise ValueError(
+            "data is None, so the loss is a potential; give n, which sets n beta = n / log n"
+        )
+    return len(leaves[0]) if np.ndim(leaves[0]) else 1
 
 
 def _structure(params: Any) -> Any:

@@ -4,18 +4,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import equinox as eqx
-import jax
-import numpy as np
-
 from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.analysis.verdict import off_centre_bias
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.config.samplers.choice import AUTO, chosen
 from lambda_hat_core.config.samplers.known import SamplerSpec
-from lambda_hat_core.notebook.arguments import asked, check_labels
-from lambda_hat_core.notebook.computing import computed
+from lambda_hat_core.notebook.arguments import CALL, asked, check_labels
+from lambda_hat_core.notebook.computing import computed, count_of, sampler_of
 from lambda_hat_core.notebook.llc import Llc, answer
 from lambda_hat_core.notebook.telling import Display, Silent
 from lambda_hat_core.samplers.drive import Progress
@@ -95,7 +90,7 @@ def estimate_llc(
     """
     began = time.perf_counter()
     limits = {"rel_se": rel_se, "max_seconds": max_seconds, "max_fge": max_fge}
-    count = _count(data) if n is None else n
+    count = count_of(data) if n is None else n
     target = CustomTarget(
         params,
         loss,
@@ -106,11 +101,9 @@ def estimate_llc(
         outputs=outputs,
         outputs_loss=outputs_loss,
     )
-    if isinstance(sampler, str) and sampler == AUTO:
-        d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
-        sampler = chosen(None if data is None else target.n, d)
-    wanted = asked(sampler, posterior, dtype, seed, **limits)
-    check_labels(outputs, wanted.posterior, "estimate_llc")
+    named = sampler_of(sampler, None if data is None else target.n, params)
+    wanted = asked(named, posterior, dtype, seed, **limits)
+    check_labels(outputs, wanted.posterior, CALL)
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)
     told = progress if callable(progress) else teller.progress
@@ -136,12 +129,3 @@ def estimate_llc(
         descent=off_centre_bias(made, meta),
         notes=problem.notes,
     )
-
-
-def _count(data: Any) -> int:
-    leaves = jax.tree.leaves(data)
-    if not leaves:
-        raise ValueError(
-            "data is None, so the loss is a potential; give n, which sets n beta = n / log n"
-        )
-    return len(leaves[0]) if np.ndim(leaves[0]) else 1

@@ -103,10 +103,12 @@ def _draw(axes: Axes, one: CurveSeries, colour: str) -> None:
         axes.axvline(found.step, color=colour, linestyle="--", linewidth=1.2)
     for verdict, mark in MARKS.items():
         members = [p for p in curve.points if p.verdict == verdict and p.llc is not None]
+        columns = ([p.step for p in members], [p.llc for p in members], [p.se for p in members])
+        steps, llc, se = (np.array(column, float) for column in columns)
         axes.errorbar(
-            [p.step for p in members],
-            [p.llc for p in members],
-            yerr=[_Z * (p.se or 0.0) for p in members],
+            steps,
+            llc,
+            yerr=_Z * np.nan_to_num(se),
             color=colour,
             markerfacecolor=colour if verdict == "ok" else "white",
             marker=mark,
