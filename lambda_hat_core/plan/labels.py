@@ -1,15 +1,18 @@
 """Human-readable labels of targets and runs."""
 
-from lambda_hat_core.config.data import Digits, NoData, Synthetic
+from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic
 from lambda_hat_core.config.model import (
     Custom,
     DeepLinear,
     DiagonalLinear,
     Mlp,
     ModelSpec,
+    ModularMlp,
     NormalCrossing,
     Quadratic,
     QuadraticActivation,
+    Superposition,
+    Transformer,
 )
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
@@ -59,6 +62,8 @@ def _model(model: ModelSpec, preset: str | None) -> str:
             words = f"quadratic activation {model.in_dim}-{model.width} of rank {model.rank}"
         case DiagonalLinear():
             words = f"diagonal linear p = {model.in_dim}, {model.n_zero} zero"
+        case ModularMlp() | Superposition() | Transformer():
+            words = model.words
         case Quadratic():
             given = model.spectrum is None
             shape = f"condition {model.condition:g}" if given else "given spectrum"
@@ -80,8 +85,10 @@ def _data(spec: Origin, preset: str | None) -> str:
             return f"{data.x_dist} data{name} n = {data.n_data}"
         case Digits():
             return f"digits{name} n = {data.n_data}"
-        case _:
+        case Diabetes():
             return f"diabetes{name} n = {data.n_data}"
+        case _:
+            return f"{data.words}{name} n = {data.n_data}"
 
 
 def _posterior(posterior: PosteriorSpec) -> str:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from lambda_hat_core.config.compatible import OWN_LOSS, POTENTIALS, UNTRAINED
+from lambda_hat_core.config.compatible import POTENTIALS, UNTRAINED, default_data
 from lambda_hat_core.config.data import DataSpec, Diabetes, Digits, NoData, Synthetic, Teacher
 from lambda_hat_core.config.effect import ineffective
 from lambda_hat_core.config.errors import Misfit, Place, Problems, suggest
@@ -16,12 +16,16 @@ from lambda_hat_core.config.model import (
     DiagonalLinear,
     Mlp,
     ModelSpec,
+    ModularMlp,
     NormalCrossing,
     Quadratic,
     QuadraticActivation,
+    Superposition,
+    Transformer,
 )
 from lambda_hat_core.config.sections import Section, inline, misfit_of, validate
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.plan.checkpoints import along
 from lambda_hat_core.plan.losses import training_loss
@@ -31,6 +35,9 @@ from lambda_hat_core.plan.read import Presets
 
 MODELS = {
     "mlp": Mlp,
+    "modular_mlp": ModularMlp,
+    "superposition": Superposition,
+    "transformer": Transformer,
     "deep_linear": DeepLinear,
     "quadratic_activation": QuadraticActivation,
     "diagonal_linear": DiagonalLinear,
@@ -40,7 +47,16 @@ MODELS = {
 }
 """Every model by its `kind`."""
 
-DATA = {"synthetic": Synthetic, "digits": Digits, "diabetes": Diabetes, "none": NoData}
+DATA = {
+    "synthetic": Synthetic,
+    "digits": Digits,
+    "diabetes": Diabetes,
+    "modular": Modular,
+    "sparse_features": SparseFeatures,
+    "induction": Induction,
+    "icl_regression": IclRegression,
+    "none": NoData,
+}
 """Every source of data by its `kind`."""
 
 _MODELS: dict[str, Any] = {
@@ -183,8 +199,7 @@ def _kind(group: str, built: Mapping[str, Any]) -> str | None:
         case "model":
             return "mlp"
         case "data":
-            own = isinstance(built["model"], OWN_LOSS)
-            return "none" if own else "synthetic"
+            return default_data(built["model"])
         case _:
             return None
 

@@ -11,17 +11,27 @@ from jaxtyping import Array, PRNGKeyArray
 from lambda_hat_core.config import model
 from lambda_hat_core.config.compatible import check_loss, default_loss
 from lambda_hat_core.config.data import DIMS, Diabetes, Digits, Synthetic, Teacher
+from lambda_hat_core.config.posterior import SELF_LABELLED
 from lambda_hat_core.config.spec import Origin, TargetSpec
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.bundled import diabetes, digits
 from lambda_hat_core.targets.choice import supervised
-from lambda_hat_core.targets.networks import Network, NetworkSpec, make_network
+from lambda_hat_core.targets.networks import (
+    Network,
+    NetworkSpec,
+    TaskSpec,
+    make_network,
+    make_task_network,
+)
+from lambda_hat_core.targets.own_labels import SelfLabelled
 from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
+from lambda_hat_core.targets.tasks import examples
 from lambda_hat_core.targets.truths import make_truth
 from lambda_hat_core.types import Weights
 
@@ -41,10 +51,16 @@ def assemble(spec: Origin) -> Problem:
 
 def network_of(spec: Origin, kind: NetworkSpec) -> Network:
     """Return the network of a target, with unset dimensions taken from the data."""
+    if isinstance(kind, TaskSpec):
+        return make_task_network(kind, spec.data)
     return make_network(kind, *DIMS[spec.data.kind])
 
 
-def loss_of(spec: Origin, name: LossName | Literal["own"] | None, sigma: float | None) -> Loss:
+def loss_of(
+    spec: Origin,
+    name: LossName | Literal["own", "self_labelled"] | None,
+    sigma: float | None,
+) -> Loss:
     """Return the loss `name` of a target that is a potential or a network.
 
     Raises:
@@ -58,9 +74,13 @@ def loss_of(spec: Origin, name: LossName | Literal["own"] | None, sigma: float |
         case model.Quadratic() | model.NormalCrossing():
             return _potential_loss(kind, spec.seed)
         case _:
-            chosen = name or default_loss(kind, spec.data)
+            network, chosen = network_of(spec, kind), name or default_loss(kind, spec.data)
+            if chosen == SELF_LABELLED:
+                base = default_loss(kind, spec.data)
+                assert base in ("mse", "cross_entropy")
+                return SelfLabelled(network, "gaussian" if sigma else base, sigma or 1.0)
             assert chosen != "own"
-            return supervised(network_of(spec, kind), spec.data, chosen, sigma)
+            return supervised(network, spec.data, chosen, sigma)
 
 
 def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> Loss:
@@ -91,7 +111,7 @@ def _potential(spec: Origin, kind: model.Quadratic | model.NormalCrossing) -> Pr
 def _network(spec: Origin, kind: NetworkSpec) -> Problem:
     network = network_of(spec, kind)
     loss = loss_of(spec, spec.training.loss, None)
-    start = _initial(stream(spec.seed, "initial weights"), network)
+    start = _initial(stream(spec.seed, "initial weights"), network) * spec.training.init_scale
     problem = Problem(loss, None, spec.data.n_data, start, network.shapes)
     match spec.data:
         case Digits():
@@ -102,6 +122,9 @@ def _network(spec: Origin, kind: NetworkSpec) -> Problem:
             problem = problem._replace(data=train, test=test)
         case Synthetic():
             problem = _labelled(problem, spec, spec.data, network, kind)
+        case Modular() | SparseFeatures() | Induction() | IclRegression():
+            train, test = examples(spec.data, spec.seed)
+            problem = problem._replace(data=train, test=test)
     if spec.training.start == "truth":
         assert problem.truth is not None
         problem = problem._replace(start=problem.truth)

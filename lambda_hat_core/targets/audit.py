@@ -9,7 +9,6 @@ gamma.
 import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -18,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights, constant
@@ -80,7 +80,7 @@ class _Measured(NamedTuple):
     bias: Scalar
 
 
-@eqx.filter_jit
+@quickly
 def _measure(
     key: PRNGKeyArray,
     loss: Loss,
@@ -130,7 +130,7 @@ def _scale(theta: Array, nbeta: Scalar, gamma: Scalar) -> Array:
     return jnp.where(stiff > 0, nbeta / jnp.sqrt(2 * jnp.where(stiff > 0, stiff, 1.0)), 0.0)
 
 
-@eqx.filter_jit
+@quickly
 def _hull_bias(
     key: PRNGKeyArray,
     loss: Loss,

@@ -35,6 +35,8 @@ _ESCAPES = 3
 _WORTHWHILE = 1e-3
 """Least fall of nbeta L_n along that vector for which another polish is worth its cost."""
 _SLICES, _SLICE_POINTS = 3, 201
+_SEQUENCES = 2000
+"""Most sequences whose outputs are drawn."""
 
 
 class BuiltTarget(NamedTuple):
@@ -230,10 +232,16 @@ def _outputs(problem: Problem, w: Weights) -> dict[str, np.ndarray]:
         return {}
     batches = {"train": problem.data, "test": problem.test}
     return {
-        f"outputs_{name}": np.asarray(_apply(problem.loss, w, batch[0]))
+        f"outputs_{name}": np.asarray(_apply(problem.loss, w, _seen(*batch)))
         for name, batch in batches.items()
         if batch is not None
     }
+
+
+def _seen(x: Array, y: Array) -> Array:
+    """Return the inputs whose outputs are drawn: of sequences, some rows are enough."""
+    tokens = jnp.issubdtype(x.dtype, jnp.integer) and y.ndim > 1
+    return x[:_SEQUENCES] if x.ndim > 2 or tokens else x
 
 
 @eqx.filter_jit

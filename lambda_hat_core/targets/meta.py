@@ -68,6 +68,9 @@ def describe(spec: TargetSpec, problem: Problem) -> str:
             f"quadratic activation {m.in_dim}-{m.width}, rank {m.rank}"
         ),
         "diagonal_linear": lambda m: f"diagonal linear {m.in_dim} x {m.depth}, {m.n_zero} zero",
+        "modular_mlp": lambda m: m.words,
+        "superposition": lambda m: m.words,
+        "transformer": lambda m: m.words,
         "quadratic": lambda m: f"quadratic in {problem.start.size} dimensions",
         "normal_crossing": lambda m: f"normal crossing {','.join(map(str, m.powers))}",
         "custom": lambda m: m.factory,
@@ -76,6 +79,10 @@ def describe(spec: TargetSpec, problem: Problem) -> str:
         "synthetic": lambda s: f" on {s.x_dist} inputs, {s.noise_model} noise {s.noise_scale:g}",
         "digits": lambda s: " on digits",
         "diabetes": lambda s: " on diabetes",
+        "modular": lambda s: f" on {s.words}",
+        "sparse_features": lambda s: f" on {s.words}",
+        "induction": lambda s: f" on {s.words}",
+        "icl_regression": lambda s: f" on {s.words}",
         "none": lambda s: "",
     }
     return sizes[model.kind](model) + words[data.kind](data)

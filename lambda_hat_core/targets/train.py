@@ -31,16 +31,19 @@ class Trained(NamedTuple):
 
 def optimiser(spec: Training) -> optax.GradientTransformation:
     """Return the optimiser of a training, with its schedule."""
-    rate = optax.cosine_decay_schedule(spec.lr, max(spec.steps, 1))
+    rate = spec.lr
+    if spec.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(spec.lr, max(spec.steps, 1))
     match spec.optimizer:
         case "adam":
-            return optax.adam(rate)
+            rule = optax.adam(rate)
         case "adamw":
-            return optax.adamw(rate, weight_decay=spec.weight_decay)
+            rule = optax.adamw(rate, weight_decay=spec.weight_decay)
         case "sgd":
-            return optax.sgd(rate)
+            rule = optax.sgd(rate)
         case _:
             assert_never(spec.optimizer)
+    return optax.chain(optax.add_decayed_weights(spec.l2), rule) if spec.l2 else rule
 
 
 def make_step(
