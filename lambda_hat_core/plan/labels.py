@@ -42,6 +42,8 @@ def run_label(spec: RunSpec, target: str) -> str:
     kind = spec.sampler.flavour
     words = sampler if kind in (None, "none") else f"{sampler} {kind}"
     at = [_posterior(spec.posterior), spec.dtype, f"seed {spec.seed}"]
+    if spec.hold is not None:
+        at.append(f"held from {spec.hold}")
     return f"{words} ({', '.join(at)}) on {target}"
 
 

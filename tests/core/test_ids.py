@@ -80,6 +80,7 @@ def test_every_field_is_in_the_id():
             "seed": 1,
             "dtype": "float32",
             "numerics_version": run.numerics_version + 1,
+            "hold": f"tgt_{2:012}",
         },
     )
     for name, value in others.items():
