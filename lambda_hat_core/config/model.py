@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from lambda_hat_core.config.base import Frozen
+from lambda_hat_core.config.base import Frozen, is_absent
 from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
 from lambda_hat_core.config.mlp import Mlp
@@ -160,6 +160,17 @@ class Custom(Frozen):
         default=None,
         description="hash of the module's source, of the modules that it imports (but for "
         "installed packages) and of the files; part of the id, filled in by the plan",
+    )
+    checkpoints: str | None = Field(
+        default=None,
+        exclude_if=is_absent,
+        description="files of a training elsewhere, 'run7/step_*.npz': a target each, for which "
+        "factory gets checkpoint=Path too, at the step that is the last whole number of the name",
+    )
+    checkpoint_sha256: str | None = Field(
+        default=None,
+        exclude_if=is_absent,
+        description="hash of one of them, which the plan fills in",
     )
 
     @model_validator(mode="after")

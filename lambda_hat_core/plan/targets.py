@@ -27,6 +27,7 @@ from lambda_hat_core.config.sections import Section, inline, misfit_of, validate
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import Training
+from lambda_hat_core.plan.checkpoints import along
 from lambda_hat_core.plan.losses import training_loss
 from lambda_hat_core.plan.merge import nested, overridden, pick, section
 from lambda_hat_core.plan.networks import complete_model, complete_teacher
@@ -71,11 +72,19 @@ an override's key."""
 
 
 class Draft(NamedTuple):
-    """A target, the presets that it uses, and its place in the file."""
+    """What an entry describes, the presets that it uses, and its place in the file.
+
+    Attributes:
+        spec: the minimum that the training leads to.
+        presets: names by section.
+        place: where the entry is.
+        targets: the targets of the entry: its checkpoints in ascending order, or `spec` alone.
+    """
 
     spec: TargetSpec
     presets: dict[str, str | None]
     place: Place
+    targets: tuple[TargetSpec, ...]
 
 
 def read_target(
@@ -102,7 +111,9 @@ def read_target(
     problems.raise_any()
     spec = _spec(parts, changes, entry.seed, experiment)
     named = {group: name if isinstance(name, str) else None for group, name in names.items()}
-    return Draft(spec, named, place)
+    asked = _asked(spec.training, parts["training"])
+    targets = along(spec, parts, asked, entry.checkpoints, place.key("checkpoints"))
+    return Draft(spec, named, place, targets)
 
 
 def _changes(overrides: Section) -> dict[str, Section]:

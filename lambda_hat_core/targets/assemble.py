@@ -11,7 +11,8 @@ from jaxtyping import Array, PRNGKeyArray
 from lambda_hat_core.config import model
 from lambda_hat_core.config.compatible import check_loss, default_loss
 from lambda_hat_core.config.data import DIMS, Diabetes, Digits, Synthetic, Teacher
-from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.posterior import SELF_LABELLED
+from lambda_hat_core.config.spec import Origin, TargetSpec
 from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.posterior import Loss
@@ -26,6 +27,7 @@ from lambda_hat_core.targets.networks import (
     make_network,
     make_task_network,
 )
+from lambda_hat_core.targets.own_labels import SelfLabelled
 from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
@@ -34,25 +36,31 @@ from lambda_hat_core.targets.truths import make_truth
 from lambda_hat_core.types import Weights
 
 
-def assemble(spec: TargetSpec) -> Problem:
-    """Return the problem of a target."""
+def assemble(spec: Origin) -> Problem:
+    """Return the problem of a target or of a training."""
     match spec.model:
         case model.Quadratic() | model.NormalCrossing():
             return _potential(spec, spec.model)
         case model.Custom():
-            return custom.prepare(spec.model, spec.seed)
+            return custom.prepare(
+                spec.model, spec.seed, step=spec.step if isinstance(spec, TargetSpec) else None
+            )
         case _:
             return _network(spec, spec.model)
 
 
-def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
+def network_of(spec: Origin, kind: NetworkSpec) -> Network:
     """Return the network of a target, with unset dimensions taken from the data."""
     if isinstance(kind, TaskSpec):
         return make_task_network(kind, spec.data)
     return make_network(kind, *DIMS[spec.data.kind])
 
 
-def loss_of(spec: TargetSpec, name: LossName | Literal["own"] | None, sigma: float | None) -> Loss:
+def loss_of(
+    spec: Origin,
+    name: LossName | Literal["own", "self_labelled"] | None,
+    sigma: float | None,
+) -> Loss:
     """Return the loss `name` of a target that is a potential or a network.
 
     Raises:
@@ -66,9 +74,13 @@ def loss_of(spec: TargetSpec, name: LossName | Literal["own"] | None, sigma: flo
         case model.Quadratic() | model.NormalCrossing():
             return _potential_loss(kind, spec.seed)
         case _:
-            chosen = name or default_loss(kind, spec.data)
+            network, chosen = network_of(spec, kind), name or default_loss(kind, spec.data)
+            if chosen == SELF_LABELLED:
+                base = default_loss(kind, spec.data)
+                assert base in ("mse", "cross_entropy")
+                return SelfLabelled(network, "gaussian" if sigma else base, sigma or 1.0)
             assert chosen != "own"
-            return supervised(network_of(spec, kind), spec.data, chosen, sigma)
+            return supervised(network, spec.data, chosen, sigma)
 
 
 def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> Loss:
@@ -85,7 +97,7 @@ def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> 
             )
 
 
-def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -> Problem:
+def _potential(spec: Origin, kind: model.Quadratic | model.NormalCrossing) -> Problem:
     loss = loss_of(spec, spec.training.loss, None)
     given = kind.point if isinstance(kind, model.NormalCrossing) else None
     size = loss.d if isinstance(loss, QuadraticPotential) else len(getattr(loss, "powers", ()))
@@ -96,7 +108,7 @@ def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -
     )
 
 
-def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
+def _network(spec: Origin, kind: NetworkSpec) -> Problem:
     network = network_of(spec, kind)
     loss = loss_of(spec, spec.training.loss, None)
     start = _initial(stream(spec.seed, "initial weights"), network) * spec.training.init_scale
@@ -125,7 +137,7 @@ def _initial(key: PRNGKeyArray, network: Network) -> Weights:
 
 
 def _labelled(
-    problem: Problem, spec: TargetSpec, data: Synthetic, network: Network, kind: NetworkSpec
+    problem: Problem, spec: Origin, data: Synthetic, network: Network, kind: NetworkSpec
 ) -> Problem:
     names = ("input law", "inputs", "teacher", "dropout", "noise")
     keys = {name: stream(spec.seed, name) for name in names}

@@ -20,6 +20,7 @@ def facts(
 ) -> dict[str, Any]:
     """Return the content of meta.json for a built target."""
     exact = answer.coefficient
+    at = "" if spec.step is None else f" at step {spec.step}"
     notes = [*problem.notes]
     if found.kinked:
         notes.append(
@@ -30,7 +31,7 @@ def facts(
     return {
         "n": problem.n,
         "d": int(w.size),
-        "label": describe(spec, problem),
+        "label": describe(spec, problem) + at,
         "kind": spec.model.kind,
         "loss": problem.loss.name if isinstance(problem.loss, Supervised) else "own",
         "loss0": found.loss0,

@@ -212,6 +212,8 @@ OTHERS = {
         "kwargs": {"k": 1},
         "files": ("table.csv",),
         "source_sha256": "0" * 64,
+        "checkpoints": "run7/step_*.npz",
+        "checkpoint_sha256": "0" * 64,
     },
 }
 """Another value of every field but `kind`."""

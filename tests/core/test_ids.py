@@ -96,6 +96,7 @@ def test_every_field_is_in_the_id():
             "training": Training(steps=7),
             "seed": 1,
             "numerics_version": target.numerics_version + 1,
+            "step": 0,
         },
     )
     assert len({target.id, *ids}) == 1 + len(ids)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lambda_hat_core.types import Weights
@@ -31,6 +32,12 @@ def size(shapes: Shapes) -> int:
 def split(shapes: Shapes, w: Weights) -> dict[str, Array]:
     """Return the named arrays of a flat vector."""
     parts = jax.lax.split(w, [math.prod(shape) for _, shape in shapes])
+    return {name: part.reshape(shape) for (name, shape), part in zip(shapes, parts, strict=True)}
+
+
+def named_arrays(shapes: Shapes, w: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the named arrays of a flat vector on the host."""
+    parts = np.split(w, np.cumsum([math.prod(shape) for _, shape in shapes])[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes, parts, strict=True)}
 
 
