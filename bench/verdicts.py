@@ -77,7 +77,7 @@ def run(name: str, of: Case, sampler: str, seed: int) -> tuple[dict[str, Any], L
     row["exact_se"] = of.exact_se
     try:
         found = estimate_llc(
-            of.loss, of.params, of.data, n=of.n, posterior=of.posterior,
+            of.loss, of.params, of.data, posterior=of.posterior,
             sampler=sampler, seed=seed, progress=False,
         )  # fmt: skip
     except FloatingPointError as error:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -15,9 +16,11 @@ from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.choice import AUTO, chosen
+from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked, asked
+from lambda_hat_core.notebook.choosing import nuts_or_tempered
 from lambda_hat_core.notebook.llc import Llc, answer
 from lambda_hat_core.notebook.telling import Display, Silent, duration
 from lambda_hat_core.notebook.timing import expected
@@ -72,9 +75,10 @@ def estimate_llc(
             with some of the rows.
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
-        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc), or nuts, hmc,
-            mala, mclmc, adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default
-            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
+        sampler: auto (if n d is at most 100,000 or data is None: nuts, or tempered where the steps
+            of nuts diverge or its chains do not mix; else sghmc), or nuts, hmc, mala, mclmc,
+            adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default settings, or an
+            object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius.
         rel_se: the run ends once its standard error is this share of the llc and every check of the
@@ -84,7 +88,8 @@ def estimate_llc(
             a chunk of draws, whatever its precision. How many draws that leaves depends on the
             speed of the machine, so the result does too.
         max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
-            50,000. The result does not depend on the machine.
+            50,000, and 200,000 where auto becomes tempered. The result does not depend on the
+            machine.
         dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
             adjusted_mclmc, and float32 for the others.
         weights: what each row counts in the loss of a batch, n numbers > 0, if rows do not count
@@ -106,7 +111,8 @@ def estimate_llc(
     limits = {"rel_se": rel_se, "max_seconds": max_seconds, "max_fge": max_fge}
     count = _count(data) if n is None else n
     target = CustomTarget(params, loss, data, count, weights=weights, sample_all=sample_all)
-    if isinstance(sampler, str) and sampler == AUTO:
+    is_auto = isinstance(sampler, str) and sampler == AUTO
+    if is_auto:
         d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
         sampler = chosen(None if data is None else target.n, d)
     wanted = asked(sampler, posterior, dtype, seed, **limits)
@@ -115,7 +121,9 @@ def estimate_llc(
     told = progress if callable(progress) else teller.progress
     with compilation.kept():
         try:
-            run, problem, found, trace = _computed(target, wanted, teller, told, began)
+            run, problem, found, trace = _computed(
+                target, wanted, teller, told, began, max_fge, is_auto=is_auto
+            )
         finally:
             teller.end()
     meta = {
@@ -141,6 +149,9 @@ def _computed(
     teller: Display,
     told: Callable[[Progress], None],
     began: float,
+    max_fge: float | None,
+    *,
+    is_auto: bool,
 ) -> tuple[RunSpec, Problem, Audit, Trace]:
     written = wanted.sampler.model_fields_set
     most = math.inf if wanted.max_seconds is None else wanted.max_seconds
@@ -170,7 +181,11 @@ def _computed(
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(_CALL, problem.loss, problem.start, problem.data, found.loss0, problem.n)
-        trace = sample(at, run, progress=told, log=teller.hear, is_late=is_late)
+        draw = partial(sample, at, progress=told, log=teller.hear, is_late=is_late)
+        if is_auto and isinstance(run.sampler, Nuts):
+            run, trace = nuts_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
+        else:
+            trace = draw(run)
     if trace.info.get("until"):
         until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
         trace = trace._replace(info=trace.info | {"until": until})
