@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lambda_hat_core.notebook.estimate import estimate_llc
     from lambda_hat_core.notebook.llc import Llc
     from lambda_hat_core.targets.custom import CustomTarget
+    from lambda_hat_core.targets.weights import load_weights
 
     __version__: str
 
@@ -32,6 +33,7 @@ __all__ = [
     "Vi",
     "__version__",
     "estimate_llc",
+    "load_weights",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "Llc": ("notebook.llc", "Llc"),
     "Posterior": ("config.posterior", "PosteriorSpec"),
     "estimate_llc": ("notebook.estimate", "estimate_llc"),
+    "load_weights": ("targets.weights", "load_weights"),
 }
 
 

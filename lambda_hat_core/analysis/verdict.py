@@ -138,7 +138,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"fewer than {ESS_MIN:.0f}"
         )
         yield suspect(estimate.ess_min, ESS_MIN, text)
-    if estimate.llc is not None and (estimate.llc_se or 0.0) > SE_SHARE * max(estimate.llc, 0.0):
+    if estimate.llc is not None and (estimate.llc_se or 0.0) > SE_SHARE * abs(estimate.llc):
         text = f"the error is more than half of the estimate: {_llc(estimate)}"
         yield suspect(estimate.llc_se, SE_SHARE * max(estimate.llc, 0.0), text)
     diverged = (estimate.n_divergent or 0) / max(1, estimate.n_chains * estimate.n_draws)
@@ -163,7 +163,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
 def _precision(estimate: Estimate) -> Iterator[Finding]:
     """Yield a finding if a budget was spent before the burn-in or the precision was reached."""
     wanted, spent, budget = estimate.rel_se, estimate.spent, estimate.budget
-    llc, se = estimate.llc or 0.0, estimate.llc_se
+    llc, se = abs(estimate.llc or 0.0), estimate.llc_se
     if wanted is None or spent is None or budget is None:
         return
     least, dropped = estimate.least_burn, estimate.n_burn
@@ -246,8 +246,11 @@ def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the findings that w* is not a minimum.
 
     A draw may lie below w* by the tolerated off-centre bias (on a quadratic exactly the depth of
-    the true minimum) plus rounding.
+    the true minimum) plus rounding. A checkpoint of a training is no minimum, nor meant to be one:
+    what its loss would fall by is reported beside the estimate, and blames no sampler.
     """
+    if meta.get("step") is not None:
+        return
     llc, rounding = estimate.llc, estimate.llc_rounding or 0.0
     bias = off_centre_bias(estimate, meta)
     if llc is not None:

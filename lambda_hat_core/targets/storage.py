@@ -64,7 +64,7 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
                 f"posterior.loss is {posterior.loss}, but a custom target has its own loss; use own"
             )
         names = [name for name, _ in meta["shapes"]]
-        made = custom.prepare(spec.model, spec.seed, names)
+        made = custom.prepare(spec.model, spec.seed, names, step=spec.step)
         loss, data = made.loss, jax.tree.structure(made.data).unflatten(arrays)
         check_same(f"model.factory {spec.model.factory}", loss, w, data, meta["loss0"], meta["n"])
     else:
