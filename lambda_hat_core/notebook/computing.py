@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,8 +13,10 @@ import numpy as np
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.samplers.choice import AUTO, chosen
+from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked
+from lambda_hat_core.notebook.choosing import nuts_or_tempered
 from lambda_hat_core.notebook.telling import Display, duration
 from lambda_hat_core.notebook.timing import expected
 from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
@@ -76,6 +79,8 @@ def computed(
     maker: str,
     seen: Seen | None = None,
     checkpoint: Checkpoint = NOTHING_KEPT,
+    is_auto: bool = False,
+    max_fge: float | None = None,
 ) -> Computed:
     """Audit w* in float64 and draw from the posterior around it.
 
@@ -88,6 +93,8 @@ def computed(
         maker: the name of the caller, for errors.
         seen: what is known of the loss from another point.
         checkpoint: keeps the set-up of the run.
+        is_auto: whether `nuts`, which nobody named, may become `tempered`.
+        max_fge: the budget that was asked for, None for the default.
 
     Raises:
         ValueError: if the target is invalid.
@@ -119,9 +126,11 @@ def computed(
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(maker, problem.loss, problem.start, problem.data, found.loss0, problem.n)
-        trace = sample(
-            at, run, progress=told, log=teller.hear, is_late=is_late, checkpoint=checkpoint
-        )
+        draw = partial(sample, at, progress=told, log=teller.hear, is_late=is_late)
+        if is_auto and isinstance(run.sampler, Nuts):
+            run, trace = nuts_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
+        else:
+            trace = draw(run, checkpoint=checkpoint)
     if trace.info.get("until"):
         until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
         trace = trace._replace(info=trace.info | {"until": until})

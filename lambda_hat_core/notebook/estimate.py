@@ -8,6 +8,7 @@ from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.analysis.verdict import off_centre_bias
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.notebook.arguments import CALL, asked, check_labels
 from lambda_hat_core.notebook.computing import computed, count_of, sampler_of
@@ -53,9 +54,10 @@ def estimate_llc(
             with some of the rows.
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
-        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc), or nuts, hmc,
-            mala, mclmc, adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default
-            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
+        sampler: auto (if n d is at most 100,000 or data is None: nuts, or tempered where the steps
+            of nuts diverge or its chains do not mix; else sghmc), or nuts, hmc, mala, mclmc,
+            adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default settings, or an
+            object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius. With loss="self_labelled" the labels are the model's own outputs at
             `params`, which are then an exact minimum; it needs `outputs`.
@@ -110,7 +112,14 @@ def estimate_llc(
     with compilation.kept():
         try:
             run, problem, found, trace, *_ = computed(
-                target, wanted, teller, told, began, maker="estimate_llc"
+                target,
+                wanted,
+                teller,
+                told,
+                began,
+                maker="estimate_llc",
+                is_auto=isinstance(sampler, str) and sampler == AUTO,
+                max_fge=max_fge,
             )
         finally:
             teller.end()
