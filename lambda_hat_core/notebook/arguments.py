@@ -9,6 +9,7 @@ import numpy as np
 from lambda_hat_core.config.errors import Place, Problems, suggest
 from lambda_hat_core.config.lengths import stopping
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.restrict import EACH_LAYER
 from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Until
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
@@ -40,6 +41,7 @@ def asked(
     rel_se: Any = REL_SE,
     max_seconds: Any = None,
     max_fge: Any = None,
+    restrict: Any = None,
 ) -> Asked:
     """Return the arguments as validated models.
 
@@ -51,6 +53,7 @@ def asked(
         rel_se: precision; the default counts as not chosen.
         max_seconds: budget of wall seconds, or None.
         max_fge: budget of gradients, or None for the default.
+        restrict: the parameters that are sampled, or None for all.
 
     Raises:
         ConfigError: one line for every mistake.
@@ -64,7 +67,7 @@ def asked(
     with problems:
         found["sampler"] = _stopped(_sampler(sampler), chosen, max_seconds)
     with problems:
-        found["posterior"] = _posterior(posterior)
+        found["posterior"] = _posterior(posterior, restrict)
     with problems:
         found["dtype"] = _dtype(dtype)
     with problems:
@@ -118,7 +121,7 @@ def _seconds(seconds: Any) -> float | None:
     return float(seconds)
 
 
-def _posterior(posterior: Any) -> PosteriorSpec:
+def _posterior(posterior: Any, restrict: Any) -> PosteriorSpec:
     place = _CALL.key("posterior")
     if isinstance(posterior, PosteriorSpec):
         posterior = posterior.model_dump(exclude_unset=True)
@@ -127,7 +130,18 @@ def _posterior(posterior: Any) -> PosteriorSpec:
     part = inline("posterior", posterior or {}, place)
     if part.values.get("sigma") is not None:
         raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
+    if restrict is not None:
+        if part.values.get("restrict") is not None:
+            way_out = "remove it from posterior"
+            raise _CALL.key("restrict").error("posterior has one too", way_out, restrict)
+        part = part._replace(
+            values={**part.values, "restrict": restrict},
+            places={**part.places, "restrict": _CALL.key("restrict")},
+        )
     spec = validate(part, PosteriorSpec)
+    if spec.restrict == (EACH_LAYER,):
+        way_out = "write a list of patterns, and make one call per layer"
+        raise part.error("restrict", "a call makes one run, and knows no layers", way_out)
     if spec.loss not in (None, "own"):
         raise part.error("loss", "the loss is the one that you pass", "remove it")
     return spec.model_copy(update={"loss": "own"})

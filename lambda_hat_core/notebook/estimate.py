@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -31,6 +31,7 @@ from lambda_hat_core.targets.custom import CustomTarget, known, problem_of
 from lambda_hat_core.targets.infinity import judged
 from lambda_hat_core.targets.loss_check import check_same
 from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.restricted import restricted_problem
 from lambda_hat_core.work import compilation
 
 _NO_TARGET = f"tgt_{0:012x}"
@@ -50,6 +51,7 @@ def estimate_llc(
     rel_se: float = 0.05,
     max_seconds: float | None = None,
     max_fge: float | None = None,
+    restrict: str | Sequence[str] | None = None,
     dtype: Dtype | None = None,
     weights: Any = None,
     sample_all: bool = False,
@@ -85,6 +87,9 @@ def estimate_llc(
             speed of the machine, so the result does too.
         max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
             50,000. The result does not depend on the machine.
+        restrict: the parameters that are sampled, as globs over their dotted names with slices:
+            `["layers.0.*", "head.weight[0:16]"]`. The others keep their values, w* is audited with
+            respect to these alone, and d is their number. By default all are sampled.
         dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
             adjusted_mclmc, and float32 for the others.
         weights: what each row counts in the loss of a batch, n numbers > 0, if rows do not count
@@ -109,7 +114,7 @@ def estimate_llc(
     if isinstance(sampler, str) and sampler == AUTO:
         d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
         sampler = chosen(None if data is None else target.n, d)
-    wanted = asked(sampler, posterior, dtype, seed, **limits)
+    wanted = asked(sampler, posterior, dtype, seed, restrict=restrict, **limits)
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)
     told = progress if callable(progress) else teller.progress
@@ -160,9 +165,14 @@ def _computed(
         wide = problem_of(made, _CALL)
     with jax.enable_x64(run.dtype == "float64"):
         problem = problem_of(made, _CALL, checked=known(wide))
+        if run.posterior.restrict is not None:
+            problem = restricted_problem(problem, run.posterior.restrict)
         target = Target(problem.start, problem.data, problem.loss, problem.n)
         at = localised(target, run.posterior)
         seconds = duration(min(expected(at, run.sampler), most))
+    if run.posterior.restrict is not None:
+        with jax.enable_x64(True):
+            wide = restricted_problem(wide, run.posterior.restrict)
     teller.say(f"about {seconds} (d = {problem.start.size}, n = {problem.n})")
     for note in wide.notes:
         teller.say(note)

@@ -14,6 +14,7 @@ from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.plan import overrides
 from lambda_hat_core.plan.labels import run_label, target_label
+from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
@@ -153,15 +154,16 @@ def _runs(sampler: SamplerDraft, draft: Draft, target_id: str) -> Iterator[RunSp
     spec = sampler_on(sampler, draft.spec, draft.place)
     for variant in sampler.variants:
         posterior = run_posterior(variant.spec, variant.part, draft.spec, draft.place)
-        yield RunSpec.model_validate(
-            {
-                "target": target_id,
-                "sampler": spec,
-                "posterior": posterior,
-                "seed": sampler.seed,
-                "dtype": sampler.dtype,
-            }
-        )
+        for restrict in restrictions(posterior.restrict, variant.part, draft.spec):
+            yield RunSpec.model_validate(
+                {
+                    "target": target_id,
+                    "sampler": spec,
+                    "posterior": posterior.model_copy(update={"restrict": restrict}),
+                    "seed": sampler.seed,
+                    "dtype": sampler.dtype,
+                }
+            )
 
 
 def _id(spec: TargetSpec | RunSpec, place: Place) -> str:

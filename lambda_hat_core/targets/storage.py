@@ -21,6 +21,7 @@ from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.assemble import loss_of
 from lambda_hat_core.targets.building import BuiltTarget
 from lambda_hat_core.targets.loss_check import check_same
+from lambda_hat_core.targets.restricted import restricted
 
 
 def save(built: BuiltTarget, folder: Path) -> None:
@@ -43,8 +44,10 @@ def params(folder: Path) -> dict[str, np.ndarray]:
 def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     """Return a stored target with the loss of the posterior, in this process's dtype.
 
+    Its flat vector has the parameters that the posterior samples.
+
     Raises:
-        ValueError: if the target has no such loss.
+        ValueError: if the target has no such loss, or no such parameters.
     """
     meta = json.loads((folder / "meta.json").read_bytes())
     dtype = jnp.result_type(float)
@@ -69,4 +72,8 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
         check_same(f"model.factory {spec.model.factory}", loss, w, data, meta["loss0"], meta["n"])
     else:
         loss = loss_of(spec, posterior.loss, posterior.sigma)
-    return Target(w, data, loss, meta["n"])
+    target = Target(w, data, loss, meta["n"])
+    if posterior.restrict is None:
+        return target
+    shapes = tuple((name, tuple(shape)) for name, shape in meta["shapes"])
+    return restricted(target, shapes, posterior.restrict, f"target {spec.id}")

@@ -139,7 +139,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
 
         _require(store, "runs", spec.id)
         _require(store, "targets", spec.target)
-        meta = store.read_json("targets", spec.target, "meta.json")
+        meta = records.facts_of(spec, store.read_json("targets", spec.target, "meta.json"))
         trace = load_trace(store.path("runs", spec.id) / "trace.nc")
         at = targets.load(target, store.path("targets", spec.target), spec.posterior)
         oracle, oracle_reason = targets.oracle(target, at, trace.nbeta, trace.gamma)
