@@ -30,6 +30,7 @@ from lambda_hat_core.targets.infinity import judged
 from lambda_hat_core.targets.loss_check import check_same
 from lambda_hat_core.targets.own_labels import own_labels, own_minimum
 from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.restricted import restricted_problem
 
 _NO_TARGET = f"tgt_{0:012x}"
 """A placeholder for the id of a target that is not in a store."""
@@ -117,8 +118,10 @@ def computed(
         own = problem_of(made, maker, checked=None if seen is None else _valid(made, seen))
         loss = float(mean_loss(own.loss, own.start, own.data))
         wide, outputs = _labelled(own, run, None if seen is None else seen.outputs)
+        wide = _moving(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         problem, _ = _labelled(problem_of(made, maker, checked=known(own)), run, outputs)
+        problem = _moving(problem, run)
         at = localised(Target(problem.start, problem.data, problem.loss, problem.n), run.posterior)
     if seen is None:
         _forecast(teller, at, run, most, wide.notes)
@@ -136,6 +139,12 @@ def computed(
         trace = trace._replace(info=trace.info | {"until": until})
     here = Seen(known(own), _structure(made.params), outputs)
     return Computed(run, wide, found, trace, loss, here)
+
+
+def _moving(problem: Problem, run: RunSpec) -> Problem:
+    """Return the problem in the parameters that are sampled."""
+    patterns = run.posterior.restrict
+    return problem if patterns is None else restricted_problem(problem, patterns)
 
 
 def sampler_of(sampler: Any, n: int | None, params: Any) -> Any:

@@ -1,7 +1,7 @@
 """The LLC of a user's loss in one call, for notebooks and scripts without a store."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_hat_core.analysis.estimate import estimate
@@ -30,6 +30,7 @@ def estimate_llc(
     rel_se: float = 0.05,
     max_seconds: float | None = None,
     max_fge: float | None = None,
+    restrict: str | Sequence[str] | None = None,
     dtype: Dtype | None = None,
     weights: Any = None,
     sample_all: bool = False,
@@ -69,6 +70,9 @@ def estimate_llc(
             speed of the machine, so the result does too.
         max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
             50,000. The result does not depend on the machine.
+        restrict: the parameters that are sampled, as globs over their dotted names with slices:
+            `["layers.0.*", "head.weight[0:16]"]`. The others keep their values, w* is audited with
+            respect to these alone, and d is their number. By default all are sampled.
         dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
             adjusted_mclmc, and float32 for the others.
         weights: what each row counts in the loss of a batch, n numbers > 0, if rows do not count
@@ -104,7 +108,7 @@ def estimate_llc(
         outputs_loss=outputs_loss,
     )
     named = sampler_of(sampler, None if data is None else target.n, params)
-    wanted = asked(named, posterior, dtype, seed, **limits)
+    wanted = asked(named, posterior, dtype, seed, restrict=restrict, **limits)
     check_labels(outputs, wanted.posterior, CALL)
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)

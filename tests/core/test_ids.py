@@ -68,6 +68,7 @@ def test_every_field_is_in_the_id():
         "gamma": 1.5,
         "prior_radius": 3.0,
         "sigma": 0.5,
+        "restrict": ("head.*",),
     }
     assert others.keys() == PosteriorSpec.model_fields.keys()
     run = RunSpec(target=f"tgt_{0:012}", sampler=Nuts(), posterior=posterior, dtype="float64")
