@@ -73,7 +73,7 @@ def is_precise(trace: Trace, rel_se: float) -> bool:
     if not is_complete(trace):
         return False
     llc = mean_llc(trace)
-    return llc.se is not None and llc.se <= rel_se * llc.mean
+    return llc.se is not None and llc.se <= rel_se * abs(llc.mean)
 
 
 def restart_means(trace: Trace) -> Float[np.ndarray, " chain"]:
