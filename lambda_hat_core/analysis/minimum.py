@@ -43,7 +43,8 @@ class Standing(NamedTuple):
 
 def standing(estimate: Estimate, meta: Mapping[str, Any] | None) -> Standing:
     """Return what the audit in a target's meta.json and the draws of a run tell about w*."""
-    words = [*_audited(estimate, meta or {}), *_drawn(estimate)]
+    words = [*_audited(estimate, meta or {})]
+    words += _drawn(estimate, seen=bool(words))
     fine = None if meta is None or meta.get("is_minimum") is None else True
     if words:
         words[-1] = f"{words[-1]}; {WAY_OUT}"
@@ -60,15 +61,17 @@ def _audited(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[str]:
             f"w* is not at a minimum: at this nbeta the gradient there lowers the LLC by "
             f"{bias:.3g}, more than {OFF_CENTRE_MAX}"
         )
-    if bias is not None and llc is not None and bias > max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc):
+    if bias is None or llc is None or llc < 0:
+        return
+    if bias > max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc):
         yield (
             f"w* is far from a minimum: a Newton step predicts that nbeta L_n falls by {bias:.3g}, "
             "more than half of the estimate, which is then no learning coefficient"
         )
 
 
-def _drawn(estimate: Estimate) -> Iterator[str]:
-    """Yield what the draws say.
+def _drawn(estimate: Estimate, *, seen: bool) -> Iterator[str]:
+    """Yield what the draws say that was not `seen` without them.
 
     A draw may lie below w* by the tolerated off-centre bias (on a quadratic exactly the depth of
     the true minimum) plus rounding.
@@ -79,8 +82,9 @@ def _drawn(estimate: Estimate) -> Iterator[str]:
             f"the estimate {plus_minus(llc, estimate.llc_se)} is negative, because the posterior's "
             "mean loss lies below that of w*: w* is not its minimum"
         )
+        return
     floor = -(OFF_CENTRE_MAX + rounding)
-    if estimate.llc_min is not None and estimate.llc_min < floor:
+    if not seen and estimate.llc_min is not None and estimate.llc_min < floor:
         yield (
             f"a draw lies below w*: nbeta (L_n - L_n(w*)) reached {estimate.llc_min:.3g}, under "
             f"{floor:.3g}, so w* is not the minimum"

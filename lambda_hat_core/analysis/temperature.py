@@ -77,4 +77,4 @@ def from_profiles(
 
 
 def _same(a: float, b: float) -> bool:
-    return abs(a - b) <= _SAME * max(abs(a), abs(b))
+    return bool(abs(a - b) <= _SAME * max(abs(a), abs(b)))

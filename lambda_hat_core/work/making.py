@@ -151,8 +151,9 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         oracle = exact(store, spec, target, at, nbeta=trace.nbeta, gamma=trace.gamma, loss=loss)
         found = estimate(trace, meta, sampler=used.sampler, exact=oracle)
         judged = checks(found, meta, exact=oracle, budget_fge=used.sampler.budget(trace.n))
-        for line in statements(found):
-            log(line)
+        said = "; ".join(statements(found))
+        if said:
+            log(said)
         extra = {
             "llc_known": meta["llc_known"],
             "llc_known_reason": meta["llc_known_reason"],
