@@ -57,6 +57,14 @@ _SOURCES = {
 }
 """The sources of the views. Folders with temporary names start with a dot and do not match."""
 
+_RENAMED: dict[str, dict[str, str]] = {
+    "targets": {name: f"target_{name}" for name in ("label", "seed", "created_at")},
+    "draws": {name: f"draw_{name}" for name in ("loss", "llc")},
+    "profiles": {name: f"replica_{name}" for name in ("nbeta", "llc", "llc_se", "acceptance")},
+}
+"""Columns that have another name in a view than in its files, because `llc` has a column of that
+name with another meaning: a join of two views names no column twice with two meanings."""
+
 _BY_NAME = "union_by_name = true"
 
 VIEWS: tuple[records.Table, ...] = (
@@ -204,7 +212,13 @@ def _views(store: Store) -> dict[records.Table, str]:
 
 
 def _plain(store: Store, view: records.Table) -> str:
-    return f"SELECT {', '.join(records.SCHEMAS[view])} FROM {_read(store, view)}"
+    return f"SELECT {_columns(view)} FROM {_read(store, view)}"
+
+
+def _columns(view: records.Table) -> str:
+    """Return the columns of a view, with the names that they have there."""
+    new = _RENAMED.get(view, {})
+    return ", ".join(f"{n} AS {new[n]}" if n in new else n for n in records.SCHEMAS[view])
 
 
 def _llc(store: Store) -> str:
@@ -247,7 +261,7 @@ def _targets(store: Store) -> str:
     """
     columns = ", ".join(records.SCHEMAS["targets"])
     unbuilt = _read(store, "unbuilt", _BY_NAME)
-    return f"""SELECT {columns}, failure FROM (
+    return f"""SELECT {_columns("targets")}, failure FROM (
         SELECT {columns}, NULL AS failure, 0 AS rank FROM {_read(store, "targets")}
         UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt}
     ) QUALIFY rank() OVER (PARTITION BY target_id ORDER BY rank) = 1"""

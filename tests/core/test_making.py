@@ -59,13 +59,15 @@ def test_the_results_of_a_run_are_in_the_store_and_in_sql(store):
     assert row[:2] == (run().id, target().id)
     assert row[2] == pytest.approx(analysed.record["llc"])
     assert row[3:] == (1.5, 1.5, "own", 1000, 3, 4, 20, 10, 10.0, analysed.record["verdict"])
-    draws = sql.query(store, "SELECT chain, draw, llc, 100 * loss FROM draws ORDER BY ALL").rows
+    draws = sql.query(
+        store, "SELECT chain, draw, draw_llc, 100 * draw_loss FROM draws ORDER BY ALL"
+    ).rows
     assert [row[:2] for row in draws[:11]] == [(0, i) for i in range(10)] + [(1, 0)]
     assert all(row[2] == pytest.approx(row[3]) for row in draws)
     assert sum(row[2] for row in draws) / len(draws) == pytest.approx(row[2])
-    assert sql.query(store, "SELECT target_id, kind, label, n, d, seed FROM targets").rows == [
-        (target().id, "quadratic", "fake", 1000, 3, 0)
-    ]
+    assert sql.query(
+        store, "SELECT target_id, kind, target_label, n, d, target_seed FROM targets"
+    ).rows == [(target().id, "quadratic", "fake", 1000, 3, 0)]
     spec = sql.query(store, "SELECT spec FROM targets").rows[0][0]
     assert type(target()).model_validate_json(spec) == target()
 
@@ -150,7 +152,7 @@ def test_a_failed_target_is_recorded_and_its_runs_name_it(store):
     assert records.read_failure(store, target(9).id) == "the training loss is not finite"
     with pytest.raises(FileNotFoundError, match=f"make {target().id} first"):
         making.sample_run(store, run(), target(), print)
-    facts = "SELECT target_id, kind, seed, label, failure FROM targets"
+    facts = "SELECT target_id, kind, target_seed, target_label, failure FROM targets"
     label = "quadratic d = 3, condition 1, n = 1000, seed 9"
     assert sql.query(store, facts).rows == [
         (target(9).id, "quadratic", 9, label, "the training loss is not finite")
@@ -165,7 +167,7 @@ def test_a_target_that_is_built_later_has_no_failure_record(store, monkeypatch):
         making.build_target(store, target(9), print)
     monkeypatch.setattr(lambda_hat_core.targets, "build", lambda spec, log: spec)
     making.build_target(store, target(9), print)
-    facts = "SELECT target_id, label, n, failure FROM targets"
+    facts = "SELECT target_id, target_label, n, failure FROM targets"
     assert sql.query(store, facts).rows == [(target(9).id, "fake", 1000, None)]
     assert list(store.root.glob("failures/tgt_*")) == []
 

@@ -29,12 +29,12 @@ LLC = (
 
 COLUMNS = {
     "llc": LLC,
-    "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
-    "seed spec created_at failure".split(),
+    "targets": "target_id kind target_label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
+    "target_seed spec target_created_at failure".split(),
     "checks": "run_id target_id name passed severity value threshold words".split(),
-    "draws": "run_id chain draw loss llc dist2 cumulative_fge".split(),
-    "profiles": "run_id replica nbeta llc llc_se acceptance exchange_rate log_evidence "
-    "log_evidence_se".split(),
+    "draws": "run_id chain draw draw_loss draw_llc dist2 cumulative_fge".split(),
+    "profiles": "run_id replica replica_nbeta replica_llc replica_llc_se replica_acceptance "
+    "exchange_rate log_evidence log_evidence_se".split(),
     "experiments": "experiment target_id run_id".split(),
     "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
     "wall_s run_id reason study".split(),
@@ -69,7 +69,9 @@ def test_the_replicas_of_a_run_are_rows_of_profiles(store):
     run = spec()
     found = tempering(traces.replicated()).replicas
     records.write_profile(run.id, found, store.path("analyses", run.id) / "profile.parquet")
-    rows = sql.query(store, "SELECT replica, nbeta, llc, log_evidence FROM profiles").rows
+    rows = sql.query(
+        store, "SELECT replica, replica_nbeta, replica_llc, log_evidence FROM profiles"
+    ).rows
     assert rows == [(i, r.nbeta, r.llc, r.log_evidence) for i, r in enumerate(found)]
     assert rows[-1][1:3] == (0.0, None)
 
@@ -109,6 +111,16 @@ def test_the_exact_value_may_come_from_a_run_that_was_analysed_later(store):
     assert sql.query(store, exact).rows == [(1.25,)]
     assert set(sql.query(store, exact.replace("sgld", "tempered")).rows) == {(None,)}
     assert sql.query(store, "SELECT count(*) FROM llc").rows == [(4,)]
+
+
+SAME = {"run_id", "target_id", "experiment", "n", "d", "loss0", "llc_known"}
+"""Columns of several views that mean the same in all of them."""
+
+
+def test_a_join_of_two_views_names_no_column_twice_with_two_meanings():
+    """`trials` has a row for several runs, so it is joined with nothing by its columns."""
+    views = [set(columns) - SAME for name, columns in COLUMNS.items() if name != "trials"]
+    assert sum(map(len, views)) == len(set.union(*views))
 
 
 def spec(seed=0):
@@ -188,13 +200,13 @@ def test_a_failed_target_is_shown_until_it_is_built(store):
     run = spec().model_copy(update={"target": target.id})
     records.write_failure(store, target, "the loss\nis not finite", "Traceback")
     records.write_failure(store, run, f"its target {target.id} failed: the loss is not finite")
-    facts = "SELECT target_id, kind, label, seed, failure FROM targets"
+    facts = "SELECT target_id, kind, target_label, target_seed, failure FROM targets"
     why = "the loss is not finite"
     label = "quadratic d = 3, condition 1, n = 1000, seed 5"
     assert sql.query(store, facts).rows == [(target.id, "quadratic", label, 5, why)]
     rest = "SELECT n, d, loss0, grad_norm, min_eigenvalue, llc_known, llc_known_reason FROM targets"
     assert sql.query(store, rest).rows == [(None,) * 7]
-    ((text, made),) = sql.query(store, "SELECT spec, created_at FROM targets").rows
+    ((text, made),) = sql.query(store, "SELECT spec, target_created_at FROM targets").rows
     assert TargetSpec.model_validate_json(text) == target and made is not None
     joined = "SELECT verdict, kind, failure FROM llc JOIN targets USING (target_id)"
     assert sql.query(store, joined).rows == [("failed", "quadratic", why)]
@@ -202,7 +214,7 @@ def test_a_failed_target_is_shown_until_it_is_built(store):
     meta = {"label": "a bowl", "n": 1000, "d": 3, "loss0": 0.0}
     built = store.path("targets", target.id) / "target.parquet"
     records.write("targets", [records.target_row(target, meta)], built)
-    facts = "SELECT label, n, failure FROM targets"
+    facts = "SELECT target_label, n, failure FROM targets"
     assert sql.query(store, facts).rows == [("a bowl", 1000, None)], "before the note is gone"
     records.clear_failure(store, target.id)
     assert sql.query(store, facts).rows == [("a bowl", 1000, None)]
@@ -219,7 +231,7 @@ def test_failures_of_runs_and_of_targets_are_distinguished(store):
         [(target_spec().id, "a target"), (built.id, None)]
     )
     types = {row[0]: row[1] for row in sql.query(store, "DESCRIBE targets").rows}
-    assert types["failure"] == types["label"] == "VARCHAR" and types["n"] == "BIGINT"
+    assert types["failure"] == types["target_label"] == "VARCHAR" and types["n"] == "BIGINT"
     records.clear_failure(store, target_spec().id)
     empty = sql.query(store, "DESCRIBE targets").rows
     assert {row[0]: row[1] for row in empty} == types
@@ -230,7 +242,7 @@ def test_failure_records_of_older_versions_can_be_read(store):
     row = {"target_id": target.id, "seed": 0, "verdict": "failed", "reasons": ["an old reason"]}
     records.write("llc", [row], records.failure_path(store, target.id))
     sql.refresh(store)
-    found = "SELECT target_id, seed, kind, failure FROM targets"
+    found = "SELECT target_id, target_seed, kind, failure FROM targets"
     assert sql.query(store, found).rows == [(target.id, 0, None, "an old reason")]
 
 
