@@ -29,8 +29,8 @@ LLC = (
 
 COLUMNS = {
     "llc": LLC,
-    "targets": "target_id kind target_label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
-    "target_seed spec target_created_at failure".split(),
+    "targets": "target_id kind target_label n d loss0 grad_norm min_eigenvalue llc_known "
+    "llc_known_reason target_seed spec target_created_at failure".split(),
     "checks": "run_id target_id name passed severity value threshold words".split(),
     "draws": "run_id chain draw draw_loss draw_llc dist2 cumulative_fge".split(),
     "profiles": "run_id replica replica_nbeta replica_llc replica_llc_se replica_acceptance "
