@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -15,6 +14,7 @@ from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers import drive, monitor, pilot
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
@@ -40,7 +40,7 @@ def watch(
     return monitor.Monitor(projections, spectrum.vectors, weights, paired)
 
 
-@eqx.filter_jit
+@quickly
 def _watched(
     key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum
 ) -> tuple[Float[Array, "p d"], Float[Array, " k"]]:

@@ -125,7 +125,8 @@ def _minimum(estimate: Estimate, meta: Mapping[str, Any] | None) -> Check:
     at = standing(estimate, meta)
     if at.words:
         words = "; ".join(at.words)
-        return Check("minimum", False, "warn", at.descent, OFF_CENTRE_MAX, words)
+        passed = (meta or {}).get("step") is not None
+        return Check("minimum", passed, "warn", at.descent, OFF_CENTRE_MAX, words)
     text = "w* was not audited" if meta is None else "w* passed its audit"
     if estimate.llc_min is not None:
         text += f"; the lowest draw has nbeta (L_n - L_n(w*)) = {estimate.llc_min:.3g}"

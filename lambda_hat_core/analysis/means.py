@@ -69,7 +69,10 @@ def _at_step_zero(trace: Trace, series: Series, *, known: float = 0.0) -> Extrap
 
 
 def is_precise(trace: Trace, rel_se: float) -> bool:
-    """Return whether the standard error of the llc is at most this share of it."""
+    """Return whether the standard error of the llc is at most this share of its magnitude.
+
+    At a checkpoint of a training the llc may be negative, and is as precise as any.
+    """
     if not is_complete(trace):
         return False
     llc = mean_llc(trace)

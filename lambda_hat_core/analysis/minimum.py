@@ -46,7 +46,7 @@ def standing(estimate: Estimate, meta: Mapping[str, Any] | None) -> Standing:
     words = [*_audited(estimate, meta or {})]
     words += _drawn(estimate, seen=bool(words))
     fine = None if meta is None or meta.get("is_minimum") is None else True
-    if words:
+    if words and (meta or {}).get("step") is None:
         words[-1] = f"{words[-1]}; {WAY_OUT}"
     return Standing(False if words else fine, off_centre_bias(estimate, meta or {}), words)
 
@@ -55,7 +55,9 @@ def _audited(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[str]:
     bias, llc = off_centre_bias(estimate, meta), estimate.llc
     if meta.get("is_minimum") is False:
         why = "; ".join(meta.get("audit_reasons", [])) or "it failed its audit"
-        yield f"w* is not at a minimum: {why}"
+        step = meta.get("step")
+        what = "not at a minimum" if step is None else f"the checkpoint of step {step}, no minimum"
+        yield f"w* is {what}: {why}"
     elif bias is not None and bias > OFF_CENTRE_MAX:
         yield (
             f"w* is not at a minimum: at this nbeta the gradient there lowers the LLC by "

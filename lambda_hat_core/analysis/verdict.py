@@ -174,7 +174,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
 def _precision(estimate: Estimate) -> Iterator[Finding]:
     """Yield a finding if a budget was spent before the burn-in or the precision was reached."""
     wanted, spent, budget = estimate.rel_se, estimate.spent, estimate.budget
-    llc, se = estimate.llc or 0.0, estimate.llc_se
+    llc, se = abs(estimate.llc or 0.0), estimate.llc_se
     if wanted is None or spent is None or budget is None:
         return
     least, dropped = estimate.least_burn, estimate.n_burn

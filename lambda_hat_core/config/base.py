@@ -47,6 +47,14 @@ else:
         """A model that users construct in Python; mistakes are reported as for a file."""
 
 
+def is_absent(value: object) -> bool:
+    """Return whether an optional field is None, so that it is left out of the hash.
+
+    The ids of specifications without such a field are those from before it was there.
+    """
+    return value is None
+
+
 def content_hash(payload: Frozen) -> str:
     """Return the first 12 hex digits of sha256 over the RFC 8785 canonical JSON of `payload`."""
     return hashlib.sha256(canonical_json(payload)).hexdigest()[:12]

@@ -34,6 +34,11 @@ class TargetEntry(Frozen):
         description="changes to the sections above, nested or with dotted keys, such as "
         "{training: {steps: 2000}, data.noise_scale: 0.05}",
     )
+    checkpoints: dict[str, Any] | None = Field(
+        default=None,
+        description="steps of the training at which the weights are targets of their own, as they "
+        "are: {count: 40, spacing: log}, {every: 250} or {at: [0, 100, 1000]}",
+    )
 
 
 class SamplerEntry(Frozen):

@@ -5,12 +5,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
 
-Table = Literal["llc", "targets", "checks", "draws", "profiles", "experiments", "trials", "unbuilt"]
+Table = Literal[
+    "llc",
+    "targets",
+    "checks",
+    "draws",
+    "profiles",
+    "experiments",
+    "trials",
+    "trajectories",
+    "unbuilt",
+]
 Row = dict[str, Any]
 
 _ARROW = {"text": "string", "int": "int64", "real": "float64", "bool": "bool"}
@@ -28,7 +38,7 @@ SCHEMAS: dict[Table, dict[str, str]] = {
         "d:int nbeta gamma n_chains:int n_draws:int n_burn:int llc llc_se llc_lo llc_hi llc_known "
         "llc_oracle loss0 ess_bulk ess_tail r_hat v_m work_fge wall_s verdict:text reasons:texts "
         "created_at:time label:text settings:text acceptance n_divergent:int ess_min v_m_se "
-        "at_minimum:bool descent step:int trajectory_id:text restrict:text advice:texts "
+        "at_minimum:bool descent restrict:text advice:texts "
         "stopped_by:text"
     ),
     "targets": _schema(
@@ -47,6 +57,9 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     "trials": _schema(
         "problem:text method:text number:int state:text parameters:text llc llc_se llc_ref "
         "objective v_m work_fge wall_s run_id:text reason:text study:text"
+    ),
+    "trajectories": _schema(
+        "trajectory_id:text step:int target_id:text train_loss test_loss metric label:text"
     ),
 }
 SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
@@ -88,7 +101,7 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
-def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
+def target_row(spec: Origin, meta: Mapping[str, Any] | None = None) -> Row:
     """Return the row of a target, from its spec and, if given, its meta.json."""
     found = {"label": target_label(spec, {})} if meta is None else meta
     row = {name: found.get(name) for name in SCHEMAS["targets"]}
@@ -99,6 +112,12 @@ def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
         "spec": spec.model_dump_json(),
         "created_at": now(),
     }
+
+
+def checkpoint_row(spec: TargetSpec, meta: Mapping[str, Any]) -> Row:
+    """Return the row of a checkpoint in `trajectories`, from its spec and its meta.json."""
+    row = {name: meta.get(name) for name in SCHEMAS["trajectories"]}
+    return row | {"target_id": spec.id}
 
 
 def run_row(spec: RunSpec) -> Row:
@@ -143,11 +162,11 @@ def write_checks(of: Row, checks: Sequence[Mapping[str, Any]], path: Path) -> No
 
 
 def audited(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the audit in a target's meta.json as a check, with the fields of `checks.Check`."""
+    """Return the audit in a target's meta.json as a check; a checkpoint need not be a minimum."""
     said = [*meta["audit_reasons"], *meta.get("audit_notes", [])]
     return {
         "name": "minimum",
-        "passed": meta["is_minimum"],
+        "passed": meta["is_minimum"] or meta.get("step") is not None,
         "severity": "warn",
         "value": meta.get("off_centre_bias"),
         "threshold": meta.get("audit_limit"),
@@ -170,13 +189,15 @@ def failure_path(store: Store, id: str) -> Path:
 
 
 def write_failure(
-    store: Store, spec: RunSpec | TargetSpec, reason: str, details: str | None = None
+    store: Store, spec: RunSpec | Origin, reason: str, details: str | None = None
 ) -> Row:
     """Record that a run or target could not be made, as a row of `llc` or of `targets`.
 
+    The record of a training has the columns of a target's, but no view shows it.
+
     Args:
         store: the store.
-        spec: the run or target that failed.
+        spec: the run, target or training that failed.
         reason: the reason in one line.
         details: a traceback, stored in a text file next to the record.
 
@@ -195,12 +216,12 @@ def write_failure(
     return row
 
 
-def note_failure(store: Store, spec: RunSpec | TargetSpec, end: Mapping[str, Any]) -> None:
+def note_failure(store: Store, spec: RunSpec | Origin, end: Mapping[str, Any]) -> None:
     """Record how a request failed, unless the worker already did so before it died.
 
     Args:
         store: the store.
-        spec: the run or target that the worker was asked for.
+        spec: the run, target or training that the worker was asked for.
         end: the event that ended the request; it is ignored if the request succeeded or was
             stopped on purpose.
     """

@@ -54,12 +54,16 @@ _SOURCES = {
         "experiments", "experiments/[!.]*.parquet", f"experiments/{SCHEMA}.parquet"
     ),
     "trials": _Source("trials", "tuning/[!.]*/trials.parquet", f"tuning/{SCHEMA}/trials.parquet"),
+    "trajectories": _Source(
+        "trajectories", "targets/[_t]*/checkpoint.parquet", f"targets/{SCHEMA}/checkpoint.parquet"
+    ),
 }
 """The sources of the views. Folders with temporary names start with a dot and do not match."""
 
 _RENAMED: dict[str, dict[str, str]] = {
     "targets": {name: f"target_{name}" for name in ("label", "seed", "created_at")},
     "draws": {name: f"draw_{name}" for name in ("loss", "llc")},
+    "trajectories": {"label": "trajectory_label"},
     "profiles": {name: f"replica_{name}" for name in ("nbeta", "llc", "llc_se", "acceptance")},
 }
 """Columns that have another name in a view than in its files, because `llc` has a column of that
@@ -75,6 +79,7 @@ VIEWS: tuple[records.Table, ...] = (
     "profiles",
     "experiments",
     "trials",
+    "trajectories",
 )
 
 
@@ -222,7 +227,7 @@ def _columns(view: records.Table) -> str:
 
 
 def _llc(store: Store) -> str:
-    """Select analyses, failures of runs without one, and the experiments they belong to.
+    """Select analyses, failures of runs without one, their experiments and their checkpoints.
 
     A run without an exact value has that of a run of `tempered` on the same posterior, which may
     have been analysed later.
@@ -234,6 +239,8 @@ def _llc(store: Store) -> str:
     columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
     columns[columns.index("runs.llc_oracle")] = "coalesce(runs.llc_oracle, cold.llc) AS llc_oracle"
     columns.insert(2, "members.experiment")
+    at = columns.index("runs.restrict")
+    columns[at:at] = ["checkpoints.step", "checkpoints.trajectory_id"]
     return f"""SELECT {", ".join(columns)} FROM (
         SELECT *, 0 AS rank FROM {_read(store, "llc")}
         UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures", _BY_NAME)}
@@ -245,6 +252,8 @@ def _llc(store: Store) -> str:
     ) AS cold ON cold.target_id = runs.target_id AND cold.loss = runs.loss
     AND runs.sampler <> 'tempered' AND abs(cold.nbeta - runs.nbeta) <= 1e-6 * cold.nbeta
     AND abs(cold.gamma - runs.gamma) <= 1e-6 * cold.gamma
+    LEFT JOIN {_read(store, "trajectories")} AS checkpoints
+    ON checkpoints.target_id = runs.target_id
     QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
 
 

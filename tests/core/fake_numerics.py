@@ -81,7 +81,7 @@ class FakeTargets(ModuleType):
     """Fake targets with three parameters, built immediately; seed 9 cannot be built."""
 
     @staticmethod
-    def build(spec, log):
+    def build(spec, log, checkpoint=None):
         log(f"building {spec.id}")
         if spec.seed == 9:
             raise FloatingPointError("the training loss is not finite")

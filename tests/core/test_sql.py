@@ -28,6 +28,8 @@ LLC = (
 ).split()
 
 COLUMNS = {
+    "trajectories": "trajectory_id step target_id train_loss test_loss metric "
+    "trajectory_label".split(),
     "llc": LLC,
     "targets": "target_id kind target_label n d loss0 grad_norm min_eigenvalue llc_known "
     "llc_known_reason target_seed spec target_created_at failure".split(),
@@ -113,7 +115,17 @@ def test_the_exact_value_may_come_from_a_run_that_was_analysed_later(store):
     assert sql.query(store, "SELECT count(*) FROM llc").rows == [(4,)]
 
 
-SAME = {"run_id", "target_id", "experiment", "n", "d", "loss0", "llc_known"}
+SAME = {
+    "run_id",
+    "target_id",
+    "experiment",
+    "step",
+    "trajectory_id",
+    "n",
+    "d",
+    "loss0",
+    "llc_known",
+}
 """Columns of several views that mean the same in all of them."""
 
 
