@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from lambda_hat_core.analysis.estimate import estimate
-from lambda_hat_core.analysis.verdict import findings, off_centre_bias
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -163,7 +162,7 @@ class _Run(NamedTuple):
             )
         finally:
             self.teller.end()
-        found = _judged(done, time.perf_counter() - began)
+        found = _judged(done, step, time.perf_counter() - began)
         spent = duration(found.seconds)
         self.teller.say(
             f"step {step:g}: llc {plus_minus(found.llc, found.se)}, {found.verdict}, {spent}"
@@ -172,24 +171,17 @@ class _Run(NamedTuple):
         return here, self._replace(seen=done.seen, number=self.number + 1)
 
 
-def _judged(done: Computed, seconds: float) -> Llc:
-    """Return the estimate with the verdict on its sampler; a checkpoint need be no minimum."""
+def _judged(done: Computed, step: float, seconds: float) -> Llc:
+    """Return the estimate with its verdict; a checkpoint need be no minimum."""
     audit = done.audit
-    meta = {"off_centre_bias": audit.off_centre_bias, "is_minimum": not audit.reasons}
-    made = estimate(done.trace, meta)
-    about = [found for found in findings(made, meta) if found.check != "minimum"]
-    verdicts = {found.verdict for found in about}
-    verdict = "failed" if "failed" in verdicts else "suspect" if about else "ok"
-    made = made._replace(verdict=verdict, reasons=[found.text for found in about])
-    return answer(
-        made,
-        done.trace,
-        done.run,
-        at_minimum=not audit.reasons,
-        seconds=seconds,
-        descent=off_centre_bias(made, meta),
-        notes=done.problem.notes,
-    )
+    meta = {
+        "off_centre_bias": audit.off_centre_bias,
+        "is_minimum": not audit.reasons,
+        "audit_reasons": list(audit.reasons),
+        "step": step,
+    }
+    made = estimate(done.trace, meta, sampler=done.run.sampler)
+    return answer(made, done.trace, done.run, seconds=seconds, notes=done.problem.notes)
 
 
 def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[float, Any]]:
