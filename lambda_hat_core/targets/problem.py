@@ -1,12 +1,28 @@
 """The problem to be minimised: a loss, its data, the start, and what is known beforehand."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from jaxtyping import Array
 
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.types import Batch, Weights
+
+Metric = Callable[[Weights], Any]
+"""A number to judge flat weights by, such as an accuracy."""
+
+
+class Outputs(NamedTuple):
+    """What the author of a custom target says its outputs are.
+
+    Attributes:
+        function: `outputs(params, batch) -> array`, one row for every row of `batch`.
+        loss: what compares two outputs: mse, or cross_entropy if they are logits.
+    """
+
+    function: Callable[[Any, Any], Any]
+    loss: str = "mse"
 
 
 class Problem(NamedTuple):
@@ -25,6 +41,8 @@ class Problem(NamedTuple):
         claim: a coefficient that the author of a custom target states.
         maker: the name of what made the target, for errors.
         notes: what else its author should know, in sentences.
+        metric: a number of the author's own choice, for the checkpoints of a training.
+        outputs: the outputs of a custom target, if its author gives them.
     """
 
     loss: Loss
@@ -39,3 +57,5 @@ class Problem(NamedTuple):
     claim: float | None = None
     maker: str = "the target"
     notes: tuple[str, ...] = ()
+    metric: Metric | None = None
+    outputs: Outputs | None = None
