@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,7 +103,9 @@ def llc_along(
                 wanted = asked(kind, posterior, dtype, seed, place=_CALL, **limits)
                 check_labels(outputs, wanted.posterior, _CALL)
                 _check_hold(hold, wanted)
-                run = _Run.begun(wanted, hold, progress)
+                kept = NOTHING_KEPT if hold == EACH else Held()
+                teller = (Display if progress else Silent)(wanted.sampler.kind)
+                run = _Run(wanted, kept, teller, None)
             target = CustomTarget(
                 params,
                 loss,
@@ -130,23 +132,14 @@ class _Run(NamedTuple):
         checkpoint: holds the set-up, or keeps nothing.
         teller: writes the lines.
         seen: what the checks of the loss found at the first checkpoint.
-        number: of checkpoints so far.
     """
 
     wanted: Asked
     checkpoint: Any
     teller: Display
     seen: Seen | None
-    number: int
 
-    @classmethod
-    def begun(cls, wanted: Asked, hold: Any, progress: bool) -> Self:
-        """Return what the first estimate needs."""
-        kind = wanted.sampler.kind
-        teller = Display(kind) if progress else Silent(kind)
-        return cls(wanted, NOTHING_KEPT if hold == EACH else Held(), teller, None, 0)
-
-    def at(self, step: float, target: CustomTarget) -> tuple[Checkpoint, "_Run"]:
+    def at(self, step: int | float, target: CustomTarget) -> tuple[Checkpoint, "_Run"]:
         """Return the estimate at one checkpoint."""
         began = time.perf_counter()
         wanted = self.wanted._replace(seed=(self.wanted.seed + int(step)) % _SEEDS)
@@ -169,7 +162,7 @@ class _Run(NamedTuple):
             f"step {step:g}: llc {plus_minus(found.llc, found.se)}, {found.verdict}, {spent}"
         )
         here = Checkpoint(step, found, done.loss, {})
-        return here, self._replace(seen=done.seen, number=self.number + 1)
+        return here, self._replace(seen=done.seen)
 
 
 def _judged(done: Computed, seconds: float) -> Llc:
@@ -192,7 +185,7 @@ def _judged(done: Computed, seconds: float) -> Llc:
     )
 
 
-def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[float, Any]]:
+def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[int | float, Any]]:
     """Yield steps and params, beginning with the step whose setting is held."""
     place = _CALL.key("checkpoints")
     if isinstance(checkpoints, Mapping):
@@ -206,7 +199,7 @@ def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[float, Any]]:
         pairs: Any = ((step, checkpoints[step]) for step in steps)
     else:
         pairs = checkpoints
-    seen: set[float] = set()
+    seen: set[int | float] = set()
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:
             rule = "must be a mapping from steps to params, or pairs (step, params)"
@@ -222,7 +215,7 @@ def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[float, Any]]:
         yield step, params
 
 
-def _step(step: Any) -> float:
+def _step(step: Any) -> int | float:
     number = isinstance(step, int | float | np.number) and not isinstance(step, bool)
     if not number or not 0 <= step < math.inf:
         rule = "steps are finite numbers >= 0"
