@@ -10,7 +10,7 @@ export DAGSTER_MODULE_NAME := lambda_hat_assets
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: llc test test-faults test-slurm mutants lint format ui ui-test docs bench clean
+.PHONY: llc test test-faults test-slurm test-torch mutants lint format ui ui-test docs bench clean
 .DEFAULT_GOAL := llc
 
 .tools/bin/uv:
@@ -33,6 +33,10 @@ test-faults: .venv/.synced  ## kills at random moments, full disks, too little m
 
 test-slurm: .venv/.synced  ## tests on a real SLURM, which root on Debian installs and starts
 	tests/slurm/with.sh $(RUN)/pytest tests/slurm
+
+test-torch: .venv/.synced  ## tests of PyTorch modules, for which it installs PyTorch (6 GB)
+	$(UV) sync --frozen --quiet --extra torch
+	$(RUN)/pytest tests/torch
 
 mutants: .venv/.synced  ## mistakes in the numerics, one at a time: a test must detect each
 	$(RUN)/python -m tests.mutants --processes $(PROCESSES)
@@ -61,6 +65,7 @@ docs: .venv/.synced  ## the generated pages
 bench: .venv/.synced  ## benchmarks of accuracy, speed, costs and all samplers, against their bars
 	$(RUN)/python bench/truth.py
 	$(RUN)/python bench/coverage.py
+	$(RUN)/python bench/verdicts.py
 	$(RUN)/python bench/answers.py
 	$(RUN)/python bench/checkpoints.py
 	$(RUN)/python bench/speed.py

@@ -13,6 +13,7 @@ from lambda_hat_assets.assets.galleries import GALLERIES_KEY, galleries_asset
 from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
 from lambda_hat_assets.assets.targets import targets_asset
+from lambda_hat_assets.assets.trajectories import trajectories_asset
 from lambda_hat_assets.assets.tuning import tuning_assets
 from lambda_hat_assets.cards.card import Card, LocalTag
 from lambda_hat_assets.compute.local import LocalBackend
@@ -60,6 +61,7 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
     members = families(project.runs.values(), project.targets)
     with _unfinished_features():
         assets = [
+            *([trajectories_asset(project)] if project.trajectories else []),
             targets_asset(project),
             *(sampler_assets(project, family) for family in members),
             galleries_asset(project, members),
@@ -78,7 +80,7 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
     others = [promote_job(project, alone), tune_job(project, alone)]
     defs = dg.Definitions(
         assets=assets,
-        jobs=[llc, *others, *partition_jobs(members)],
+        jobs=[llc, *others, *partition_jobs(members, trains=bool(project.trajectories))],
         sensors=[config_sensor(llc), pools_sensor(project)],
         resources={"compute": resource},
         loggers={"console": console},

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.types import Batch, Weights, constant
 
 
@@ -164,13 +165,13 @@ def localised(target: Target, spec: PosteriorSpec) -> Posterior:
     )
 
 
-@eqx.filter_jit
+@quickly
 def mean_loss(loss: Loss, w: Weights, batch: Batch) -> Scalar:
     """Return the mean loss over the rows of `batch`, in the process's dtype."""
     return loss.mean(w, batch)
 
 
-@eqx.filter_jit
+@quickly
 def _full_loss(posterior: Posterior, w: Weights) -> tuple[Scalar, Scalar]:
     with precision.of(w):
         return posterior.full_loss(w)

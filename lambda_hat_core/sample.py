@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -15,6 +14,7 @@ from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers import drive, monitor, pilot
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
@@ -40,7 +40,7 @@ def watch(
     return monitor.Monitor(projections, spectrum.vectors, weights, paired)
 
 
-@eqx.filter_jit
+@quickly
 def _watched(
     key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum
 ) -> tuple[Float[Array, "p d"], Float[Array, " k"]]:
@@ -69,6 +69,14 @@ def _set_out(
     return _Ready(found, loss0, work, clock() - began)
 
 
+def metric_source(posterior: Posterior, run: RunSpec) -> Spectrum:
+    """Return the mean Hessian that the metric of a run is made of."""
+    n = None if posterior.data is None else posterior.n
+    spec: Any = on_examples(run.sampler, n, written=True)
+    few = subset(stream(run.seed, "rows"), posterior, spec.setup_rows)
+    return _set_out(run.seed, posterior, few, spec, time.perf_counter).pilot.spectrum
+
+
 def sample(
     posterior: Posterior,
     run: RunSpec,
@@ -78,8 +86,11 @@ def sample(
     checkpoint: drive.Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
     is_late: Callable[[], bool] = never,
+    metric: Spectrum | None = None,
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
+
+    A sampler whose metric comes from a mean Hessian takes it from `metric`, if that is given.
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
     minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
@@ -125,7 +136,7 @@ def sample(
             spec,
             few=few,
             start=start,
-            spectrum=spectrum,
+            spectrum=spectrum if metric is None else metric,
             llc=found.llc,
             log=seldom(log, clock),
         )

@@ -1,11 +1,17 @@
-"""Targets: each partition is a trained minimum."""
+"""Targets: each partition is a trained minimum, or a checkpoint of a training."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
 from lambda_hat_assets.compute.resource import Compute
-from lambda_hat_assets.project.partitions import BATCHES, TARGETS_KEY
+from lambda_hat_assets.project.partitions import (
+    BATCHES,
+    TARGETS_KEY,
+    TRAJECTORIES_KEY,
+    in_order,
+    to_many,
+)
 from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording import checks
 from lambda_hat_assets.recording.events import Event, recorded
@@ -15,11 +21,19 @@ from lambda_hat_assets.running.pools import Routing
 
 def targets_asset(project: Project) -> dg.AssetsDefinition:
     """Return the asset of all targets. They are built in float64."""
-    partitions = dg.StaticPartitionsDefinition(list(project.targets))
+    partitions = dg.StaticPartitionsDefinition(in_order(project.targets))
     routing = Routing("float64")
+    of_training = [
+        (spec.trajectory.id, id)
+        for id, spec in project.targets.items()
+        if spec.is_trained and spec.trajectory is not None
+    ]
 
     spec = dg.AssetSpec(
         TARGETS_KEY,
+        deps=[dg.AssetDep(TRAJECTORIES_KEY, partition_mapping=to_many(of_training))]
+        if of_training
+        else [],
         partitions_def=partitions,
         group_name="targets",
         description="A minimum w* of the loss with its data, trained, polished and audited.",

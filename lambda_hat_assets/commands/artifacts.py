@@ -57,7 +57,7 @@ def _gc(args: argparse.Namespace) -> int:
 
     store = open_store()
     plan = load_union(CONFIG, default_experiment())
-    kept = {*plan.targets, *plan.runs, *plan.membership}
+    kept = {*plan.trajectories, *plan.targets, *plan.runs, *plan.membership}
     limit = datetime.now(UTC) - timedelta(days=args.ttl_days)
     going = list(inventory.collectable(store, kept, limit, inventory.users_of(store)))
     for entry in going:

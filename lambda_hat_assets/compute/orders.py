@@ -7,33 +7,43 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work.client import Event, request
+from lambda_hat_core.work.steps import missing_steps
 
 
 class Order(NamedTuple):
     """The artifacts to make for one key.
 
     Attributes:
-        key: a target id, a run id, or an experiment's name.
-        kinds: the kinds to make, in order: `targets`; `runs` and `analyses`; or `galleries`.
-        target: the spec of the target that is made or sampled, or the gallery.
-        run: the spec of the run; None for a target or a gallery.
+        key: the id of a training, a target or a run, or an experiment's name.
+        kinds: the kinds to make, in order: `trajectories`; `targets`; `runs` and `analyses`; or
+            `galleries`.
+        target: the spec of the target that is made or sampled, the training, or the gallery.
+        run: the spec of the run; None where none is made.
     """
 
     key: str
     kinds: tuple[Kind, ...]
-    target: TargetSpec | Gallery
+    target: Trajectory | TargetSpec | Gallery
     run: RunSpec | None = None
 
     @property
-    def spec(self) -> TargetSpec | RunSpec | Gallery:
-        """The spec of the run, the target or the gallery."""
+    def spec(self) -> Trajectory | TargetSpec | RunSpec | Gallery:
+        """The spec of what is made."""
         return self.run or self.target
+
+    @property
+    def hashed(self) -> Origin | RunSpec | None:
+        """The spec that the key is the hash of; None for a gallery."""
+        spec = self.spec
+        if isinstance(spec, Gallery):
+            return None
+        return spec.spec if isinstance(spec, Trajectory) else spec
 
     @property
     def dtype(self) -> Dtype:
@@ -43,7 +53,20 @@ class Order(NamedTuple):
     @property
     def likeness(self) -> tuple[str, ...]:
         """Properties by which orders share compiled programs, the most important first."""
-        return (self.dtype, self.target.id, self.run.sampler.kind if self.run else "")
+        alike = self.target.id
+        if isinstance(self.target, TargetSpec) and self.target.trajectory is not None:
+            alike = self.target.trajectory.id
+        return (self.dtype, alike, self.run.sampler.kind if self.run else "", self.target.id)
+
+    @property
+    def source(self) -> str | None:
+        """The id of what must be made before: a run's target, a checkpoint's training."""
+        if self.run is not None:
+            return self.run.target
+        target = self.target
+        if not isinstance(target, TargetSpec) or not target.is_trained:
+            return None
+        return None if target.trajectory is None else target.trajectory.id
 
     def requests(self) -> tuple[Event, ...]:
         """Return the requests to a worker, one per kind."""
@@ -69,6 +92,15 @@ class Result(NamedTuple):
     failure: str | None = None
 
 
+def missing_trajectories(store: Store, plan: Plan) -> list[Order]:
+    """Return an order for each training of a plan whose steps the store does not all have."""
+    return [
+        Order(id, ("trajectories",), wanted)
+        for id, wanted in plan.trajectories.items()
+        if missing_steps(store, wanted)
+    ]
+
+
 def missing_targets(store: Store, plan: Plan) -> list[Order]:
     """Return an order for each target of a plan that the store lacks."""
     return [
@@ -87,12 +119,28 @@ def missing_runs(store: Store, plan: Plan) -> list[Order]:
     return found
 
 
+def is_made(store: Store, order: Order, kind: Kind) -> bool:
+    """Return whether the store has what an order asks for of a kind: of a training, all steps."""
+    if isinstance(order.target, Trajectory):
+        return not missing_steps(store, order.target)
+    return store.is_complete(kind, order.key)
+
+
 def missing_kinds(store: Store, key: str, kinds: Sequence[Kind]) -> tuple[Kind, ...]:
     """Return the kinds of artifact that the store lacks for a key."""
     return tuple(kind for kind in kinds if not store.is_complete(kind, key))
 
 
+def note_blocked(store: Store, order: Order, why: str) -> str:
+    """Record that an order cannot be carried out, because what it needs failed, and return that."""
+    what = "its target" if order.run else "its training"
+    why = f"{what} {order.source} could not be built: {why}"
+    if order.hashed is not None:
+        records.write_failure(store, order.hashed, why)
+    return why
+
+
 def note_failure(store: Store, order: Order, end: Event) -> None:
     """Record the failure of an order, unless the worker did; failed galleries are not recorded."""
-    if not isinstance(order.spec, Gallery):
-        records.note_failure(store, order.spec, end)
+    if order.hashed is not None:
+        records.note_failure(store, order.hashed, end)

@@ -6,11 +6,17 @@ from functools import partial
 from typing import Protocol
 
 from lambda_hat_assets.cards.card import DTYPES, Card
-from lambda_hat_assets.compute.orders import Order, missing_runs, missing_targets, note_failure
+from lambda_hat_assets.compute.orders import (
+    Order,
+    missing_runs,
+    missing_targets,
+    missing_trajectories,
+    note_blocked,
+    note_failure,
+)
 from lambda_hat_assets.compute.workers import open_pool
 from lambda_hat_core.gallery.members import Gallery, is_current
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import Event
 from lambda_hat_core.work.forecast import times, workers
@@ -34,7 +40,8 @@ def make(
 ) -> tuple[dict[str, str], str | None]:
     """Make the artifacts of a plan that the store lacks, then the gallery.
 
-    If a target fails, its runs fail too; other keys are not affected.
+    If a training fails, its checkpoints fail too, and if a target fails, its runs; other keys are
+    not affected.
 
     Args:
         store: the store for results.
@@ -46,21 +53,31 @@ def make(
     Returns:
         The reasons of failures by id, and the reason why the gallery could not be drawn, or None.
     """
-    targets = missing_targets(store, plan)
-    with open_pool(store, card, min(card.at_once("float64"), max(1, len(targets)))) as pool:
-        failures = _made(store, pool, targets, listener)
-        runs: list[Order] = []
-        for run in missing_runs(store, plan):
-            if run.target.id not in failures:
-                runs.append(run)
-                continue
-            why = f"its target {run.target.id} could not be built: {failures[run.target.id]}"
-            failures[run.key] = why
-            records.write_failure(store, plan.runs[run.key], why)
-            listener.ended(run.key, why)
+    trainings, targets = missing_trajectories(store, plan), missing_targets(store, plan)
+    at_once = max(1, len(trainings), len(targets))
+    with open_pool(store, card, min(card.at_once("float64"), at_once)) as pool:
+        failures = _made(store, pool, trainings, listener)
+        targets = _possible(store, targets, failures, listener)
+        failures |= _made(store, pool, targets, listener)
+        runs = _possible(store, missing_runs(store, plan), failures, listener)
         pool.resize(_worker_count(store, card, plan, runs))
         failures |= _made(store, pool, runs, listener)
         return failures, _draw(store, pool, gallery, runs or targets)
+
+
+def _possible(
+    store: Store, orders: Sequence[Order], failures: dict[str, str], listener: Listener
+) -> list[Order]:
+    """Return the orders whose source did not fail; the others are added to the failures."""
+    possible: list[Order] = []
+    for order in orders:
+        source = order.source
+        if source not in failures:
+            possible.append(order)
+            continue
+        failures[order.key] = note_blocked(store, order, failures[source])
+        listener.ended(order.key, failures[order.key])
+    return possible
 
 
 def _made(store: Store, pool: Pool, wanted: Sequence[Order], listener: Listener) -> dict[str, str]:
@@ -85,7 +102,7 @@ def _worker_count(store: Store, card: Card, plan: Plan, runs: Sequence[Order]) -
     for dtype in DTYPES:
         specs = [order.run for order in runs if order.run and order.dtype == dtype]
         if specs:
-            wanted = workers(specs, times(store, specs, plan.targets))
+            wanted = workers(specs, times(store, specs, plan.targets), plan.targets)
             count += min(wanted, len(specs), card.at_once(dtype))
     return max(1, min(count, card.slots))
 

@@ -17,6 +17,7 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.store.store import Kind
 from lambda_hat_core.work import making
+from lambda_hat_core.work.steps import missing_steps
 
 CARD_TAG = "lambda_hat/card"
 """Tag of a Dagster run with changes to the card, in the form of `--set`: walltime=04:00:00."""
@@ -60,7 +61,7 @@ class Compute:
         Args:
             context: the context of the requesting step, whose log receives the progress.
             kinds: the kinds of artifact to make for each key, in order.
-            keys: target ids, run ids or experiments, all of one dtype.
+            keys: ids of trainings, targets or runs, or experiments, all of one dtype.
         """
         orders: list[Order] = []
         for key in keys:
@@ -83,6 +84,8 @@ class Compute:
     def _complete(self, kind: Kind, key: str) -> bool:
         if kind == "galleries":
             return is_current(self._project.store, gallery_of(self._project.plans[key]))
+        if kind == "trajectories":
+            return not missing_steps(self._project.store, self._project.trajectories[key])
         return self._project.store.is_complete(kind, key)
 
     def _reused(self, context: dg.AssetExecutionContext, kind: Kind, key: str) -> Result:
@@ -93,6 +96,8 @@ class Compute:
     def _order(self, key: str, kinds: tuple[Kind, ...]) -> Order:
         if "galleries" in kinds:
             return Order(key, kinds, gallery_of(self._project.plans[key]))
+        if "trajectories" in kinds:
+            return Order(key, kinds, self._project.trajectories[key])
         run = self._project.runs.get(key)
         target = self._project.targets[run.target if run else key]
         return Order(key, kinds, target, run)

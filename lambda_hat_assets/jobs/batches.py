@@ -5,19 +5,24 @@ sampler and model, so that neighbours share compiled programs.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.cards.slurm import SlurmTag
 from lambda_hat_assets.project.partitions import MOST
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.work.forecast import workers
 
 Keys = list[str]
 
 
 def step_count(
-    card: Card, dtype: Dtype, runs: Sequence[RunSpec], seconds: Mapping[str, float]
+    card: Card,
+    dtype: Dtype,
+    runs: Sequence[RunSpec],
+    seconds: Mapping[str, float],
+    targets: Mapping[str, TargetSpec] = MappingProxyType({}),
 ) -> int:
     """Return among how many steps the runs of a dtype are divided.
 
@@ -28,11 +33,12 @@ def step_count(
         dtype: the dtype of all runs.
         runs: the runs that are still to be computed.
         seconds: the predicted duration of each run, by id.
+        targets: the targets by id.
     """
     most = min(len(runs), card.at_once(dtype))
     if isinstance(card.tag(dtype), SlurmTag):
         return most
-    return min(most, workers(runs, [seconds[run.id] for run in runs]))
+    return min(most, workers(runs, [seconds[run.id] for run in runs], targets))
 
 
 def shares(keys: Sequence[str], seconds: Mapping[str, float], count: int) -> list[Keys]:

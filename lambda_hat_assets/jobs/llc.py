@@ -1,7 +1,8 @@
-"""`llc`: a whole experiment in one command: plan, targets, runs, report.
+"""`llc`: a whole experiment in one command: plan, trainings, targets, runs, report.
 
 The missing keys are divided among a few steps per dtype, each of which has one worker: first the
-targets, then, when the sizes of the targets are known, the runs. A step makes its share in batches;
+trainings whose checkpoints are targets, then the targets, then, when their sizes are known, the
+runs. A step makes its share in batches;
 each batch is a separate Dagster run, which the UI shows as if it had been started there.
 """
 
@@ -11,13 +12,24 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from lambda_hat_assets.cards.card import DTYPES
+from lambda_hat_assets.cards.card import DTYPES, Card
 from lambda_hat_assets.compute.orders import Result
 from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import Keys, batches, shares, step_count
 from lambda_hat_assets.jobs.cards import card_of, prepare
-from lambda_hat_assets.jobs.partitions import GALLERIES_JOB, RESULTS_JOB, TARGETS_JOB, materialise
-from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily
+from lambda_hat_assets.jobs.partitions import (
+    GALLERIES_JOB,
+    RESULTS_JOB,
+    TARGETS_JOB,
+    TRAJECTORIES_JOB,
+    materialise,
+)
+from lambda_hat_assets.project.partitions import (
+    TARGETS_KEY,
+    TRAJECTORIES_KEY,
+    SamplerFamily,
+    in_order,
+)
 from lambda_hat_assets.project.project import Project
 from lambda_hat_assets.recording.events import events
 from lambda_hat_assets.running.console import QUIET, console
@@ -29,6 +41,7 @@ from lambda_hat_core.store.store import Kind
 from lambda_hat_core.work import making
 from lambda_hat_core.work.endings import end_with_parent
 from lambda_hat_core.work.forecast import times
+from lambda_hat_core.work.steps import is_trained, missing_steps
 
 _CRASH = dg.RetryPolicy(max_retries=1, delay=1)
 """A step whose process dies is started once more, and makes the rest of its share."""
@@ -63,12 +76,13 @@ def llc_job(
         executor: an executor that runs each step in a separate process.
     """
     store = project.store
-    target_order = {TARGETS_JOB: list(project.targets)}
+    target_order = {TARGETS_JOB: in_order(project.targets)}
+    training_order = {TRAJECTORIES_JOB: list(project.trajectories)}
     run_order = {family.name: family.runs for family in families}
 
-    @dg.op(out={"experiment": dg.Out(str), "share": dg.DynamicOut(list)})
+    @dg.op(out={"experiment": dg.Out(str), "training": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
-        """Compare the experiment with the store, and divide the missing targets among steps."""
+        """Compare the experiment with the store, and divide the missing trainings among steps."""
         end_with_parent()
         set_limits(context.instance, project.card)
         chosen = project.plan(config.experiment)
@@ -80,6 +94,8 @@ def llc_job(
         if ghosts:
             context.log.info(f"marked {ghosts} Dagster runs as failed: their process has ended")
         card = prepare(context, project, chosen)
+        if chosen.trajectories:
+            _tell_of(context, project, "trajectories", TRAJECTORIES_KEY, chosen.trajectories)
         _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
         missing = [key for key in chosen.targets if not store.is_complete("targets", key)]
         context.log.info(
@@ -87,8 +103,29 @@ def llc_job(
             f"{len(chosen.runs)} runs"
         )
         yield dg.Output(chosen.experiment, "experiment")
-        count = min(len(missing), card.at_once("float64"))
-        yield from _outputs(shares(missing, dict.fromkeys(missing, 1.0), count), "share")
+        untrained = [id for id, want in chosen.trajectories.items() if missing_steps(store, want)]
+        yield from _outputs(_shares(untrained, card), "training")
+
+    @_op("trajectories_float64", "float64")
+    def train(context: dg.OpExecutionContext, training: Keys) -> int:
+        """Train networks, and keep their weights at the steps of the checkpoints."""
+        return _make(context, "trajectories", batches(training, training_order))
+
+    @dg.op(out=dg.DynamicOut(list))
+    def share_targets(
+        context: dg.OpExecutionContext, experiment: str, trained: list[int]
+    ) -> Iterator[dg.DynamicOutput]:
+        """Divide the missing targets among steps, but for checkpoints whose training failed."""
+        del trained
+        end_with_parent()
+        chosen, card = project.plan(experiment), card_of(context, project)
+        wanted = [id for id in target_order[TARGETS_JOB] if id in chosen.targets]
+        missing = [
+            id
+            for id in wanted
+            if not store.is_complete("targets", id) and is_trained(store, chosen.targets[id])
+        ]
+        yield from _outputs(_shares(missing, card), "result")
 
     @_op("targets_float64", "float64")
     def make_targets(context: dg.OpExecutionContext, share: Keys) -> int:
@@ -114,7 +151,8 @@ def llc_job(
         for dtype in DTYPES:
             mine = [family for family in families if family.dtype == dtype]
             keys = [run for family in mine for run in family.runs if run in missing]
-            count = step_count(card, dtype, [missing[run] for run in keys], seconds)
+            specs = [missing[run] for run in keys]
+            count = step_count(card, dtype, specs, seconds, project.targets)
             yield from _outputs(shares(keys, seconds, count), dtype)
         for family in families:
             runs = [run for run in family.runs if run in chosen.runs]
@@ -135,11 +173,16 @@ def llc_job(
         made = 0
         with reaping(context.instance):
             for name, batch in found:
-                missing = [key for key in batch if not store.is_complete(kind, key)]
+                missing = [key for key in batch if not is_there(kind, key)]
                 if missing:
                     materialise(context, job(name), batch)
-                made += sum(store.is_complete(kind, key) for key in missing)
+                made += sum(is_there(kind, key) for key in missing)
         return made
+
+    def is_there(kind: Kind, key: str) -> bool:
+        if kind == "trajectories":
+            return not missing_steps(store, project.trajectories[key])
+        return store.is_complete(kind, key)
 
     @dg.op
     def report(
@@ -181,8 +224,9 @@ def llc_job(
         "analyses, the gallery and the table.",
     )
     def llc():
-        experiment, share = plan()
-        targets = share.map(make_targets).collect()
+        experiment, training = plan()
+        trained = training.map(train).collect()
+        targets = share_targets(experiment, trained).map(make_targets).collect()
         runs = share_runs(experiment, targets)
         report(
             experiment,
@@ -197,6 +241,11 @@ def llc_job(
 def _op(name: str, dtype: Dtype) -> Callable[[Callable[..., int]], dg.OpDefinition]:
     tags = {DTYPE_TAG: dtype, "dagster/priority": _PRIORITY[dtype]}
     return dg.op(name=name, tags=tags, retry_policy=_CRASH)
+
+
+def _shares(keys: Keys, card: Card) -> list[Keys]:
+    """Divide keys of float64, which count the same, among as many steps as the card allows."""
+    return shares(keys, dict.fromkeys(keys, 1.0), min(len(keys), card.at_once("float64")))
 
 
 def _outputs(found: Iterable[Keys], name: str) -> Iterator[dg.DynamicOutput]:

@@ -8,7 +8,7 @@ import dagster as dg
 from lambda_hat_assets.assets.galleries import GALLERIES_KEY
 from lambda_hat_assets.assets.results import RESULTS_KEY
 from lambda_hat_assets.jobs import cards
-from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily
+from lambda_hat_assets.project.partitions import TARGETS_KEY, TRAJECTORIES_KEY, SamplerFamily
 from lambda_hat_assets.running.console import PARENT_TAG, QUIET
 from lambda_hat_assets.running.endings import OWNER_TAG, owner
 from lambda_hat_assets.running.pools import Routing
@@ -18,15 +18,23 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 GALLERIES_JOB = "gallery"
 RESULTS_JOB = "results"
 TARGETS_JOB = "targets"
+TRAJECTORIES_JOB = "trajectories"
 
 
-def partition_jobs(families: Sequence[SamplerFamily]) -> list[Any]:
-    """Return the jobs of targets, of each family of runs, of galleries and of the table."""
+def partition_jobs(families: Sequence[SamplerFamily], *, trains: bool = False) -> list[Any]:
+    """Return the jobs of targets, of each family of runs, of galleries and of the table.
+
+    Args:
+        families: the assets of all runs.
+        trains: whether there are trainings whose checkpoints are targets, which have a job too.
+    """
 
     def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str]):
         return dg.define_asset_job(name, keys, tags=tags, config=QUIET)
 
+    trainings = [job(TRAJECTORIES_JOB, [TRAJECTORIES_KEY], Routing("float64").tags)]
     return [
+        *(trainings if trains else []),
         job(TARGETS_JOB, [TARGETS_KEY], Routing("float64").tags),
         *(
             job(family.name, [family.runs_key, family.analyses_key], Routing(family.dtype).tags)

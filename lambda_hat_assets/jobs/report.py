@@ -24,7 +24,14 @@ class ReportRow(NamedTuple):
 
 
 def note_blocked(store: Store, plan: Plan) -> None:
-    """Record a failure for each run that could not start because its target could not be made."""
+    """Record why targets and runs could not start: their training or their target was not made."""
+    for id, spec in plan.targets.items():
+        training = spec.trajectory if spec.is_trained else None
+        if training is None or store.is_complete("targets", id):
+            continue
+        why = records.read_failure(store, training.id)
+        if why is not None:
+            records.write_failure(store, spec, f"its training {training.id} failed: {why}")
     for id, spec in plan.runs.items():
         if store.is_complete("targets", spec.target) or store.is_complete("analyses", id):
             continue
@@ -37,7 +44,8 @@ def rows(store: Store, experiment: str) -> list[ReportRow]:
     with sql.connect(store) as connection:
         found = connection.execute(
             "SELECT run_id, target_id, sampler, llc, llc_se, llc_oracle, llc_known, "
-            "verdict, reasons FROM llc WHERE experiment = ? ORDER BY target_id, sampler, run_id",
+            "verdict, reasons FROM llc WHERE experiment = ? "
+            "ORDER BY trajectory_id NULLS FIRST, step, target_id, sampler, run_id",
             [experiment],
         ).fetchall()
     return [ReportRow(*row) for row in found]

@@ -8,6 +8,7 @@ import dagster as dg
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
+TRAJECTORIES_KEY = dg.AssetKey("trajectories")
 TARGETS_KEY = dg.AssetKey("targets")
 
 MOST = 20
@@ -68,13 +69,31 @@ def families(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list
 
 
 def _by_shape(runs: Iterable[RunSpec], targets: Mapping[str, TargetSpec]) -> list[RunSpec]:
-    """Return the runs in an order in which runs of the same sampler and model are neighbours."""
+    """Return the runs in an order in which runs of the same sampler and model are neighbours.
+
+    Those of one training are in the order of its steps.
+    """
+    place = {id: index for index, id in enumerate(in_order(targets))}
     groups: dict[tuple[str, str], list[RunSpec]] = {}
     for spec in runs:
-        model = targets[spec.target].model
+        target = targets[spec.target]
+        model = (target.trajectory or target).model
         shape = (spec.sampler.model_dump_json(), model.model_dump_json())
         groups.setdefault(shape, []).append(spec)
-    return [spec for group in groups.values() for spec in group]
+    return [
+        spec
+        for group in groups.values()
+        for spec in sorted(group, key=lambda run: place[run.target])
+    ]
+
+
+def in_order(targets: Mapping[str, TargetSpec]) -> list[str]:
+    """Return the ids of targets, the checkpoints of a training beside each other by their steps."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for id, spec in targets.items():
+        whole = spec.trajectory
+        groups.setdefault(id if whole is None else whole.id, []).append((spec.step or 0, id))
+    return [id for group in groups.values() for _, id in sorted(group)]
 
 
 def to_many(pairs: Iterable[tuple[str, str]]) -> dg.StaticPartitionMapping:

@@ -14,8 +14,8 @@ from lambda_hat_assets.cards.file import load_card
 from lambda_hat_assets.project.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.errors import ConfigError, Place, display
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.plan.plan import Plan, load_plan
+from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
+from lambda_hat_core.plan.plan import Plan, joined, load_plan
 from lambda_hat_core.plan.read import resolve_experiment
 from lambda_hat_core.store.store import Store
 
@@ -38,6 +38,7 @@ class Project(NamedTuple):
         runs: every run of every experiment, by id.
         labels: descriptions of targets and runs in words, by id.
         studies: the tuning files.
+        trajectories: every training whose checkpoints are targets, with all steps asked for.
     """
 
     store: Store
@@ -49,6 +50,7 @@ class Project(NamedTuple):
     runs: dict[str, RunSpec]
     labels: dict[str, str]
     studies: Studies
+    trajectories: dict[str, Trajectory]
 
     def plan(self, experiment: str | None) -> Plan:
         """Return the plan of an experiment, by default the selected one.
@@ -93,6 +95,7 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
         {id: spec for plan in plans.values() for id, spec in plan.runs.items()},
         {id: words for plan in plans.values() for id, words in plan.labels.items()},
         read_studies(environment, config),
+        joined(plans.values()),
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import dagster as dg
 
 from lambda_hat_assets.compute.orders import Result
-from lambda_hat_assets.project.partitions import TARGETS_KEY
+from lambda_hat_assets.project.partitions import TARGETS_KEY, TRAJECTORIES_KEY
 from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording import checks
-from lambda_hat_assets.recording.fields import ANALYSIS, RUN, TARGET, Fields, pick
+from lambda_hat_assets.recording.fields import ANALYSIS, RUN, TARGET, TRAJECTORY, Fields, pick
 from lambda_hat_core.store.store import Kind
 
 _INLINE_WIDTH = 640
@@ -21,7 +21,12 @@ _INLINE_QUALITY = 40
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
-_FIELDS: dict[Kind, Fields] = {"targets": TARGET, "runs": RUN, "analyses": ANALYSIS}
+_FIELDS: dict[Kind, Fields] = {
+    "trajectories": TRAJECTORY,
+    "targets": TARGET,
+    "runs": RUN,
+    "analyses": ANALYSIS,
+}
 
 
 def recorded(
@@ -92,8 +97,12 @@ def versions(id: str, sources: Mapping[dg.AssetKey, str]) -> dict[str, str]:
 
 
 def _sources(project: Project, asset: dg.AssetKey, result: Result) -> dict[dg.AssetKey, str]:
-    if result.kind == "targets":
+    if result.kind == "trajectories":
         return {}
+    if result.kind == "targets":
+        spec = project.targets[result.key]
+        training = spec.trajectory if spec.is_trained else None
+        return {} if training is None else {TRAJECTORIES_KEY: training.id}
     if result.kind == "analyses":
         return {dg.AssetKey(["runs", asset.path[-1]]): result.key}
     return {TARGETS_KEY: project.runs[result.key].target}
@@ -101,8 +110,14 @@ def _sources(project: Project, asset: dg.AssetKey, result: Result) -> dict[dg.As
 
 def _metadata(project: Project, result: Result) -> dict[str, Any]:
     key, record = result.key, result.record
-    spec = project.runs.get(key) or project.targets[key]
+    run = project.runs.get(key)
+    target = project.targets.get(run.target if run else key)
+    spec = run or target or project.trajectories[key].spec
+    steps = record.get("steps") or [None]
     facts = {
+        "step": target.step if target else None,
+        "checkpoints": len(steps),
+        "last_step": steps[-1],
         **record.get("info", {}),
         **record,
         "ess": record.get("ess_min"),
@@ -122,6 +137,9 @@ def _metadata(project: Project, result: Result) -> dict[str, Any]:
 
 def _line(result: Result) -> str:
     record = result.record
+    if result.kind == "trajectories":
+        steps = record["steps"]
+        return f"d = {record['d']}, kept at {len(steps)} steps up to {steps[-1]}"
     if result.kind == "targets":
         known = record.get("llc_known")
         exact = "" if known is None else f", llc {known:.4g} known"

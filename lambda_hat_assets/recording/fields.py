@@ -13,7 +13,22 @@ _COMMON: Fields = {
     "reused": (bool, "whether it existed before, so that nothing was computed"),
 }
 
+TRAJECTORY: Fields = _COMMON | {
+    "n": (int, "number of examples"),
+    "d": (int, "number of parameters"),
+    "checkpoints": (int, "number of steps at which the weights are kept"),
+    "last_step": (int, "the last of them"),
+    "train_loss": (float, "mean training loss there"),
+    "test_loss": (float, "mean loss on held-out examples there"),
+    "metric": (float, "accuracy, or the metric of the factory, there"),
+    "work_fge": (float, "full-gradient evaluations"),
+    "seconds": (float, "seconds of the training"),
+}
+
 TARGET: Fields = _COMMON | {
+    "step": (int, "the step of the training, if w* is a checkpoint"),
+    "trajectory_id": (str, "the training that it is a checkpoint of"),
+    "metric": (float, "accuracy, or the metric of the factory, of a checkpoint"),
     "n": (int, "number of examples"),
     "d": (int, "number of parameters"),
     "loss0": (float, "L_n(w*), the final mean loss"),
@@ -38,6 +53,7 @@ RUN: Fields = _COMMON | {
 }
 
 ANALYSIS: Fields = _COMMON | {
+    "step": (int, "the step of the training, if w* is a checkpoint"),
     "llc": (float, "the estimate"),
     "llc_se": (float, "its standard error"),
     "interval": (str, "central 90 % interval"),

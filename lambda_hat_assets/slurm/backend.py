@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
-from lambda_hat_assets.compute.orders import Order, Result
+from lambda_hat_assets.compute.orders import Order, Result, is_made
 from lambda_hat_assets.compute.resource import Backend
 from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm.batch import SCRIPT, Batch, unfinished, write
@@ -72,8 +72,8 @@ class SlurmBackend:
                 if fate.again:
                     watch.say(f"{order.key} is tried again: {reason}")
                     waiting[order.key] = order._replace(kinds=fate.again)
-                if fate.died and not isinstance(order.spec, Gallery):
-                    records.write_failure(self._store, order.spec, reason)
+                if fate.died and order.hashed is not None:
+                    records.write_failure(self._store, order.hashed, reason)
                 yield from fate.results
             if state.name != "COMPLETED":
                 job.end()
@@ -148,4 +148,4 @@ class SlurmBackend:
         return all(self._is_made(order, order.kinds[: done[order.key]]) for order in orders)
 
     def _is_made(self, order: Order, kinds: Sequence[Kind]) -> bool:
-        return all(self._store.is_complete(kind, order.key) for kind in kinds)
+        return all(is_made(self._store, order, kind) for kind in kinds)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lambda_hat_assets.cards.slurm import SlurmTag
-from lambda_hat_assets.compute.orders import Order, Result
+from lambda_hat_assets.compute.orders import Order, Result, is_made
 from lambda_hat_assets.slurm.queue import JobState
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Kind, Store
@@ -79,7 +79,7 @@ def _made(store: Store, order: Order) -> list[Result]:
     """Return the artifacts of an order that the store has, up to the first that is missing."""
     results: list[Result] = []
     for kind in order.kinds:
-        if not store.is_complete(kind, order.key):
+        if not is_made(store, order, kind):
             break
         results.append(Result(order.key, kind, making.record(store, kind, order.key)))
     return results

@@ -124,10 +124,20 @@ def _certificate_text(estimate: Estimate) -> str:
 
 
 def _minimum_text(estimate: Estimate, meta: Mapping[str, Any] | None) -> str:
-    audit = "w* was not audited" if meta is None else "w* passed its audit"
+    audit = "w* was not audited" if meta is None else _audited(meta)
     if estimate.llc_min is None:
         return audit
     return f"{audit}; the lowest draw has nbeta (L_n - L_n(w*)) = {estimate.llc_min:.3g}"
+
+
+def _audited(meta: Mapping[str, Any]) -> str:
+    """Return what the audit says where it finds no fault: of a checkpoint, how far it is from one.
+
+    A checkpoint is taken as it is, so that nothing is at fault with it.
+    """
+    if meta.get("step") is None or meta.get("is_minimum"):
+        return "w* passed its audit"
+    return f"w* is the checkpoint of step {meta['step']}: {'; '.join(meta['audit_reasons'])}"
 
 
 def _covers(estimate: Estimate, meta: Mapping[str, Any], llc_oracle: float | None) -> Check:

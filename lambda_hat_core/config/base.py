@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lambda_hat_core.config.effect import without_effect
 
-NUMERICS_VERSION = 3
+NUMERICS_VERSION = 4
 """Version that is increased whenever a code change alters results, so that ids change too."""
 
 
@@ -45,6 +45,14 @@ else:
 
     class Settings(Frozen, metaclass=_Constructor):
         """A model that users construct in Python; mistakes are reported as for a file."""
+
+
+def is_absent(value: object) -> bool:
+    """Return whether an optional field is None, so that it is left out of the hash.
+
+    The ids of specifications without such a field are those from before it was there.
+    """
+    return value is None
 
 
 def content_hash(payload: Frozen) -> str:

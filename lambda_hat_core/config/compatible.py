@@ -4,6 +4,8 @@ A `TargetSpec` checks all of them when it is created, from a file or in Python, 
 not. A null is filled in from the data or the model, and is compatible with everything.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from lambda_hat_core.config.data import DIMS, DataSpec, Digits, NoData, Synthetic, Teacher
@@ -14,11 +16,15 @@ from lambda_hat_core.config.model import (
     DiagonalLinear,
     Mlp,
     ModelSpec,
+    ModularMlp,
     NormalCrossing,
     Quadratic,
     QuadraticActivation,
+    Superposition,
+    Transformer,
 )
 from lambda_hat_core.config.posterior import SELF_LABELLED
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import SCALED, LossName, Training
 
 POTENTIALS = (Quadratic, NormalCrossing)
@@ -30,17 +36,42 @@ UNTRAINED = Training(loss="own", start="truth")
 
 _OWN_TRUTH = (DeepLinear, QuadraticActivation, DiagonalLinear)
 
+_TASKS: Mapping[type, tuple[type[DataSpec], ...]] = MappingProxyType(
+    {
+        ModularMlp: (Modular,),
+        Superposition: (SparseFeatures,),
+        Transformer: (Induction, Modular, IclRegression),
+    }
+)
+"""The data that a network for one kind of task goes with, the default first."""
+
+CLASSES = (Digits, Modular, Induction)
+"""Data whose labels are classes."""
+
 
 def default_loss(model: ModelSpec, data: DataSpec) -> LossName | Literal["own"]:
     """Return the loss of a target for which no loss was chosen."""
     if isinstance(model, OWN_LOSS):
         return "own"
-    return "cross_entropy" if isinstance(data, Digits) else "mse"
+    return "cross_entropy" if isinstance(data, CLASSES) else "mse"
+
+
+def default_data(model: ModelSpec) -> str:
+    """Return the kind of the data of a target for which none was chosen."""
+    if isinstance(model, OWN_LOSS):
+        return "none"
+    return _kinds(model)[0] if type(model) in _TASKS else "synthetic"
+
+
+def _kinds(model: ModelSpec) -> list[str]:
+    return [data.model_fields["kind"].default for data in _TASKS[type(model)]]
 
 
 def noise_scale(data: DataSpec) -> float | None:
     """Return the scale of the label noise, or None if there is no noise or its scale is unknown."""
-    return data.noise_scale if isinstance(data, Synthetic) and data.noise_scale > 0 else None
+    if isinstance(data, Synthetic | IclRegression) and data.noise_scale > 0:
+        return data.noise_scale
+    return None
 
 
 def check_data(model: ModelSpec, data: DataSpec) -> None:
@@ -65,11 +96,16 @@ def check_data(model: ModelSpec, data: DataSpec) -> None:
             "data",
             "write data: {kind: synthetic, n_data: <n>}, or choose model kind mlp",
         )
+    if type(model) in _TASKS:
+        _check_task(model, data)
     if not isinstance(model, Mlp):
         return
-    if isinstance(data, NoData):
+    if data.kind not in DIMS:
         way_out = "choose kind synthetic, digits or diabetes"
-        raise Misfit("data", data.kind, "an mlp needs data", way_out)
+        rule = (
+            "an mlp needs data" if isinstance(data, NoData) else f"an mlp cannot read {data.kind}"
+        )
+        raise Misfit("data", data.kind, rule, way_out)
     if isinstance(data, Synthetic):
         return
     nouns = ("inputs", "classes" if isinstance(data, Digits) else "outputs")
@@ -77,6 +113,21 @@ def check_data(model: ModelSpec, data: DataSpec) -> None:
         if getattr(model, key) not in (None, size):
             rule = f"{data.kind} data have {size} {noun}"
             raise Misfit(f"model.{key}", getattr(model, key), rule, f"set {key}: null")
+
+
+def _check_task(model: ModelSpec, data: DataSpec) -> None:
+    if not isinstance(data, _TASKS[type(model)]):
+        rule = f"a {model.kind} network is for {' or '.join(_kinds(model))} data"
+        way_out = f"write data: {{kind: {_kinds(model)[0]}}}, or choose another model kind"
+        raise Misfit("data", data.kind, rule, way_out)
+    if isinstance(model, Transformer) and model.tied and isinstance(data, IclRegression):
+        rule = "icl_regression data are vectors, without tokens whose embedding could be read out"
+        raise Misfit("model.tied", True, rule, "remove tied")
+    if isinstance(model, Superposition) and isinstance(data, SparseFeatures):
+        corners = model.polygon
+        if corners is not None and corners > data.features:
+            rule = f"the data have {data.features} features"
+            raise Misfit("model.polygon", corners, rule, "lower it, or raise data.features")
 
 
 def check_teacher(model: ModelSpec, data: DataSpec, teacher: Teacher | None) -> None:
@@ -122,14 +173,17 @@ def check_loss(key: str, loss: str | None, model: ModelSpec, data: DataSpec) -> 
     if loss == "own":
         rule = f"'{model.kind}' has no loss of its own"
         raise Misfit(key, loss, rule, f"write {default_loss(model, data)}, or leave it out")
-    if isinstance(data, Digits) and loss != "cross_entropy":
+    if isinstance(data, CLASSES) and loss != "cross_entropy":
+        owner = (
+            "the digits' labels" if isinstance(data, Digits) else f"the labels of {data.kind} data"
+        )
         raise Misfit(
             key,
             loss,
-            "the digits' labels are classes",
+            f"{owner} are classes",
             "write cross_entropy, or leave loss out so that each target takes its own",
         )
-    if loss == "cross_entropy" and not isinstance(data, Digits):
+    if loss == "cross_entropy" and not isinstance(data, CLASSES):
         raise Misfit(
             key,
             loss,
@@ -163,6 +217,9 @@ def check_training(
         )
     if isinstance(model, POTENTIALS):
         _check_untrained(training)
+    if isinstance(model, Custom) and training.init_scale != 1:
+        rule = "a custom target starts at its factory's params"
+        raise Misfit("training.init_scale", training.init_scale, rule, "remove it")
     if training.start == "truth":
         _check_known_truth(model, data, teacher)
     size = training.batch_size
@@ -186,9 +243,9 @@ def _check_known_truth(model: ModelSpec, data: DataSpec, teacher: Teacher | None
 
     if isinstance(model, Custom):
         raise misfit("a custom target starts at its factory's params")
-    if not isinstance(model, Mlp):
+    if isinstance(model, _OWN_TRUTH + POTENTIALS):
         return
-    if not isinstance(data, Synthetic):
+    if not (isinstance(model, Mlp) and isinstance(data, Synthetic)):
         raise misfit(f"{data.kind} data have no known truth")
     if teacher is None:
         return

@@ -7,7 +7,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
-from lambda_hat_core.config.model import Activation, Mlp
+from lambda_hat_core.config.mlp import Activation, Mlp
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 
 
 class Synthetic(Frozen):
@@ -85,7 +86,10 @@ class NoData(Frozen):
 DIMS = {"synthetic": (4, 1), "digits": (64, 10), "diabetes": (10, 1)}
 """Inputs and outputs; real data fix them, for synthetic data they are the defaults."""
 
-DataSpec = Annotated[Synthetic | Digits | Diabetes | NoData, Field(discriminator="kind")]
+DataSpec = Annotated[
+    Synthetic | Digits | Diabetes | Modular | SparseFeatures | Induction | IclRegression | NoData,
+    Field(discriminator="kind"),
+]
 
 
 class Teacher(Frozen):

@@ -34,6 +34,11 @@ class TargetEntry(Frozen):
         description="changes to the sections above, nested or with dotted keys, such as "
         "{training: {steps: 2000}, data.noise_scale: 0.05}",
     )
+    checkpoints: dict[str, Any] | None = Field(
+        default=None,
+        description="steps of the training at which the weights are targets of their own, as they "
+        "are: {count: 40, spacing: log}, {every: 250} or {at: [0, 100, 1000]}",
+    )
 
 
 class SamplerEntry(Frozen):
@@ -55,6 +60,12 @@ class SamplerEntry(Frozen):
         default=None,
         description="changes to the experiment's stop rule for this sampler; written as null: no "
         "rule, but the sampler's default lengths",
+    )
+    hold: dict[str, Any] | None = Field(
+        default=None,
+        description="{from: last} or {from: 1000}: step size, batch size, metric and lengths are "
+        "measured at that checkpoint of a training and held at all others; left out: the "
+        "experiment's; written as null: every checkpoint has its own",
     )
 
 
@@ -82,4 +93,8 @@ class ExperimentFile(Frozen):
         default=None,
         description="stop rule of every sampler without lengths or a rule of its own; left out: "
         "the default rule; written as null: no rule, but the samplers' default lengths",
+    )
+    hold: dict[str, Any] | None = Field(
+        default=None,
+        description="the `hold` of every sampler that has a step size and writes none itself",
     )

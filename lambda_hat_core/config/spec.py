@@ -1,22 +1,21 @@
 """The specifications of targets and runs, which are hashed into ids."""
 
-from pydantic import Field, model_validator
+from abc import abstractmethod
 
-from lambda_hat_core.config.base import NUMERICS_VERSION, Frozen, content_hash
+from pydantic import Field, NonNegativeInt, model_validator
+
+from lambda_hat_core.config.base import NUMERICS_VERSION, Frozen, content_hash, is_absent
 from lambda_hat_core.config.compatible import check_data, check_teacher, check_training
 from lambda_hat_core.config.data import DataSpec, Teacher
-from lambda_hat_core.config.model import ModelSpec
+from lambda_hat_core.config.model import Custom, ModelSpec
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.training import Training
 
 
-class TargetSpec(Frozen):
-    """Everything that decides w*, the data and the loss surface.
-
-    Its parts go together, by the rules of `config.compatible`.
-    """
+class Origin(Frozen):
+    """What a target is made of. The parts go together, by the rules of `config.compatible`."""
 
     model: ModelSpec
     data: DataSpec
@@ -25,6 +24,12 @@ class TargetSpec(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     numerics_version: int = NUMERICS_VERSION
 
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """The id, a prefix and a hash."""
+        ...
+
     @model_validator(mode="after")
     def _parts_go_together(self):
         check_data(self.model, self.data)
@@ -32,14 +37,69 @@ class TargetSpec(Frozen):
         check_training(self.model, self.data, self.teacher, self.training)
         return self
 
+
+class TrajectorySpec(Origin):
+    """One training, or one folder of checkpoints, whichever of its steps are looked at."""
+
+    @property
+    def id(self) -> str:
+        """`trj_<12 hex>`."""
+        return f"trj_{content_hash(self)}"
+
+
+class Trajectory(Frozen):
+    """A training and the steps at which its weights are wanted.
+
+    The steps are not part of the id: all experiments that look at a training share it.
+    """
+
+    spec: TrajectorySpec
+    steps: tuple[NonNegativeInt, ...] = Field(min_length=1)
+
+    @property
+    def id(self) -> str:
+        """The id of the training, `trj_<12 hex>`."""
+        return self.spec.id
+
+
+class TargetSpec(Origin):
+    """Everything that decides w*, the data and the loss surface.
+
+    Attributes:
+        step: the step of the training at which w* is taken as it is; None: the minimum that the
+            training and the polish lead to.
+    """
+
+    step: NonNegativeInt | None = Field(default=None, exclude_if=is_absent)
+
     @property
     def id(self) -> str:
         """`tgt_<12 hex>`."""
         return f"tgt_{content_hash(self)}"
 
+    @property
+    def trajectory(self) -> TrajectorySpec | None:
+        """The training that this is a checkpoint of; None if it is none."""
+        if self.step is None:
+            return None
+        parts = {name: getattr(self, name) for name in TrajectorySpec.model_fields}
+        if isinstance(self.model, Custom):
+            parts["model"] = self.model.model_copy(update={"checkpoint_sha256": None})
+        return TrajectorySpec.model_construct(**parts)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether this is a checkpoint of a training of ours, and not one of a file."""
+        return self.step is not None and getattr(self.model, "checkpoints", None) is None
+
 
 class RunSpec(Frozen):
-    """One sampler on one target."""
+    """One sampler on one target.
+
+    Attributes:
+        hold: the checkpoint of the same training whose run measures step size, metric and lengths,
+            which this run uses too; None: it measures its own.
+    """
 
     target: str = Field(pattern=r"^tgt_[0-9a-f]{12}$")
     sampler: SamplerSpec
@@ -47,6 +107,7 @@ class RunSpec(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     dtype: Dtype
     numerics_version: int = NUMERICS_VERSION
+    hold: str | None = Field(default=None, exclude_if=is_absent, pattern=r"^tgt_[0-9a-f]{12}$")
 
     @property
     def id(self) -> str:

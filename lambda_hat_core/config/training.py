@@ -1,6 +1,6 @@
 """How the minimum w* is found."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -16,6 +16,13 @@ from lambda_hat_core.config.effect import When
 LossName = Literal["mse", "gaussian", "student_t", "cross_entropy"]
 SCALED = ("gaussian", "student_t")
 """Losses with a noise scale."""
+
+
+def _later(default: Any, description: str) -> Any:
+    """Return a field that is left out of the id at its default, as before there was the field."""
+    return Field(
+        default=default, exclude_if=lambda value: value == default, description=description
+    )
 
 
 class Training(Frozen):
@@ -54,4 +61,15 @@ class Training(Frozen):
     )
     grad_tol: Annotated[PositiveFloat, When(polish=("lbfgs", "newton_cg"))] = Field(
         default=1e-9, description="the polish stops at |grad L_n(w)| <= grad_tol max(1, L_n)"
+    )
+    schedule: Annotated[Literal["cosine", "constant"], When(start="random")] = _later(
+        "cosine", "the learning rate's way to the last step: a cosine decay to 0, or none"
+    )
+    l2: Annotated[NonNegativeFloat, When(start="random")] = _later(
+        0.0,
+        "l2 w is added to the gradient, before the optimiser (the weight_decay of other tools' "
+        "Adam); the polish does not have it",
+    )
+    init_scale: Annotated[PositiveFloat, When(start="random")] = _later(
+        1.0, "factor of all random parameters that training starts from; custom targets: 1"
     )

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import Operator, lanczos
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import quickly
 
 RANK = 64
 """Ritz pairs kept. They cost 128 gradient evaluations, which is little compared with any run."""
@@ -48,7 +49,7 @@ class Spectrum(eqx.Module):
         return stiff / jnp.where(stiff > 0, stiff + gamma, 1.0)
 
 
-@eqx.filter_jit
+@quickly
 def stiffest(spectrum: Spectrum) -> Spectrum:
     """Return the two thirds of the pairs with the largest |theta|; the others join the rest.
 
@@ -128,7 +129,7 @@ def mean_hessian(
     return shared
 
 
-@eqx.filter_jit
+@quickly
 def _compute(
     key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"] | None, k: int
 ) -> Spectrum:

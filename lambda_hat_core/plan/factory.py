@@ -6,9 +6,11 @@ versions of those are recorded with each target.
 """
 
 import ast
+import glob
 import hashlib
 import importlib
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -25,6 +27,7 @@ _INSTALLED = tuple(
     for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 _LONGEST_PATH = 1024
+_PLAIN = (".safetensors", ".npz", ".eqx")
 
 
 class Source(NamedTuple):
@@ -69,6 +72,33 @@ def source_of(model: Custom) -> Source:
     parts = [f"module {module} {file_sha256(file)}" for module, file in modules.items()]
     parts += [f"file {name} {file_sha256(file)}" for name, file in files.items()]
     return Source(modules, files, hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest())
+
+
+def checkpoint_files(model: Custom) -> dict[int, Path]:
+    """Return the files of a training that was made elsewhere, by step, in ascending order.
+
+    Raises:
+        ValueError: if there are none, or one has no step, or not one of its own, or a format that
+            could contain code.
+    """
+    pattern = os.path.expanduser(str(model.checkpoints))
+    for folder in own_folders():
+        names = glob.glob(os.path.join(folder, pattern))
+        if names:
+            break
+    else:
+        raise ValueError("there are no such files")
+    found: dict[int, Path] = {}
+    for file in sorted(map(Path, names)):
+        if file.suffix not in _PLAIN:
+            raise ValueError(f"{file.name} is none of {', '.join(_PLAIN)}, which hold arrays alone")
+        numbers = re.findall(r"\d+", file.stem)
+        if not numbers:
+            raise ValueError(f"{file.name} has no number in its name, which would be its step")
+        other = found.setdefault(int(numbers[-1]), file)
+        if other != file:
+            raise ValueError(f"{other.name} and {file.name} are both of step {int(numbers[-1])}")
+    return dict(sorted(found.items()))
 
 
 def file_sha256(file: Path) -> str:

@@ -1,21 +1,24 @@
 """Human-readable labels of targets and runs."""
 
-from lambda_hat_core.config.data import Digits, NoData, Synthetic
+from lambda_hat_core.config.data import Diabetes, Digits, NoData, Synthetic
 from lambda_hat_core.config.model import (
     Custom,
     DeepLinear,
     DiagonalLinear,
     Mlp,
     ModelSpec,
+    ModularMlp,
     NormalCrossing,
     Quadratic,
     QuadraticActivation,
+    Superposition,
+    Transformer,
 )
 from lambda_hat_core.config.posterior import PosteriorSpec
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 
 
-def target_label(spec: TargetSpec, presets: dict[str, str | None]) -> str:
+def target_label(spec: Origin, presets: dict[str, str | None]) -> str:
     """Return a label that names the presets, the sizes or the factory, the data and the seed."""
     words = [_model(spec.model, presets.get("model")), _data(spec, presets.get("data"))]
     teacher = presets.get("teacher")
@@ -28,7 +31,9 @@ def target_label(spec: TargetSpec, presets: dict[str, str | None]) -> str:
         )
     if presets.get("training") not in (None, "default"):
         words.append(f"training {presets['training']}")
-    return ", ".join([*filter(None, words), f"seed {spec.seed}"])
+    label = ", ".join([*filter(None, words), f"seed {spec.seed}"])
+    step = spec.step if isinstance(spec, TargetSpec) else None
+    return label if step is None else f"{label} at step {step}"
 
 
 def run_label(spec: RunSpec, target: str) -> str:
@@ -37,6 +42,8 @@ def run_label(spec: RunSpec, target: str) -> str:
     kind = spec.sampler.flavour
     words = sampler if kind in (None, "none") else f"{sampler} {kind}"
     at = [_posterior(spec.posterior), spec.dtype, f"seed {spec.seed}"]
+    if spec.hold is not None:
+        at.append(f"held from {spec.hold}")
     return f"{words} ({', '.join(at)}) on {target}"
 
 
@@ -55,6 +62,8 @@ def _model(model: ModelSpec, preset: str | None) -> str:
             words = f"quadratic activation {model.in_dim}-{model.width} of rank {model.rank}"
         case DiagonalLinear():
             words = f"diagonal linear p = {model.in_dim}, {model.n_zero} zero"
+        case ModularMlp() | Superposition() | Transformer():
+            words = model.words
         case Quadratic():
             given = model.spectrum is None
             shape = f"condition {model.condition:g}" if given else "given spectrum"
@@ -66,7 +75,7 @@ def _model(model: ModelSpec, preset: str | None) -> str:
     return words if preset is None else f"{words} ({preset})"
 
 
-def _data(spec: TargetSpec, preset: str | None) -> str:
+def _data(spec: Origin, preset: str | None) -> str:
     data = spec.data
     name = "" if preset in (None, data.kind) else f" ({preset})"
     match data:
@@ -76,14 +85,18 @@ def _data(spec: TargetSpec, preset: str | None) -> str:
             return f"{data.x_dist} data{name} n = {data.n_data}"
         case Digits():
             return f"digits{name} n = {data.n_data}"
-        case _:
+        case Diabetes():
             return f"diabetes{name} n = {data.n_data}"
+        case _:
+            return f"{data.words}{name} n = {data.n_data}"
 
 
 def _posterior(posterior: PosteriorSpec) -> str:
     words = f"{posterior.loss}, "
     if posterior.nbeta is not None:
         words += f"nbeta {posterior.nbeta:g}, "
+    if posterior.restrict is not None:
+        words += f"only {' + '.join(posterior.restrict)}, "
     if posterior.prior_radius is not None:
         return f"{words}radius {posterior.prior_radius:g}"
     return f"{words}gamma {posterior.gamma:g}"

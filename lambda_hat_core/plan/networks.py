@@ -45,6 +45,8 @@ def _mlp(model: Mlp, part: Section, data: DataSpec) -> Mlp:
 
 
 def _custom(model: Custom, part: Section) -> Custom:
+    if model.checkpoint_sha256 is not None:
+        raise part.error("checkpoint_sha256", "the plan fills it in", "remove it")
     try:
         found = source_of(model).sha256
     except FileNotFoundError as error:

@@ -128,7 +128,9 @@ def _set_entry(entry: dict[str, Any], path: list[str], value: Any, head: str, pl
     """Set a field of an entry; a key of a section, or an unknown key, becomes an override."""
     first, *rest = path
     is_field = first in _LISTS[head].model_fields
-    if is_field and (not rest or first in ("overrides", "posterior", "until")):
+    if is_field and (
+        not rest or first in ("overrides", "posterior", "until", "checkpoints", "hold")
+    ):
         _nested(entry, path, value, place)
         return
     dotted = ".".join(path)

@@ -1,6 +1,6 @@
-"""The plan: every target and run of an experiment, by id."""
+"""The plan: every training, target and run of an experiment, by id."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from lambda_hat_core.config.errors import Place, Problems, display
 from lambda_hat_core.config.experiment import ExperimentFile
 from lambda_hat_core.config.lengths import read_rule
 from lambda_hat_core.config.sections import Section, inline, validate
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory, TrajectorySpec
 from lambda_hat_core.plan import overrides
+from lambda_hat_core.plan.checkpoints import read_hold
 from lambda_hat_core.plan.labels import run_label, target_label
+from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
@@ -31,6 +33,7 @@ class Plan:
         runs: the runs by id; `run.target` is a key of `targets`.
         labels: the human-readable label of each target and run.
         membership: the run ids of each experiment, in the order of its file.
+        trajectories: the trainings whose checkpoints are among the targets, by id.
     """
 
     experiment: str
@@ -38,6 +41,7 @@ class Plan:
     runs: dict[str, RunSpec] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     membership: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    trajectories: dict[str, Trajectory] = field(default_factory=dict)
 
 
 def load_plan(experiment: str | Path, config_dir: Path, words: Sequence[str] = ()) -> Plan:
@@ -91,7 +95,19 @@ def _union(plans: list[Plan]) -> Plan:
         out.runs.update(plan.runs)
         out.labels.update(plan.labels)
         out.membership.update(plan.membership)
+    out.trajectories.update(joined(plans))
     return out
+
+
+def joined(plans: Iterable[Plan]) -> dict[str, Trajectory]:
+    """Return the trainings of some plans, each with the steps that any of them asks for."""
+    specs: dict[str, TrajectorySpec] = {}
+    steps: dict[str, set[int]] = {}
+    for plan in plans:
+        for id, found in plan.trajectories.items():
+            specs.setdefault(id, found.spec)
+            steps.setdefault(id, set()).update(found.steps)
+    return {id: Trajectory(spec=spec, steps=tuple(sorted(steps[id]))) for id, spec in specs.items()}
 
 
 def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
@@ -109,6 +125,9 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     if isinstance(written, dict):
         with problems:
             rule = read_rule(written, place.key("until"))
+    hold = None
+    with problems:
+        hold = read_hold(content.get("hold"), place.key("hold"))
     drafts: list[Draft] = []
     for index, raw in _mappings(content.get("targets")):
         with problems:
@@ -117,9 +136,25 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     for index, raw in _mappings(content.get("samplers")):
         with problems:
             at = place.key("samplers").item(index)
-            chosen.append(read_sampler(raw, at, presets, posterior, rule=rule))
+            chosen.append(read_sampler(raw, at, presets, posterior, rule=rule, hold=hold))
+    with problems:
+        _holds_something(drafts, chosen, place)
     problems.raise_any()
     return _product(content.get("experiment") or file.stem, drafts, chosen)
+
+
+def _holds_something(
+    drafts: Iterable[Draft], samplers: Iterable[SamplerDraft], place: Place
+) -> None:
+    """Refuse to hold settings where no target has checkpoints.
+
+    Raises:
+        ConfigError: if that is asked for.
+    """
+    held = [sampler for sampler in samplers if sampler.hold is not None]
+    if held and not any(draft.targets[0].step is not None for draft in drafts):
+        way_out = "write checkpoints for a target, or remove hold"
+        raise place.key("hold").error("no target has checkpoints to hold settings at", way_out)
 
 
 def _mappings(entries: Any) -> list[tuple[int, Mapping[str, Any]]]:
@@ -134,34 +169,74 @@ def _product(name: str, drafts: list[Draft], samplers: list[SamplerDraft]) -> Pl
     problems = Problems()
     for draft in drafts:
         with problems:
-            target_id = _id(draft.spec, draft.place)
-            plan.targets.setdefault(target_id, draft.spec)
-            plan.labels.setdefault(target_id, target_label(draft.spec, draft.presets))
+            targets = {_id(spec, draft.place): spec for spec in draft.targets}
+            plan.targets.update(targets)
+            for id, spec in targets.items():
+                plan.labels.setdefault(id, target_label(spec, draft.presets))
+            _note_training(plan, draft)
             for sampler in samplers:
                 with problems:
-                    for run in _runs(sampler, draft, target_id):
+                    for run in _runs(sampler, draft, targets):
                         run_id = _id(run, sampler.part.place)
                         plan.runs.setdefault(run_id, run)
-                        plan.labels.setdefault(run_id, run_label(run, plan.labels[target_id]))
+                        plan.labels.setdefault(run_id, run_label(run, plan.labels[run.target]))
                         ids[run_id] = None
     problems.raise_any()
     plan.membership[name] = tuple(ids)
     return plan
 
 
-def _runs(sampler: SamplerDraft, draft: Draft, target_id: str) -> Iterator[RunSpec]:
+def _note_training(plan: Plan, draft: Draft) -> None:
+    """Add the training whose checkpoints an entry asks for, if it is one of ours."""
+    points = [spec for spec in draft.targets if spec.is_trained]
+    if not points:
+        return
+    spec = points[0].trajectory
+    assert spec is not None
+    before = plan.trajectories.get(spec.id)
+    steps = {point.step for point in points if point.step is not None}
+    steps.update(before.steps if before else ())
+    plan.trajectories[spec.id] = Trajectory(spec=spec, steps=tuple(sorted(steps)))
+    plan.labels.setdefault(spec.id, target_label(spec, draft.presets))
+
+
+def _runs(
+    sampler: SamplerDraft, draft: Draft, targets: Mapping[str, TargetSpec]
+) -> Iterator[RunSpec]:
     spec = sampler_on(sampler, draft.spec, draft.place)
+    source = _held_from(sampler, draft, targets)
     for variant in sampler.variants:
         posterior = run_posterior(variant.spec, variant.part, draft.spec, draft.place)
-        yield RunSpec.model_validate(
-            {
-                "target": target_id,
-                "sampler": spec,
-                "posterior": posterior,
-                "seed": sampler.seed,
-                "dtype": sampler.dtype,
-            }
-        )
+        for restrict in restrictions(posterior.restrict, variant.part, draft.spec):
+            for target in targets:
+                yield RunSpec.model_validate(
+                    {
+                        "target": target,
+                        "sampler": spec,
+                        "posterior": posterior.model_copy(update={"restrict": restrict}),
+                        "seed": sampler.seed,
+                        "dtype": sampler.dtype,
+                        "hold": None if target == source else source,
+                    }
+                )
+
+
+def _held_from(
+    sampler: SamplerDraft, draft: Draft, targets: Mapping[str, TargetSpec]
+) -> str | None:
+    """Return the checkpoint of an entry at which a sampler's settings are measured, or None.
+
+    Raises:
+        ConfigError: if there is no such checkpoint.
+    """
+    steps = {spec.step: id for id, spec in targets.items() if spec.step is not None}
+    if sampler.hold is None or not steps:
+        return None
+    step = max(steps) if sampler.hold == "last" else sampler.hold
+    if step not in steps:
+        rule = f"{draft.place.path} has no checkpoint at step {step}, which settings are held from"
+        raise draft.place.key("checkpoints").error(rule, f"hold one of {sorted(steps)}, or last")
+    return steps[step]
 
 
 def _id(spec: TargetSpec | RunSpec, place: Place) -> str:

@@ -172,7 +172,10 @@ def _problem(
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name)):
         rule = "must be a name of letters, digits, '.', '_' and '-'"
         raise place.key("name").error(rule, "choose such a name", name)
-    return name, read_target(values, place, presets, posterior)
+    draft = read_target(values, place, presets, posterior)
+    if draft.targets != (draft.spec,):
+        raise place.error("a problem is one target, not a training's checkpoints", "remove them")
+    return name, draft
 
 
 def _methods(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from lambda_hat_core.config.compatible import OWN_LOSS, POTENTIALS, UNTRAINED
+from lambda_hat_core.config.compatible import POTENTIALS, UNTRAINED, default_data
 from lambda_hat_core.config.data import DataSpec, Diabetes, Digits, NoData, Synthetic, Teacher
 from lambda_hat_core.config.effect import ineffective
 from lambda_hat_core.config.errors import Misfit, Place, Problems, suggest
@@ -16,13 +16,18 @@ from lambda_hat_core.config.model import (
     DiagonalLinear,
     Mlp,
     ModelSpec,
+    ModularMlp,
     NormalCrossing,
     Quadratic,
     QuadraticActivation,
+    Superposition,
+    Transformer,
 )
 from lambda_hat_core.config.sections import Section, inline, misfit_of, validate
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import Training
+from lambda_hat_core.plan.checkpoints import along
 from lambda_hat_core.plan.losses import training_loss
 from lambda_hat_core.plan.merge import nested, overridden, pick, section
 from lambda_hat_core.plan.networks import complete_model, complete_teacher
@@ -30,6 +35,9 @@ from lambda_hat_core.plan.read import Presets
 
 MODELS = {
     "mlp": Mlp,
+    "modular_mlp": ModularMlp,
+    "superposition": Superposition,
+    "transformer": Transformer,
     "deep_linear": DeepLinear,
     "quadratic_activation": QuadraticActivation,
     "diagonal_linear": DiagonalLinear,
@@ -39,7 +47,16 @@ MODELS = {
 }
 """Every model by its `kind`."""
 
-DATA = {"synthetic": Synthetic, "digits": Digits, "diabetes": Diabetes, "none": NoData}
+DATA = {
+    "synthetic": Synthetic,
+    "digits": Digits,
+    "diabetes": Diabetes,
+    "modular": Modular,
+    "sparse_features": SparseFeatures,
+    "induction": Induction,
+    "icl_regression": IclRegression,
+    "none": NoData,
+}
 """Every source of data by its `kind`."""
 
 _MODELS: dict[str, Any] = {
@@ -55,11 +72,19 @@ an override's key."""
 
 
 class Draft(NamedTuple):
-    """A target, the presets that it uses, and its place in the file."""
+    """What an entry describes, the presets that it uses, and its place in the file.
+
+    Attributes:
+        spec: the minimum that the training leads to.
+        presets: names by section.
+        place: where the entry is.
+        targets: the targets of the entry: its checkpoints in ascending order, or `spec` alone.
+    """
 
     spec: TargetSpec
     presets: dict[str, str | None]
     place: Place
+    targets: tuple[TargetSpec, ...]
 
 
 def read_target(
@@ -86,7 +111,9 @@ def read_target(
     problems.raise_any()
     spec = _spec(parts, changes, entry.seed, experiment)
     named = {group: name if isinstance(name, str) else None for group, name in names.items()}
-    return Draft(spec, named, place)
+    asked = _asked(spec.training, parts["training"])
+    targets = along(spec, parts, asked, entry.checkpoints, place.key("checkpoints"))
+    return Draft(spec, named, place, targets)
 
 
 def _changes(overrides: Section) -> dict[str, Section]:
@@ -172,8 +199,7 @@ def _kind(group: str, built: Mapping[str, Any]) -> str | None:
         case "model":
             return "mlp"
         case "data":
-            own = isinstance(built["model"], OWN_LOSS)
-            return "none" if own else "synthetic"
+            return default_data(built["model"])
         case _:
             return None
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.types import Weights, constant
 
 
@@ -67,7 +68,7 @@ class Coordinates(eqx.Module):
             return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
 
 
-@eqx.filter_jit
+@quickly
 def diagonal(posterior: Posterior, scale: Weights | Scalar) -> Coordinates:
     """A = diag(scale), where a single number stands for all of them."""
     scale = jnp.broadcast_to(scale, posterior.w0.shape)
@@ -81,7 +82,7 @@ def identity(posterior: Posterior) -> Coordinates:
     return diagonal(posterior, constant(1.0, posterior.w0))
 
 
-@eqx.filter_jit
+@quickly
 def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
     """A = (nbeta H + gamma)^(-1/2), low rank plus a constant.
 
@@ -114,7 +115,7 @@ def damped(posterior: Posterior, spectrum: Spectrum, damping: float) -> Coordina
     return _damped(posterior, spectrum, constant(damping, posterior.w0))
 
 
-@eqx.filter_jit
+@quickly
 def _damped(posterior: Posterior, spectrum: Spectrum, damping: Scalar) -> Coordinates:
     stiff = posterior.nbeta * jnp.abs(spectrum.theta)
     largest = jnp.max(stiff)

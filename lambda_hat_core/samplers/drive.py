@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
 from lambda_hat_core.samplers.loop import Part, run_draws, to_host
 from lambda_hat_core.samplers.monitor import Monitor
@@ -129,7 +130,7 @@ def _advance(
     )(arrays, keys, states, indices)
 
 
-@eqx.filter_jit
+@quickly
 def _init(
     key: PRNGKeyArray, kernel: Kernel, start: Float[Array, "chain ..."]
 ) -> tuple[Key[Array, " chain"], Any]:

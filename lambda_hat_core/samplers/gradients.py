@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
 from lambda_hat_core.types import Weights, constant
 
@@ -115,7 +116,7 @@ def control_variate(posterior: Posterior, batch_size: int) -> GradientEstimate:
     return GradientEstimate(posterior, gradient_at_minimum(posterior), batch_size, varies=True)
 
 
-@eqx.filter_jit
+@quickly
 def gradient_at_minimum(posterior: Posterior) -> Weights:
     """Return grad L_n(w*)."""
     return posterior.loss_grad(posterior.w0, posterior.data)

@@ -10,7 +10,6 @@ u = P^(-1/2) (w - w*), and its directions are those of P^(1/2) (nbeta H + gamma)
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -20,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.subset import Subset
@@ -51,7 +51,7 @@ class Modes(NamedTuple):
     start: Direction
 
 
-@eqx.filter_jit
+@quickly
 def _gradients(
     key: PRNGKeyArray, estimate: GradientEstimate, points: Float[Array, "chain d"]
 ) -> Float[Array, "chain repeat d"]:
@@ -64,7 +64,7 @@ def _gradients(
     return jax.vmap(lambda w, ks: jax.lax.map(lambda k: at(w, k), ks))(points, keys)
 
 
-@eqx.filter_jit
+@quickly
 def _preconditioned(
     key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "chain d"], root: Weights, k: int
 ) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
@@ -72,7 +72,7 @@ def _preconditioned(
     return lanczos(key, _product(posterior, points, root), root.size, k)
 
 
-@eqx.filter_jit
+@quickly
 def _rest(
     key: PRNGKeyArray,
     posterior: Posterior,
@@ -201,7 +201,7 @@ def whitened(
     return Modes(*(x[kept] for x in (size, mu, share, noise, mu / width**2 * away))), work
 
 
-@eqx.filter_jit
+@quickly
 def _seen(
     key: PRNGKeyArray,
     estimate: GradientEstimate,

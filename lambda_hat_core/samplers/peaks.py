@@ -1,6 +1,5 @@
 """The stiffest curvature that a chain meets, in the coordinates in which it moves."""
 
-import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
@@ -8,12 +7,13 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.coordinates import Coordinates
 
 _RANK = 8
 
 
-@eqx.filter_jit
+@quickly
 def _peaks(
     key: PRNGKeyArray,
     posterior: Posterior,

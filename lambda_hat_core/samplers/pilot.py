@@ -13,7 +13,6 @@ chain's kinetic energy leaves its law is flown again at half the step.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -24,6 +23,7 @@ from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum, stiffest
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.alternating import alternation
 from lambda_hat_core.samplers.coordinates import damped
 from lambda_hat_core.samplers.gradients import GradientEstimate
@@ -80,7 +80,7 @@ def set_out(
     return fly(key, few, start, spectrum)
 
 
-@eqx.filter_jit
+@quickly
 def _flight(
     key: PRNGKeyArray, turn: Array, kernel: SghmcKernel, start: Float[Array, "chain d"]
 ) -> tuple[Float[Array, "chain d"], Float[Array, " chain"], Scalar]:

@@ -64,7 +64,7 @@ class StopRule(NamedTuple):
         """Forecast the draws per chain at the end: errors shrink with the root of their number."""
         if work >= self.most_work:
             return n_draws
-        needed = (se / (self.rel_se * llc)) ** 2 if llc > 0 and np.isfinite(se) else np.inf
+        needed = (se / (self.rel_se * llc)) ** 2 if llc and np.isfinite(se) else np.inf
         times = min(needed, self.most_work / work, self.most_draws / n_draws)
         return min(max(round(times * n_draws), n_draws + self.chunk), self.most_draws)
 

@@ -4,16 +4,16 @@ Directions whose curvature does not outweigh the localiser start at w*: there th
 wide as the localiser, and a jump of that size in many of them at once leaves the basin.
 """
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import quickly
 
 
-@eqx.filter_jit
+@quickly
 def laplace_start(
     key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum, n_chains: int
 ) -> Float[Array, "chain d"]:

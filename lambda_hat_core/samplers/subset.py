@@ -13,13 +13,13 @@ curvature, about 1 / sqrt(R) relatively.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.types import Weights, constant
 
 
@@ -48,7 +48,7 @@ def subset(key: PRNGKeyArray, posterior: Posterior, rows: int | None) -> Subset:
     return Subset(few, tilt, rows / n, 1 + rows / n)
 
 
-@eqx.filter_jit
+@quickly
 def _drawn(key: PRNGKeyArray, posterior: Posterior, rows: int) -> tuple[Posterior, Weights]:
     index = jr.choice(key, posterior.n, (rows,), replace=False)
     data = jax.tree.map(lambda a: a[index], posterior.data)

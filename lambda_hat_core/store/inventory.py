@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import FOLDERS, MANIFEST, SPEC, Folder, Store
 
+_KINDS: dict[str, Folder] = {"trj_": "trajectories", "tgt_": "targets"}
+
 
 class Entry(NamedTuple):
     """One artifact, which is a folder.
@@ -40,12 +42,23 @@ def entries(store: Store, users: dict[str, set[str]]) -> Iterator[Entry]:
 
 
 def users_of(store: Store) -> dict[str, set[str]]:
-    """Return, for each target and run id, the experiments and studies that refer to it."""
+    """Return, for each training, target and run, the experiments and studies that refer to it."""
     users: dict[str, set[str]] = {}
     for name, ids in {**_members(store), **_trials(store)}.items():
         for id in ids:
             users.setdefault(id, set()).add(name)
+    for target, trajectory in _checkpoints(store):
+        users.setdefault(trajectory, set()).update(users.get(target, ()))
     return users
+
+
+def _checkpoints(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield every checkpoint with the training that it is of."""
+    from pyarrow import parquet
+
+    for path in store.root.glob("targets/[!._]*/checkpoint.parquet"):
+        for row in parquet.read_table(path, columns=["target_id", "trajectory_id"]).to_pylist():
+            yield row["target_id"], row["trajectory_id"]
 
 
 def _members(store: Store) -> dict[str, set[str]]:
@@ -129,7 +142,7 @@ def collectable(
 def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path]:
     """Yield failure records and checkpoints whose id is not in `kept` and has no folder."""
     for path in sorted((*store.root.glob("failures/*"), *store.root.glob("checkpoints/*"))):
-        kind: Folder = "targets" if path.name.startswith("tgt_") else "runs"
+        kind = _KINDS.get(path.name[:4], "runs")
         id = path.name.split(".")[0]
         seed = id == "" or id.startswith("_")
         if seed or id in kept or store.path(kind, id).exists() or store.is_leased(kind, id):
@@ -141,5 +154,5 @@ def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path
 def forget(store: Store, entry: Entry) -> None:
     """Remove an artifact and the failure record of its id."""
     store.remove(entry.kind, entry.id)
-    if entry.kind in ("targets", "runs"):
+    if entry.kind in ("trajectories", "targets", "runs"):
         records.clear_failure(store, entry.id)

@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
 
-Table = Literal["llc", "targets", "draws", "profiles", "experiments", "trials", "unbuilt"]
+Table = Literal[
+    "llc", "targets", "draws", "profiles", "experiments", "trials", "trajectories", "unbuilt"
+]
 Row = dict[str, Any]
 
 _ARROW = {"text": "string", "int": "int64", "real": "float64", "texts": "texts", "time": "time"}
@@ -27,7 +29,7 @@ SCHEMAS: dict[Table, dict[str, str]] = {
         "run_id:text target_id:text sampler:text flavour:text dtype:text seed:int loss:text n:int "
         "d:int nbeta gamma n_chains:int n_draws:int n_burn:int llc llc_se llc_lo llc_hi llc_known "
         "llc_oracle loss0 ess_bulk ess_tail r_hat v_m work_fge wall_s verdict:text reasons:texts "
-        "stopped_by:text created_at:time"
+        "stopped_by:text restrict:text created_at:time"
     ),
     "targets": _schema(
         "target_id:text kind:text label:text n:int d:int loss0 grad_norm min_eigenvalue llc_known "
@@ -42,6 +44,9 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     "trials": _schema(
         "problem:text method:text number:int state:text parameters:text llc llc_se llc_ref "
         "objective v_m work_fge wall_s run_id:text reason:text study:text"
+    ),
+    "trajectories": _schema(
+        "trajectory_id:text step:int target_id:text train_loss test_loss metric label:text"
     ),
 }
 SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
@@ -83,7 +88,7 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
-def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
+def target_row(spec: Origin, meta: Mapping[str, Any] | None = None) -> Row:
     """Return the row of a target, from its spec and, if given, its meta.json."""
     found = {"label": target_label(spec, {})} if meta is None else meta
     row = {name: found.get(name) for name in SCHEMAS["targets"]}
@@ -94,6 +99,12 @@ def target_row(spec: TargetSpec, meta: Mapping[str, Any] | None = None) -> Row:
         "spec": spec.model_dump_json(),
         "created_at": now(),
     }
+
+
+def checkpoint_row(spec: TargetSpec, meta: Mapping[str, Any]) -> Row:
+    """Return the row of a checkpoint in `trajectories`, from its spec and its meta.json."""
+    row = {name: meta.get(name) for name in SCHEMAS["trajectories"]}
+    return row | {"target_id": spec.id}
 
 
 def run_row(spec: RunSpec) -> Row:
@@ -108,11 +119,20 @@ def run_row(spec: RunSpec) -> Row:
         "dtype": spec.dtype,
         "seed": spec.seed,
         "loss": spec.posterior.loss,
+        "restrict": None if spec.posterior.restrict is None else ", ".join(spec.posterior.restrict),
         "n_chains": sampler.n_chains,
         "n_draws": sampler.n_draws if fixed else None,
         "n_burn": getattr(sampler, "n_burn", 0) if fixed else None,
         "created_at": now(),
     }
+
+
+def facts_of(spec: RunSpec, meta: Row) -> Row:
+    """Return the facts of meta.json that hold for a run: a known value is one of all parameters."""
+    if spec.posterior.restrict is None:
+        return meta
+    reason = "the known value is that of all parameters, and only some are sampled"
+    return meta | {"llc_known": None, "llc_known_reason": reason, "multiplicity": None}
 
 
 def write_draws(run_id: str, trace: Any, path: Path) -> None:
@@ -147,13 +167,15 @@ def failure_path(store: Store, id: str) -> Path:
 
 
 def write_failure(
-    store: Store, spec: RunSpec | TargetSpec, reason: str, details: str | None = None
+    store: Store, spec: RunSpec | Origin, reason: str, details: str | None = None
 ) -> Row:
     """Record that a run or target could not be made, as a row of `llc` or of `targets`.
 
+    The record of a training has the columns of a target's, but no view shows it.
+
     Args:
         store: the store.
-        spec: the run or target that failed.
+        spec: the run, target or training that failed.
         reason: the reason in one line.
         details: a traceback, stored in a text file next to the record.
 
@@ -172,12 +194,12 @@ def write_failure(
     return row
 
 
-def note_failure(store: Store, spec: RunSpec | TargetSpec, end: Mapping[str, Any]) -> None:
+def note_failure(store: Store, spec: RunSpec | Origin, end: Mapping[str, Any]) -> None:
     """Record how a request failed, unless the worker already did so before it died.
 
     Args:
         store: the store.
-        spec: the run or target that the worker was asked for.
+        spec: the run, target or training that the worker was asked for.
         end: the event that ended the request; it is ignored if the request succeeded or was
             stopped on purpose.
     """

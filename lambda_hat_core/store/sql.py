@@ -40,6 +40,9 @@ _SOURCES = {
         "experiments", "experiments/[!.]*.parquet", f"experiments/{SCHEMA}.parquet"
     ),
     "trials": _Source("trials", "tuning/[!.]*/trials.parquet", f"tuning/{SCHEMA}/trials.parquet"),
+    "trajectories": _Source(
+        "trajectories", "targets/[_t]*/checkpoint.parquet", f"targets/{SCHEMA}/checkpoint.parquet"
+    ),
 }
 """The sources of the views. Folders with temporary names start with a dot and do not match."""
 
@@ -52,6 +55,7 @@ VIEWS: tuple[records.Table, ...] = (
     "profiles",
     "experiments",
     "trials",
+    "trajectories",
 )
 
 
@@ -191,18 +195,21 @@ def _plain(store: Store, view: records.Table) -> str:
 
 
 def _llc(store: Store) -> str:
-    """Select analyses, failures of runs without one, and the experiments they belong to.
+    """Select analyses, failures of runs without one, their experiments and their checkpoints.
 
     Failures are read by column name, because older versions wrote fewer columns. For analyses that
     would take three times as long.
     """
     columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
     columns.insert(2, "members.experiment")
+    columns += ["checkpoints.step", "checkpoints.trajectory_id"]
     return f"""SELECT {", ".join(columns)} FROM (
         SELECT *, 0 AS rank FROM {_read(store, "llc")}
         UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures", _BY_NAME)}
     ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
     ON members.run_id = runs.run_id
+    LEFT JOIN {_read(store, "trajectories")} AS checkpoints
+    ON checkpoints.target_id = runs.target_id
     QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from lambda_hat_core.store import files, lease
 
-Kind = Literal["targets", "runs", "analyses", "galleries"]
+Kind = Literal["trajectories", "targets", "runs", "analyses", "galleries"]
 """A kind of artifact, which is also the name of the folder of these artifacts."""
 
 Folder = Literal[Kind, "tuning"]
@@ -29,7 +29,7 @@ MANIFEST, SPEC = "manifest.json", "spec.json"
 SCHEMA = "_schema"
 """A folder in each kind with empty tables for SQL; it is not an artifact."""
 
-_HASHED: tuple[Kind, ...] = ("targets", "runs", "analyses")
+_HASHED: tuple[Kind, ...] = ("trajectories", "targets", "runs", "analyses")
 
 
 class Store:
@@ -87,7 +87,9 @@ class Store:
         return datetime.fromisoformat(self.read_json(kind, id, MANIFEST)["created_at"])
 
     @contextmanager
-    def publish(self, kind: Folder, id: str, spec: BaseModel | None = None) -> Iterator[Path]:
+    def publish(
+        self, kind: Folder, id: str, spec: BaseModel | None = None, *, replace: bool = False
+    ) -> Iterator[Path]:
         """Yield a temporary folder to write into, and rename it to its final place at the end.
 
         If a complete folder of this id exists already, it is kept; a corrupt one is replaced.
@@ -98,6 +100,7 @@ class Store:
             kind: the kind of artifact.
             id: the name of the new folder; for hashed kinds it must be the id of the spec.
             spec: the model that is written as spec.json.
+            replace: whether the new folder replaces one that is complete, because it has more.
 
         Raises:
             ValueError: if the id does not contain the hash of the spec.
@@ -119,7 +122,7 @@ class Store:
                     (tmp / SPEC).write_bytes(canonical)
                 yield tmp
                 _seal(tmp)
-                _place(tmp, final, kind, replace=canonical is None)
+                _place(tmp, final, kind, replace=replace or canonical is None)
             except FileNotFoundError as error:
                 if tmp.exists():
                     raise

@@ -35,7 +35,8 @@ def flattened(maker: str, params: Any) -> dict[str, np.ndarray]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.floating):
             where = jax.tree_util.keystr(path)
-            raise refusal(maker, f"has params with a {leaf.dtype} array at {where}", rule)
+            did = f"has params with a {leaf.dtype} array" + (f" at {where}" if where else "")
+            raise refusal(maker, did, rule)
     floats = eqx.filter(params, eqx.is_inexact_array)
     dtype = jnp.result_type(float)
     arrays = {
@@ -112,7 +113,8 @@ def shares(maker: str, weights: Any, n: int) -> Array:
 def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array:
     values = np.asarray(leaf)
     if values.ndim == 0 or values.dtype.kind in "OUSM":
-        raise refusal(maker, f"has {name} of type {type(leaf).__name__}", rule)
+        of = type(leaf).__name__ if values.ndim == 0 else f"{values.dtype} values"
+        raise refusal(maker, f"has {name} of type {of}", f"{rule}, of numbers")
     if values.shape[0] != n:
         raise refusal(maker, f"has {name} of shape {values.shape}", rule)
     if jnp.issubdtype(values.dtype, jnp.floating):

@@ -12,40 +12,52 @@ from lambda_hat_core.config import model
 from lambda_hat_core.config.compatible import check_loss, default_loss
 from lambda_hat_core.config.data import DIMS, Diabetes, Digits, Synthetic, Teacher
 from lambda_hat_core.config.posterior import SELF_LABELLED
-from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.spec import Origin, TargetSpec
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.bundled import diabetes, digits
 from lambda_hat_core.targets.choice import supervised
-from lambda_hat_core.targets.networks import Network, NetworkSpec, make_network
+from lambda_hat_core.targets.networks import (
+    Network,
+    NetworkSpec,
+    TaskSpec,
+    make_network,
+    make_task_network,
+)
 from lambda_hat_core.targets.own_labels import SelfLabelled
 from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
+from lambda_hat_core.targets.tasks import examples
 from lambda_hat_core.targets.truths import make_truth
 from lambda_hat_core.types import Weights
 
 
-def assemble(spec: TargetSpec) -> Problem:
-    """Return the problem of a target."""
+def assemble(spec: Origin) -> Problem:
+    """Return the problem of a target or of a training."""
     match spec.model:
         case model.Quadratic() | model.NormalCrossing():
             return _potential(spec, spec.model)
         case model.Custom():
-            return custom.prepare(spec.model, spec.seed)
+            return custom.prepare(
+                spec.model, spec.seed, step=spec.step if isinstance(spec, TargetSpec) else None
+            )
         case _:
             return _network(spec, spec.model)
 
 
-def network_of(spec: TargetSpec, kind: NetworkSpec) -> Network:
+def network_of(spec: Origin, kind: NetworkSpec) -> Network:
     """Return the network of a target, with unset dimensions taken from the data."""
+    if isinstance(kind, TaskSpec):
+        return make_task_network(kind, spec.data)
     return make_network(kind, *DIMS[spec.data.kind])
 
 
 def loss_of(
-    spec: TargetSpec,
+    spec: Origin,
     name: LossName | Literal["own", "self_labelled"] | None,
     sigma: float | None,
 ) -> Loss:
@@ -85,7 +97,7 @@ def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> 
             )
 
 
-def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -> Problem:
+def _potential(spec: Origin, kind: model.Quadratic | model.NormalCrossing) -> Problem:
     loss = loss_of(spec, spec.training.loss, None)
     given = kind.point if isinstance(kind, model.NormalCrossing) else None
     size = loss.d if isinstance(loss, QuadraticPotential) else len(getattr(loss, "powers", ()))
@@ -96,10 +108,10 @@ def _potential(spec: TargetSpec, kind: model.Quadratic | model.NormalCrossing) -
     )
 
 
-def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
+def _network(spec: Origin, kind: NetworkSpec) -> Problem:
     network = network_of(spec, kind)
     loss = loss_of(spec, spec.training.loss, None)
-    start = _initial(stream(spec.seed, "initial weights"), network)
+    start = _initial(stream(spec.seed, "initial weights"), network) * spec.training.init_scale
     problem = Problem(loss, None, spec.data.n_data, start, network.shapes)
     match spec.data:
         case Digits():
@@ -110,6 +122,9 @@ def _network(spec: TargetSpec, kind: NetworkSpec) -> Problem:
             problem = problem._replace(data=train, test=test)
         case Synthetic():
             problem = _labelled(problem, spec, spec.data, network, kind)
+        case Modular() | SparseFeatures() | Induction() | IclRegression():
+            train, test = examples(spec.data, spec.seed)
+            problem = problem._replace(data=train, test=test)
     if spec.training.start == "truth":
         assert problem.truth is not None
         problem = problem._replace(start=problem.truth)
@@ -122,7 +137,7 @@ def _initial(key: PRNGKeyArray, network: Network) -> Weights:
 
 
 def _labelled(
-    problem: Problem, spec: TargetSpec, data: Synthetic, network: Network, kind: NetworkSpec
+    problem: Problem, spec: Origin, data: Synthetic, network: Network, kind: NetworkSpec
 ) -> Problem:
     names = ("input law", "inputs", "teacher", "dropout", "noise")
     keys = {name: stream(spec.seed, name) for name in names}

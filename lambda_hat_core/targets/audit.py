@@ -9,7 +9,6 @@ gamma.
 import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -18,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.lanczos import lanczos
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights, constant
@@ -80,7 +80,7 @@ class _Measured(NamedTuple):
     bias: Scalar
 
 
-@eqx.filter_jit
+@quickly
 def _measure(
     key: PRNGKeyArray,
     loss: Loss,
@@ -130,7 +130,7 @@ def _scale(theta: Array, nbeta: Scalar, gamma: Scalar) -> Array:
     return jnp.where(stiff > 0, nbeta / jnp.sqrt(2 * jnp.where(stiff > 0, stiff, 1.0)), 0.0)
 
 
-@eqx.filter_jit
+@quickly
 def _hull_bias(
     key: PRNGKeyArray,
     loss: Loss,
@@ -202,8 +202,12 @@ def audit(
     nbeta: float,
     gamma: float,
     rows: int | None = None,
+    kinks: bool = True,
 ) -> Audit:
     """Audit w at the given temperature and localisation.
+
+    `kinks`: whether to look for one where the gradient does not vanish. On the way of a training
+    it does not vanish anyway.
 
     The loss and its gradient are those of all examples. If there are more than `rows`, the Hessian
     is that of a random subset of so many, except along the directions that it curves down most.
@@ -223,7 +227,7 @@ def audit(
         raise refusal(problem, w)
     bias, kinked = float(seen.bias), False
     bias = math.inf if math.isnan(bias) else bias
-    if bias > LIMIT and data is not None:
+    if bias > LIMIT and data is not None and kinks:
         hull = float(_hull_bias(key, loss, w, data, *seen.own, *at))
         cost += _SAMPLES + 1.0
         kinked = hull <= LIMIT

@@ -1,6 +1,5 @@
 """Build a target: assemble, train, polish and audit it, and attach the known coefficient."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,14 +15,16 @@ from lambda_hat_core.config.model import Custom
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
-from lambda_hat_core.posterior import Loss, mean_loss
+from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
 from lambda_hat_core.targets.infinity import endless, judged
 from lambda_hat_core.targets.known import known
 from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.measures import measures, metric_name
 from lambda_hat_core.targets.meta import describe, facts
+from lambda_hat_core.targets.networks.layout import named_arrays
 from lambda_hat_core.targets.polish import Polished, polish
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.train import Trained, train
@@ -34,6 +35,8 @@ _ESCAPES = 3
 _WORTHWHILE = 1e-3
 """Least fall of nbeta L_n along that vector for which another polish is worth its cost."""
 _SLICES, _SLICE_POINTS = 3, 201
+_SEQUENCES = 2000
+"""Most sequences whose outputs are drawn."""
 
 
 class BuiltTarget(NamedTuple):
@@ -60,8 +63,15 @@ class BuiltTarget(NamedTuple):
         return np.concatenate([array.ravel() for array in self.params.values()])
 
 
-def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
-    """Build a target; `log` is called with one line per stage.
+def build(
+    spec: TargetSpec, log: Callable[[str], None], checkpoint: np.ndarray | None = None
+) -> BuiltTarget:
+    """Build a target.
+
+    Args:
+        spec: its specification.
+        log: called with one line per stage.
+        checkpoint: the flat weights of a checkpoint of one of our trainings.
 
     Raises:
         ValueError: if the spec cannot be built, or this process does not compute in float64.
@@ -71,6 +81,8 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
     began = time.perf_counter()
     problem = assemble(spec)
     _training_is_used(spec, problem)
+    if spec.step is not None:
+        problem = _at_checkpoint(spec, problem, checkpoint)
     _finite_data(spec, problem.data)
     constants = PosteriorSpec()
     nbeta, gamma = constants.resolved_nbeta(problem.n), constants.gamma
@@ -85,12 +97,12 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
         f"audit {'passed' if not found.reasons else 'failed: ' + '; '.join(found.reasons)}; "
         f"known llc: {answer.reason}"
     )
-    views = {"curve": trained.curve, "spectrum": found.spectrum, **_outputs(problem, polished.w)}
+    views = {"curve": trained.curve, "spectrum": found.spectrum}
+    if spec.step is None:
+        views |= _outputs(problem, polished.w)
     meta = {
         **facts(spec, problem, polished.w, found, answer),
-        "test_loss": None
-        if problem.test is None
-        else float(mean_loss(problem.loss, polished.w, problem.test)),
+        **_measured(spec, problem, polished.w),
         "train": {
             "steps": spec.training.steps if trained.work else 0,
             "polish_iterations": polished.iterations,
@@ -99,12 +111,38 @@ def build(spec: TargetSpec, log: Callable[[str], None]) -> BuiltTarget:
             "work_fge": trained.work + polished.work + found.work,
         },
     }
-    ends = np.cumsum([math.prod(shape) for _, shape in problem.shapes])[:-1]
-    parts = np.split(np.asarray(polished.w), ends)
-    params = {
-        name: part.reshape(shape) for (name, shape), part in zip(problem.shapes, parts, strict=True)
-    }
+    params = named_arrays(problem.shapes, np.asarray(polished.w))
     return BuiltTarget(spec, params, _arrays(problem), meta, views)
+
+
+def _at_checkpoint(spec: TargetSpec, problem: Problem, w: np.ndarray | None) -> Problem:
+    """Return the problem whose w* is a checkpoint.
+
+    What the author states of the coefficient holds where a training of ours ends, not on its way.
+    """
+    if w is not None:
+        return problem._replace(start=jnp.asarray(w), trains=False, claim=None)
+    if problem.trains:
+        raise ValueError(
+            f"{problem.maker} returns train=True for the checkpoint of step {spec.step}, which is "
+            "taken as it is: return train=False"
+        )
+    return problem
+
+
+def _measured(spec: TargetSpec, problem: Problem, w: Weights) -> dict[str, Any]:
+    """Return the test loss and, of a checkpoint, its step, its training and its metric."""
+    seen = measures(problem, w)
+    if spec.trajectory is None:
+        return {"test_loss": seen.test_loss}
+    return {
+        "step": spec.step,
+        "trajectory_id": spec.trajectory.id,
+        "train_loss": seen.train_loss,
+        "test_loss": seen.test_loss,
+        "metric": seen.metric,
+        "metric_name": metric_name(problem),
+    }
 
 
 def _training_is_used(spec: TargetSpec, problem: Problem) -> None:
@@ -146,9 +184,12 @@ def _settle(
     key, audit_key = stream(spec.seed, "polish"), stream(spec.seed, "audit")
 
     def audited(w: Weights) -> Audit:
-        return audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma)
+        kinks = spec.step is None
+        return audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma, kinks=kinks)
 
     polished = Polished(w, 0, 0.0, "training.polish is none" if problem.trains else "w* is given")
+    if spec.step is not None:
+        return polished, audited(w)
     if not problem.trains or spec.training.polish == "none":
         return polished, judged(problem, w, audited(w), nbeta)
     trained, escapes, work, iterations = w, 0, 0.0, 0
@@ -191,10 +232,16 @@ def _outputs(problem: Problem, w: Weights) -> dict[str, np.ndarray]:
         return {}
     batches = {"train": problem.data, "test": problem.test}
     return {
-        f"outputs_{name}": np.asarray(_apply(problem.loss, w, batch[0]))
+        f"outputs_{name}": np.asarray(_apply(problem.loss, w, _seen(*batch)))
         for name, batch in batches.items()
         if batch is not None
     }
+
+
+def _seen(x: Array, y: Array) -> Array:
+    """Return the inputs whose outputs are drawn: of sequences, some rows are enough."""
+    tokens = jnp.issubdtype(x.dtype, jnp.integer) and y.ndim > 1
+    return x[:_SEQUENCES] if x.ndim > 2 or tokens else x
 
 
 @eqx.filter_jit

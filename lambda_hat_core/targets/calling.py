@@ -16,6 +16,7 @@ import jax
 from lambda_hat_core.config.model import Custom
 from lambda_hat_core.plan.factory import (
     Source,
+    checkpoint_files,
     factory_search_path,
     file_sha256,
     is_installed,
@@ -30,8 +31,13 @@ _LOADED = "__lambda_hat_sha256__"
 """Attribute of a module that a factory uses: the hash of the source that was loaded."""
 
 
-def called(spec: Custom, seed: int) -> tuple[Any, str]:
+def called(spec: Custom, seed: int, step: int | None = None) -> tuple[Any, str]:
     """Return what the factory returns for a seed, and the hash of what it is made of.
+
+    Args:
+        spec: the factory and its arguments.
+        seed: that of its key.
+        step: of the checkpoint that it is given, if `spec` names files of checkpoints.
 
     Raises:
         ValueError: if it cannot be imported or called, fails, or reads a file that its id does not
@@ -59,14 +65,17 @@ def called(spec: Custom, seed: int) -> tuple[Any, str]:
         factory = getattr(module, function, None)
         if not callable(factory):
             raise refusal(maker, "is not a function of that module", "check its name")
-        key = stream(seed, "factory")
+        key, kwargs = stream(seed, "factory"), dict(spec.kwargs)
+        if spec.checkpoints is not None:
+            kwargs["checkpoint"] = _checkpoint(spec, step, maker)
+            source = source._replace(files=source.files | {"": kwargs["checkpoint"]})
         try:
-            inspect.signature(factory).bind(key, **spec.kwargs)
+            inspect.signature(factory).bind(key, **kwargs)
         except TypeError as error:
-            did = f"does not take (key, **{spec.kwargs}) ({error})"
+            did = f"does not take (key, **{kwargs}) ({error})"
             raise refusal(maker, did, "correct model.kwargs") from error
         try:
-            made = factory(key, **spec.kwargs)
+            made = factory(key, **kwargs)
         except (OSError, MemoryError):
             raise
         except Exception as error:
@@ -76,6 +85,22 @@ def called(spec: Custom, seed: int) -> tuple[Any, str]:
             ) from error
     _check_read(maker, source, read)
     return made, source.sha256
+
+
+def _checkpoint(spec: Custom, step: int | None, maker: str) -> Path:
+    """Return the file of a step, which must be what it was when the plan was made.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    try:
+        file = checkpoint_files(spec).get(-1 if step is None else step)
+    except ValueError as error:
+        raise refusal(maker, f"has no checkpoints ({error})", "correct the files") from error
+    if file is None or spec.checkpoint_sha256 not in (None, file_sha256(file)):
+        did = f"has another file of step {step} of {spec.checkpoints} than when the plan was made"
+        raise refusal(maker, did, "plan again")
+    return file
 
 
 def _module(name: str, source: Source) -> Any:

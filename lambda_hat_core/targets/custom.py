@@ -25,7 +25,7 @@ from lambda_hat_core.targets.loss_check import (
 )
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.targets.probe import probed
-from lambda_hat_core.targets.problem import Outputs, Problem
+from lambda_hat_core.targets.problem import Metric, Outputs, Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
 
@@ -49,6 +49,8 @@ class CustomTarget:
             them minibatch gradients are unbiased for the loss of all rows.
         sample_all: whether to sample also the arrays that the loss depends on without a gradient,
             such as those read through stop_gradient, which by default keep their values.
+        metric: `metric(params) -> scalar`, such as an accuracy, shown beside the LLC of the
+            checkpoints of a training.
         outputs: `outputs(params, batch) -> array`, the model's outputs with one row for every row
             of `batch`, which posterior.loss self_labelled takes as labels.
         outputs_loss: what compares two outputs: mse, or cross_entropy if they are logits.
@@ -62,6 +64,7 @@ class CustomTarget:
     train: bool = False
     weights: Any = None
     sample_all: bool = False
+    metric: Callable[[Any], Any] | None = None
     outputs: Callable[[Any, Any], Any] | None = None
     outputs_loss: str = "mse"
 
@@ -135,12 +138,15 @@ def known(problem: Problem) -> Known:
     return Known(tuple(name for name, _ in problem.shapes), loss.identity, loss.by_row)
 
 
-def prepare(spec: Custom, seed: int, sampled: Iterable[str] | None = None) -> Problem:
+def prepare(
+    spec: Custom, seed: int, sampled: Iterable[str] | None = None, *, step: int | None = None
+) -> Problem:
     """Call the factory and return its problem.
 
     Args:
         spec: the factory and its arguments.
         seed: that of its key.
+        step: of the checkpoint, if its target is one.
         sampled: names of the arrays in the flat vector of a target that has been built; None checks
             the target, and finds them.
 
@@ -149,14 +155,16 @@ def prepare(spec: Custom, seed: int, sampled: Iterable[str] | None = None) -> Pr
             mistake, the rule and the correction.
     """
     maker = f"model.factory {spec.factory}"
-    made, source = called(spec, seed)
+    made, source = called(spec, seed, step)
     if not isinstance(made, CustomTarget):
         raise refusal(
             maker,
             f"returned a {type(made).__name__}",
             "it must return lambda_hat_core.CustomTarget(params, loss, data, n)",
         )
-    identity = (spec.factory, source, json.dumps([seed, spec.kwargs], sort_keys=True))
+    identity = None
+    if spec.checkpoints is None:
+        identity = (spec.factory, source, json.dumps([seed, spec.kwargs], sort_keys=True))
     checked = None if sampled is None else Known(tuple(sampled))
     return problem_of(made, maker, identity, checked=checked)
 
@@ -258,5 +266,10 @@ class _Draft(NamedTuple):
             trains=made.train,
             claim=claim,
             maker=maker,
+            metric=None if made.metric is None else _metric(made.metric, rebuild),
             outputs=outputs,
         )
+
+
+def _metric(of_params: Callable[[Any], Any], rebuild: Callable[[Weights], Any]) -> Metric:
+    return lambda w: of_params(rebuild(w))

@@ -8,13 +8,13 @@ gradient of a root or a norm is nan at 0, and so is the Hessian of a power of a 
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Scalar
 
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.networks.layout import dotted, split
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
@@ -40,7 +40,7 @@ class _Derivatives(NamedTuple):
     curvature: Weights
 
 
-@eqx.filter_jit
+@quickly
 def _at(loss: Loss, w: Weights, data: Batch) -> _Derivatives:
     def mean(w: Weights) -> Scalar:
         return loss.mean(w, data)

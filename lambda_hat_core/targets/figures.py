@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lambda_hat_core.analysis.figures import style
+from lambda_hat_core.targets import taskfigures
 from lambda_hat_core.targets.building import BuiltTarget
 
 _WIDTH, _HEIGHT = 9.0, 4.0
@@ -25,7 +26,9 @@ def draw_figures(built: BuiltTarget, folder: Path) -> list[Path]:
     drawings: dict[str, tuple[int, Callable[[BuiltTarget, list[Axes]], None]]] = {}
     if len(built.views["curve"]):
         drawings["training"] = (1, _training)
-    if supervised:
+    if supervised and taskfigures.has_task(built.spec.data):
+        drawings["predictions"] = (2, taskfigures.draw)
+    elif supervised:
         drawings["predictions"] = (2, _confusion if classes else _predictions)
         drawings["data"] = (10, _digits) if classes else (2, _inputs)
     elif "slices" in built.views:

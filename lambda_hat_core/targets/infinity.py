@@ -6,13 +6,13 @@ derivatives alone is passed somewhere on the way. What tells such a point from a
 the loss does not rise ahead of it.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.audit import LIMIT, Audit
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.problem import Problem
@@ -69,7 +69,7 @@ def judged(problem: Problem, w: Weights, found: Audit, nbeta: float) -> Audit:
     return found if why is None else found._replace(reasons=(why, *found.reasons))
 
 
-@eqx.filter_jit
+@quickly
 def _along_ray(loss: Loss, w: Weights, data: Batch) -> Float[Array, " point"]:
     """Return the loss near the origin, at w, and at the points ahead of it."""
     parts = [k / _STEPS for k in range(1, _STEPS + 1)]
@@ -77,11 +77,10 @@ def _along_ray(loss: Loss, w: Weights, data: Batch) -> Float[Array, " point"]:
     return jax.lax.map(lambda factor: loss.mean(factor * w, data), jnp.asarray(factors, w.dtype))
 
 
-@eqx.filter_jit
+@quickly
 def _all_correct(loss: Supervised, w: Weights, data: Batch) -> Array:
-    assert data is not None
-    x, y = data
-    return jnp.all(jnp.argmax(loss.network.apply(w, x), axis=-1) == y)
+    right, scored = loss.hits(w, data)
+    return jnp.all(right == scored)
 
 
 def separated(loss: Loss, w: Weights, data: Batch) -> bool:

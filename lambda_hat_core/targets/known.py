@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lambda_hat_core.config import model
-from lambda_hat_core.config.data import Synthetic
+from lambda_hat_core.config.data import Diabetes, Digits, Synthetic
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.targets.audit import Audit
 from lambda_hat_core.targets.losses import Supervised
@@ -55,7 +55,8 @@ def known(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known
         case model.Custom():
             return Known(None, "the factory states no coefficient")
     if not isinstance(spec.data, Synthetic):
-        return Known(None, "real data: no formula holds at the w* of a trained network")
+        words = "real" if isinstance(spec.data, Digits | Diabetes) else spec.data.kind
+        return Known(None, f"{words} data: no formula holds at the w* of a trained network")
     assert isinstance(problem.loss, Supervised) and problem.data is not None
     squared = problem.loss.name in ("mse", "gaussian")
     if spec.model.kind != "mlp" and not squared:
@@ -72,6 +73,8 @@ def known(spec: TargetSpec, problem: Problem, w: Weights, found: Audit) -> Known
             return _quadratic_activation(spec.model, problem, w, found, x)
         case model.DiagonalLinear():
             return _diagonal_linear(problem, w, x)
+        case _:
+            return Known(None, "a trained network: no formula holds at its own w*")
 
 
 def _realised(problem: Problem, found: Audit) -> bool:

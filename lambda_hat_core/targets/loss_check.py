@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.posterior import Loss, mean_loss
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.types import Batch, Weights
 
 _UNSEEN = 0.05
@@ -68,6 +69,8 @@ def check_loss(
     if isinstance(found, tuple | list | dict):
         did = f"has a loss that returns a {type(found).__name__} of {len(found)}"
         raise refusal(maker, did, f"{_SIGNATURE}, and nothing else: leave metrics out")
+    if not isinstance(found, jax.ShapeDtypeStruct | float | int | np.generic | np.ndarray):
+        raise refusal(maker, f"has a loss that returns {type(found).__name__}", _SIGNATURE)
     if np.shape(found) != ():
         raise refusal(maker, f"has a loss that returns shape {np.shape(found)}", _SIGNATURE)
     if not jnp.issubdtype(jnp.result_type(found), jnp.floating):
@@ -98,7 +101,7 @@ def averages_rows(loss: Any, start: Weights, data: Batch) -> bool:
     return np.allclose(together, one_by_one, rtol=1e3 * jnp.finfo(start.dtype).eps, atol=0.0)
 
 
-@eqx.filter_jit
+@quickly
 def _both_ways(loss: Any, start: Weights, data: Batch) -> tuple[Array, Array]:
     rows = jax.tree.map(lambda a: a[:_ROWS], data)
     beside = start + 0.01 * jnp.cos(jnp.arange(start.size, dtype=start.dtype))

@@ -2,7 +2,8 @@ r"""Losses of a network on examples (x, y), one value per example, whose mean is
 
 mse: mean over outputs of r^2, r = f(x) - y.   gaussian: sum over outputs of r^2 / (2 sigma^2).
 student_t: mean over outputs of (nu + 1)/2 log(1 + r^2 / (nu s^2)).
-cross_entropy: -log softmax(f(x))_y for an integer label y.
+cross_entropy: -log softmax(f(x))_y for an integer label y; for sequences of labels, the mean over
+the positions that are scored, those with y >= 0.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import assert_never
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Float, Int, Scalar
 
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.targets.networks.network import Network
@@ -51,6 +52,8 @@ class Supervised:
             case "student_t":
                 scaled = (outputs - y) ** 2 * (1 / (self.df * self.sigma**2))
                 return 0.5 * (self.df + 1) * jnp.mean(jnp.log1p(scaled), axis=-1)
+            case "cross_entropy" if y.ndim > 1:
+                return _over_positions(outputs, y)
             case "cross_entropy":
                 chosen = jnp.take_along_axis(outputs, y[:, None], axis=-1)[:, 0]
                 return jax.nn.logsumexp(outputs, axis=-1) - chosen
@@ -60,3 +63,19 @@ class Supervised:
     def mean(self, w: Weights, batch: Batch) -> Scalar:
         """Return the mean loss over the rows of `batch`."""
         return jnp.mean(self.per_example(w, batch))
+
+    def hits(self, w: Weights, batch: Batch) -> tuple[Array, Array]:
+        """Return for every label whether the largest output is its class, and if it is scored."""
+        assert batch is not None
+        x, y = batch
+        scored = y >= 0
+        return (jnp.argmax(self.network.apply(w, x), axis=-1) == y) & scored, scored
+
+
+def _over_positions(
+    outputs: Float[Array, "n position class"], y: Int[Array, "n position"]
+) -> Float[Array, " n"]:
+    scored = y >= 0
+    chosen = jnp.take_along_axis(outputs, jnp.maximum(y, 0)[..., None], axis=-1)[..., 0]
+    each = jnp.where(scored, jax.nn.logsumexp(outputs, axis=-1) - chosen, 0.0)
+    return jnp.sum(each, axis=-1) / jnp.sum(scored, axis=-1)

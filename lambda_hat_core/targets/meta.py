@@ -20,6 +20,7 @@ def facts(
 ) -> dict[str, Any]:
     """Return the content of meta.json for a built target."""
     exact = answer.coefficient
+    at = "" if spec.step is None else f" at step {spec.step}"
     notes = [*problem.notes]
     if found.kinked:
         notes.append(
@@ -30,7 +31,7 @@ def facts(
     return {
         "n": problem.n,
         "d": int(w.size),
-        "label": describe(spec, problem),
+        "label": describe(spec, problem) + at,
         "kind": spec.model.kind,
         "loss": problem.loss.name if isinstance(problem.loss, Supervised) else "own",
         "loss0": found.loss0,
@@ -67,6 +68,9 @@ def describe(spec: TargetSpec, problem: Problem) -> str:
             f"quadratic activation {m.in_dim}-{m.width}, rank {m.rank}"
         ),
         "diagonal_linear": lambda m: f"diagonal linear {m.in_dim} x {m.depth}, {m.n_zero} zero",
+        "modular_mlp": lambda m: m.words,
+        "superposition": lambda m: m.words,
+        "transformer": lambda m: m.words,
         "quadratic": lambda m: f"quadratic in {problem.start.size} dimensions",
         "normal_crossing": lambda m: f"normal crossing {','.join(map(str, m.powers))}",
         "custom": lambda m: m.factory,
@@ -75,6 +79,10 @@ def describe(spec: TargetSpec, problem: Problem) -> str:
         "synthetic": lambda s: f" on {s.x_dist} inputs, {s.noise_model} noise {s.noise_scale:g}",
         "digits": lambda s: " on digits",
         "diabetes": lambda s: " on diabetes",
+        "modular": lambda s: f" on {s.words}",
+        "sparse_features": lambda s: f" on {s.words}",
+        "induction": lambda s: f" on {s.words}",
+        "icl_regression": lambda s: f" on {s.words}",
         "none": lambda s: "",
     }
     return sizes[model.kind](model) + words[data.kind](data)

@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets import derivatives
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights, constant
@@ -60,13 +60,13 @@ def probed(problem: Problem) -> Probe:
     return Probe(rows, count, points, values, slopes)
 
 
-@eqx.filter_jit
+@quickly
 def _taken(data: Batch, index: Any) -> Batch:
     """Return the rows with these indices."""
     return jax.tree.map(lambda a: a[jnp.asarray(index)], data)
 
 
-@eqx.filter_jit
+@quickly
 def slope(loss: Loss, w: Weights, data: Batch) -> tuple[Array, Array]:
     """Return the loss of some rows and its gradient."""
     return jax.value_and_grad(loss.mean)(w, data)

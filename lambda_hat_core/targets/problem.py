@@ -9,6 +9,9 @@ from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.types import Batch, Weights
 
+Metric = Callable[[Weights], Any]
+"""A number to judge flat weights by, such as an accuracy."""
+
 
 class Outputs(NamedTuple):
     """What the author of a custom target says its outputs are.
@@ -38,6 +41,7 @@ class Problem(NamedTuple):
         claim: a coefficient that the author of a custom target states.
         maker: the name of what made the target, for errors.
         notes: what else its author should know, in sentences.
+        metric: a number of the author's own choice, for the checkpoints of a training.
         outputs: the outputs of a custom target, if its author gives them.
     """
 
@@ -53,4 +57,5 @@ class Problem(NamedTuple):
     claim: float | None = None
     maker: str = "the target"
     notes: tuple[str, ...] = ()
+    metric: Metric | None = None
     outputs: Outputs | None = None

@@ -24,7 +24,8 @@ def request(kind: Kind, spec: Any, target: Any = None) -> Event:
 
     Args:
         kind: what is to be made.
-        spec: a `TargetSpec`, a `RunSpec` (of a run or of its analysis), or a `Gallery`.
+        spec: a `Trajectory`, a `TargetSpec`, a `RunSpec` (of a run or of its analysis), or a
+            `Gallery`.
         target: the spec of the target that a `RunSpec` samples; None for the other kinds.
     """
     line = {"id": spec.id, "kind": kind, "spec": spec.model_dump(mode="json")}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lambda_hat_core.config.data import NoData
@@ -102,7 +103,11 @@ def times(store: Store, runs: Sequence[RunSpec], targets: Mapping[str, TargetSpe
     return [guess(run, targets[run.target], sizes[run.target], known) for run in runs]
 
 
-def workers(runs: Sequence[RunSpec], seconds: Sequence[float]) -> int:
+def workers(
+    runs: Sequence[RunSpec],
+    seconds: Sequence[float],
+    targets: Mapping[str, TargetSpec] = MappingProxyType({}),
+) -> int:
     """Return how many workers are worth the time of starting them.
 
     If one worker takes R seconds, a second worker that starts in S seconds saves (R - S) / 2. It is
@@ -111,7 +116,14 @@ def workers(runs: Sequence[RunSpec], seconds: Sequence[float]) -> int:
     Args:
         runs: the runs that are still to be computed.
         seconds: predicted seconds of each run in a warm worker.
+        targets: the targets by id; the checkpoints of one training share their programs.
     """
-    shapes = {(run.target, run.sampler) for run in runs}
+
+    def shape(run: RunSpec) -> str:
+        target = targets.get(run.target)
+        training = None if target is None else target.trajectory
+        return run.target if training is None else training.id
+
+    shapes = {(shape(run), run.sampler) for run in runs}
     left = sum(seconds) + START * (len(shapes) - 1)
     return 1 + int(left // (3 * START))

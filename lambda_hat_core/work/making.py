@@ -15,10 +15,13 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core.config.batches import as_sampled
 from lambda_hat_core.config.posterior import SELF_LABELLED
 from lambda_hat_core.config.samplers.vi import Vi
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
 from lambda_hat_core.store import files, records
 from lambda_hat_core.store.store import Kind, Store
+from lambda_hat_core.work import holding
+from lambda_hat_core.work.resuming import checkpoint_folder, resumable
+from lambda_hat_core.work.steps import weights_of
 
 Log = Callable[[str], None]
 
@@ -55,14 +58,17 @@ class Outcome(NamedTuple):
 
 
 def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
-    """Train, polish and audit a target, in float64."""
+    """Train, polish and audit a target, in float64; a checkpoint is only audited."""
 
     def make(folder: Path) -> None:
         from lambda_hat_core import targets
 
-        targets.save(targets.build(spec, log), folder)
+        targets.save(targets.build(spec, log, weights_of(store, spec)), folder)
         meta = json.loads((folder / "meta.json").read_bytes())
         records.write("targets", [records.target_row(spec, meta)], folder / "target.parquet")
+        if spec.step is not None:
+            row = records.checkpoint_row(spec, meta)
+            records.write("trajectories", [row], folder / "checkpoint.parquet")
 
     return _made(store, "targets", spec, make, log)
 
@@ -112,8 +118,19 @@ def sample_run(
             used = as_sampled(spec, target, None if posterior.data is None else posterior.n)
             if used != spec:
                 say(f"the full batch is used: the target has n = {posterior.n}")
+            metric = None
+            if spec.hold is not None:
+                source = holding.source(store, spec)
+                sample_run(store, *source, log)
+                used, metric = holding.held(store, used, source[0])
+                say(f"step size, metric and lengths are those of {source[0].id}")
             trace = sample(
-                posterior, used, progress=tell, log=say, checkpoint=_checkpoint(store, spec)
+                posterior,
+                used,
+                progress=tell,
+                log=say,
+                checkpoint=resumable(store, spec),
+                metric=metric,
             )
             if trace.failure:
                 say(f"stopped: {trace.failure}")
@@ -149,7 +166,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
 
         _require(store, "runs", spec.id)
         _require(store, "targets", spec.target)
-        meta = store.read_json("targets", spec.target, "meta.json")
+        meta = records.facts_of(spec, store.read_json("targets", spec.target, "meta.json"))
         if spec.posterior.loss == SELF_LABELLED:
             meta |= SELF_LABELLED_META
         trace = load_trace(store.path("runs", spec.id) / "trace.nc")
@@ -207,6 +224,7 @@ def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
 
 
 _FACTS: dict[Kind, str] = {
+    "trajectories": "meta.json",
     "targets": "meta.json",
     "runs": "work.json",
     "analyses": "estimate.json",
@@ -249,7 +267,7 @@ def _made(
         from lambda_hat_core import precision
 
         precision.require("float64" if isinstance(spec, TargetSpec) else spec.dtype)
-        with _noted(store, spec), store.lease(kind, spec.id, log):
+        with noted(store, spec), store.lease(kind, spec.id, log):
             problem = store.problem(kind, spec.id)
             if problem is not None:
                 if store.path(kind, spec.id).exists():
@@ -263,7 +281,7 @@ def _made(
 
 
 @contextmanager
-def _noted(store: Store, spec: TargetSpec | RunSpec) -> Iterator[None]:
+def noted(store: Store, spec: Origin | RunSpec) -> Iterator[None]:
     """Record an exception as a row for SQL, with its traceback beside it, and raise it again."""
     try:
         yield
@@ -286,29 +304,6 @@ def _require(store: Store, kind: Kind, id: str) -> None:
             f"{store.path(kind, id)} is required, but it is not complete ({problem}); make {id} "
             "first"
         )
-
-
-def checkpoint_folder(store: Store, id: str) -> Path:
-    """Return the folder of a run's checkpoints."""
-    return store.root / "checkpoints" / id
-
-
-def _checkpoint(store: Store, spec: RunSpec) -> Any:
-    import jax
-
-    from lambda_hat_core.samplers import drive
-    from lambda_hat_core.samplers.resume import DiskCheckpoint
-    from lambda_hat_core.store.checkpoint import CheckpointFile
-
-    target = store.read_json("targets", spec.target, "manifest.json")["files"]
-    identity = {
-        "spec": spec.id,
-        "numerics_version": spec.numerics_version,
-        "target": {name: entry["sha256"] for name, entry in target.items()},
-        "devices": jax.device_count(),
-        "chunks": drive.CHUNKS,
-    }
-    return DiskCheckpoint(CheckpointFile(checkpoint_folder(store, spec.id), identity))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,10 +2,10 @@
 
 `python -m lambda_hat_core.work.worker --home H` reads stdin until it is closed, and then exits
 immediately, because its parent has ended. `--requests FILE` reads a file instead. A request is
-{"id", "kind": "targets" | "runs" | "analyses" | "galleries", "spec", "target"}; its events carry
-its id and are "log", "progress", and at the end "done" or "failed". A request with "steered": true
-waits after each progress event for a line {"go": true}, or {"go": false}, which ends it as "failed"
-with the cause "stopped" and leaves nothing in the store.
+{"id", "kind": "trajectories" | "targets" | "runs" | "analyses" | "galleries", "spec", "target"};
+its events carry its id and are "log", "progress", and at the end "done" or "failed". A request with
+"steered": true waits after each progress event for a line {"go": true}, or {"go": false}, which
+ends it as "failed" with the cause "stopped" and leaves nothing in the store.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from lambda_hat_core.config.errors import ConfigError
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.store import process
 from lambda_hat_core.store.store import Kind, Store
@@ -92,6 +92,7 @@ def _run(
     store: Store, request: dict[str, Any], tell: Callable[..., None], lines: Iterator[str]
 ) -> Any:
     from lambda_hat_core.work import making
+    from lambda_hat_core.work.trajectories import make_trajectory
 
     def log(message: str) -> None:
         tell("log", message=message)
@@ -102,6 +103,8 @@ def _run(
             raise making.Stopped
 
     match request["kind"]:
+        case "trajectories":
+            return make_trajectory(store, Trajectory.model_validate(request["spec"]), log)
         case "targets":
             return making.build_target(store, TargetSpec.model_validate(request["spec"]), log)
         case "runs":

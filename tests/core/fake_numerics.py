@@ -81,7 +81,7 @@ class FakeTargets(ModuleType):
     """Fake targets with three parameters, built immediately; seed 9 cannot be built."""
 
     @staticmethod
-    def build(spec, log):
+    def build(spec, log, checkpoint=None):
         log(f"building {spec.id}")
         if spec.seed == 9:
             raise FloatingPointError("the training loss is not finite")
@@ -107,7 +107,7 @@ class FakeTargets(ModuleType):
         return 1.5, "quadratic"
 
 
-def fake_sample(posterior, spec, *, progress, log, checkpoint):
+def fake_sample(posterior, spec, *, progress, log, checkpoint, metric=None):
     """Return independent draws; seed 13 gives a non-finite number, and seed 14 an error."""
     from lambda_hat_core.samplers.drive import Progress
     from lambda_hat_core.samplers.trace import Trace

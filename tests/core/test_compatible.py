@@ -11,12 +11,16 @@ from lambda_hat_core.config.model import (
     DeepLinear,
     DiagonalLinear,
     Mlp,
+    ModularMlp,
     NormalCrossing,
     Quadratic,
     QuadraticActivation,
+    Superposition,
+    Transformer,
 )
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import Training
 
 MLP = Mlp(widths=(4, 5))
@@ -108,6 +112,50 @@ REFUSED = {
         },
         ('training.start is "truth"', "dropout_rate is 0.1", "dropout_rate: 0"),
     ),
+    "an mlp on pairs of integers": (
+        {"model": MLP, "data": Modular()},
+        ('data is "modular"', "an mlp cannot read modular", "choose kind synthetic"),
+    ),
+    "a network for another task": (
+        {"model": Superposition(), "data": Induction()},
+        ('data is "induction"', "is for sparse_features data", "write data: {kind: sparse_f"),
+    ),
+    "a transformer on rows of numbers": (
+        {"model": Transformer(), "data": Synthetic()},
+        ('data is "synthetic"', "for induction or modular or icl", "write data: {kind: induction}"),
+    ),
+    "a read-out tied to no embedding": (
+        {"model": Transformer(tied=True), "data": IclRegression()},
+        ("model.tied is true", "without tokens", "remove tied"),
+    ),
+    "more corners than features": (
+        {"model": Superposition(polygon=7), "data": SparseFeatures()},
+        ("model.polygon is 7", "have 6 features", "raise data.features"),
+    ),
+    "a loss of numbers for tokens": (
+        {"model": Transformer(), "data": Induction(), "training": Training(loss="mse")},
+        ('training.loss is "mse"', "labels of induction data are classes", "write cross_entropy"),
+    ),
+    "a loss of classes for features": (
+        {
+            "model": Superposition(),
+            "data": SparseFeatures(),
+            "training": Training(loss="cross_entropy"),
+        },
+        ('training.loss is "cross_entropy"', "sparse_features data are numbers", "write mse"),
+    ),
+    "the truth of a task": (
+        {"model": ModularMlp(), "data": Modular(), "training": TRUTH},
+        ('training.start is "truth"', "modular data have no known truth", "start: random"),
+    ),
+    "a scale for the start of a factory": (
+        {"model": CUSTOM, "data": NoData(), "training": Training(init_scale=0.1)},
+        ("training.init_scale is 0.1", "its factory's params", "remove it"),
+    ),
+    "a batch of more pairs than there are": (
+        {"model": ModularMlp(), "data": Modular(p=5), "training": Training(batch_size=11)},
+        ("training.batch_size is 11", "n_data = 10 examples", "lower it"),
+    ),
     "a batch of more than there is": (
         {"model": MLP, "data": Synthetic(n_data=5), "training": Training(batch_size=6)},
         ("training.batch_size is 6", "n_data = 5 examples", "lower it"),
@@ -146,6 +194,16 @@ ALLOWED = {
     "rows of a factory": {"model": CUSTOM, "data": NoData(), "training": Training(batch_size=5000)},
     "a potential": {"model": NormalCrossing(powers=(1,)), "data": NoData(n_data=7)},
     "a potential, spelled out": {"model": Quadratic(), "data": NoData(), "training": UNTRAINED},
+    "modular addition": {"model": ModularMlp(), "data": Modular(), "training": Training(l2=1e-4)},
+    "features": {"model": Superposition(polygon=6), "data": SparseFeatures(sparsity=0.9)},
+    "tokens": {"model": Transformer(tied=True), "data": Induction()},
+    "pairs as tokens": {"model": Transformer(), "data": Modular(operation="multiply")},
+    "regressions in context": {
+        "model": Transformer(d_mlp=8),
+        "data": IclRegression(),
+        "training": Training(loss="gaussian"),
+    },
+    "a small start": {"model": DEEP, "data": Synthetic(), "training": Training(init_scale=0.01)},
     "squares": {"model": QuadraticActivation(in_dim=3, width=2, rank=1), "data": Synthetic()},
     "factors": {"model": DiagonalLinear(in_dim=3), "data": Synthetic(), "training": TRUTH},
 }
@@ -167,6 +225,9 @@ def test_a_potential_accepts_only_defaults_of_training():
         "polish": "none",
         "polish_steps": 1,
         "grad_tol": 1.0,
+        "schedule": "constant",
+        "l2": 1.0,
+        "init_scale": 2.0,
     }
     left = Training.model_fields.keys() - others - {"start", "weight_decay"}
     assert not left, "start is either default, and weight_decay needs another optimizer"
@@ -182,3 +243,22 @@ def test_sigma_is_refused_for_a_loss_without_a_noise_scale(loss):
     with pytest.raises(ConfigError, match=r"Posterior: sigma is 0\.5: only .*; write loss: gau"):
         PosteriorSpec(loss=loss, sigma=0.5)
     assert PosteriorSpec(loss="gaussian", sigma=0.5).sigma == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Superposition(hidden=3, polygon=4), "polygon is 4: .* hidden is 3; set hidden"),
+        (lambda: Transformer(d_model=10, n_heads=4), "d_model is 10: .* write a multiple of 4"),
+        (
+            lambda: Modular(p=2, train_fraction=0.1),
+            "train_fraction is 0.1: of 4 pairs none .*raise",
+        ),
+        (lambda: Induction(min_period=9), "min_period is 9: max_period is 8; choose <= 8"),
+        (lambda: Induction(vocabulary=7), "max_period is 8: .* vocabulary is 7; lower it, or"),
+        (lambda: Induction(context=8), "max_period is 8: .* context is 8; lower it, or raise con"),
+    ],
+)
+def test_impossible_sizes_of_a_task_are_refused(make, words):
+    with pytest.raises(ValidationError, match=words):
+        make()

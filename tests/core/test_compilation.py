@@ -67,3 +67,22 @@ def test_one_program_serves_every_chunk_and_every_run_of_a_shape(compiled):
     assert compiled == []
     assert first.shape == (3, 39) and second.shape == (3, 37)
     assert not np.any(first[:, :37] == second)
+
+
+def test_a_program_compiled_quickly_is_the_same_function(x64):
+    """Alone, as a part of another program, and for arguments that are too large for it."""
+    from lambda_hat_core.programs import SMALL, quickly
+
+    def both(f, x):
+        return f(lambda v: jnp.tanh(v) @ v, x), jax.vmap(lambda v: f(jnp.sum, v))(x[None])
+
+    @quickly
+    def apply(function, x):
+        return function(x)
+
+    for size in (7, SMALL + 1):
+        x = jnp.linspace(-1.0, 2.0, size)
+        expected = both(lambda f, v: f(v), x)
+        for found in (both(apply, x), jax.jit(lambda x: both(apply, x))(x)):
+            np.testing.assert_allclose(found[0], expected[0], rtol=1e-13)
+            np.testing.assert_allclose(found[1], expected[1], rtol=1e-13)

@@ -122,6 +122,15 @@ def test_one_row_and_a_potential_are_not_divided(x64):
 DROPOUT = eqx.nn.Sequential([eqx.nn.Linear(3, 1, key=jax.random.key(0)), eqx.nn.Dropout(0.5)])
 
 
+def test_a_loss_that_is_infinite_beside_the_params_is_compared_where_it_is_finite(x64):
+    """A barrier; warnings are errors here, and NumPy warns of infinite tolerances."""
+
+    def walled(p, b):
+        return jnp.mean(residual(p, b) ** 2) + jnp.where(p["w"][0] > 1.005, jnp.inf, 0.0)
+
+    assert problem(walled).start.size == 4
+
+
 def outputs(net, b):
     return jnp.mean(jax.vmap(net)(b[0]) ** 2)
 

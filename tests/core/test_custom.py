@@ -87,6 +87,19 @@ def tree(key, *, k=3):
 def vector(key):
     return CustomTarget(jnp.zeros(2), lambda w, b: w, None, 10)
 
+def no_number(key):
+    return CustomTarget(jnp.zeros(2), lambda w, b: None, None, 10)
+
+def text(key):
+    return CustomTarget(jnp.zeros(2), lambda w, b: "0.3", None, 10)
+
+def dates(key):
+    days = np.array(["2020-01-01"] * 10, "datetime64[D]")
+    return CustomTarget(jnp.zeros(2), lambda w, b: jnp.sum(w**2), days, 10)
+
+def complex_params(key):
+    return CustomTarget(np.zeros(2, complex), lambda w, b: jnp.sum(abs(w)), None, 10)
+
 def infinite(key):
     return CustomTarget(jnp.zeros(2), lambda w, b: 1 / jnp.sum(w), None, 10)
 
@@ -210,6 +223,10 @@ REFUSED = {
     "short": ("data[0] of shape (9, 2)", "leading axis is n = 10"),
     "words": ("data['y'] of type str", "pytree of arrays"),
     "vector": ("returns shape (2,)", "scalar, the mean over rows"),
+    "no_number": ("a loss that returns NoneType", "scalar, the mean over rows"),
+    "text": ("a loss that returns str", "scalar, the mean over rows"),
+    "dates": ("data of type datetime64[D] values", "of numbers"),
+    "complex_params": ("with a complex128 array; params", "must be float arrays"),
     "infinite": ("a loss of inf", "must be finite"),
     "no_examples": ("has n = 0", "positive integer"),
 }

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 import lambda_hat_core
-from lambda_hat_core.config import data, model
+from lambda_hat_core.config import data, model, tasks
 from lambda_hat_core.config.base import content_hash
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.effect import Above, When
@@ -110,6 +110,7 @@ OTHERS = {
         "gamma": 2.0,
         "prior_radius": 3.0,
         "sigma": 0.5,
+        "restrict": ("head.*",),
     },
     Training: {
         "loss": "mse",
@@ -122,6 +123,9 @@ OTHERS = {
         "polish": "none",
         "polish_steps": 10,
         "grad_tol": 1e-6,
+        "schedule": "constant",
+        "l2": 0.1,
+        "init_scale": 0.1,
     },
     data.Synthetic: {
         "n_data": 10,
@@ -142,6 +146,25 @@ OTHERS = {
     data.Digits: {"n_data": 10},
     data.Diabetes: {"n_data": 10},
     data.NoData: {"n_data": 10},
+    tasks.Modular: {"p": 7, "operation": "multiply", "train_fraction": 0.5, "split_seed": 1},
+    tasks.SparseFeatures: {"n_data": 10, "n_test": 10, "features": 5, "sparsity": 0.9},
+    tasks.Induction: {
+        "n_data": 10,
+        "n_test": 10,
+        "vocabulary": 20,
+        "context": 20,
+        "min_period": 5,
+        "max_period": 7,
+        "scored": "all",
+    },
+    tasks.IclRegression: {
+        "n_data": 10,
+        "n_test": 10,
+        "dim": 2,
+        "examples": 4,
+        "noise_scale": 0.1,
+        "tasks": 8,
+    },
     data.Teacher: {
         "depth": 3,
         "widths": (3, 3),
@@ -163,6 +186,16 @@ OTHERS = {
         "skip_connections": True,
         "residual_period": 1,
     },
+    model.ModularMlp: {"embedding": 4, "hidden": 8},
+    model.Superposition: {"hidden": 3, "polygon": 5},
+    model.Transformer: {
+        "n_layers": 1,
+        "n_heads": 4,
+        "d_model": 16,
+        "d_mlp": 8,
+        "tied": True,
+        "layer_norm": True,
+    },
     model.DeepLinear: {"widths": (3, 5, 3), "rank": 1},
     model.QuadraticActivation: {"in_dim": 4, "width": 4, "rank": 1},
     model.DiagonalLinear: {"in_dim": 4, "depth": 3, "n_zero": 1},
@@ -180,6 +213,8 @@ OTHERS = {
         "kwargs": {"k": 1},
         "files": ("table.csv",),
         "source_sha256": "0" * 64,
+        "checkpoints": "run7/step_*.npz",
+        "checkpoint_sha256": "0" * 64,
     },
 }
 """Another value of every field but `kind`."""

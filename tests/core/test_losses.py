@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lambda_hat_core.targets.losses import Supervised
-from lambda_hat_core.targets.networks import MlpNetwork
+from lambda_hat_core.targets.networks import MlpNetwork, TransformerNetwork
 from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 
 NETWORK = MlpNetwork((3, 4, 2), "tanh")
@@ -48,6 +48,25 @@ def test_cross_entropy_is_minus_the_log_probability_of_the_label(x64):
     expected = -np.log(probability[np.arange(7), y])
     np.testing.assert_allclose(each, expected, rtol=1e-12)
     assert float(mean) == pytest.approx(expected.mean(), rel=1e-12)
+
+
+def test_a_sequence_costs_the_mean_over_its_scored_labels(x64):
+    network = TransformerNetwork(5, 5, 4, n_layers=1, n_heads=2, d_model=4)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 5, (3, 4)), np.array([[-1, -1, 2, 0], [-1, 4, 1, 1], [3, 0, 2, 4]])
+    w = jnp.asarray(rng.normal(size=network.size))
+    loss = Supervised(network, "cross_entropy")
+    each, mean, outputs = evaluated(loss, w, (jnp.asarray(x), jnp.asarray(y)))
+    log_p = outputs - np.log(np.exp(outputs).sum(axis=-1, keepdims=True))
+    expected = [
+        np.mean([-log_p[row, place, label] for place, label in enumerate(labels) if label >= 0])
+        for row, labels in enumerate(y)
+    ]
+    np.testing.assert_allclose(each, expected, rtol=1e-12)
+    assert float(mean) == pytest.approx(np.mean(expected), rel=1e-12)
+    right, scored = jax.jit(loss.hits)(w, (jnp.asarray(x), jnp.asarray(y)))
+    np.testing.assert_array_equal(scored, y >= 0)
+    np.testing.assert_array_equal(right, np.argmax(outputs, axis=-1) == y)
 
 
 def test_cross_entropy_of_far_logits_is_finite(dtype):

@@ -168,23 +168,20 @@ def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypat
     from lambda_hat_core.targets import audit
     from tests.core import mixed
 
-    def timed(posterior, n_chains, size):
-        return timing.Timed(0.0, 1e-3 if size is None else 1e-5)
-
-    monkeypatch.setattr(timing, "timed", timed)
+    monkeypatch.setattr(timing, "timed", lambda posterior: timing.Timed(0.0, 1e-3))
     posterior = mixed.posterior(mixed.quadratic(1.0))
     nuts, sgld = Nuts(), Sgld(batch_size=10)
     full = nuts.work(mixed.N) + audit.work(mixed.D)
-    assert timing.expected(posterior, nuts) == pytest.approx(full * 1e-3)
+    assert timing.expected(posterior, nuts) == pytest.approx(full * 3e-3)
     full, batches = sgld.gradients(mixed.N)
     assert batches == 4 * (16 + sgld.n_draws * sgld.thin)
-    seconds = (full + audit.work(mixed.D)) * 1e-3 + batches * 1e-5
-    assert timing.expected(posterior, sgld) == pytest.approx(seconds)
+    gradients = full + audit.work(mixed.D) + batches * 10 / mixed.N
+    assert timing.expected(posterior, sgld) == pytest.approx(gradients * 3e-3)
 
 
-def test_the_measured_time_of_a_gradient_is_positive(x64):
+def test_the_measured_time_of_the_loss_is_positive(x64):
     from lambda_hat_core.notebook.timing import timed
     from tests.core import mixed
 
-    found = timed(mixed.posterior(mixed.quadratic(1.0)), 2, 10)
+    found = timed(mixed.posterior(mixed.quadratic(1.0)))
     assert found.first >= 0 and found.each > 0

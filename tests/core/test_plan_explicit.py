@@ -21,6 +21,10 @@ TARGETS: dict[str, dict[str, Any]] = {
     "mlp of widths": {"model": {"widths": [3, 5]}, "data": {"n_data": 100}},
     "digits": {"model": {"hidden": 4}, "data": "digits"},
     "diabetes": {"model": "small", "data": "diabetes", "training": "minibatch"},
+    "modular": {"model": {"kind": "modular_mlp"}, "training": {"l2": 2e-4}},
+    "superposition": {"model": {"kind": "superposition", "polygon": 4}},
+    "transformer": {"model": {"kind": "transformer", "layer_norm": True}},
+    "regression in context": {"model": {"kind": "transformer"}, "data": {"kind": "icl_regression"}},
     "deep linear": {"model": {"kind": "deep_linear", "widths": [3, 4, 3], "rank": 2}},
     "quadratic activation": {
         "model": {"kind": "quadratic_activation", "in_dim": 3, "width": 2, "rank": 1}

@@ -22,10 +22,11 @@ from tests.counts import reads
 LLC = (
     "run_id target_id experiment sampler flavour dtype seed loss n d nbeta gamma n_chains n_draws "
     "n_burn llc llc_se llc_lo llc_hi llc_known llc_oracle loss0 ess_bulk ess_tail r_hat v_m "
-    "work_fge wall_s verdict reasons stopped_by created_at"
+    "work_fge wall_s verdict reasons stopped_by restrict created_at step trajectory_id"
 ).split()
 
 COLUMNS = {
+    "trajectories": "trajectory_id step target_id train_loss test_loss metric label".split(),
     "llc": LLC,
     "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
     "seed spec created_at failure".split(),

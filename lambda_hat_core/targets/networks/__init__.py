@@ -1,27 +1,44 @@
 """Networks: immutable descriptions without arrays, applied to flat weight vectors."""
 
 from lambda_hat_core.config import model
-from lambda_hat_core.config.data import Teacher
+from lambda_hat_core.config.data import DataSpec, Teacher
+from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.targets.networks.deeplinear import DeepLinearNetwork
 from lambda_hat_core.targets.networks.diagonallinear import DiagonalLinearNetwork
 from lambda_hat_core.targets.networks.mlp import MlpNetwork
+from lambda_hat_core.targets.networks.modularmlp import ModularMlpNetwork
 from lambda_hat_core.targets.networks.network import Network
 from lambda_hat_core.targets.networks.quadraticactivation import QuadraticActivationNetwork
+from lambda_hat_core.targets.networks.superposition import SuperpositionNetwork
+from lambda_hat_core.targets.networks.transformer import TransformerNetwork
 
 __all__ = [
     "DeepLinearNetwork",
     "DiagonalLinearNetwork",
     "MlpNetwork",
+    "ModularMlpNetwork",
     "Network",
     "QuadraticActivationNetwork",
+    "SuperpositionNetwork",
+    "TransformerNetwork",
     "make_network",
+    "make_task_network",
     "make_teacher",
 ]
 
-NetworkSpec = model.Mlp | model.DeepLinear | model.QuadraticActivation | model.DiagonalLinear
+TaskSpec = model.ModularMlp | model.Superposition | model.Transformer
+"""Networks whose inputs and outputs are those of their data."""
+
+NetworkSpec = (
+    model.Mlp | model.DeepLinear | model.QuadraticActivation | model.DiagonalLinear | TaskSpec
+)
 
 
-def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
+def make_network(
+    spec: model.Mlp | model.DeepLinear | model.QuadraticActivation | model.DiagonalLinear,
+    in_dim: int,
+    out_dim: int,
+) -> Network:
     """Return the network of `spec`; `in_dim` and `out_dim` replace null dimensions of an MLP."""
     match spec:
         case model.Mlp():
@@ -32,6 +49,28 @@ def make_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> Network:
             return QuadraticActivationNetwork(spec.in_dim, spec.width)
         case model.DiagonalLinear():
             return DiagonalLinearNetwork(spec.in_dim, spec.depth)
+
+
+def make_task_network(spec: TaskSpec, data: DataSpec) -> Network:
+    """Return the network of `spec` with the sizes of its data."""
+    match spec, data:
+        case model.ModularMlp(), Modular():
+            return ModularMlpNetwork(data.p, spec.embedding, spec.hidden)
+        case model.Superposition(), SparseFeatures():
+            return SuperpositionNetwork(data.features, spec.hidden, spec.polygon)
+        case model.Transformer(), Modular():
+            sizes = (data.p, data.p, 2)
+            reads = "last"
+        case model.Transformer(), Induction():
+            sizes = (data.vocabulary, data.vocabulary, data.context)
+            reads = "each"
+        case model.Transformer(), IclRegression():
+            sizes = (data.dim + 1, 1, 2 * data.examples)
+            reads = "other"
+        case _:
+            raise TypeError(f"{spec.kind} has no sizes for {data.kind} data")
+    parts = (spec.n_layers, spec.n_heads, spec.d_model, spec.d_mlp, spec.tied, spec.layer_norm)
+    return TransformerNetwork(*sizes, *parts, reads)
 
 
 def make_mlp(spec: model.Mlp, in_dim: int, out_dim: int) -> MlpNetwork:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.model import Activation
-from lambda_hat_core.targets.networks.layout import Shapes, join, size, split
+from lambda_hat_core.config.mlp import Activation
+from lambda_hat_core.targets.networks.layout import Shapes, join, normalised, size, split
 from lambda_hat_core.types import Weights
 
 _ACTIVATIONS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
@@ -20,8 +20,6 @@ _ACTIVATIONS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType
 )
 _HALVED = ("relu", "gelu")
 """Activations that halve the variance; the weights' variance is doubled (He et al. 2015)."""
-_NORM_FLOOR = 1e-5
-"""Constant added to a layer's variance before the square root (Ba et al. 2016)."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +102,9 @@ class MlpNetwork:
             if i == last:
                 return h
             if self.layernorm:
-                h = _normalise(h) * arrays[f"scale{i}"] + arrays[f"shift{i}"]
+                h = normalised(h) * arrays[f"scale{i}"] + arrays[f"shift{i}"]
             h = act(h)
             if self.residual_period and i % self.residual_period == 0:
                 h = h + block if h.shape == block.shape else h
                 block = h
         return h
-
-
-def _normalise(h: Float[Array, "n width"]) -> Float[Array, "n width"]:
-    centred = h - jnp.mean(h, axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _NORM_FLOOR)
