@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +43,7 @@ def llc_along(
     rel_se: float = 0.05,
     max_seconds: float | None = None,
     max_fge: float | None = None,
+    restrict: str | Sequence[str] | None = None,
     dtype: Dtype | None = None,
     weights: Any = None,
     sample_all: bool = False,
@@ -74,6 +75,8 @@ def llc_along(
         rel_se: as in `estimate_llc`, for each checkpoint.
         max_seconds: wall seconds for each checkpoint.
         max_fge: full-gradient evaluations for each checkpoint.
+        restrict: as in `estimate_llc`; what is kept at its value is compiled into the program, so
+            that every checkpoint then compiles its own.
         dtype: as in `estimate_llc`.
         weights: as in `estimate_llc`.
         sample_all: as in `estimate_llc`.
@@ -100,7 +103,9 @@ def llc_along(
         for step, params in ordered:
             if run is None:
                 kind = sampler_of(sampler, None if data is None else count, params)
-                wanted = asked(kind, posterior, dtype, seed, place=_CALL, **limits)
+                wanted = asked(
+                    kind, posterior, dtype, seed, restrict=restrict, place=_CALL, **limits
+                )
                 check_labels(outputs, wanted.posterior, _CALL)
                 _check_hold(hold, wanted)
                 kept = NOTHING_KEPT if hold == EACH else Held()
