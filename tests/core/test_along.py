@@ -1,5 +1,7 @@
 """The LLC along training: exact at two plateaus, one program for all, one setting held."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,8 +67,8 @@ def test_two_plateaus_have_the_posteriors_own_values():
     table = found.to_dataframe()
     assert table.step.tolist() == [0, 50]
     assert (table.se < 0.1).all()
-    for row, value in zip(table.itertuples(), exact, strict=True):
-        assert abs(row.llc - value) < 4 * row.se + 0.02 * value
+    for llc, se, value in zip(table.llc, table.se, exact, strict=True):
+        assert abs(llc - value) < 4 * se + 0.02 * value
     assert table.at_minimum.all()
     assert table.loss[0] == pytest.approx(49.0) and table.loss[1] > 10
 
@@ -152,11 +154,12 @@ def test_a_control_variate_moves_with_its_point():
         spectrum=spectrum,
     )
     found = moved(tuned, posterior, other)
-    kernel = found.kernel
+    first: Any = tuned.kernel
+    kernel: Any = found.kernel
     state = kernel.init(key, w0)
     np.testing.assert_allclose(state.gradient, other.potential_grad(w0, other.data), rtol=1e-4)
     np.testing.assert_array_equal(kernel.coordinates.origin, w0)
-    np.testing.assert_array_equal(kernel.coordinates.scale, tuned.kernel.coordinates.scale)
+    np.testing.assert_array_equal(kernel.coordinates.scale, first.coordinates.scale)
     np.testing.assert_allclose(found.positions - w0, tuned.positions - posterior.w0, atol=1e-5)
 
 
