@@ -65,6 +65,7 @@ docs: .venv/.synced  ## the generated pages
 bench: .venv/.synced  ## benchmarks of accuracy, speed, costs and all samplers, against their bars
 	$(RUN)/python bench/truth.py
 	$(RUN)/python bench/coverage.py
+	$(RUN)/python bench/verdicts.py
 	$(RUN)/python bench/answers.py
 	$(RUN)/python bench/checkpoints.py
 	$(RUN)/python bench/speed.py

@@ -47,7 +47,8 @@ until: {rel_se: 0.05, max_fge: 200000}
 * `overrides` change values of the preset. Writing a value that is already the default or the
   preset's changes nothing: it is the same run with the same id. A key that is not in these tables
   is an error.
-* A list under `posterior.gamma` or `posterior.nbeta` defines one run per value.
+* A list under `posterior.gamma` or `posterior.nbeta` defines one run per value, and a list of lists
+  under `posterior.restrict` one run per entry; `null` in it is a run of all parameters.
 * A sampler whose `n_draws` or `n_burn` is written, in its preset or in `overrides`, makes exactly
   that many draws, even if the value is the default. Every other sampler ends by a stop rule:
   `until` of its entry, whose keys change those of the experiment's `until`, or else that of the

@@ -48,6 +48,8 @@ def step_bias(facts: Mapping[str, Any], exact: Mapping[str, Any] | None) -> Bias
         return Bias(facts["llc"] - exact["llc"], error, f"against {exact['sampler']}")
     if facts.get("step_bias") is not None:
         return Bias(0.0, None, "extrapolated")
+    if facts.get("llc_uncorrected", facts["llc"]) != facts["llc"]:
+        return Bias(0.0, None, "taken off as predicted")
     ledger = facts.get("ledger")
     if not ledger or not ledger["stable"]:
         return None

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from lambda_hat_core.analysis.correction import corrected
 from lambda_hat_core.analysis.diagnostics import (
     Mean,
     Series,
@@ -42,6 +43,8 @@ def mean_of(trace: Trace, series: Series) -> Mean:
 def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
     """Return the mean LLC, with its error, of the first `n_draws` draws of every chain.
 
+    What the ledger predicts of its bias is taken off.
+
     The trace of a variational fit may have `extras["restart_loss"]` and
     `extras["restart_loss_se"]`, the mean loss of each restart and its error from a control variate.
     For the whole run they replace the plain mean of the draws.
@@ -49,8 +52,8 @@ def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
     if n_draws is None and trace.iid and "restart_loss" in trace.extras:
         return restart_mean(restart_means(trace), trace.nbeta * trace.extras["restart_loss_se"])
     if alternates(trace):
-        return llc_at_step_zero(trace, n_draws).mean
-    return mean_of(trace, trace.llc[:, :n_draws])
+        return corrected(llc_at_step_zero(trace, n_draws).mean, trace)
+    return corrected(mean_of(trace, trace.llc[:, :n_draws]), trace)
 
 
 def llc_at_step_zero(trace: Trace, n_draws: int | None = None) -> Extrapolated:

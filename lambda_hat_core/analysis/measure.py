@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from lambda_hat_core.analysis.correction import predicted
 from lambda_hat_core.analysis.diagnostics import Mean, number
 from lambda_hat_core.analysis.ending import ending
 from lambda_hat_core.analysis.evaluation import NO_NOISE, evaluation_noise
@@ -30,7 +31,7 @@ class Estimate(NamedTuple):
     and `failure` and `reasons` say why.
 
     Attributes:
-        llc: mean of nbeta (L_n(w) - L_n(w*)) over all retained draws.
+        llc: mean of nbeta (L_n(w) - L_n(w*)) over all retained draws, less its predicted bias.
         llc_se: its standard error (`mcmc_mean`; for independent draws `iid_mean`).
         llc_lo: lower end of the central 90 % interval, which for a fitted family is extended to
             the value to which weighting its draws by p/q moves the estimate.
@@ -87,6 +88,7 @@ class Estimate(NamedTuple):
         n_burn: draws per chain that were dropped.
         least_burn: draws per chain that a stop rule drops at least.
         tempered: what the replicas of a run over several nbeta tell; None if it has none.
+        llc_uncorrected: the estimate with the bias that the ledger predicts (`ledger_error`).
     """
 
     llc: float | None
@@ -140,6 +142,7 @@ class Estimate(NamedTuple):
     n_burn: int = 0
     least_burn: int = 0
     tempered: Tempering | None = None
+    llc_uncorrected: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -151,11 +154,11 @@ _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 def measure(trace: Trace) -> Estimate:
     """Compute all numbers of an `Estimate`; its verdict is `suspect` until it is judged."""
     complete, llc, step = is_complete(trace), _UNKNOWN, None
-    if complete and alternates(trace):
-        step = llc_at_step_zero(trace)
-        llc = step.mean
-    elif complete:
+    plain = _UNKNOWN
+    if complete:
         llc = mean_llc(trace)
+        step = llc_at_step_zero(trace) if alternates(trace) else None
+        plain = llc if trace.iid else mean_of(trace, trace.llc) if step is None else step.mean
     mixed = mixing(trace) if complete else NOT_MEASURED
     bias = _family_bias(trace) if complete else _UNKNOWN
     noise = evaluation_noise(trace) if complete else NO_NOISE
@@ -200,20 +203,19 @@ def measure(trace: Trace) -> Estimate:
         failure=trace.failure,
         verdict="suspect",
         reasons=[],
-        ledger_error=_predicted(trace),
+        ledger_error=_relative(trace),
         evaluation_share=noise.share,
         step_bias=None if step is None else number(step.bias),
         step_bias_se=None if step is None else number(step.bias_se),
         **ending(trace),
         tempered=tempering(trace) if complete else None,
+        llc_uncorrected=number(plain.mean),
     )
 
 
-def _predicted(trace: Trace) -> float | None:
-    ledger = trace.info.get("ledger") or {}
-    # What extrapolation over the step measures need not be predicted.
-    error = ledger.get("burn_in" if alternates(trace) else "error")
-    return None if error is None else number(error["relative"])
+def _relative(trace: Trace) -> float | None:
+    bias = predicted(trace)
+    return None if bias is None else number(bias["relative"])
 
 
 def _family_bias(trace: Trace) -> Mean:

@@ -6,7 +6,7 @@ from lambda_hat_core.analysis.ending import ending
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.trace import Trace
 
-_FOUND = ("step_size", "L", "batch_size", "n_draws", "n_burn")
+_FOUND = ("step_size", "target_acceptance", "L", "batch_size", "n_draws", "n_burn")
 """Settings that the set-up or a rule determines, whether or not the sampler has such a field."""
 
 
@@ -18,7 +18,9 @@ def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
     """
     fields = run.sampler.model_dump(mode="json", exclude={"kind"})
     found = {name: trace.info[name] for name in _FOUND if name in trace.info}
-    constants = {"nbeta": trace.nbeta, "gamma": trace.gamma}
+    constants: dict[str, Any] = {"nbeta": trace.nbeta, "gamma": trace.gamma}
+    if run.posterior.restrict is not None:
+        constants["restrict"] = list(run.posterior.restrict)
     return {
         "sampler": run.sampler.kind,
         **(fields | found),

@@ -1,17 +1,32 @@
 """The constants of the localised tempered posterior."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    model_validator,
+)
 
 from lambda_hat_core.config.base import Settings
 from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
+from lambda_hat_core.config.restrict import EACH_LAYER, parsed, written
 from lambda_hat_core.config.training import SCALED, LossName
 
 SELF_LABELLED = "self_labelled"
 """The loss whose labels are the model's own outputs at w*."""
+
+
+def _patterns(value: Any) -> Any:
+    """Return one pattern as a list, and patterns without spaces, in order and once each."""
+    if isinstance(value, str):
+        value = (value,)
+    texts = isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
+    return tuple(sorted({written(entry) for entry in value})) if texts else value
 
 
 class PosteriorSpec(Settings):
@@ -44,6 +59,24 @@ class PosteriorSpec(Settings):
         description="noise scale of the losses gaussian and student_t; null: data.noise_scale. "
         "With self_labelled it chooses gaussian",
     )
+
+    restrict: Annotated[tuple[str, ...] | None, BeforeValidator(_patterns)] = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        min_length=1,
+        description="the parameters that are sampled, globs over their dotted names with slices, "
+        "such as `[layers.0.*, 'head.weight[0:16]']`; the others keep their values at w*. null: "
+        "all. each_layer: one run per layer of a network that knows its layers",
+    )
+
+    @model_validator(mode="after")
+    def _patterns_are_patterns(self):
+        for text in self.restrict or ():
+            parsed(text)
+        if self.restrict is not None and EACH_LAYER in self.restrict[1:] + self.restrict[:-1]:
+            rule = f"{EACH_LAYER} stands for all layers"
+            raise Misfit("restrict", list(self.restrict), rule, "write nothing beside it")
+        return self
 
     @model_validator(mode="after")
     def _sigma_has_a_loss(self):

@@ -9,6 +9,7 @@ import numpy as np
 from lambda_hat_core.config.errors import Place, Problems, suggest
 from lambda_hat_core.config.lengths import stopping
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
+from lambda_hat_core.config.restrict import EACH_LAYER
 from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Until
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
@@ -41,6 +42,7 @@ def asked(
     max_seconds: Any = None,
     max_fge: Any = None,
     place: Place = CALL,
+    restrict: Any = None,
 ) -> Asked:
     """Return the arguments as validated models.
 
@@ -53,6 +55,7 @@ def asked(
         max_seconds: budget of wall seconds, or None.
         max_fge: budget of gradients, or None for the default.
         place: the call, for errors.
+        restrict: the parameters that are sampled, or None for all.
 
     Raises:
         ConfigError: one line for every mistake.
@@ -66,7 +69,7 @@ def asked(
     with problems:
         found["sampler"] = _stopped(_sampler(sampler, place), chosen, max_seconds, place)
     with problems:
-        found["posterior"] = _posterior(posterior, place)
+        found["posterior"] = _posterior(posterior, restrict, place)
     with problems:
         found["dtype"] = _dtype(dtype, place)
     with problems:
@@ -122,7 +125,7 @@ def _seconds(seconds: Any, call: Place) -> float | None:
     return float(seconds)
 
 
-def _posterior(posterior: Any, call: Place) -> PosteriorSpec:
+def _posterior(posterior: Any, restrict: Any, call: Place) -> PosteriorSpec:
     place = call.key("posterior")
     if isinstance(posterior, PosteriorSpec):
         posterior = posterior.model_dump(exclude_unset=True)
@@ -131,7 +134,18 @@ def _posterior(posterior: Any, call: Place) -> PosteriorSpec:
     part = inline("posterior", posterior or {}, place)
     if part.values.get("sigma") is not None and part.values.get("loss") != SELF_LABELLED:
         raise part.error("sigma", "a loss that you pass has its own noise scale", "remove it")
+    if restrict is not None:
+        if part.values.get("restrict") is not None:
+            way_out = "remove it from posterior"
+            raise call.key("restrict").error("posterior has one too", way_out, restrict)
+        part = part._replace(
+            values={**part.values, "restrict": restrict},
+            places={**part.places, "restrict": call.key("restrict")},
+        )
     spec = validate(part, PosteriorSpec)
+    if spec.restrict == (EACH_LAYER,):
+        way_out = "write a list of patterns, and make one call per layer"
+        raise part.error("restrict", "a call makes one run, and knows no layers", way_out)
     if spec.loss == SELF_LABELLED:
         return spec
     if spec.loss not in (None, "own"):

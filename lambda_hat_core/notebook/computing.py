@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,8 +13,10 @@ import numpy as np
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.samplers.choice import AUTO, chosen
+from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked
+from lambda_hat_core.notebook.choosing import nuts_or_tempered
 from lambda_hat_core.notebook.telling import Display, duration
 from lambda_hat_core.notebook.timing import expected
 from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
@@ -27,6 +30,7 @@ from lambda_hat_core.targets.infinity import judged
 from lambda_hat_core.targets.loss_check import check_same
 from lambda_hat_core.targets.own_labels import own_labels, own_minimum
 from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.restricted import restricted_problem
 
 _NO_TARGET = f"tgt_{0:012x}"
 """A placeholder for the id of a target that is not in a store."""
@@ -76,6 +80,8 @@ def computed(
     maker: str,
     seen: Seen | None = None,
     checkpoint: Checkpoint = NOTHING_KEPT,
+    is_auto: bool = False,
+    max_fge: float | None = None,
 ) -> Computed:
     """Audit w* in float64 and draw from the posterior around it.
 
@@ -88,6 +94,8 @@ def computed(
         maker: the name of the caller, for errors.
         seen: what is known of the loss from another point.
         checkpoint: keeps the set-up of the run.
+        is_auto: whether `nuts`, which nobody named, may become `tempered`.
+        max_fge: the budget that was asked for, None for the default.
 
     Raises:
         ValueError: if the target is invalid.
@@ -110,8 +118,10 @@ def computed(
         own = problem_of(made, maker, checked=None if seen is None else _valid(made, seen))
         loss = float(mean_loss(own.loss, own.start, own.data))
         wide, outputs = _labelled(own, run, None if seen is None else seen.outputs)
+        wide = _moving(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         problem, _ = _labelled(problem_of(made, maker, checked=known(own)), run, outputs)
+        problem = _moving(problem, run)
         at = localised(Target(problem.start, problem.data, problem.loss, problem.n), run.posterior)
     if seen is None:
         _forecast(teller, at, run, most, wide.notes)
@@ -119,14 +129,22 @@ def computed(
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(maker, problem.loss, problem.start, problem.data, found.loss0, problem.n)
-        trace = sample(
-            at, run, progress=told, log=teller.hear, is_late=is_late, checkpoint=checkpoint
-        )
+        draw = partial(sample, at, progress=told, log=teller.hear, is_late=is_late)
+        if is_auto and isinstance(run.sampler, Nuts):
+            run, trace = nuts_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
+        else:
+            trace = draw(run, checkpoint=checkpoint)
     if trace.info.get("until"):
         until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
         trace = trace._replace(info=trace.info | {"until": until})
     here = Seen(known(own), _structure(made.params), outputs)
     return Computed(run, wide, found, trace, loss, here)
+
+
+def _moving(problem: Problem, run: RunSpec) -> Problem:
+    """Return the problem in the parameters that are sampled."""
+    patterns = run.posterior.restrict
+    return problem if patterns is None else restricted_problem(problem, patterns)
 
 
 def sampler_of(sampler: Any, n: int | None, params: Any) -> Any:

@@ -1,13 +1,14 @@
 """The LLC of a user's loss in one call, for notebooks and scripts without a store."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.analysis.verdict import off_centre_bias
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
+from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.notebook.arguments import CALL, asked, check_labels
 from lambda_hat_core.notebook.computing import computed, count_of, sampler_of
@@ -29,6 +30,7 @@ def estimate_llc(
     rel_se: float = 0.05,
     max_seconds: float | None = None,
     max_fge: float | None = None,
+    restrict: str | Sequence[str] | None = None,
     dtype: Dtype | None = None,
     weights: Any = None,
     sample_all: bool = False,
@@ -53,9 +55,10 @@ def estimate_llc(
             with some of the rows.
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
-        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc), or nuts, hmc,
-            mala, mclmc, adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default
-            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
+        sampler: auto (if n d is at most 100,000 or data is None: nuts, or tempered where the steps
+            of nuts diverge or its chains do not mix; else sghmc), or nuts, hmc, mala, mclmc,
+            adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default settings, or an
+            object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius. With loss="self_labelled" the labels are the model's own outputs at
             `params`, which are then an exact minimum; it needs `outputs`.
@@ -67,6 +70,9 @@ def estimate_llc(
             speed of the machine, so the result does too.
         max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
             50,000. The result does not depend on the machine.
+        restrict: the parameters that are sampled, as globs over their dotted names with slices:
+            `["layers.0.*", "head.weight[0:16]"]`. The others keep their values, w* is audited with
+            respect to these alone, and d is their number. By default all are sampled.
         dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
             adjusted_mclmc, and float32 for the others.
         weights: what each row counts in the loss of a batch, n numbers > 0, if rows do not count
@@ -102,7 +108,7 @@ def estimate_llc(
         outputs_loss=outputs_loss,
     )
     named = sampler_of(sampler, None if data is None else target.n, params)
-    wanted = asked(named, posterior, dtype, seed, **limits)
+    wanted = asked(named, posterior, dtype, seed, restrict=restrict, **limits)
     check_labels(outputs, wanted.posterior, CALL)
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)
@@ -110,7 +116,14 @@ def estimate_llc(
     with compilation.kept():
         try:
             run, problem, found, trace, *_ = computed(
-                target, wanted, teller, told, began, maker="estimate_llc"
+                target,
+                wanted,
+                teller,
+                told,
+                began,
+                maker="estimate_llc",
+                is_auto=isinstance(sampler, str) and sampler == AUTO,
+                max_fge=max_fge,
             )
         finally:
             teller.end()

@@ -95,6 +95,8 @@ def _posterior(posterior: PosteriorSpec) -> str:
     words = f"{posterior.loss}, "
     if posterior.nbeta is not None:
         words += f"nbeta {posterior.nbeta:g}, "
+    if posterior.restrict is not None:
+        words += f"only {' + '.join(posterior.restrict)}, "
     if posterior.prior_radius is not None:
         return f"{words}radius {posterior.prior_radius:g}"
     return f"{words}gamma {posterior.gamma:g}"

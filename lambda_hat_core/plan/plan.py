@@ -15,6 +15,7 @@ from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory, Traject
 from lambda_hat_core.plan import overrides
 from lambda_hat_core.plan.checkpoints import read_hold
 from lambda_hat_core.plan.labels import run_label, target_label
+from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
@@ -206,17 +207,18 @@ def _runs(
     source = _held_from(sampler, draft, targets)
     for variant in sampler.variants:
         posterior = run_posterior(variant.spec, variant.part, draft.spec, draft.place)
-        for target in targets:
-            yield RunSpec.model_validate(
-                {
-                    "target": target,
-                    "sampler": spec,
-                    "posterior": posterior,
-                    "seed": sampler.seed,
-                    "dtype": sampler.dtype,
-                    "hold": None if target == source else source,
-                }
-            )
+        for restrict in restrictions(posterior.restrict, variant.part, draft.spec):
+            for target in targets:
+                yield RunSpec.model_validate(
+                    {
+                        "target": target,
+                        "sampler": spec,
+                        "posterior": posterior.model_copy(update={"restrict": restrict}),
+                        "seed": sampler.seed,
+                        "dtype": sampler.dtype,
+                        "hold": None if target == source else source,
+                    }
+                )
 
 
 def _held_from(

@@ -4,6 +4,7 @@ All chains take every warm-up step with the same step size, and the acceptance t
 adaptation is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,6 +28,12 @@ from lambda_hat_core.types import constant
 SHRINKAGE, STABILITY, DECAY = 0.05, 10.0, 0.75
 _CHUNK = 50
 """Largest number of warm-up steps between two progress lines."""
+DIVERGING_MAX = 0.01
+"""Share of diverging steps above which a step size is too large. A few leave no trace in the mean;
+at a crossing it is a tenth of them, and the mean is up to 30 % off."""
+_TURNS, _CLOSER = 3, 0.5
+"""Number of adaptations, and by what each brings the target closer to 1 and its first step size
+to 0. Beyond that the trees get longer than the chains need to mix."""
 
 Positions = Float[Array, "chain d"]
 
@@ -41,6 +48,7 @@ class Adapted(NamedTuple):
         n_points: number of pooled points.
         mean_loss: mean of nbeta L_n over the pooled points.
         work: full-gradient evaluations of all chains.
+        diverging: share of the steps of the second half that diverged.
     """
 
     step_size: Scalar
@@ -49,6 +57,7 @@ class Adapted(NamedTuple):
     n_points: Scalar
     mean_loss: Scalar
     work: Scalar
+    diverging: Scalar
 
 
 def with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
@@ -57,7 +66,7 @@ def with_step[K: HamiltonianKernel](kernel: K, step_size: Scalar) -> K:
 
 
 class _Progress(NamedTuple):
-    """State of dual averaging; `total`, `squares` and `losses` are sums over the second half."""
+    """State of dual averaging; the fields after `work` are sums over the second half."""
 
     states: Any
     t: Scalar
@@ -68,6 +77,7 @@ class _Progress(NamedTuple):
     total: Float[Array, " d"]
     squares: Float[Array, " d"]
     losses: Scalar
+    diverged: Scalar
 
 
 @eqx.filter_jit
@@ -84,7 +94,7 @@ def _begin(
     states = jax.vmap(kernel.init)(jr.split(init_key, positions.shape[0]), positions)
     zero, zeros = jnp.zeros((), positions.dtype), jnp.zeros_like(kernel.posterior.w0)
     log_step = jnp.log(kernel.step_size)
-    begun = _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero)
+    begun = _Progress(states, zero, log_step, zero, zero, zero, zeros, zeros, zero, zero)
     return begun, tuple(keys)
 
 
@@ -98,13 +108,14 @@ def _advance(
 ) -> _Progress:
     centre = jnp.log(10 * kernel.step_size)
     posterior = kernel.posterior
+    zero = jnp.zeros((), begun.t.dtype)
 
     def loss(state: Any) -> Scalar:
         away = kernel.position(state) - posterior.w0
         return -state.logdensity - 0.5 * posterior.gamma * jnp.sum(away**2)
 
     def step(carry: _Progress, key: PRNGKeyArray) -> tuple[_Progress, None]:
-        states, t, log_step, log_average, error, work, total, squares, losses = carry
+        states, t, log_step, log_average, error, work, total, squares, losses, diverged = carry
         n_chains = len(states.position)
         moving = with_step(kernel, jnp.exp(log_step))
         states, stats = jax.vmap(moving.step)(jr.split(key, n_chains), states)
@@ -119,9 +130,10 @@ def _advance(
         total = total + late * jnp.sum(states.position, 0)
         squares = squares + late * jnp.sum(states.position**2, 0)
         losses = losses + late * jnp.sum(jax.vmap(loss)(states))
+        diverged = diverged + late * jnp.sum(stats.get("diverging", zero))
         work = work + jnp.sum(stats["work"])
         return _Progress(
-            states, t, log_step, log_average, error, work, total, squares, losses
+            states, t, log_step, log_average, error, work, total, squares, losses, diverged
         ), None
 
     return jax.lax.scan(step, begun, keys)[0]
@@ -134,7 +146,8 @@ def _end(kernel: HamiltonianKernel, ended: _Progress, half: Scalar) -> Adapted:
     variance = (ended.squares - count * mean**2) / (count - 1)
     last = jax.vmap(kernel.position)(ended.states)
     step = jnp.exp(ended.log_average)
-    return Adapted(step, last, variance, count, ended.losses / count, ended.work)
+    diverging = ended.diverged / count
+    return Adapted(step, last, variance, count, ended.losses / count, ended.work, diverging)
 
 
 def dual_averaging(
@@ -230,10 +243,39 @@ def warm_up(
         shrunk = (seen.n_points * seen.variance + 5e-3) / (seen.n_points + 5)
         chosen = coordinates.diagonal(posterior, narrowest * jnp.sqrt(shrunk))
     kernel = eqx.tree_at(lambda k: k.coordinates, kernel, chosen)
+    info: dict[str, Any] = {"metric": metric}
     if step_size is None:
-        seen = dual_averaging(key, kernel, positions, n_warmup, goal, log)
+        seen, aim = _settled(key, kernel, positions, n_warmup, target, log)
         step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
+        info |= {"target_acceptance": aim, "diverging": float(seen.diverging)}
     else:
         step = constant(step_size, positions)
-    info: dict[str, Any] = {"step_size": float(step), "metric": metric}
-    return Tuned(with_step(kernel, step), positions, work, info)
+    return Tuned(with_step(kernel, step), positions, work, info | {"step_size": float(step)})
+
+
+def _settled(
+    key: PRNGKeyArray,
+    kernel: HamiltonianKernel,
+    positions: Positions,
+    n_steps: int,
+    target: float,
+    log: Callable[[str], None],
+) -> tuple[Adapted, float]:
+    """Adapt again with a higher target while steps diverge; return that target too.
+
+    The work is that of all turns.
+    """
+    work = 0.0
+    for turn in itertools.count():
+        turn_key = jr.fold_in(key, turn) if turn else key
+        seen = dual_averaging(
+            turn_key, kernel, positions, n_steps, constant(target, positions), log
+        )
+        work += float(seen.work)
+        share = float(seen.diverging)
+        if share <= DIVERGING_MAX or turn + 1 == _TURNS:
+            return seen._replace(work=constant(work, positions)), target
+        target = 1 - _CLOSER * (1 - target)
+        log(f"{share:.1%} of the steps diverged: on with target_acceptance {target:.4g}")
+        kernel, positions = with_step(kernel, _CLOSER * seen.step_size), seen.positions
+    raise AssertionError("the last turn returns")

@@ -22,6 +22,7 @@ from lambda_hat_core.targets.assemble import loss_of
 from lambda_hat_core.targets.building import BuiltTarget
 from lambda_hat_core.targets.loss_check import check_same
 from lambda_hat_core.targets.own_labels import SelfLabelled, labels, own_labels
+from lambda_hat_core.targets.restricted import restricted
 
 
 def save(built: BuiltTarget, folder: Path) -> None:
@@ -44,8 +45,10 @@ def params(folder: Path) -> dict[str, np.ndarray]:
 def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     """Return a stored target with the loss of the posterior, in this process's dtype.
 
+    Its flat vector has the parameters that the posterior samples.
+
     Raises:
-        ValueError: if the target has no such loss.
+        ValueError: if the target has no such loss, or no such parameters.
     """
     meta = json.loads((folder / "meta.json").read_bytes())
     dtype = jnp.result_type(float)
@@ -76,4 +79,8 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
         loss = loss_of(spec, posterior.loss, posterior.sigma)
         if isinstance(loss, SelfLabelled):
             data = (arrays[0], labels(loss, w, arrays[0]))
-    return Target(w, data, loss, meta["n"])
+    target = Target(w, data, loss, meta["n"])
+    if posterior.restrict is None:
+        return target
+    shapes = tuple((name, tuple(shape)) for name, shape in meta["shapes"])
+    return restricted(target, shapes, posterior.restrict, f"target {spec.id}")

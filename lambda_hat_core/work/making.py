@@ -166,7 +166,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
 
         _require(store, "runs", spec.id)
         _require(store, "targets", spec.target)
-        meta = store.read_json("targets", spec.target, "meta.json")
+        meta = records.facts_of(spec, store.read_json("targets", spec.target, "meta.json"))
         if spec.posterior.loss == SELF_LABELLED:
             meta |= SELF_LABELLED_META
         trace = load_trace(store.path("runs", spec.id) / "trace.nc")

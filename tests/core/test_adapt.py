@@ -55,3 +55,35 @@ def test_the_warm_up_reaches_its_acceptance_and_measures_the_posterior(x64):
     se = rate.std(ddof=1) / np.sqrt(CHAINS)
     assert se < 0.03
     assert abs(rate.mean() - TARGET) < 4 * se + 0.05
+
+
+def test_a_warm_up_goes_on_with_a_higher_target_while_steps_diverge(x64):
+    """At a crossing, where the curvature grows along the ridges; on a quadratic nothing changes."""
+    from lambda_hat_core.posterior import Posterior
+    from lambda_hat_core.samplers import adapt, coordinates, hmc
+    from tests.core import polynomials
+
+    def settled(w0, data, loss, nbeta, first=0.1):
+        w0 = jnp.asarray(w0)
+        gamma, nbeta = jnp.asarray(1.0), jnp.asarray(nbeta)
+        posterior = Posterior(w0=w0, data=data, nbeta=nbeta, gamma=gamma, loss=loss, n=10)
+        kernel = hmc.HmcKernel(posterior, coordinates.identity(posterior), jnp.asarray(first), 8)
+        start = jnp.tile(w0, (CHAINS, 1))
+        plain = adapt.dual_averaging(jr.key(0), kernel, start, 100, jnp.asarray(0.8))
+        heard = []
+        found, target = adapt._settled(jr.key(0), kernel, start, 100, 0.8, heard.append)
+        return plain, found, target, [line for line in heard if "diverged" in line]
+
+    crossing = tuple(map(jnp.asarray, polynomials.data((2, 2))))
+    plain, found, target, heard = settled([1.0, 0.0], crossing, polynomials.Polynomial(), 1e4)
+    assert float(plain.diverging) > adapt.DIVERGING_MAX
+    assert target == pytest.approx(0.9 if len(heard) == 1 else 0.95) and 1 <= len(heard) <= 2
+    assert "target_acceptance 0.9" in heard[0]
+    assert float(found.diverging) < float(plain.diverging)
+    assert float(found.step_size) < float(plain.step_size)
+    assert float(found.work) > float(plain.work)
+
+    plain, found, target, heard = settled(W0, None, DiagonalQuadratic(tuple(H)), NBETA, 0.02)
+    assert target == 0.8 and not heard
+    assert float(found.step_size) == float(plain.step_size)
+    np.testing.assert_array_equal(found.positions, plain.positions)

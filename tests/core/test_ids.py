@@ -22,7 +22,7 @@ def test_ids_have_not_changed():
         teacher=Teacher(depth=2, widths=(4, 4), activation="relu"),
         seed=7,
     )
-    assert target.id == "tgt_74aaa436c452"
+    assert target.id == "tgt_8b6b323fbaae"
     run = RunSpec(
         target=target.id,
         sampler=Nuts(n_draws=500),
@@ -30,7 +30,7 @@ def test_ids_have_not_changed():
         seed=1,
         dtype="float64",
     )
-    assert run.id == "run_nuts_041d1de91da2"
+    assert run.id == "run_nuts_f1f2a211ad21"
 
 
 def test_ids_are_hashes_of_rfc_8785():
@@ -68,6 +68,7 @@ def test_every_field_is_in_the_id():
         "gamma": 1.5,
         "prior_radius": 3.0,
         "sigma": 0.5,
+        "restrict": ("head.*",),
     }
     assert others.keys() == PosteriorSpec.model_fields.keys()
     run = RunSpec(target=f"tgt_{0:012}", sampler=Nuts(), posterior=posterior, dtype="float64")

@@ -158,3 +158,6 @@ def test_a_bias_that_needs_a_null_number_is_unknown():
     parts["minibatch"] = {"absolute": 0.5}
     found = step_bias(run | {"ledger": {"stable": True, **parts}}, None)
     assert found is not None and found.value == 0.75
+    taken_off = run | {"ledger": {"stable": True, **parts}, "llc_uncorrected": 2.75}
+    found = step_bias(taken_off, None)
+    assert found is not None and found == (0.0, None, "taken off as predicted")

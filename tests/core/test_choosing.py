@@ -1,0 +1,98 @@
+"""`auto` on small problems: nuts, and replica exchange where nuts diverges or does not mix."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.core import traces
+
+EXACT = 0.3934
+"""nbeta E[L] of w0^2 w1^2 at (1, 0), nbeta 400, gamma 1, by quadrature (bench/cases.py)."""
+
+
+def crossing(w, batch):
+    return jnp.prod(w**2)
+
+
+def test_auto_is_right_at_a_crossing():
+    from lambda_hat_core import estimate_llc
+
+    found = estimate_llc(
+        crossing, np.array([1.0, 0.0]), None, n=1000, posterior={"nbeta": 400.0}, progress=False
+    )
+    assert found.settings["sampler"] == "tempered"
+    assert found.se is not None and found.llc is not None and found.se < 0.06 * EXACT
+    assert abs(found.llc - EXACT) < 4 * found.se
+    assert found.estimate.n_divergent is None
+    work = found.trace.work
+    assert work["choice"] > 0
+    assert found.work_fge == pytest.approx(sum(work.values()))
+    assert found.trace.cumulative_fge[-1] == pytest.approx(found.work_fge)
+
+
+def run_of(**until):
+    from lambda_hat_core.config.posterior import PosteriorSpec
+    from lambda_hat_core.config.samplers.base import Until
+    from lambda_hat_core.config.samplers.exact import Nuts
+    from lambda_hat_core.config.spec import RunSpec
+
+    return RunSpec(
+        target="tgt_000000000000",
+        sampler=Nuts(until=Until(**until)),
+        posterior=PosteriorSpec(),
+        seed=0,
+        dtype="float64",
+    )
+
+
+class Drawn:
+    """Makes traces of nuts whose warm-up ended at a target, and remembers what it was asked for."""
+
+    def __init__(self, *, target=0.8, drift=0.0):
+        self.target, self.drift, self.asked = target, drift, []
+
+    def __call__(self, run, checkpoint):
+        self.asked.append(run.sampler)
+        for name in ("pilot", "tuned"):
+            checkpoint.remember(name, {}, lambda: run.sampler.kind)
+        assert checkpoint.remember("pilot", {}, lambda: None) == "nuts"
+        assert checkpoint.remember("tuned", {}, lambda: None) == run.sampler.kind
+        trace = traces.trace(n_draws=400)
+        drift = self.drift * np.arange(4)[:, None] if run.sampler.kind == "nuts" else 0.0
+        return trace._replace(
+            loss=trace.loss + drift,
+            work={"spectrum": 10.0, "pilot": 20.0, "adaptation": 100.0, "sampling": 200.0},
+            cumulative_fge=np.linspace(130.0, 330.0, 400),
+            info={**trace.info, "target_acceptance": self.target},
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "kinds", "budget"),
+    [
+        ({}, ["nuts", "nuts"], None),
+        ({"target": 0.9}, ["nuts", "tempered"], 700.0),
+        ({"drift": 1.0}, ["nuts", "nuts", "tempered"], 700.0),
+    ],
+)
+def test_what_nuts_shows_decides(changes, kinds, budget):
+    from lambda_hat_core.notebook.choosing import nuts_or_tempered
+
+    draw, said = Drawn(**changes), []
+    run, trace = nuts_or_tempered(draw, run_of(rel_se=0.02), max_fge=1000.0, say=said.append)
+    assert [spec.kind for spec in draw.asked] == kinds
+    assert draw.asked[0].until.max_fge == 1.0
+    assert run.sampler.kind == kinds[-1]
+    assert len(said) == (kinds[-1] == "tempered")
+    if budget is None:
+        assert trace.work_fge == 330.0 and draw.asked[-1].until.max_fge == 50_000
+    else:
+        assert (run.sampler.until.max_fge, run.sampler.until.rel_se) == (budget, 0.02)
+        assert trace.work_fge == 630.0 and trace.cumulative_fge[-1] == 630.0
+
+
+def test_replica_exchange_has_a_larger_budget_where_none_was_given():
+    from lambda_hat_core.notebook.choosing import MAX_FGE, nuts_or_tempered
+
+    run, _ = nuts_or_tempered(Drawn(target=0.9), run_of(), max_fge=None, say=print)
+    assert run.sampler.until.max_fge == MAX_FGE
