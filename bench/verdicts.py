@@ -53,6 +53,7 @@ def _kind(text: str) -> str:
         "diverged": "divergences",
         "R-hat": "R-hat",
         "effective draws": "ESS",
+        "too noisy": "V_M noise",
         "V_M": "V_M",
         "certificate V": "V",
         "step size is too large": "step bias",

@@ -28,8 +28,7 @@ SE_SHARE = 0.5
 their mean, so with 50 effective draws a larger error means outliers, which no interval covers."""
 
 DIVERGING_MAX = 0.01
-"""Largest share of diverging steps. On rank-deficient points of products of matrices a run with
-fewer is as often right as one without; at crossings it is a tenth of them."""
+"""Largest share of diverging steps. With fewer a run is as often right as without."""
 
 V_M_TOLERANCE = 0.1
 """On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""
@@ -192,11 +191,10 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
     """Yield a finding if V_M is too far from 1.
 
-    Its own noise is no excuse: estimates that were 18 % and 27 % too high had V_M = 1.12 with
-    errors of 0.06 and 0.07, and one that was 19 % too high had 1.02 with an error of 0.14. More
-    draws settle both. Chains that are exchanged over nbeta show by that whether they mix, so there
-    noise does excuse it. There is no V_M if the Hessian has no positive eigenvalue, and a fitted
-    family may be wrong in directions that V_M does not contain; in both cases V is checked too.
+    Its noise is no excuse: estimates 18 % and 19 % too high had 1.12 +- 0.06 and 1.02 +- 0.14, and
+    more draws settle both. It is one for chains that are exchanged over nbeta, which show by
+    that whether they mix. V is checked too if the Hessian has no positive eigenvalue, so that there
+    is no V_M, and for a fitted family, which may be wrong in directions that V_M does not contain.
     """
     values = {"V_M": (estimate.v_m, estimate.v_m_se)}
     if estimate.v_m is None or estimate.iid:
@@ -208,10 +206,8 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
         exchanges = estimate.tempered is not None
         if off <= max(V_M_TOLERANCE, V_M_SES * error if exchanges else 0.0):
             if error > V_M_TOLERANCE and not (exchanges or estimate.iid):
-                text = (
-                    f"the virial certificate {name} is {plus_minus(value, error)}, too noisy to "
-                    f"see whether it is {V_M_TOLERANCE} from 1"
-                )
+                shown = plus_minus(value, error)
+                text = f"{name} is {shown}, too noisy to see whether it is {V_M_TOLERANCE} from 1"
                 yield Finding("certificate", "suspect", error, V_M_TOLERANCE, text)
             continue
         meaning = "not equilibrated" if value < 1 else "heated by the step size or by noise"
