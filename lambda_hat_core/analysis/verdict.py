@@ -27,8 +27,9 @@ SE_SHARE = 0.5
 """Largest ratio of the error to the estimate. Draws of the LLC scatter by about sqrt(2 / d_eff) of
 their mean, so with 50 effective draws a larger error means outliers, which no interval covers."""
 
-DIVERGING_MAX = 0.01
-"""Largest share of diverging steps. With fewer a run is as often right as without."""
+DIVERGING_MAX = 0.03
+"""Largest share of diverging steps. Up to it errors are as large as standard errors say, above 0.06
+they are 1.6 times that (`bench/verdicts.py`)."""
 
 V_M_TOLERANCE = 0.1
 """On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""
