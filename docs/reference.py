@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lambda_hat_core.config.checkpoints import Checkpoints
 from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.config.errors import one_line
 from lambda_hat_core.config.experiment import ExperimentFile, SamplerEntry, TargetEntry
@@ -46,7 +47,8 @@ until: {rel_se: 0.05, max_fge: 200000}
 * `overrides` change values of the preset. Writing a value that is already the default or the
   preset's changes nothing: it is the same run with the same id. A key that is not in these tables
   is an error.
-* A list under `posterior.gamma` or `posterior.nbeta` defines one run per value.
+* A list under `posterior.gamma` or `posterior.nbeta` defines one run per value, and a list of lists
+  under `posterior.restrict` one run per entry; `null` in it is a run of all parameters.
 * A sampler whose `n_draws` or `n_burn` is written, in its preset or in `overrides`, makes exactly
   that many draws, even if the value is the default. Every other sampler ends by a stop rule:
   `until` of its entry, whose keys change those of the experiment's `until`, or else that of the
@@ -62,11 +64,15 @@ until: {rel_se: 0.05, max_fge: 200000}
   set must not exceed n. The n of a custom target is known only after its factory has run; for such
   a target the default counts as unset, even if the file sets it. `work.json` of a run has the batch
   size that was used, null for the full batch.
+* With `checkpoints` the training is not followed by a polish, and every step that is named is a
+  target of its own, with the weights as they are. The training has an id `trj_`, which does not
+  depend on the steps: experiments that look at different steps of it share it.
 * YAML is read with safe tags only, and `${...}` is not interpolated. Numbers such as `1e-4` are
   floats.
 
 Ids are hashes of the specs with every default filled in. A `tgt_` id covers model, data, teacher,
-training and seed; a `run_<sampler>_` id covers the target's id, sampler, posterior, seed and dtype.
+training, seed and step, or the content of a checkpoint's file; a `run_<sampler>_` id covers the
+target's id, sampler, posterior, seed, dtype and the checkpoint whose settings it holds.
 Settings that cannot change a number are not part of an id. A key that has no effect beside the
 others, such as `mixture_k` without `x_dist: mixture`, is an error unless it has its default, and
 one of a preset is dropped if an override leaves it without effect: so the same work has one id.
@@ -79,6 +85,7 @@ def reference() -> str:
         _INTRODUCTION,
         _section("The file", ExperimentFile),
         _section("Entries of `targets`", TargetEntry),
+        _section("`checkpoints` of an entry of `targets`", Checkpoints),
         _section("Entries of `samplers`", SamplerEntry),
         _section("`posterior`", PosteriorSpec),
         _section("`until`", Until),

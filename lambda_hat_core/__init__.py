@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
     from lambda_hat_core.config.samplers.tempered import Tempered
     from lambda_hat_core.config.samplers.vi import Vi
+    from lambda_hat_core.notebook.along import llc_along
+    from lambda_hat_core.notebook.curve import LlcCurve
     from lambda_hat_core.notebook.estimate import estimate_llc
     from lambda_hat_core.notebook.llc import Llc
     from lambda_hat_core.targets.custom import CustomTarget
@@ -22,6 +24,7 @@ __all__ = [
     "CustomTarget",
     "Hmc",
     "Llc",
+    "LlcCurve",
     "Mala",
     "Mclmc",
     "Nuts",
@@ -33,6 +36,7 @@ __all__ = [
     "Vi",
     "__version__",
     "estimate_llc",
+    "llc_along",
     "load_weights",
 ]
 
@@ -40,8 +44,10 @@ _HOMES = {
     "CustomTarget": ("targets.custom", "CustomTarget"),
     "Llc": ("notebook.llc", "Llc"),
     "Posterior": ("config.posterior", "PosteriorSpec"),
+    "LlcCurve": ("notebook.curve", "LlcCurve"),
     "estimate_llc": ("notebook.estimate", "estimate_llc"),
     "load_weights": ("targets.weights", "load_weights"),
+    "llc_along": ("notebook.along", "llc_along"),
 }
 
 

@@ -69,6 +69,14 @@ def _set_out(
     return _Ready(found, loss0, work, clock() - began)
 
 
+def metric_source(posterior: Posterior, run: RunSpec) -> Spectrum:
+    """Return the mean Hessian that the metric of a run is made of."""
+    n = None if posterior.data is None else posterior.n
+    spec: Any = on_examples(run.sampler, n, written=True)
+    few = subset(stream(run.seed, "rows"), posterior, spec.setup_rows)
+    return _set_out(run.seed, posterior, few, spec, time.perf_counter).pilot.spectrum
+
+
 def sample(
     posterior: Posterior,
     run: RunSpec,
@@ -78,8 +86,11 @@ def sample(
     checkpoint: drive.Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
     is_late: Callable[[], bool] = never,
+    metric: Spectrum | None = None,
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
+
+    A sampler whose metric comes from a mean Hessian takes it from `metric`, if that is given.
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
     minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
@@ -125,7 +136,7 @@ def sample(
             spec,
             few=few,
             start=start,
-            spectrum=spectrum,
+            spectrum=spectrum if metric is None else metric,
             llc=found.llc,
             log=seldom(log, clock),
         )

@@ -17,7 +17,12 @@ from lambda_hat_core.store.store import Kind
 def sampler_assets(project: Project, family: SamplerFamily) -> dg.AssetsDefinition:
     """Return `runs/<family>` and `analyses/<family>`, which are made by the same step."""
     routing = Routing(family.dtype)
-    of_target = to_many((project.runs[run].target, run) for run in family.runs)
+    of_target = to_many(
+        (target, run)
+        for run in family.runs
+        for target in (project.runs[run].target, project.runs[run].hold)
+        if target is not None
+    )
     of_kind: dict[Kind, dg.AssetKey] = {"runs": family.runs_key, "analyses": family.analyses_key}
     common = {
         "partitions_def": family.partitions,

@@ -18,7 +18,9 @@ def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
     """
     fields = run.sampler.model_dump(mode="json", exclude={"kind"})
     found = {name: trace.info[name] for name in _FOUND if name in trace.info}
-    constants = {"nbeta": trace.nbeta, "gamma": trace.gamma}
+    constants: dict[str, Any] = {"nbeta": trace.nbeta, "gamma": trace.gamma}
+    if run.posterior.restrict is not None:
+        constants["restrict"] = list(run.posterior.restrict)
     return {
         "sampler": run.sampler.kind,
         **(fields | found),

@@ -23,6 +23,7 @@ from lambda_hat_core.config.model import (
     Superposition,
     Transformer,
 )
+from lambda_hat_core.config.posterior import SELF_LABELLED
 from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import SCALED, LossName, Training
 
@@ -163,8 +164,12 @@ def check_loss(key: str, loss: str | None, model: ModelSpec, data: DataSpec) -> 
     """
     if loss is None or (isinstance(model, OWN_LOSS) and loss == "own"):
         return
+    if loss == SELF_LABELLED and not isinstance(model, POTENTIALS):
+        return
     if isinstance(model, OWN_LOSS):
-        raise Misfit(key, loss, f"a {model.kind} target has its own loss", "remove it")
+        rule = f"a {model.kind} target has its own loss"
+        rule = f"{rule} and no outputs" if loss == SELF_LABELLED else rule
+        raise Misfit(key, loss, rule, "remove it")
     if loss == "own":
         rule = f"'{model.kind}' has no loss of its own"
         raise Misfit(key, loss, rule, f"write {default_loss(model, data)}, or leave it out")

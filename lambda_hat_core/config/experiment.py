@@ -61,6 +61,12 @@ class SamplerEntry(Frozen):
         description="changes to the experiment's stop rule for this sampler; written as null: no "
         "rule, but the sampler's default lengths",
     )
+    hold: dict[str, Any] | None = Field(
+        default=None,
+        description="{from: last} or {from: 1000}: step size, batch size, metric and lengths are "
+        "measured at that checkpoint of a training and held at all others; left out: the "
+        "experiment's; written as null: every checkpoint has its own",
+    )
 
 
 class ExperimentFile(Frozen):
@@ -87,4 +93,8 @@ class ExperimentFile(Frozen):
         default=None,
         description="stop rule of every sampler without lengths or a rule of its own; left out: "
         "the default rule; written as null: no rule, but the samplers' default lengths",
+    )
+    hold: dict[str, Any] | None = Field(
+        default=None,
+        description="the `hold` of every sampler that has a step size and writes none itself",
     )

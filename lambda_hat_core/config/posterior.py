@@ -1,23 +1,43 @@
 """The constants of the localised tempered posterior."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    model_validator,
+)
 
 from lambda_hat_core.config.base import Settings
 from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
+from lambda_hat_core.config.restrict import EACH_LAYER, parsed, written
 from lambda_hat_core.config.training import SCALED, LossName
+
+SELF_LABELLED = "self_labelled"
+"""The loss whose labels are the model's own outputs at w*."""
+
+
+def _patterns(value: Any) -> Any:
+    """Return one pattern as a list, and patterns without spaces, in order and once each."""
+    if isinstance(value, str):
+        value = (value,)
+    texts = isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
+    return tuple(sorted({written(entry) for entry in value})) if texts else value
 
 
 class PosteriorSpec(Settings):
     """log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 (Lau et al. 2023, arXiv:2308.12108)."""
 
-    loss: LossName | Literal["own"] | None = Field(
+    loss: LossName | Literal["own", "self_labelled"] | None = Field(
         default=None,
         description="the loss L; null: cross_entropy for class labels, own for potentials and "
-        "custom targets, else mse",
+        "custom targets, else mse. self_labelled: the labels are the model's own outputs at w*, "
+        "so that every w* is an exact minimum: the divergence from its own probabilities for "
+        "class labels, else mse, or gaussian if sigma is set",
     )
     beta_mode: Annotated[Literal["1_over_log_n", "fixed"], When(nbeta=None)] = Field(
         default="1_over_log_n", description="beta = beta0 / log n (Watanabe 2013), or beta = beta0"
@@ -36,16 +56,35 @@ class PosteriorSpec(Settings):
     )
     sigma: PositiveFloat | None = Field(
         default=None,
-        description="noise scale of the losses gaussian and student_t; null: data.noise_scale",
+        description="noise scale of the losses gaussian and student_t; null: data.noise_scale. "
+        "With self_labelled it chooses gaussian",
+    )
+
+    restrict: Annotated[tuple[str, ...] | None, BeforeValidator(_patterns)] = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        min_length=1,
+        description="the parameters that are sampled, globs over their dotted names with slices, "
+        "such as `[layers.0.*, 'head.weight[0:16]']`; the others keep their values at w*. null: "
+        "all. each_layer: one run per layer of a network that knows its layers",
     )
 
     @model_validator(mode="after")
+    def _patterns_are_patterns(self):
+        for text in self.restrict or ():
+            parsed(text)
+        if self.restrict is not None and EACH_LAYER in self.restrict[1:] + self.restrict[:-1]:
+            rule = f"{EACH_LAYER} stands for all layers"
+            raise Misfit("restrict", list(self.restrict), rule, "write nothing beside it")
+        return self
+
+    @model_validator(mode="after")
     def _sigma_has_a_loss(self):
-        if self.sigma is not None and self.loss not in SCALED:
+        if self.sigma is not None and self.loss not in (*SCALED, SELF_LABELLED):
             raise Misfit(
                 "sigma",
                 self.sigma,
-                f"only the losses {' and '.join(SCALED)} have a noise scale",
+                f"only the losses {', '.join(SCALED)} and {SELF_LABELLED} have a noise scale",
                 "write loss: gaussian, or remove sigma",
             )
         return self

@@ -94,7 +94,12 @@ class TargetSpec(Origin):
 
 
 class RunSpec(Frozen):
-    """One sampler on one target."""
+    """One sampler on one target.
+
+    Attributes:
+        hold: the checkpoint of the same training whose run measures step size, metric and lengths,
+            which this run uses too; None: it measures its own.
+    """
 
     target: str = Field(pattern=r"^tgt_[0-9a-f]{12}$")
     sampler: SamplerSpec
@@ -102,6 +107,7 @@ class RunSpec(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     dtype: Dtype
     numerics_version: int = NUMERICS_VERSION
+    hold: str | None = Field(default=None, exclude_if=is_absent, pattern=r"^tgt_[0-9a-f]{12}$")
 
     @property
     def id(self) -> str:

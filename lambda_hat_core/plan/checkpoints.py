@@ -1,7 +1,7 @@
 """The checkpoints of a training: one target for each step, or for each file."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from lambda_hat_core.config.checkpoints import Checkpoints
 from lambda_hat_core.config.compatible import POTENTIALS
@@ -43,6 +43,21 @@ def along(
             raise place.error(rule, "remove one of them", written)
         return _from_files(spec, spec.model, parts["model"])
     return (spec,) if written is None else _trained(spec, parts["training"], asked, written, place)
+
+
+def read_hold(written: Any, place: Place) -> int | Literal["last"] | None:
+    """Return the step whose settings are held, or `last`; None if nothing is written.
+
+    Raises:
+        ConfigError: if something else is written.
+    """
+    if written is None:
+        return None
+    value = written.get("from") if isinstance(written, Mapping) and len(written) == 1 else None
+    if value == "last" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    way_out = "write {from: last}, or the step of a checkpoint such as {from: 1000}"
+    raise place.error("hold names one checkpoint", way_out, written)
 
 
 def _trained(

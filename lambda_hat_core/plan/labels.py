@@ -42,6 +42,8 @@ def run_label(spec: RunSpec, target: str) -> str:
     kind = spec.sampler.flavour
     words = sampler if kind in (None, "none") else f"{sampler} {kind}"
     at = [_posterior(spec.posterior), spec.dtype, f"seed {spec.seed}"]
+    if spec.hold is not None:
+        at.append(f"held from {spec.hold}")
     return f"{words} ({', '.join(at)}) on {target}"
 
 
@@ -93,6 +95,8 @@ def _posterior(posterior: PosteriorSpec) -> str:
     words = f"{posterior.loss}, "
     if posterior.nbeta is not None:
         words += f"nbeta {posterior.nbeta:g}, "
+    if posterior.restrict is not None:
+        words += f"only {' + '.join(posterior.restrict)}, "
     if posterior.prior_radius is not None:
         return f"{words}radius {posterior.prior_radius:g}"
     return f"{words}gamma {posterior.gamma:g}"

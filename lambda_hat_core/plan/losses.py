@@ -3,11 +3,13 @@
 from lambda_hat_core.config.compatible import OWN_LOSS, check_loss, default_loss, noise_scale
 from lambda_hat_core.config.data import DataSpec
 from lambda_hat_core.config.errors import Misfit, Place
-from lambda_hat_core.config.model import ModelSpec
-from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.model import Custom, ModelSpec
+from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.sections import Section
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import SCALED
+
+CLASSES = "cross_entropy"
 
 
 def training_loss(
@@ -15,9 +17,10 @@ def training_loss(
 ) -> str:
     """Return the loss that decides w*: `training.loss`, else the experiment's, else the data's.
 
-    `gaussian` becomes `mse`, which has the same minimisers and needs no sigma.
+    `gaussian` becomes `mse`, which has the same minimisers and needs no sigma. An experiment that
+    is self-labelled trains with the labels of the data.
     """
-    own = None if isinstance(model, OWN_LOSS) else experiment
+    own = None if isinstance(model, OWN_LOSS) or experiment == SELF_LABELLED else experiment
     loss = written or own or default_loss(model, data)
     return "mse" if loss == "gaussian" else loss
 
@@ -31,12 +34,18 @@ def run_posterior(
         ConfigError: if the target has no such loss, w* does not minimise it, or sigma is missing.
     """
     loss = default_loss(target.model, target.data)
-    if posterior.loss is not None and not isinstance(target.model, OWN_LOSS):
+    has_outputs = isinstance(target.model, Custom) and posterior.loss == SELF_LABELLED
+    if posterior.loss is not None and (has_outputs or not isinstance(target.model, OWN_LOSS)):
         loss = posterior.loss
     try:
         check_loss("posterior.loss", loss, target.model, target.data)
     except Misfit as misfit:
         raise part.misfit(misfit) from None
+    if loss == SELF_LABELLED:
+        if posterior.sigma is not None and default_loss(target.model, target.data) == CLASSES:
+            rule = f"the outputs of {target_place.path} are those of classes, without a noise scale"
+            raise part.error("sigma", rule, "remove sigma")
+        return posterior
     sigma = None
     if loss in SCALED:
         sigma = posterior.sigma or noise_scale(target.data)

@@ -13,7 +13,9 @@ from lambda_hat_core.config.lengths import read_rule
 from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory, TrajectorySpec
 from lambda_hat_core.plan import overrides
+from lambda_hat_core.plan.checkpoints import read_hold
 from lambda_hat_core.plan.labels import run_label, target_label
+from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
@@ -123,6 +125,9 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     if isinstance(written, dict):
         with problems:
             rule = read_rule(written, place.key("until"))
+    hold = None
+    with problems:
+        hold = read_hold(content.get("hold"), place.key("hold"))
     drafts: list[Draft] = []
     for index, raw in _mappings(content.get("targets")):
         with problems:
@@ -131,9 +136,25 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     for index, raw in _mappings(content.get("samplers")):
         with problems:
             at = place.key("samplers").item(index)
-            chosen.append(read_sampler(raw, at, presets, posterior, rule=rule))
+            chosen.append(read_sampler(raw, at, presets, posterior, rule=rule, hold=hold))
+    with problems:
+        _holds_something(drafts, chosen, place)
     problems.raise_any()
     return _product(content.get("experiment") or file.stem, drafts, chosen)
+
+
+def _holds_something(
+    drafts: Iterable[Draft], samplers: Iterable[SamplerDraft], place: Place
+) -> None:
+    """Refuse to hold settings where no target has checkpoints.
+
+    Raises:
+        ConfigError: if that is asked for.
+    """
+    held = [sampler for sampler in samplers if sampler.hold is not None]
+    if held and not any(draft.targets[0].step is not None for draft in drafts):
+        way_out = "write checkpoints for a target, or remove hold"
+        raise place.key("hold").error("no target has checkpoints to hold settings at", way_out)
 
 
 def _mappings(entries: Any) -> list[tuple[int, Mapping[str, Any]]]:
@@ -179,20 +200,43 @@ def _note_training(plan: Plan, draft: Draft) -> None:
     plan.labels.setdefault(spec.id, target_label(spec, draft.presets))
 
 
-def _runs(sampler: SamplerDraft, draft: Draft, targets: Iterable[str]) -> Iterator[RunSpec]:
+def _runs(
+    sampler: SamplerDraft, draft: Draft, targets: Mapping[str, TargetSpec]
+) -> Iterator[RunSpec]:
     spec = sampler_on(sampler, draft.spec, draft.place)
+    source = _held_from(sampler, draft, targets)
     for variant in sampler.variants:
         posterior = run_posterior(variant.spec, variant.part, draft.spec, draft.place)
-        for target in targets:
-            yield RunSpec.model_validate(
-                {
-                    "target": target,
-                    "sampler": spec,
-                    "posterior": posterior,
-                    "seed": sampler.seed,
-                    "dtype": sampler.dtype,
-                }
-            )
+        for restrict in restrictions(posterior.restrict, variant.part, draft.spec):
+            for target in targets:
+                yield RunSpec.model_validate(
+                    {
+                        "target": target,
+                        "sampler": spec,
+                        "posterior": posterior.model_copy(update={"restrict": restrict}),
+                        "seed": sampler.seed,
+                        "dtype": sampler.dtype,
+                        "hold": None if target == source else source,
+                    }
+                )
+
+
+def _held_from(
+    sampler: SamplerDraft, draft: Draft, targets: Mapping[str, TargetSpec]
+) -> str | None:
+    """Return the checkpoint of an entry at which a sampler's settings are measured, or None.
+
+    Raises:
+        ConfigError: if there is no such checkpoint.
+    """
+    steps = {spec.step: id for id, spec in targets.items() if spec.step is not None}
+    if sampler.hold is None or not steps:
+        return None
+    step = max(steps) if sampler.hold == "last" else sampler.hold
+    if step not in steps:
+        rule = f"{draft.place.path} has no checkpoint at step {step}, which settings are held from"
+        raise draft.place.key("checkpoints").error(rule, f"hold one of {sorted(steps)}, or last")
+    return steps[step]
 
 
 def _id(spec: TargetSpec | RunSpec, place: Place) -> str:

@@ -39,7 +39,7 @@ def sampler_variants(
 
 
 def variants(part: Section) -> list[Variant]:
-    """Return one posterior for every combination of the values of gamma and nbeta.
+    """Return one posterior for every combination of the values of gamma, nbeta and restrict.
 
     Raises:
         ConfigError: naming every impossible value.
@@ -47,6 +47,8 @@ def variants(part: Section) -> list[Variant]:
     expanded = [part]
     for key in _LISTED:
         expanded = [single for item in expanded for single in _each(item, key)]
+    if _lists_runs(part.values.get("restrict")):
+        expanded = [single for item in expanded for single in _each(item, "restrict")]
     problems = Problems()
     out: list[Variant] = []
     for item in expanded:
@@ -55,6 +57,12 @@ def variants(part: Section) -> list[Variant]:
             out.append(Variant(spec, item))
     problems.raise_any()
     return out
+
+
+def _lists_runs(restrict: Any) -> bool:
+    """Return whether `restrict` has an entry for each run, rather than one for each pattern."""
+    listed = restrict if isinstance(restrict, list) else []
+    return any(entry is None or isinstance(entry, list) for entry in listed)
 
 
 def _each(part: Section, key: str) -> list[Section]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.errors import Place, Problems, display, suggest
@@ -14,19 +14,25 @@ from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Sampler, Until
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.plan.checkpoints import read_hold
 from lambda_hat_core.plan.merge import overridden, pick, section
 from lambda_hat_core.plan.posteriors import Variant, sampler_variants
 from lambda_hat_core.plan.read import Presets, is_path, read_mapping
 
 
 class SamplerDraft(NamedTuple):
-    """A sampler as written, with its posteriors and the seed and dtype of its runs."""
+    """A sampler as written, with its posteriors and the seed and dtype of its runs.
+
+    Attributes:
+        hold: the step of the checkpoint whose settings are held, or `last`; None: none are.
+    """
 
     spec: Sampler
     part: Section
     variants: list[Variant]
     seed: int
     dtype: Dtype
+    hold: int | Literal["last"] | None = None
 
 
 def read_sampler(
@@ -36,6 +42,7 @@ def read_sampler(
     experiment: Section,
     *,
     rule: Section | None = None,
+    hold: int | Literal["last"] | None = None,
 ) -> SamplerDraft:
     """Return the sampler that an entry describes.
 
@@ -46,6 +53,7 @@ def read_sampler(
         experiment: the experiment's posterior.
         rule: the experiment's stop rule, for samplers without lengths or a rule of their own; None:
             those have their default lengths.
+        hold: that of the experiment.
 
     Raises:
         ConfigError: naming every mistake of the entry.
@@ -70,7 +78,15 @@ def read_sampler(
         variants = sampler_variants(experiment, entry.posterior, place.key("posterior"))
     problems.raise_any()
     spec, part = built[0]
-    return SamplerDraft(spec, part, variants, entry.seed, entry.dtype or spec.default_dtype)
+    has_step = "step_size" in type(spec).model_fields
+    chosen = hold if has_step else None
+    if "hold" in raw:
+        chosen = read_hold(entry.hold, place.key("hold"))
+        if chosen is not None and not has_step:
+            rule_of = f"{part.group} has no step_size that could be held"
+            raise place.key("hold").error(rule_of, "remove hold", entry.hold)
+    dtype = entry.dtype or spec.default_dtype
+    return SamplerDraft(spec, part, variants, entry.seed, dtype, chosen)
 
 
 def read_fixed(
@@ -82,6 +98,8 @@ def read_fixed(
         ConfigError: as in `read_sampler`, or if a stop rule is written.
     """
     draft = read_sampler(raw, place, presets, experiment)
+    if draft.hold is not None:
+        raise place.error("hold has no place in a study, which has no checkpoints", "remove it")
     if draft.spec.until is not None:
         rule = "until has no place in a study, which compares runs of fixed lengths"
         raise place.error(rule, "write n_draws and n_burn in its place")

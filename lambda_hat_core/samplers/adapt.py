@@ -4,6 +4,7 @@ All chains take every warm-up step with the same step size, and the acceptance t
 adaptation is the mean over chains (Hoffman & Gelman 2014, section 3.2, applied to the pool).
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -265,7 +266,7 @@ def _settled(
     The work is that of all turns.
     """
     work = 0.0
-    for turn in range(_TURNS):
+    for turn in itertools.count():
         turn_key = jr.fold_in(key, turn) if turn else key
         seen = dual_averaging(
             turn_key, kernel, positions, n_steps, constant(target, positions), log
@@ -273,8 +274,8 @@ def _settled(
         work += float(seen.work)
         share = float(seen.diverging)
         if share <= DIVERGING_MAX or turn + 1 == _TURNS:
-            break
+            return seen._replace(work=constant(work, positions)), target
         target = 1 - _CLOSER * (1 - target)
         log(f"{share:.1%} of the steps diverged: on with target_acceptance {target:.4g}")
         kernel, positions = with_step(kernel, _CLOSER * seen.step_size), seen.positions
-    return seen._replace(work=constant(work, positions)), target
+    raise AssertionError("the last turn returns")

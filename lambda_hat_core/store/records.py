@@ -29,7 +29,7 @@ SCHEMAS: dict[Table, dict[str, str]] = {
         "run_id:text target_id:text sampler:text flavour:text dtype:text seed:int loss:text n:int "
         "d:int nbeta gamma n_chains:int n_draws:int n_burn:int llc llc_se llc_lo llc_hi llc_known "
         "llc_oracle loss0 ess_bulk ess_tail r_hat v_m work_fge wall_s verdict:text reasons:texts "
-        "stopped_by:text created_at:time"
+        "stopped_by:text restrict:text created_at:time"
     ),
     "targets": _schema(
         "target_id:text kind:text label:text n:int d:int loss0 grad_norm min_eigenvalue llc_known "
@@ -119,11 +119,20 @@ def run_row(spec: RunSpec) -> Row:
         "dtype": spec.dtype,
         "seed": spec.seed,
         "loss": spec.posterior.loss,
+        "restrict": None if spec.posterior.restrict is None else ", ".join(spec.posterior.restrict),
         "n_chains": sampler.n_chains,
         "n_draws": sampler.n_draws if fixed else None,
         "n_burn": getattr(sampler, "n_burn", 0) if fixed else None,
         "created_at": now(),
     }
+
+
+def facts_of(spec: RunSpec, meta: Row) -> Row:
+    """Return the facts of meta.json that hold for a run: a known value is one of all parameters."""
+    if spec.posterior.restrict is None:
+        return meta
+    reason = "the known value is that of all parameters, and only some are sampled"
+    return meta | {"llc_known": None, "llc_known_reason": reason, "multiplicity": None}
 
 
 def write_draws(run_id: str, trace: Any, path: Path) -> None:

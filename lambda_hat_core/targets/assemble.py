@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 from lambda_hat_core.config import model
 from lambda_hat_core.config.compatible import check_loss, default_loss
 from lambda_hat_core.config.data import DIMS, Diabetes, Digits, Synthetic, Teacher
+from lambda_hat_core.config.posterior import SELF_LABELLED
 from lambda_hat_core.config.spec import Origin, TargetSpec
 from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import LossName
@@ -26,6 +27,7 @@ from lambda_hat_core.targets.networks import (
     make_network,
     make_task_network,
 )
+from lambda_hat_core.targets.own_labels import SelfLabelled
 from lambda_hat_core.targets.potentials import NormalCrossingPotential, QuadraticPotential
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.synthetic import dropout, inputs, noise
@@ -54,7 +56,11 @@ def network_of(spec: Origin, kind: NetworkSpec) -> Network:
     return make_network(kind, *DIMS[spec.data.kind])
 
 
-def loss_of(spec: Origin, name: LossName | Literal["own"] | None, sigma: float | None) -> Loss:
+def loss_of(
+    spec: Origin,
+    name: LossName | Literal["own", "self_labelled"] | None,
+    sigma: float | None,
+) -> Loss:
     """Return the loss `name` of a target that is a potential or a network.
 
     Raises:
@@ -68,9 +74,13 @@ def loss_of(spec: Origin, name: LossName | Literal["own"] | None, sigma: float |
         case model.Quadratic() | model.NormalCrossing():
             return _potential_loss(kind, spec.seed)
         case _:
-            chosen = name or default_loss(kind, spec.data)
+            network, chosen = network_of(spec, kind), name or default_loss(kind, spec.data)
+            if chosen == SELF_LABELLED:
+                base = default_loss(kind, spec.data)
+                assert base in ("mse", "cross_entropy")
+                return SelfLabelled(network, "gaussian" if sigma else base, sigma or 1.0)
             assert chosen != "own"
-            return supervised(network_of(spec, kind), spec.data, chosen, sigma)
+            return supervised(network, spec.data, chosen, sigma)
 
 
 def _potential_loss(kind: model.Quadratic | model.NormalCrossing, seed: int) -> Loss:

@@ -25,7 +25,7 @@ from lambda_hat_core.targets.loss_check import (
 )
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.targets.probe import probed
-from lambda_hat_core.targets.problem import Metric, Problem
+from lambda_hat_core.targets.problem import Metric, Outputs, Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
 
@@ -51,6 +51,9 @@ class CustomTarget:
             such as those read through stop_gradient, which by default keep their values.
         metric: `metric(params) -> scalar`, such as an accuracy, shown beside the LLC of the
             checkpoints of a training.
+        outputs: `outputs(params, batch) -> array`, the model's outputs with one row for every row
+            of `batch`, which posterior.loss self_labelled takes as labels.
+        outputs_loss: what compares two outputs: mse, or cross_entropy if they are logits.
     """
 
     params: Any
@@ -62,6 +65,8 @@ class CustomTarget:
     weights: Any = None
     sample_all: bool = False
     metric: Callable[[Any], Any] | None = None
+    outputs: Callable[[Any, Any], Any] | None = None
+    outputs_loss: str = "mse"
 
 
 @dataclass(frozen=True)
@@ -251,6 +256,7 @@ class _Draft(NamedTuple):
             loss = replace(loss, identity=program_of(loss.mean, start, self.data))
         check_value(maker, loss, start, self.data)
         claim = stated(maker, made.llc_known)
+        outputs = None if made.outputs is None else Outputs(made.outputs, made.outputs_loss)
         return Problem(
             loss,
             self.data,
@@ -261,6 +267,7 @@ class _Draft(NamedTuple):
             claim=claim,
             maker=maker,
             metric=None if made.metric is None else _metric(made.metric, rebuild),
+            outputs=outputs,
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.posterior import Target
 from lambda_hat_core.targets.potentials import QuadraticPotential
+from lambda_hat_core.targets.restricted import Restricted
 from lambda_hat_core.truth import oracles, quadrature
 
 
@@ -17,6 +18,12 @@ def oracle(
     if isinstance(target.loss, QuadraticPotential):
         value = oracles.quadratic(target.loss.eigenvalues(), nbeta, gamma)
         return value, "exact: half the sum of nbeta h / (nbeta h + gamma)"
+    if isinstance(target.loss, Restricted) and isinstance(target.loss.inner, QuadraticPotential):
+        with jax.enable_x64(True):
+            w = jnp.asarray(np.asarray(target.w0, np.float64))
+            block = jax.jit(jax.hessian(lambda w: target.loss.mean(w, None)))(w)
+            value = oracles.quadratic(np.linalg.eigvalsh(np.asarray(block)), nbeta, gamma)
+        return value, "exact: half the sum of nbeta h / (nbeta h + gamma) of the block"
     if target.data is not None:
         return None, f"{spec.model.kind} with data: no finite-temperature value is computable"
     if target.w0.size > 2:

@@ -13,6 +13,18 @@ Metric = Callable[[Weights], Any]
 """A number to judge flat weights by, such as an accuracy."""
 
 
+class Outputs(NamedTuple):
+    """What the author of a custom target says its outputs are.
+
+    Attributes:
+        function: `outputs(params, batch) -> array`, one row for every row of `batch`.
+        loss: what compares two outputs: mse, or cross_entropy if they are logits.
+    """
+
+    function: Callable[[Any, Any], Any]
+    loss: str = "mse"
+
+
 class Problem(NamedTuple):
     """Everything that `build` needs, in float64.
 
@@ -30,6 +42,7 @@ class Problem(NamedTuple):
         maker: the name of what made the target, for errors.
         notes: what else its author should know, in sentences.
         metric: a number of the author's own choice, for the checkpoints of a training.
+        outputs: the outputs of a custom target, if its author gives them.
     """
 
     loss: Loss
@@ -45,3 +58,4 @@ class Problem(NamedTuple):
     maker: str = "the target"
     notes: tuple[str, ...] = ()
     metric: Metric | None = None
+    outputs: Outputs | None = None

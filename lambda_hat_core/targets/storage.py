@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lambda_hat_core.config import model
-from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.posterior import Target
 from lambda_hat_core.store import files
@@ -21,6 +21,8 @@ from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.assemble import loss_of
 from lambda_hat_core.targets.building import BuiltTarget
 from lambda_hat_core.targets.loss_check import check_same
+from lambda_hat_core.targets.own_labels import SelfLabelled, labels, own_labels
+from lambda_hat_core.targets.restricted import restricted
 
 
 def save(built: BuiltTarget, folder: Path) -> None:
@@ -43,8 +45,10 @@ def params(folder: Path) -> dict[str, np.ndarray]:
 def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     """Return a stored target with the loss of the posterior, in this process's dtype.
 
+    Its flat vector has the parameters that the posterior samples.
+
     Raises:
-        ValueError: if the target has no such loss.
+        ValueError: if the target has no such loss, or no such parameters.
     """
     meta = json.loads((folder / "meta.json").read_bytes())
     dtype = jnp.result_type(float)
@@ -59,7 +63,7 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     )
     w, data = jax.device_put(flat.astype(dtype)), arrays or None
     if isinstance(spec.model, model.Custom):
-        if posterior.loss not in (None, "own"):
+        if posterior.loss not in (None, "own", SELF_LABELLED):
             raise ValueError(
                 f"posterior.loss is {posterior.loss}, but a custom target has its own loss; use own"
             )
@@ -67,6 +71,16 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
         made = custom.prepare(spec.model, spec.seed, names, step=spec.step)
         loss, data = made.loss, jax.tree.structure(made.data).unflatten(arrays)
         check_same(f"model.factory {spec.model.factory}", loss, w, data, meta["loss0"], meta["n"])
+        if posterior.loss == SELF_LABELLED:
+            identity = ("outputs", getattr(loss, "identity", None))
+            made = own_labels(made._replace(data=data, start=w), posterior.sigma, identity)
+            loss, data = made.loss, made.data
     else:
         loss = loss_of(spec, posterior.loss, posterior.sigma)
-    return Target(w, data, loss, meta["n"])
+        if isinstance(loss, SelfLabelled):
+            data = (arrays[0], labels(loss, w, arrays[0]))
+    target = Target(w, data, loss, meta["n"])
+    if posterior.restrict is None:
+        return target
+    shapes = tuple((name, tuple(shape)) for name, shape in meta["shapes"])
+    return restricted(target, shapes, posterior.restrict, f"target {spec.id}")

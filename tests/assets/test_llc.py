@@ -42,11 +42,12 @@ def test_a_step_is_started_for_each_worker_that_saves_time(site, built):
     site.experiment(name="one", seeds=(1, 2))
     site.experiment(name="two", samplers=("nuts", "sgld"), seeds=(3,))
     repository = built(site.project(LAMBDA_HAT_EXPERIMENT="one"))
-    first = ["plan", "report", "runs_float64[1]", "share_runs", "targets_float64[1]"]
+    sharing = ["share_runs", "share_targets"]
+    first = ["plan", "report", "runs_float64[1]", *sharing, "targets_float64[1]"]
     assert steps(llc(site, repository)) == first
     found = steps(llc(site, repository, experiment="two"))
-    assert found == ["plan", "report", "runs_float32[1]", "runs_float64[1]", "share_runs"]
-    assert steps(llc(site, repository)) == ["plan", "report", "share_runs"]
+    assert found == ["plan", "report", "runs_float32[1]", "runs_float64[1]", *sharing]
+    assert steps(llc(site, repository)) == ["plan", "report", *sharing]
 
 
 def test_each_dtype_has_its_own_process(site, built):
@@ -77,7 +78,8 @@ def test_a_failing_run_is_a_row_with_its_reason_and_affects_no_other(site, built
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert failure.step_key == "report"
     started = {event.step_key for event in result.all_events if event.is_step_start}
-    assert started == {"plan", "targets_float64[1]", "share_runs", "runs_float64[1]", "report"}
+    making = {"targets_float64[1]", "runs_float64[1]"}
+    assert started == {"plan", "share_targets", "share_runs", "report", *making}
     assert by_seed[13] in failure.step_failure_data.error.message
 
 

@@ -107,7 +107,7 @@ class FakeTargets(ModuleType):
         return 1.5, "quadratic"
 
 
-def fake_sample(posterior, spec, *, progress, log, checkpoint):
+def fake_sample(posterior, spec, *, progress, log, checkpoint, metric=None):
     """Return independent draws; seed 13 gives a non-finite number, and seed 14 an error."""
     from lambda_hat_core.samplers.drive import Progress
     from lambda_hat_core.samplers.trace import Trace

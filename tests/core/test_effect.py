@@ -110,6 +110,7 @@ OTHERS = {
         "gamma": 2.0,
         "prior_radius": 3.0,
         "sigma": 0.5,
+        "restrict": ("head.*",),
     },
     Training: {
         "loss": "mse",

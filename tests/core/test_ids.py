@@ -68,6 +68,7 @@ def test_every_field_is_in_the_id():
         "gamma": 1.5,
         "prior_radius": 3.0,
         "sigma": 0.5,
+        "restrict": ("head.*",),
     }
     assert others.keys() == PosteriorSpec.model_fields.keys()
     run = RunSpec(target=f"tgt_{0:012}", sampler=Nuts(), posterior=posterior, dtype="float64")
@@ -80,6 +81,7 @@ def test_every_field_is_in_the_id():
             "seed": 1,
             "dtype": "float32",
             "numerics_version": run.numerics_version + 1,
+            "hold": f"tgt_{2:012}",
         },
     )
     for name, value in others.items():

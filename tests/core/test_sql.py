@@ -22,7 +22,7 @@ from tests.counts import reads
 LLC = (
     "run_id target_id experiment sampler flavour dtype seed loss n d nbeta gamma n_chains n_draws "
     "n_burn llc llc_se llc_lo llc_hi llc_known llc_oracle loss0 ess_bulk ess_tail r_hat v_m "
-    "work_fge wall_s verdict reasons stopped_by created_at step trajectory_id"
+    "work_fge wall_s verdict reasons stopped_by restrict created_at step trajectory_id"
 ).split()
 
 COLUMNS = {

@@ -1,0 +1,218 @@
+"""From a user's loss at one point to its draws: both precisions, the audit of w*, the run."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from lambda_hat_core.config.batches import on_examples
+from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
+from lambda_hat_core.config.samplers.choice import AUTO, chosen
+from lambda_hat_core.config.samplers.exact import Nuts
+from lambda_hat_core.config.spec import RunSpec
+from lambda_hat_core.notebook.arguments import Asked
+from lambda_hat_core.notebook.choosing import nuts_or_tempered
+from lambda_hat_core.notebook.telling import Display, duration
+from lambda_hat_core.notebook.timing import expected
+from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
+from lambda_hat_core.sample import sample
+from lambda_hat_core.samplers.drive import NOTHING_KEPT, Checkpoint, Progress
+from lambda_hat_core.samplers.trace import Trace
+from lambda_hat_core.streams import stream
+from lambda_hat_core.targets.audit import Audit, audit
+from lambda_hat_core.targets.custom import CustomTarget, Known, known, problem_of
+from lambda_hat_core.targets.infinity import judged
+from lambda_hat_core.targets.loss_check import check_same
+from lambda_hat_core.targets.own_labels import own_labels, own_minimum
+from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.restricted import restricted_problem
+
+_NO_TARGET = f"tgt_{0:012x}"
+"""A placeholder for the id of a target that is not in a store."""
+
+
+class Seen(NamedTuple):
+    """What the checks of a loss at one point say about the same loss at another.
+
+    Attributes:
+        known: about the loss.
+        structure: of the params.
+        outputs: identity of the outputs of a self-labelled loss, else None.
+    """
+
+    known: Known
+    structure: Any
+    outputs: Any = None
+
+
+class Computed(NamedTuple):
+    """The draws around one point.
+
+    Attributes:
+        run: the specification of the run.
+        problem: the target in float64.
+        audit: of w*.
+        trace: the draws.
+        loss: the user's own mean loss at w*.
+        seen: what holds at other points too.
+    """
+
+    run: RunSpec
+    problem: Problem
+    audit: Audit
+    trace: Trace
+    loss: float
+    seen: Seen
+
+
+def computed(
+    made: CustomTarget,
+    wanted: Asked,
+    teller: Display,
+    told: Callable[[Progress], None],
+    began: float,
+    *,
+    maker: str,
+    seen: Seen | None = None,
+    checkpoint: Checkpoint = NOTHING_KEPT,
+    is_auto: bool = False,
+    max_fge: float | None = None,
+) -> Computed:
+    """Audit w* in float64 and draw from the posterior around it.
+
+    Args:
+        made: the target.
+        wanted: the settings.
+        teller: gets the forecast and the notes, unless the loss was seen before.
+        told: is called with the progress of the draws.
+        began: the time from which `max_seconds` counts.
+        maker: the name of the caller, for errors.
+        seen: what is known of the loss from another point.
+        checkpoint: keeps the set-up of the run.
+        is_auto: whether `nuts`, which nobody named, may become `tempered`.
+        max_fge: the budget that was asked for, None for the default.
+
+    Raises:
+        ValueError: if the target is invalid.
+    """
+    written = wanted.sampler.model_fields_set
+    most = math.inf if wanted.max_seconds is None else wanted.max_seconds
+
+    def is_late() -> bool:
+        return time.perf_counter() - began >= most
+
+    count = None if made.data is None else made.n
+    run = RunSpec(
+        target=_NO_TARGET,
+        sampler=on_examples(wanted.sampler, count, written="batch_size" in written),
+        posterior=wanted.posterior,
+        seed=wanted.seed,
+        dtype=wanted.dtype,
+    )
+    with jax.enable_x64(True):
+        own = problem_of(made, maker, checked=None if seen is None else _valid(made, seen))
+        loss = float(mean_loss(own.loss, own.start, own.data))
+        wide, outputs = _labelled(own, run, None if seen is None else seen.outputs)
+        wide = _moving(wide, run)
+    with jax.enable_x64(run.dtype == "float64"):
+        problem, _ = _labelled(problem_of(made, maker, checked=known(own)), run, outputs)
+        problem = _moving(problem, run)
+        at = localised(Target(problem.start, problem.data, problem.loss, problem.n), run.posterior)
+    if seen is None:
+        _forecast(teller, at, run, most, wide.notes)
+    with jax.enable_x64(True):
+        found = _audit(wide, run)
+    with jax.enable_x64(run.dtype == "float64"):
+        check_same(maker, problem.loss, problem.start, problem.data, found.loss0, problem.n)
+        draw = partial(sample, at, progress=told, log=teller.hear, is_late=is_late)
+        if is_auto and isinstance(run.sampler, Nuts):
+            run, trace = nuts_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
+        else:
+            trace = draw(run, checkpoint=checkpoint)
+    if trace.info.get("until"):
+        until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
+        trace = trace._replace(info=trace.info | {"until": until})
+    here = Seen(known(own), _structure(made.params), outputs)
+    return Computed(run, wide, found, trace, loss, here)
+
+
+def _moving(problem: Problem, run: RunSpec) -> Problem:
+    """Return the problem in the parameters that are sampled."""
+    patterns = run.posterior.restrict
+    return problem if patterns is None else restricted_problem(problem, patterns)
+
+
+def sampler_of(sampler: Any, n: int | None, params: Any) -> Any:
+    """Return what was asked for, where `auto` depends on the number of examples and of params."""
+    if not (isinstance(sampler, str) and sampler == AUTO):
+        return sampler
+    d = sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(params, eqx.is_array_like)))
+    return chosen(n, d)
+
+
+def count_of(data: Any) -> int:
+    """Return the number of rows of the data.
+
+    Raises:
+        ValueError: if there are no data.
+    """
+    leaves = jax.tree.leaves(data)
+    if not leaves:
+        raise ValueError(
+            "data is None, so the loss is a potential; give n, which sets n beta = n / log n"
+        )
+    return len(leaves[0]) if np.ndim(leaves[0]) else 1
+
+
+def _structure(params: Any) -> Any:
+    return jax.tree.structure(params)
+
+
+def _valid(made: CustomTarget, seen: Seen) -> Known:
+    """Return what of `seen` is known at these params.
+
+    A loss whose params have another structure, or that reads arrays which are not sampled, may be
+    another program here.
+    """
+    arrays = sum(map(eqx.is_inexact_array, jax.tree.leaves(made.params)))
+    is_same = _structure(made.params) == seen.structure and arrays == len(seen.known.sampled)
+    return seen.known if is_same else seen.known._replace(identity=None)
+
+
+def _labelled(problem: Problem, run: RunSpec, identity: Any) -> tuple[Problem, Any]:
+    """Return the problem that is sampled, and the identity of its outputs if it has own labels."""
+    if run.posterior.loss != SELF_LABELLED:
+        return problem, None
+    made = own_labels(problem, run.posterior.sigma, identity)
+    loss: Any = made.loss
+    return made, loss.model.identity
+
+
+def _forecast(
+    teller: Display, at: Posterior, run: RunSpec, most: float, notes: tuple[str, ...]
+) -> None:
+    with jax.enable_x64(run.dtype == "float64"):
+        seconds = duration(min(expected(at, run.sampler), most))
+    teller.say(f"about {seconds} (d = {at.w0.size}, n = {at.n})")
+    for note in notes:
+        teller.say(note)
+
+
+def _audit(problem: Problem, run: RunSpec) -> Audit:
+    if run.posterior.loss == SELF_LABELLED:
+        return own_minimum(problem)
+    nbeta = PosteriorSpec().resolved_nbeta(problem.n)
+    found = audit(
+        stream(run.seed, "audit"),
+        problem,
+        problem.start,
+        nbeta=nbeta,
+        gamma=run.posterior.resolved_gamma(problem.start.size),
+        rows=run.sampler.setup_rows,
+    )
+    return judged(problem, problem.start, found, nbeta)

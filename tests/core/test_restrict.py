@@ -1,0 +1,261 @@
+"""Runs of some parameters: which are chosen, what is sampled, and the exact answers of blocks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lambda_hat_core.config.errors import ConfigError, Misfit
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.restrict import chosen
+from tests.core.plans import one
+
+SHAPES = {"layers.0.weight": (3, 4), "layers.0.bias": (4,), "layers.10.weight": (2, 2), "w": ()}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["*.bias"], {"layers.0.bias": [0, 1, 2, 3]}),
+        (["layers.0.*[0:2]"], {"layers.0.weight": [*range(8)], "layers.0.bias": [0, 1]}),
+        (["*.0.weight[:, 1:3]"], {"layers.0.weight": [1, 2, 5, 6, 9, 10]}),
+        (["layers.?.weight[-1, ::2]"], {"layers.0.weight": [8, 10]}),
+        (["layers.10.*[1]", "layers.1*[0, 1]"], {"layers.10.weight": [1, 2, 3]}),
+        (["w", "layers.0.bias[3]"], {"layers.0.bias": [3], "w": [0]}),
+    ],
+)
+def test_globs_and_slices(patterns, expected):
+    found = chosen(patterns, SHAPES)
+    assert {name: places.tolist() for name, places in found.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("head.*", "no parameter has the name head.*; there are layers.0.weight, layers.0.bias"),
+        ("layers.0.bias[0, 0]", "outside of layers.0.bias, which has shape [4]"),
+        ("layers.0.weight[3]", "outside of layers.0.weight, which has shape [3, 4]"),
+        ("layers.0.bias[4:]", "takes nothing of layers.0.bias"),
+        ("layers.0.bias[::0]", "the step of a slice is not 0"),
+        ("layers.0.bias[a]", "an entry is a glob over the names of parameters, with slices"),
+        ("layers.0.bias[]", "an entry is a glob"),
+        ("layers[0].bias", "an entry is a glob"),
+    ],
+)
+def test_patterns_that_choose_nothing(pattern, words):
+    with pytest.raises(Misfit) as caught:
+        chosen([pattern], SHAPES)
+    assert words in str(caught.value) and f'restrict is "{pattern}"' in str(caught.value)
+
+
+def test_ways_to_write_the_same_choice_have_one_id():
+    from lambda_hat_core.config.base import content_hash
+
+    same = [PosteriorSpec(restrict=r) for r in (["a", "b[0:2,1]"], ("b[0:2, 1]", "a", "a "))]
+    assert same[0] == same[1] and PosteriorSpec(restrict="a").restrict == ("a",)
+    assert "restrict" not in PosteriorSpec().model_dump()
+    assert content_hash(PosteriorSpec(restrict=None)) == content_hash(PosteriorSpec())
+
+
+LINEAR = "{model: {kind: deep_linear, widths: [3, 4, 2], rank: 1}, data: {n_data: 50}}"
+NORMED = "{model: {widths: [3, 4], layernorm: true}, data: {n_data: 50}}"
+
+
+def restricted(plan):
+    return [run.posterior.restrict for run in plan.runs.values()]
+
+
+def test_a_list_of_lists_is_one_run_per_entry(plan_of):
+    listed = "posterior: {gamma: [1, 10], restrict: [[weight1], ['weight*[0:2]'], null]}"
+    plan = plan_of(one(LINEAR, rest=listed))
+    assert restricted(plan) == 2 * [("weight1",), ("weight*[0:2]",), None]
+    labels = [plan.labels[run] for run in plan.runs]
+    assert len(set(labels)) == 6 and "mse, only weight1, gamma 1" in labels[0]
+    assert restricted(plan_of(one(LINEAR, rest="posterior: {restrict: [weight1, weight2]}"))) == [
+        ("weight1", "weight2")
+    ]
+    without = plan_of(one(LINEAR, rest="posterior: {gamma: [1, 10]}"))
+    assert set(without.runs) < set(plan.runs)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (LINEAR, [("weight1",), ("weight2",)]),
+        (
+            NORMED,
+            [
+                ("bias1", "scale1", "shift1", "weight1"),
+                ("bias2", "scale2", "shift2", "weight2"),
+                ("bias3", "weight3"),
+            ],
+        ),
+    ],
+)
+def test_each_layer_is_one_run_per_layer(target, expected, plan_of):
+    assert restricted(plan_of(one(target, rest="posterior: {restrict: each_layer}"))) == expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        LINEAR,
+        NORMED,
+        "{model: {target_params: 90, bias: false}, data: digits}",
+        "{model: {kind: diagonal_linear, in_dim: 5}, data: {n_data: 9}}",
+        "{model: {kind: quadratic_activation, in_dim: 3, width: 2, rank: 1}, data: {n_data: 9}}",
+    ],
+)
+def test_the_plan_knows_the_parameters_of_networks(target, plan_of):
+    from lambda_hat_core.plan.layers import shapes_of
+    from lambda_hat_core.targets.assemble import network_of
+
+    [spec] = plan_of(one(target)).targets.values()
+    assert [*shapes_of(spec).items()] == [*network_of(spec, spec.model).shapes]
+
+
+@pytest.mark.parametrize(
+    ("target", "restrict", "words"),
+    [
+        (LINEAR, "[head.*]", "no parameter has the name head.*; there are weight1, weight2"),
+        (LINEAR, "['weight1[5]']", "weight1[5] is outside of weight1, which has shape [3, 4]"),
+        ("{model: {kind: quadratic}}", "each_layer", "quadratic knows no layers by itself"),
+        (LINEAR, "[each_layer, weight1]", "each_layer stands for all layers"),
+        (LINEAR, "[]", "posterior.restrict is []"),
+        (LINEAR, "[[weight1], 3]", "posterior.restrict[1] is 3"),
+    ],
+)
+def test_mistakes_are_found_by_the_plan(target, restrict, words, plan_of):
+    with pytest.raises(ConfigError) as caught:
+        plan_of(one(target, rest=f"posterior: {{restrict: {restrict}}}"))
+    assert words in str(caught.value) and "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def regression(n=500, d=10):
+    """Return the loss of a linear regression with params in three arrays, its data and Hessian."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, d)) * np.linspace(0.5, 2.0, d)
+    y = x @ rng.normal(size=d) + rng.normal(size=n)
+    w = np.linalg.lstsq(x, y)[0]
+    params = {"a": w[:4].reshape(2, 2), "b": {"c": w[4:9]}, "d": w[9:]}
+
+    def loss(params, batch):
+        flat = [leaf.ravel() for leaf in jax.tree.leaves(params)]
+        return 0.5 * jnp.mean((batch["x"] @ jnp.concatenate(flat) - batch["y"]) ** 2)
+
+    return loss, params, {"x": x, "y": y}, x.T @ x / n
+
+
+BLOCKS = {
+    "array": (("b.c",), [4, 5, 6, 7, 8]),
+    "slices": (("a[:,1]", "b.*[::2]"), [1, 3, 4, 6, 8]),
+    "all": (("*",), [*range(10)]),
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_derivatives_are_those_of_the_block(block, dtype):
+    from lambda_hat_core.targets.custom import CustomTarget, problem_of
+    from lambda_hat_core.targets.restricted import restricted_problem
+
+    loss, params, data, hessian = regression()
+    patterns, index = BLOCKS[block]
+    whole = problem_of(CustomTarget(params, loss, data, 500), "the test")
+    problem = restricted_problem(whole, patterns)
+    assert problem.start.dtype == dtype and problem.start.size == len(index)
+    assert sum(int(np.prod(shape)) for _, shape in problem.shapes) == len(index)
+    np.testing.assert_array_equal(problem.start, whole.start[np.array(index)])
+    found = jax.jit(jax.hessian(problem.loss.mean))(problem.start, problem.data)
+    np.testing.assert_allclose(found, hessian[np.ix_(index, index)], rtol=1e-4, atol=1e-5)
+    rows = jax.jit(problem.loss.per_example)(problem.start, problem.data)
+    np.testing.assert_allclose(rows.mean(), whole.loss.mean(whole.start, whole.data), rtol=1e-4)
+    again = restricted_problem(whole, patterns)
+    moved = whole._replace(start=whole.start + 1)
+    assert problem.loss == again.loss and hash(problem.loss) == hash(again.loss)
+    assert problem.loss != restricted_problem(moved, patterns).loss
+
+
+def test_the_llc_of_a_block_is_half_the_sum_of_its_shrinkage():
+    from lambda_hat_core import Nuts, estimate_llc
+    from lambda_hat_core.truth import oracles
+
+    loss, params, data, hessian = regression()
+    patterns, index = BLOCKS["slices"]
+    found = estimate_llc(
+        loss,
+        params,
+        data,
+        restrict=patterns,
+        sampler=Nuts(n_chains=8, n_draws=2500, n_burn=50, n_warmup=200),
+        posterior={"gamma": 20.0},
+        progress=False,
+    )
+    exact = oracles.quadratic(
+        np.linalg.eigvalsh(hessian[np.ix_(index, index)]), found.nbeta, found.gamma
+    )
+    assert found.d == len(index) and found.settings["restrict"] == [*patterns]
+    assert found.at_minimum and found.verdict == "ok"
+    assert found.se < 0.01 * exact
+    assert abs(found.llc - exact) < min(4 * found.se, 0.02 * exact)
+
+
+def test_only_what_is_sampled_has_to_be_at_a_minimum():
+    from lambda_hat_core import Mala, estimate_llc
+
+    loss, params, data, _ = regression()
+    params |= {"a": params["a"] + 1.0}
+    x = np.asarray(data["x"])
+    rest = data["y"] - x[:, :4] @ params["a"].ravel()
+    best = np.linalg.lstsq(x[:, 4:], rest)[0]
+    params |= {"b": {"c": best[:5]}, "d": best[5:]}
+    short = Mala(n_draws=20, n_burn=5, n_warmup=20)
+    found = [
+        estimate_llc(loss, params, data, restrict=r, sampler=short, progress=False)
+        for r in (["b.*", "d"], None)
+    ]
+    assert [f.at_minimum for f in found] == [True, False]
+    assert [f.d for f in found] == [6, 10]
+
+
+def test_mistakes_in_a_notebook():
+    from lambda_hat_core import estimate_llc
+
+    loss, params, data, _ = regression()
+
+    def words(**arguments):
+        with pytest.raises(ValueError) as caught:
+            estimate_llc(loss, params, data, progress=False, **arguments)
+        return str(caught.value)
+
+    assert words(restrict="e.*") == (
+        'estimate_llc: restrict is "e.*": no parameter has the name e.*; there are a, b.c, d'
+    )
+    assert "a call makes one run, and knows no layers" in words(restrict="each_layer")
+    assert "posterior has one too" in words(restrict="a", posterior={"restrict": ["a"]})
+    assert "restrict[1] is" in words(restrict=["a", ["d"]])
+
+
+def test_a_run_of_a_block_has_its_own_exact_value(tmp_path, x64):
+    from lambda_hat_core.config.data import NoData
+    from lambda_hat_core.config.model import Quadratic
+    from lambda_hat_core.config.spec import RunSpec, TargetSpec
+    from lambda_hat_core.store import sql
+    from lambda_hat_core.store.store import Store
+    from lambda_hat_core.work import making
+
+    store = Store(tmp_path / "home")
+    target = TargetSpec(model=Quadratic(d=6, condition=10.0), data=NoData(n_data=1000))
+    making.build_target(store, target, print)
+    run = RunSpec(
+        target=target.id,
+        sampler={"kind": "mala", "n_draws": 400, "n_burn": 20, "n_warmup": 50},
+        posterior=PosteriorSpec(restrict=["w[1:4]"]),
+        dtype="float64",
+    )
+    making.sample_run(store, run, target, print)
+    facts = making.analyse_run(store, run, target, print).record
+    assert facts["d"] == 3 and facts["llc_known"] is None
+    assert abs(facts["llc"] - facts["llc_oracle"]) < 4 * facts["llc_se"] < 0.4
+    rows = sql.query(store, "SELECT restrict, d, llc_known FROM llc").rows
+    assert rows == [("w[1:4]", 3, None)]
