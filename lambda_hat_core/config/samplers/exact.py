@@ -63,8 +63,8 @@ class Nuts(Exact):
         default=0.8,
         gt=0,
         lt=1,
-        description="acceptance rate that the step size is adapted to; the warm-up goes on with one "
-        "closer to 1, at most twice, while more than 1 % of its steps diverge",
+        description="acceptance rate that the step size is adapted to; the warm-up goes on with "
+        "one closer to 1, at most twice, while more than 1 % of its steps diverge",
     )
     max_doublings: PositiveInt = Field(
         default=10, le=14, description="a tree has at most 2^max_doublings leapfrog steps"
@@ -100,8 +100,8 @@ class Hmc(Exact):
         default=0.8,
         gt=0,
         lt=1,
-        description="acceptance rate that the step size is adapted to; the warm-up goes on with one "
-        "closer to 1, at most twice, while more than 1 % of its steps diverge",
+        description="acceptance rate that the step size is adapted to; the warm-up goes on with "
+        "one closer to 1, at most twice, while more than 1 % of its steps diverge",
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
