@@ -8,7 +8,7 @@ alarm is not ok and right. The bars are no silent wrong; false alarms in at most
 runs of the samplers that docs/how-to-choose.md recommends and in 20 % of the others; and intervals
 of 85 % to 97 % of the runs that are ok holding the answer.
 
-A run that says nothing but that its budget ended before its precision is `imprecise`: its interval
+A run that says nothing but that its budget ended before it was precise is `imprecise`: its interval
 says the same, and it counts as no alarm.
 
 About a third of the cases is held out: thresholds are chosen on the others (`--split tuning`).
@@ -39,6 +39,8 @@ WRONG, SES = 0.05, 3.0
 ALARMS = {True: 0.10, False: 0.20}
 """Largest share of false alarms, by whether a sampler is recommended."""
 COVERED = (0.85, 0.97)
+IMPRECISE = {"precision", "V_M noise"}
+"""Reasons that say that there are too few draws, and nothing else."""
 
 
 def kinds(found: Llc) -> list[str]:
@@ -53,6 +55,7 @@ def _kind(text: str) -> str:
         "diverged": "divergences",
         "R-hat": "R-hat",
         "effective draws": "ESS",
+        "too noisy": "V_M noise",
         "V_M": "V_M",
         "certificate V": "V",
         "step size is too large": "step bias",
@@ -118,7 +121,7 @@ def judged(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame["covered"] = (frame.low - margin <= frame.exact) & (frame.exact <= frame.high + margin)
     frame["wrong"] = ~(off <= np.maximum(WRONG * frame.exact, SES * error))
     frame["right"] = (off <= WRONG * frame.exact) & frame.covered
-    frame["imprecise"] = [kinds == ["precision"] for kinds in frame.kinds]
+    frame["imprecise"] = [bool(kinds) and set(kinds) <= IMPRECISE for kinds in frame.kinds]
     frame["ok"] = frame.verdict == "ok"
     frame["silent"] = frame.ok & frame.wrong
     frame["alarm"] = ~frame.ok & ~frame.imprecise & frame.right

@@ -61,7 +61,7 @@ def advise(found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[s
             return _mixed(estimate, sampler, info, (value**2 - 1) / (limit**2 - 1))
         case "ess":
             return _mixed(estimate, sampler, info, limit / max(value, 1.0))
-        case "se":
+        case "se" | "noisy certificate":
             return longer(estimate, sampler, info, (value / limit) ** 2 if limit > 0 else _LONGEST)
         case "k-hat" | "family":
             if found.persists:

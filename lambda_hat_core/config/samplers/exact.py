@@ -60,7 +60,11 @@ class Nuts(Exact):
         default=100, description="adaptation steps per chain, before the first draw"
     )
     target_acceptance: float = Field(
-        default=0.8, gt=0, lt=1, description="acceptance rate that the step size is adapted to"
+        default=0.8,
+        gt=0,
+        lt=1,
+        description="acceptance rate that the step size is adapted to; the warm-up goes on with "
+        "one closer to 1, at most twice, while more than 1 % of its steps diverge",
     )
     max_doublings: PositiveInt = Field(
         default=10, le=14, description="a tree has at most 2^max_doublings leapfrog steps"
@@ -93,7 +97,11 @@ class Hmc(Exact):
         "1 .. 2 n_leapfrog - 1",
     )
     target_acceptance: float = Field(
-        default=0.8, gt=0, lt=1, description="acceptance rate that the step size is adapted to"
+        default=0.8,
+        gt=0,
+        lt=1,
+        description="acceptance rate that the step size is adapted to; the warm-up goes on with "
+        "one closer to 1, at most twice, while more than 1 % of its steps diverge",
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
