@@ -2,6 +2,7 @@
 
 `uv sync --extra torch`, then `python -m bench.modules [--rounds N]`. Each network is measured in
 float32, alternately in both forms and in PyTorch itself, and the fastest of the rounds counts.
+Beside it are the ratios of the operations and of the bytes that the compiled programs take.
 """
 
 import argparse
@@ -53,7 +54,8 @@ def measure(name, rounds):
         return 0
 
     calls = {form: lambda f=f: f(params) for form, f in forms.items()} | {"torch": by_torch}
-    first = {form: seconds(call, 1) for form, call in calls.items()}
+    for call in calls.values():
+        seconds(call, 1)
     best = dict.fromkeys(calls, np.inf)
     for _ in range(rounds):
         for form, call in calls.items():
@@ -61,7 +63,9 @@ def measure(name, rounds):
     a, b = forms["torchax"](params), forms["jax"](params)
     scale = max(float(jnp.abs(b[k]).max()) for k in b)
     off = max(float(jnp.abs(a[k] - b[k]).max()) for k in b) / scale
-    return best, first, off, sum(v.size for v in params.values())
+    costs = [form.lower(params).compile().cost_analysis() for form in forms.values()]
+    flops, moved = (costs[0][key] / costs[1][key] for key in ("flops", "bytes accessed"))
+    return best, off, (flops, moved)
 
 
 def main():
@@ -70,15 +74,15 @@ def main():
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     worst = 0.0
-    print("| network | d | module, us | twin, us | ratio | torch, us | first call, s | gradients |")
+    print("| network | flops | bytes | module, us | twin, us | ratio | torch, us | gradients |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in PAIRS:
-        best, first, off, d = measure(name, rounds)
+        best, off, (flops, moved) = measure(name, rounds)
         ratio = best["torchax"] / best["jax"]
         worst = max(worst, ratio)
         times = f"{1e6 * best['torchax']:.0f} | {1e6 * best['jax']:.0f} | {ratio:.2f}"
-        rest = f"{1e6 * best['torch']:.0f} | {first['torchax']:.1f} | {off:.1e}"
-        print(f"| {name} | {d} | {times} | {rest} |", flush=True)
+        rest = f"{1e6 * best['torch']:.0f} | {off:.1e}"
+        print(f"| {name} | {flops:.2f} | {moved:.2f} | {times} | {rest} |", flush=True)
     print(f"largest ratio {worst:.2f}, bar {BAR}")
     sys.exit(worst > BAR)
 

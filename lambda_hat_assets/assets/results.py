@@ -11,8 +11,17 @@ from lambda_hat_core.store import records, sql
 RESULTS_KEY = dg.AssetKey("llc_results")
 
 _SHOWN = 200
-_COLUMNS = "experiment sampler llc llc_se llc_known verdict work_fge wall_s run_id".split()
-_TYPES = {"text": "string", "int": "int", "real": "float", "texts": "list", "time": "timestamp"}
+_COLUMNS = (
+    "experiment sampler llc llc_se llc_known llc_oracle verdict at_minimum work_fge wall_s run_id"
+).split()
+_TYPES = {
+    "text": "string",
+    "int": "int",
+    "real": "float",
+    "bool": "bool",
+    "texts": "list",
+    "time": "timestamp",
+}
 
 
 def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:

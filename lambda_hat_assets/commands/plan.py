@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_core.analysis.words import short
+from lambda_hat_core.config.spec import Trajectory
 from lambda_hat_core.store.store import Store
 
 _MOST_ROWS = 60
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print targets, runs and totals."""
+    """Print trainings whose checkpoints are targets, targets, runs and totals."""
     from lambda_hat_core.plan.plan import load_plan
     from lambda_hat_core.store import sql
     from lambda_hat_core.work.forecast import forecast, history
@@ -36,6 +37,13 @@ def run(args: argparse.Namespace) -> int:
     if not sql.is_fresh(store):
         sql.refresh(store)
     known = history(store)
+    if plan.trajectories:
+        trained = [
+            (id, _training_state(store, want), f"{len(want.steps)} to {want.steps[-1]}")
+            for id, want in plan.trajectories.items()
+        ]
+        rows_of = [(id, s.word, steps, plan.labels[id]) for id, s, steps in trained]
+        _table(["training", "state", "steps", "what"], rows_of, args.all)
     targets = [(id, _target_state(store, id), plan.labels[id]) for id in plan.targets]
     _table(["target", "state", "what"], [(t, s.word, w) for t, s, w in targets], args.all)
     rows, left, counted = [], 0.0, Counter(state.word for _, state, _ in targets)
@@ -64,6 +72,18 @@ def run(args: argparse.Namespace) -> int:
         else "nothing is left to do"
     )
     return 0
+
+
+def _training_state(store: Store, wanted: Trajectory) -> Standing:
+    from lambda_hat_core.store import records
+    from lambda_hat_core.work.steps import missing_steps
+
+    missing = missing_steps(store, wanted)
+    if not missing:
+        return Standing("exists")
+    if len(missing) < len(wanted.steps):
+        return Standing(f"{len(missing)} steps missing")
+    return Standing("failed" if records.read_failure(store, wanted.id) else "missing")
 
 
 def _target_state(store: Store, id: str) -> Standing:

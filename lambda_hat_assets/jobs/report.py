@@ -21,6 +21,7 @@ class ReportRow(NamedTuple):
     known: float | None
     verdict: str
     reasons: list[str]
+    advice: list[str] | None = None
 
 
 def note_blocked(store: Store, plan: Plan) -> None:
@@ -44,7 +45,7 @@ def rows(store: Store, experiment: str) -> list[ReportRow]:
     with sql.connect(store) as connection:
         found = connection.execute(
             "SELECT run_id, target_id, sampler, llc, llc_se, llc_oracle, llc_known, "
-            "verdict, reasons FROM llc WHERE experiment = ? "
+            "verdict, reasons, advice FROM llc WHERE experiment = ? "
             "ORDER BY trajectory_id NULLS FIRST, step, target_id, sampler, run_id",
             [experiment],
         ).fetchall()
@@ -67,7 +68,8 @@ def table(found: list[ReportRow], labels: dict[str, str]) -> list[str]:
 
 def _estimate(row: ReportRow) -> str:
     more = f" and {len(row.reasons) - 1} more" if len(row.reasons) > 1 else ""
-    first = f"{row.reasons[0]}{more}" if row.reasons else "no reason given"
+    way_out = f": set {row.advice[0]}" if row.advice else ""
+    first = f"{row.reasons[0]}{way_out}{more}" if row.reasons else "no reason given"
     if row.llc is None:
         return f"failed: {first}"
     error = "" if row.se is None else f" +- {row.se:.2g}"

@@ -61,16 +61,3 @@ def evaluations(
             metadata=numbers | {"text": found["text"]},
             partition=key,
         )
-
-
-def audit(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the audit in a target's meta.json as a check; a checkpoint need not be a minimum."""
-    said = [*meta["audit_reasons"], *meta.get("audit_notes", [])]
-    return {
-        "name": "minimum",
-        "passed": meta["is_minimum"] or meta.get("step") is not None,
-        "severity": "warn",
-        "value": meta.get("off_centre_bias"),
-        "threshold": meta.get("audit_limit"),
-        "text": "; ".join(said) or "w* passed its audit",
-    }

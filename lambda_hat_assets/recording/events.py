@@ -13,6 +13,7 @@ from lambda_hat_assets.project.partitions import TARGETS_KEY, TRAJECTORIES_KEY
 from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording import checks
 from lambda_hat_assets.recording.fields import ANALYSIS, RUN, TARGET, TRAJECTORY, Fields, pick
+from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Kind
 
 _INLINE_WIDTH = 640
@@ -73,7 +74,7 @@ def events(project: Project, asset: dg.AssetKey, result: Result) -> Iterator[Eve
         tags=versions(result.key, _sources(project, asset, result)),
     )
     record = result.record
-    found = [checks.audit(record)] if result.kind == "targets" else record.get("checks", [])
+    found = [records.audited(record)] if result.kind == "targets" else record.get("checks", [])
     yield from checks.evaluations(asset, result.key, found)
 
 
@@ -123,6 +124,8 @@ def _metadata(project: Project, result: Result) -> dict[str, Any]:
         "ess": record.get("ess_min"),
         "interval": _interval(record),
         "reasons": "; ".join(record.get("reasons") or ["none"]),
+        "advice": "; ".join(record.get("advice") or []) or None,
+        "notes": "; ".join(record.get("notes") or []) or None,
         "id": project.labels[key],
         "reused": result.reused,
     }
@@ -148,7 +151,9 @@ def _line(result: Result) -> str:
         return f"failed: {'; '.join(record['reasons'])}"
     error = record["llc_se"]
     about = "" if error is None else f" +- {error:.2g}"
-    return f"llc {record['llc']:.4g}{about}, {record['verdict']}"
+    pairs = zip(record["reasons"], record.get("advice", []), strict=False)
+    why = "".join(f"; {reason}: set {advice}" for reason, advice in pairs)
+    return f"llc {record['llc']:.4g}{about}, {record['verdict']}{why}"
 
 
 def _interval(record: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """The findings of a run as named checks with a severity, as they are shown to users.
 
-The first four checks group the findings of the verdict. The other two, agreement with a known value
-and with the work budget, are shown in addition and never affect the verdict.
+The first three checks group the findings of the verdict. The others, whether w* is a minimum and
+the agreement with a known value and with the work budget, never affect the verdict.
 """
 
 import math
@@ -11,9 +11,12 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core.analysis import verdict
 from lambda_hat_core.analysis.family import KHAT_MAX
 from lambda_hat_core.analysis.measure import Estimate
+from lambda_hat_core.analysis.minimum import OFF_CENTRE_MAX, standing
+from lambda_hat_core.analysis.temperature import finite_temperature
 from lambda_hat_core.analysis.verdict import Finding, findings
 from lambda_hat_core.analysis.words import plus_minus, short
 from lambda_hat_core.config.samplers.base import BUDGET
+from lambda_hat_core.truth.exact import UNKNOWN, Exact
 
 
 class Check(NamedTuple):
@@ -51,7 +54,7 @@ def checks(
     estimate: Estimate,
     meta: Mapping[str, Any] | None = None,
     *,
-    llc_oracle: float | None = None,
+    exact: Exact = UNKNOWN,
     budget_fge: float | None = None,
 ) -> list[Check]:
     """Return all checks of a run, each of `CHECK_NAMES` once.
@@ -59,10 +62,10 @@ def checks(
     Args:
         estimate: the run's estimate.
         meta: the target's meta.json.
-        llc_oracle: the exact value at this run's nbeta and gamma, if it can be computed.
+        exact: the posterior's own value at this run's nbeta and gamma, if it can be computed.
         budget_fge: the most full-gradient evaluations that the run should have cost.
     """
-    found = findings(estimate, meta)
+    found = findings(estimate)
     return [
         _grouped("finite", found, (None, None), "every recorded scalar is finite"),
         _grouped("converged", found, _mixed(estimate), _mixed_text(estimate)),
@@ -72,13 +75,8 @@ def checks(
             (estimate.v_m, verdict.V_M_TOLERANCE),
             _certificate_text(estimate),
         ),
-        _grouped(
-            "minimum",
-            found,
-            (estimate.llc_min, -verdict.OFF_CENTRE_MAX),
-            _minimum_text(estimate, meta),
-        ),
-        _covers(estimate, meta or {}, llc_oracle),
+        _minimum(estimate, meta),
+        _covers(estimate, meta or {}, exact),
         _budget(estimate, budget_fge),
     ]
 
@@ -123,47 +121,46 @@ def _certificate_text(estimate: Estimate) -> str:
     return text
 
 
-def _minimum_text(estimate: Estimate, meta: Mapping[str, Any] | None) -> str:
-    audit = "w* was not audited" if meta is None else _audited(meta)
-    if estimate.llc_min is None:
-        return audit
-    return f"{audit}; the lowest draw has nbeta (L_n - L_n(w*)) = {estimate.llc_min:.3g}"
+def _minimum(estimate: Estimate, meta: Mapping[str, Any] | None) -> Check:
+    at = standing(estimate, meta)
+    if at.words:
+        words = "; ".join(at.words)
+        passed = (meta or {}).get("step") is not None
+        return Check("minimum", passed, "warn", at.descent, OFF_CENTRE_MAX, words)
+    text = "w* was not audited" if meta is None else "w* passed its audit"
+    if estimate.llc_min is not None:
+        text += f"; the lowest draw has nbeta (L_n - L_n(w*)) = {estimate.llc_min:.3g}"
+    return Check("minimum", True, "warn", at.descent, OFF_CENTRE_MAX, text)
 
 
-def _audited(meta: Mapping[str, Any]) -> str:
-    """Return what the audit says where it finds no fault: of a checkpoint, how far it is from one.
-
-    A checkpoint is taken as it is, so that nothing is at fault with it.
-    """
-    if meta.get("step") is None or meta.get("is_minimum"):
-        return "w* passed its audit"
-    return f"w* is the checkpoint of step {meta['step']}: {'; '.join(meta['audit_reasons'])}"
-
-
-def _covers(estimate: Estimate, meta: Mapping[str, Any], llc_oracle: float | None) -> Check:
+def _covers(estimate: Estimate, meta: Mapping[str, Any], exact: Exact) -> Check:
     """Compare with the exact finite-temperature value, or else with lambda itself.
 
-    The exact expectation is lower than lambda by about (m - 1) / log nbeta. Without an oracle the
-    interval must therefore overlap that range, rather than contain lambda.
+    The exact expectation is lower than lambda by about (m - 1) / log nbeta. Without an exact value
+    the interval must therefore overlap that range, rather than contain lambda. An exact value that
+    was sampled has an error, by four of which the interval is widened.
     """
     name, lo, hi = "interval_covers_known", estimate.llc_lo, estimate.llc_hi
-    exact = meta.get("llc_known") if llc_oracle is None else llc_oracle
-    if exact is None:
+    value = meta.get("llc_known") if exact.value is None else exact.value
+    if value is None:
         text = f"no exact value is known: {meta.get('llc_known_reason') or 'none is attached'}"
         return Check(name, True, "warn", estimate.llc, None, text)
-    exact = float(exact)
-    low, what = exact, f"the exact value {exact:.4g} at this nbeta and gamma"
-    if llc_oracle is None:
+    value, slack = float(value), 4 * (exact.se or 0.0)
+    low, what = value, f"the exact value {value:.4g} at this nbeta and gamma"
+    if exact.value is None:
         term = ((meta.get("multiplicity") or 1) - 1) / math.log(max(estimate.nbeta, math.e))
-        low, what = exact - term, f"lambda = {exact:.4g}" + (f" minus {term:.2g}" if term else "")
+        low, what = value - term, f"lambda = {value:.4g}" + (f" minus {term:.2g}" if term else "")
     if lo is None or hi is None:
         return Check(
-            name, False, "warn", estimate.llc, exact, f"there is no interval to contain {what}"
+            name, False, "warn", estimate.llc, value, f"there is no interval to contain {what}"
         )
-    passed = bool(lo <= exact and hi >= low)
+    passed = bool(lo <= value + slack and hi >= low - slack)
     relation = "contains" if passed else "does not contain"
     text = f"the 90 % interval [{lo:.4g}, {hi:.4g}] {relation} {what}"
-    return Check(name, passed, "warn", estimate.llc, exact, text)
+    told = finite_temperature(estimate.llc, estimate.llc_se, meta.get("llc_known"), exact)
+    if exact.value is None and not passed and told is not None:
+        text = f"{text}; {told}"
+    return Check(name, passed, "warn", estimate.llc, value, text)
 
 
 def _budget(estimate: Estimate, budget_fge: float | None) -> Check:

@@ -41,7 +41,7 @@ _FINE = 400
 class CurvePoint(NamedTuple):
     """The estimate at one step of training; llc and se are None if there is none."""
 
-    step: float
+    step: int | float
     llc: float | None
     se: float | None
     verdict: Verdict = "ok"
@@ -58,7 +58,7 @@ class Boundary(NamedTuple):
         share: of the bootstrap's curves that have it.
     """
 
-    step: float
+    step: int | float
     lo: float
     hi: float
     kind: Kind

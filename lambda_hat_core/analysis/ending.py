@@ -40,7 +40,7 @@ def ending(trace: Trace) -> dict[str, Any]:
 
 
 def in_burn_in(least: int, made: int, spent: str, budget: float) -> str:
-    """Return that a budget was spent before the burn-in was over, and the way out.
+    """Return that a budget was spent before the burn-in was over.
 
     Args:
         least: draws per chain that are burn-in at least.
@@ -48,16 +48,15 @@ def in_burn_in(least: int, made: int, spent: str, budget: float) -> str:
         spent: name of the budget.
         budget: its value.
     """
-    needed = float(f"{max(2 * least / made, 1.0) * budget:.2g}")
     return (
         f"the budget ended in the burn-in: the preconditioner changes in the first {least} draws "
         f"per chain, but only {made} were made before {spent} ({budget:,.10g} {_UNITS[spent]}) was "
-        f"spent: raise {spent} to about {needed:,.10g}"
+        "spent"
     )
 
 
 def too_early(share: float, rel_se: float, spent: str, budget: float) -> str:
-    """Return that a budget was spent before the precision was reached, and the way out.
+    """Return that a budget was spent before the precision was reached.
 
     Args:
         share: standard error of the llc, as a share of it.
@@ -65,9 +64,7 @@ def too_early(share: float, rel_se: float, spent: str, budget: float) -> str:
         spent: name of the budget.
         budget: its value.
     """
-    needed = float(f"{budget * (share / rel_se) ** 2:.2g}")
     return (
         f"the budget of {budget:,.10g} {_UNITS[spent]} was spent at a standard error of "
-        f"{100 * share:.2g} % (asked for: {100 * rel_se:.3g} %): raise {spent} to about "
-        f"{needed:,.10g}, or rel_se"
+        f"{100 * share:.2g} % (asked for: {100 * rel_se:.3g} %)"
     )

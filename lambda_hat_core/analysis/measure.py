@@ -73,8 +73,11 @@ class Estimate(NamedTuple):
         n_draws: draws per chain after burn-in.
         iid: whether the draws are independent draws of a fitted family, not a Markov chain.
         failure: why the run stopped early.
-        verdict: ok, suspect or failed (`verdict.judge`).
+        verdict: ok, suspect or failed, of the mean that the sampler found (`verdict.judged`).
         reasons: the reasons for the verdict, one sentence each.
+        advice: what to set so that each of them does not occur again, one for each.
+        notes: statements that do not affect the verdict: why w* is no minimum, and what the finite
+            temperature does.
         ledger_error: bias that the ledger of a minibatch sampler predicts from step size, minibatch
             noise and burn-in together, relative to the llc that the pilot found.
         evaluation_share: the share of the variance of the llc draws that comes from measuring
@@ -89,6 +92,8 @@ class Estimate(NamedTuple):
         least_burn: draws per chain that a stop rule drops at least.
         tempered: what the replicas of a run over several nbeta tell; None if it has none.
         llc_uncorrected: the estimate with the bias that the ledger predicts (`ledger_error`).
+        at_minimum: whether nothing shows that w* is no minimum; None if nobody has looked.
+        descent: nbeta times the loss that a Newton step from w* predicts to lose.
     """
 
     llc: float | None
@@ -131,6 +136,8 @@ class Estimate(NamedTuple):
     failure: str | None
     verdict: Verdict
     reasons: list[str]
+    advice: list[str]
+    notes: list[str]
     ledger_error: float | None = None
     evaluation_share: float | None = None
     step_bias: float | None = None
@@ -143,6 +150,8 @@ class Estimate(NamedTuple):
     least_burn: int = 0
     tempered: Tempering | None = None
     llc_uncorrected: float | None = None
+    at_minimum: bool | None = None
+    descent: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -203,6 +212,8 @@ def measure(trace: Trace) -> Estimate:
         failure=trace.failure,
         verdict="suspect",
         reasons=[],
+        advice=[],
+        notes=[],
         ledger_error=_relative(trace),
         evaluation_share=noise.share,
         step_bias=None if step is None else number(step.bias),

@@ -123,7 +123,9 @@ def gamma_profile(points: Sequence[Point]) -> GammaProfile:
 def temperature_fit(points: Sequence[Point]) -> TemperatureFit:
     """Fit the dependence of the estimates on nbeta > e, without failed runs."""
     usable = sorted(
-        point for point in points if point.x > math.e and point.se > 0 and point.verdict != "failed"
+        point
+        for point in points
+        if point.x > math.e and point.se > 0 and point.llc > 0 and point.verdict != "failed"
     )
     if len({point.x for point in usable}) < 2:
         note = (

@@ -58,9 +58,7 @@ def stop_rule(
         found = measure(trace)
         if not knows_family(found):
             return False
-        return not [
-            one for one in findings(found, None) if one.check != "minimum" and not one.persists
-        ]
+        return all(one.persists for one in findings(found))
 
     def look(draws: Draws) -> tuple[int, bool]:
         n_draws = draws.cumulative_work.size

@@ -14,7 +14,7 @@ at which the mean of 1 / (1 + exp(D + c)) over the draws of the hotter one is th
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -128,6 +128,7 @@ def tempering(trace: Trace) -> Tempering | None:
 class Shortcoming(NamedTuple):
     """What replicas did too seldom: value, limit, a sentence, and whether it persists."""
 
+    cause: Literal["exchange rate", "round trips"]
     value: float
     threshold: float
     text: str
@@ -135,23 +136,22 @@ class Shortcoming(NamedTuple):
 
 
 def shortcomings(found: Tempering | None) -> Iterator[Shortcoming]:
-    """Yield the reasons not to rely on the exchanges of a run, with the way out."""
+    """Yield the reasons not to rely on the exchanges of a run."""
     if found is None:
         return
     count, rate, trips = len(found.replicas), found.exchange_rate_min, found.round_trips
     if rate < EXCHANGE_RATE_MIN:
         text = (
             f"two neighbouring replicas exchange their positions at {rate:.2g} of the attempts, "
-            f"below {EXCHANGE_RATE_MIN}: set n_replicas above {count}, or list more nbeta in ladder"
+            f"below {EXCHANGE_RATE_MIN}"
         )
-        yield Shortcoming(rate, EXCHANGE_RATE_MIN, text, True)
+        yield Shortcoming("exchange rate", rate, EXCHANGE_RATE_MIN, text, True)
     if trips < ROUND_TRIPS_MIN:
         text = (
             f"only {trips} round trips between the coldest and the hottest of {count} replicas, "
-            f"fewer than {ROUND_TRIPS_MIN}: raise n_draws, or n_replicas where neighbours seldom "
-            "exchange"
+            f"fewer than {ROUND_TRIPS_MIN}"
         )
-        yield Shortcoming(float(trips), float(ROUND_TRIPS_MIN), text, False)
+        yield Shortcoming("round trips", float(trips), float(ROUND_TRIPS_MIN), text, False)
 
 
 def _evidence(

@@ -1,19 +1,19 @@
-"""The verdict on a run: the findings that make it suspect or failed.
+"""The verdict on a run: the findings that make its mean suspect or failed.
 
-All thresholds are defined here, those of fitted families in `family`; `checks` presents the same
-findings as named checks.
+It judges the sampler alone, whether its mean is the mean of the posterior. Whether w* is a minimum
+is another question (`minimum`), and what a finite temperature does is a third (`finite`). All
+thresholds are defined here, those of fitted families in `family`; `checks` presents the same
+findings as named checks, and `advice` has a way out of each.
 """
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 from lambda_hat_core.analysis.ending import in_burn_in, too_early
 from lambda_hat_core.analysis.family import FAMILY_SHARE, KHAT_MAX, knows_family, misfits
 from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.tempering import shortcomings
 from lambda_hat_core.analysis.words import plus_minus
-from lambda_hat_core.config.posterior import PosteriorSpec
 
 R_HAT_MAX = 1.1
 """Chains that agree have R-hat near sqrt(1 + n_chains / ESS) (Vats & Knudson 2021,
@@ -44,16 +44,30 @@ LEDGER_MAX = 0.1
 V_M_SES = 2.0
 """Number of standard errors within which the distance of V_M from 1 may be noise."""
 
-NEGATIVE_SES = 2.0
-"""Number of standard errors below zero at which an estimate cannot be a learning coefficient."""
+CheckName = Literal["finite", "converged", "certificate"]
 
-OFF_CENTRE_MAX = 0.05
-"""Limit, in nats, on nbeta/2 g^T H^+ g, by which a remaining gradient g at w* lowers the LLC."""
-
-OFF_CENTRE_SHARE = 0.5
-"""Ratio of that bias to the estimate at which the estimate becomes meaningless."""
-
-CheckName = Literal["finite", "converged", "certificate", "minimum"]
+Cause = Literal[
+    "stopped early",
+    "no draws",
+    "not finite",
+    "stuck",
+    "one chain",
+    "few draws",
+    "r_hat",
+    "ess",
+    "se",
+    "divergences",
+    "k-hat",
+    "exchange rate",
+    "round trips",
+    "in burn-in",
+    "precision",
+    "family",
+    "certificate",
+    "ledger",
+    "step bias",
+]
+"""What a finding is about; `advice` has a way out for each."""
 
 
 class Finding(NamedTuple):
@@ -61,6 +75,7 @@ class Finding(NamedTuple):
 
     Attributes:
         check: the check that fails because of it.
+        cause: what it is about.
         verdict: the verdict that it leads to.
         value: the measured value.
         threshold: the limit on that value.
@@ -69,6 +84,7 @@ class Finding(NamedTuple):
     """
 
     check: CheckName
+    cause: Cause
     verdict: Verdict
     value: float | None
     threshold: float | None
@@ -76,86 +92,88 @@ class Finding(NamedTuple):
     persists: bool = False
 
 
-def judge(estimate: Estimate, meta: Mapping[str, Any] | None) -> tuple[Verdict, list[str]]:
-    """Return the verdict and its reasons.
+def judged(found: list[Finding]) -> Verdict:
+    """Return the verdict that findings lead to.
 
-    `failed` means that there is no estimate (a non-finite number, an early stop, no draws) or that
-    it cannot be a learning coefficient (it is negative by more than 2 se, or the gradient at w*
-    accounts for at least half of it). `suspect` means that there is an estimate, but another
-    finding says why not to rely on it. Agreement with a known value plays no role, so that a
-    verdict means the same for targets without one.
+    `failed` means that there is no estimate: a number is not finite, the run stopped early, or it
+    has no draws. `suspect` means that there is an estimate, but a finding says why not to rely on
+    it. Neither agreement with a known value nor whether w* is a minimum plays a role, so that a
+    verdict means the same for all targets.
     """
-    found = findings(estimate, meta)
     if not found:
-        return "ok", []
-    verdict = "failed" if any(finding.verdict == "failed" for finding in found) else "suspect"
-    return verdict, [finding.text for finding in found]
+        return "ok"
+    return "failed" if any(finding.verdict == "failed" for finding in found) else "suspect"
 
 
-def findings(estimate: Estimate, meta: Mapping[str, Any] | None) -> list[Finding]:
+def findings(estimate: Estimate) -> list[Finding]:
     """Return all problems of a run, with those that make it failed first."""
     found = list(_finite(estimate))
     if not found:
         found = [*_converged(estimate), *_certificate(estimate)]
-    found.extend(_minimum(estimate, meta or {}))
     return sorted(found, key=lambda finding: finding.verdict != "failed")
 
 
 def _finite(estimate: Estimate) -> Iterator[Finding]:
     if estimate.failure is not None:
-        yield Finding("finite", "failed", None, None, f"the run stopped early: {estimate.failure}")
+        text = f"the run stopped early: {estimate.failure}"
+        yield Finding("finite", "stopped early", "failed", None, None, text)
     elif estimate.n_draws == 0:
-        yield Finding("finite", "failed", 0.0, 1.0, "no draws were kept")
+        yield Finding("finite", "no draws", "failed", 0.0, 1.0, "no draws were kept")
     elif estimate.llc is None:
-        yield Finding("finite", "failed", None, None, "a recorded scalar is not finite")
+        text = "a recorded scalar is not finite"
+        yield Finding("finite", "not finite", "failed", None, None, text)
 
 
 def _converged(estimate: Estimate) -> Iterator[Finding]:
-    def suspect(value: float | None, threshold: float | None, text: str) -> Finding:
-        return Finding("converged", "suspect", value, threshold, text)
+    def suspect(cause: Cause, value: float | None, threshold: float | None, text: str) -> Finding:
+        return Finding("converged", cause, "suspect", value, threshold, text)
 
     one = "restart" if estimate.iid else "chain"
     if estimate.n_stuck:
         count = f"{estimate.n_stuck} of {estimate.n_chains} {one}s"
         yield suspect(
-            float(estimate.n_stuck), 0.0, f"{count} never moved: the loss of every draw is the same"
+            "stuck",
+            float(estimate.n_stuck),
+            0.0,
+            f"{count} never moved: the loss of every draw is the same",
         )
     if estimate.n_chains < 2:
-        text = f"there is only one {one}, so agreement cannot be checked: run at least 2"
-        yield suspect(float(estimate.n_chains), 2.0, text)._replace(persists=True)
+        text = f"there is only one {one}, so agreement cannot be checked"
+        yield suspect("one chain", float(estimate.n_chains), 2.0, text)._replace(persists=True)
     elif not estimate.iid and estimate.r_hat is None and not estimate.n_stuck:
         text = f"R-hat needs at least 4 draws per chain, the run has {estimate.n_draws}"
-        yield suspect(None, R_HAT_MAX, text)
+        yield suspect("few draws", None, R_HAT_MAX, text)
     if estimate.r_hat is not None and estimate.r_hat > R_HAT_MAX:
         text = (
             f"the chains have not mixed: R-hat of {estimate.r_hat_of} is {estimate.r_hat:.3f}, "
             f"above {R_HAT_MAX}"
         )
-        yield suspect(estimate.r_hat, R_HAT_MAX, text)
+        yield suspect("r_hat", estimate.r_hat, R_HAT_MAX, text)
     if estimate.ess_min is not None and estimate.ess_min < ESS_MIN:
         text = (
             f"too few effective draws: {estimate.ess_min:.0f} of {estimate.ess_min_of}, "
             f"fewer than {ESS_MIN:.0f}"
         )
-        yield suspect(estimate.ess_min, ESS_MIN, text)
+        yield suspect("ess", estimate.ess_min, ESS_MIN, text)
     if estimate.llc is not None and (estimate.llc_se or 0.0) > SE_SHARE * abs(estimate.llc):
         text = f"the error is more than half of the estimate: {_llc(estimate)}"
-        yield suspect(estimate.llc_se, SE_SHARE * max(estimate.llc, 0.0), text)
+        yield suspect("se", estimate.llc_se, SE_SHARE * abs(estimate.llc), text)
     diverged = (estimate.n_divergent or 0) / max(1, estimate.n_chains * estimate.n_draws)
     if diverged > DIVERGING_MAX:
         text = (
             f"{estimate.n_divergent} steps diverged, {diverged:.2g} of them and more than "
             f"{DIVERGING_MAX}: the step size is too large"
         )
-        yield suspect(diverged, DIVERGING_MAX, text)._replace(persists=True)
+        yield suspect("divergences", diverged, DIVERGING_MAX, text)._replace(persists=True)
     if estimate.khat is not None and estimate.khat > KHAT_MAX:
         text = (
             f"the fitted family does not cover the posterior: k-hat is {estimate.khat:.2f}, "
             f"above {KHAT_MAX}"
         )
-        yield suspect(estimate.khat, KHAT_MAX, text)._replace(persists=misfits(estimate))
+        yield suspect("k-hat", estimate.khat, KHAT_MAX, text)._replace(persists=misfits(estimate))
     for shortcoming in shortcomings(estimate.tempered):
-        yield Finding("converged", "suspect", *shortcoming)
+        cause, value, threshold, text, persists = shortcoming
+        yield Finding("converged", cause, "suspect", value, threshold, text, persists)
     yield from _precision(estimate)
     yield from _family(estimate)
 
@@ -169,10 +187,10 @@ def _precision(estimate: Estimate) -> Iterator[Finding]:
     least, dropped = estimate.least_burn, estimate.n_burn
     if dropped < least:
         text = in_burn_in(least, dropped + estimate.n_draws, spent, budget)
-        yield Finding("converged", "suspect", float(dropped), float(least), text)
-    elif se is not None and 0 < llc and se > wanted * llc:
-        text = too_early(se / llc, wanted, spent, budget)
-        yield Finding("converged", "suspect", se, wanted * llc, text)
+        yield Finding("converged", "in burn-in", "suspect", float(dropped), float(least), text)
+    elif se is not None and llc != 0 and se > wanted * abs(llc):
+        text = too_early(se / abs(llc), wanted, spent, budget)
+        yield Finding("converged", "precision", "suspect", se, wanted * abs(llc), text)
 
 
 def _family(estimate: Estimate) -> Iterator[Finding]:
@@ -186,7 +204,8 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
             f"the fitted family is biased: weighting its draws by p/q moves the estimate by "
             f"{plus_minus(-bias, estimate.family_bias_se)}, more than {limit:.3g}"
         )
-        yield Finding("converged", "suspect", bias, limit, text, persists=knows_family(estimate))
+        persists = knows_family(estimate)
+        yield Finding("converged", "family", "suspect", bias, limit, text, persists)
 
 
 def _certificate(estimate: Estimate) -> Iterator[Finding]:
@@ -222,7 +241,7 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
             f"{V_M_TOLERANCE} from 1: {meaning}"
         )
         persists = estimate.iid and not is_noise
-        yield Finding("certificate", "suspect", value, V_M_TOLERANCE, text, persists=persists)
+        yield Finding("certificate", "certificate", "suspect", value, V_M_TOLERANCE, text, persists)
     yield from _step_bias(estimate)
     bias = estimate.ledger_error
     if bias is not None and abs(bias) > LEDGER_MAX:
@@ -230,7 +249,7 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
             f"the ledger predicts a bias of {bias:+.0%} from step size, minibatch and burn-in, "
             f"more than {LEDGER_MAX:.0%}"
         )
-        yield Finding("certificate", "suspect", bias, LEDGER_MAX, text)
+        yield Finding("certificate", "ledger", "suspect", bias, LEDGER_MAX, text)
 
 
 def _step_bias(estimate: Estimate) -> Iterator[Finding]:
@@ -244,57 +263,8 @@ def _step_bias(estimate: Estimate) -> Iterator[Finding]:
             f"the step size is too large: its bias is {plus_minus(bias, estimate.step_bias_se)}, "
             f"more than {limit:.3g}"
         )
-        yield Finding("certificate", "suspect", bias, limit, text, persists=True)
-
-
-def _minimum(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield the findings that w* is not a minimum.
-
-    A draw may lie below w* by the tolerated off-centre bias (on a quadratic exactly the depth of
-    the true minimum) plus rounding. A checkpoint of a training is no minimum, nor meant to be one:
-    what its loss would fall by is reported beside the estimate, and blames no sampler.
-    """
-    if meta.get("step") is not None:
-        return
-    llc, rounding = estimate.llc, estimate.llc_rounding or 0.0
-    bias = off_centre_bias(estimate, meta)
-    if llc is not None:
-        floor = -(NEGATIVE_SES * (estimate.llc_se or 0.0) + rounding)
-        if llc < floor:
-            text = f"the estimate {_llc(estimate)} is negative, so w* is not a minimum"
-            yield Finding("minimum", "failed", llc, floor, text)
-    share = math.inf if llc is None else max(OFF_CENTRE_MAX, OFF_CENTRE_SHARE * llc)
-    if bias is not None and bias > share:
-        text = (
-            f"w* is far from the minimum: the gradient there lowers the LLC by {bias:.3g}, more "
-            f"than {share:.3g}, half of the estimate"
-        )
-        yield Finding("minimum", "failed", bias, share, text)
-    elif not meta.get("is_minimum", True):
-        why = "; ".join(meta.get("audit_reasons", [])) or "no reason given"
-        yield Finding("minimum", "suspect", None, None, f"w* failed its audit: {why}")
-    elif bias is not None and bias > OFF_CENTRE_MAX:
-        text = (
-            f"w* is not at the minimum: the gradient there lowers the LLC by {bias:.3g}, more than "
-            f"{OFF_CENTRE_MAX}"
-        )
-        yield Finding("minimum", "suspect", bias, OFF_CENTRE_MAX, text)
-    floor = -(OFF_CENTRE_MAX + rounding)
-    if estimate.llc_min is not None and estimate.llc_min < floor:
-        text = (
-            f"a draw lies below w*: nbeta (L_n - L_n(w*)) reached {estimate.llc_min:.3g}, "
-            f"under {floor:.3g}, so w* is not the minimum"
-        )
-        yield Finding("minimum", "suspect", estimate.llc_min, floor, text)
+        yield Finding("certificate", "step bias", "suspect", bias, limit, text, persists=True)
 
 
 def _llc(estimate: Estimate) -> str:
     return plus_minus(estimate.llc, estimate.llc_se)
-
-
-def off_centre_bias(estimate: Estimate, meta: Mapping[str, Any]) -> float | None:
-    """Return nbeta/2 g^T H^+ g at the nbeta of the run; meta has it at the default nbeta."""
-    bias = meta.get("off_centre_bias")
-    if bias is None:
-        return None
-    return float(bias) * estimate.nbeta / PosteriorSpec().resolved_nbeta(estimate.n)

@@ -50,12 +50,21 @@ RESULTS = (
         "known, exact",
         "The known value (`llc_known`) is lambda itself, given only if it is certain for this w*. "
         "The exact value (`llc_oracle`) is the expectation at the nbeta and gamma of the run, "
-        "which a correct sampler reproduces; the two differ at finite nbeta.",
+        "which a correct sampler reproduces; the two differ at finite nbeta, and a sentence "
+        "that begins with `finite temperature` says by how much.",
     ),
     Term(
         "verdict",
-        "`ok`: no check found a problem. `suspect`: there is an estimate, and the reasons say why "
-        "it should not be relied on. `failed`: there is no usable estimate.",
+        "A statement about the sampler: whether its mean is that of the posterior. `ok`: no check "
+        "found a problem. `suspect`: there is an estimate, and the reasons say why it should not "
+        "be relied on. `failed`: there is no usable estimate. Each reason comes with an advice, "
+        "the key to set and its value.",
+    ),
+    Term(
+        "at a minimum, descent",
+        "A statement about the target: whether w* is a minimum (`at_minimum`), and nbeta times "
+        "the loss that a Newton step from w* predicts to lose (`descent`). If w* is none, the "
+        "estimate is that of the given point, and may be negative.",
     ),
     Term(
         "R-hat",

@@ -23,7 +23,7 @@ def table(rows: Sequence[Row], labels: dict[str, str]) -> str:
     ]
     for row in rows[:_MOST_ROWS]:
         known, oracle, work, seconds = (cell_words(row, name) for name in _SHOWN)
-        verdict = "; ".join([f"**{row.verdict}**", *row.reasons])
+        verdict = "; ".join([f"**{row.verdict}**", *row.told()])
         names = [labels[row.member.target], row.member.label, estimate_words(row)]
         cells = [*names, known, oracle, verdict, work, seconds]
         lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")

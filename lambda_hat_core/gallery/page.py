@@ -136,7 +136,7 @@ def _headings() -> str:
 
 def _row(row: Row, target: str) -> str:
     name, parts = split(row.member.label)
-    verdict = _pill(row) + "".join(f"<small>{escape(reason)}</small>" for reason in row.reasons)
+    verdict = _pill(row) + "".join(f"<small>{escape(line)}</small>" for line in row.told())
     cells = [
         f'<td class="target"><a href="#{row.member.target}">{escape(target)}</a></td>',
         f'<td class="sampler" data-sort="{escape(row.member.label)}"><a href="#{row.run}">'
@@ -205,7 +205,7 @@ def _target_facts(section: PageSection) -> str:
 
 
 def _run(row: Row, figures: list[str], folder: Path) -> str:
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in row.reasons)
+    reasons = "".join(f"<li>{escape(line)}</li>" for line in row.told())
     return (
         f'<details id="{row.run}"><summary>{escape(row.short)} '
         f'<span class="said">{escape(estimate_words(row))}</span> {_pill(row)}</summary>'

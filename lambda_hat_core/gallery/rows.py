@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lambda_hat_core.analysis.temperature import FINITE, finite_temperature, from_profiles
 from lambda_hat_core.gallery.members import Gallery, Member
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
@@ -27,6 +28,9 @@ class Row(NamedTuple):
         facts: the content of estimate.json, empty if there is none.
         verdict: the verdict; missing if the run was not made.
         reasons: the reasons for the verdict, one sentence each.
+        advice: what to set so that each of the reasons does not occur again; as many, or none for
+            a run without an analysis.
+        notes: statements that do not affect the verdict.
         figures: PNG files of its analysis, in the order in which they are shown.
     """
 
@@ -36,24 +40,55 @@ class Row(NamedTuple):
     facts: dict[str, Any]
     verdict: RowVerdict
     reasons: list[str]
+    advice: list[str]
+    notes: list[str]
     figures: list[Path]
+
+    def told(self) -> list[str]:
+        """Return the reasons with their way out, and the other statements, one sentence each."""
+        ways_out = self.advice or [""] * len(self.reasons)
+        pairs = zip(self.reasons, ways_out, strict=True)
+        return [f"{why}: set {way_out}" if way_out else why for why, way_out in pairs] + self.notes
 
 
 def read_rows(store: Store, gallery: Gallery) -> list[Row]:
     """Return a row for every run of the gallery, in the order of the gallery."""
     names = short_names(gallery)
-    return [_row(store, run, member, names[run]) for run, member in gallery.runs.items()]
+    rows = [_row(store, run, member, names[run]) for run, member in gallery.runs.items()]
+    return [_with_profile(row, rows) for row in rows]
+
+
+def _with_profile(row: Row, rows: list[Row]) -> Row:
+    """Fill in the exact value from a run of `tempered` that was analysed after this one."""
+    facts = row.facts
+    if facts.get("llc") is None or facts["llc_oracle"] is not None:
+        return row
+    others = [
+        other.facts
+        for other in rows
+        if other.run != row.run
+        and other.member.target == row.member.target
+        and other.facts.get("tempered")
+    ]
+    found = from_profiles(others, nbeta=facts["nbeta"], gamma=facts["gamma"], loss=facts["loss"])
+    if found is None:
+        return row
+    told = finite_temperature(facts["llc"], facts["llc_se"], facts["llc_known"], found)
+    notes = [note for note in row.notes if not note.startswith(FINITE)]
+    facts = facts | {"llc_oracle": found.value, "llc_oracle_se": found.se}
+    return row._replace(facts=facts, notes=[*notes, *([] if told is None else [told])])
 
 
 def _row(store: Store, run: str, member: Member, short: str) -> Row:
     if store.is_complete("analyses", run):
         facts = store.read_json("analyses", run, "estimate.json")
         figures = sorted((store.path("analyses", run) / "figures").glob("*.png"), key=_place)
-        return Row(run, member, short, facts, facts["verdict"], facts["reasons"], figures)
+        said = facts["reasons"], facts["advice"], facts["notes"]
+        return Row(run, member, short, facts, facts["verdict"], *said, figures)
     why = records.read_failure(store, run)
     if why is None:
-        return Row(run, member, short, {}, "missing", ["it was not run"], [])
-    return Row(run, member, short, {}, "failed", [why], [])
+        return Row(run, member, short, {}, "missing", ["it was not run"], [], [], [])
+    return Row(run, member, short, {}, "failed", [why], [], [], [])
 
 
 def _place(figure: Path) -> tuple[int, str]:

@@ -2,13 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lambda_hat_core.analysis.estimate import estimate
-from lambda_hat_core.analysis.verdict import findings, off_centre_bias
 from lambda_hat_core.analysis.words import plus_minus
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -43,6 +42,7 @@ def llc_along(
     rel_se: float = 0.05,
     max_seconds: float | None = None,
     max_fge: float | None = None,
+    restrict: str | Sequence[str] | None = None,
     dtype: Dtype | None = None,
     weights: Any = None,
     sample_all: bool = False,
@@ -74,6 +74,8 @@ def llc_along(
         rel_se: as in `estimate_llc`, for each checkpoint.
         max_seconds: wall seconds for each checkpoint.
         max_fge: full-gradient evaluations for each checkpoint.
+        restrict: as in `estimate_llc`; what is kept at its value is compiled into the program, so
+            that every checkpoint then compiles its own.
         dtype: as in `estimate_llc`.
         weights: as in `estimate_llc`.
         sample_all: as in `estimate_llc`.
@@ -100,10 +102,14 @@ def llc_along(
         for step, params in ordered:
             if run is None:
                 kind = sampler_of(sampler, None if data is None else count, params)
-                wanted = asked(kind, posterior, dtype, seed, place=_CALL, **limits)
+                wanted = asked(
+                    kind, posterior, dtype, seed, restrict=restrict, place=_CALL, **limits
+                )
                 check_labels(outputs, wanted.posterior, _CALL)
                 _check_hold(hold, wanted)
-                run = _Run.begun(wanted, hold, progress)
+                kept = NOTHING_KEPT if hold == EACH else Held()
+                teller = (Display if progress else Silent)(wanted.sampler.kind)
+                run = _Run(wanted, kept, teller, None)
             target = CustomTarget(
                 params,
                 loss,
@@ -130,23 +136,14 @@ class _Run(NamedTuple):
         checkpoint: holds the set-up, or keeps nothing.
         teller: writes the lines.
         seen: what the checks of the loss found at the first checkpoint.
-        number: of checkpoints so far.
     """
 
     wanted: Asked
     checkpoint: Any
     teller: Display
     seen: Seen | None
-    number: int
 
-    @classmethod
-    def begun(cls, wanted: Asked, hold: Any, progress: bool) -> Self:
-        """Return what the first estimate needs."""
-        kind = wanted.sampler.kind
-        teller = Display(kind) if progress else Silent(kind)
-        return cls(wanted, NOTHING_KEPT if hold == EACH else Held(), teller, None, 0)
-
-    def at(self, step: float, target: CustomTarget) -> tuple[Checkpoint, "_Run"]:
+    def at(self, step: int | float, target: CustomTarget) -> tuple[Checkpoint, "_Run"]:
         """Return the estimate at one checkpoint."""
         began = time.perf_counter()
         wanted = self.wanted._replace(seed=(self.wanted.seed + int(step)) % _SEEDS)
@@ -163,36 +160,29 @@ class _Run(NamedTuple):
             )
         finally:
             self.teller.end()
-        found = _judged(done, time.perf_counter() - began)
+        found = _judged(done, step, time.perf_counter() - began)
         spent = duration(found.seconds)
         self.teller.say(
             f"step {step:g}: llc {plus_minus(found.llc, found.se)}, {found.verdict}, {spent}"
         )
         here = Checkpoint(step, found, done.loss, {})
-        return here, self._replace(seen=done.seen, number=self.number + 1)
+        return here, self._replace(seen=done.seen)
 
 
-def _judged(done: Computed, seconds: float) -> Llc:
-    """Return the estimate with the verdict on its sampler; a checkpoint need be no minimum."""
+def _judged(done: Computed, step: float, seconds: float) -> Llc:
+    """Return the estimate with its verdict; a checkpoint need be no minimum."""
     audit = done.audit
-    meta = {"off_centre_bias": audit.off_centre_bias, "is_minimum": not audit.reasons}
-    made = estimate(done.trace, meta)
-    about = [found for found in findings(made, meta) if found.check != "minimum"]
-    verdicts = {found.verdict for found in about}
-    verdict = "failed" if "failed" in verdicts else "suspect" if about else "ok"
-    made = made._replace(verdict=verdict, reasons=[found.text for found in about])
-    return answer(
-        made,
-        done.trace,
-        done.run,
-        at_minimum=not audit.reasons,
-        seconds=seconds,
-        descent=off_centre_bias(made, meta),
-        notes=done.problem.notes,
-    )
+    meta = {
+        "off_centre_bias": audit.off_centre_bias,
+        "is_minimum": not audit.reasons,
+        "audit_reasons": list(audit.reasons),
+        "step": step,
+    }
+    made = estimate(done.trace, meta, sampler=done.run.sampler)
+    return answer(made, done.trace, done.run, seconds=seconds, notes=done.problem.notes)
 
 
-def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[float, Any]]:
+def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[int | float, Any]]:
     """Yield steps and params, beginning with the step whose setting is held."""
     place = _CALL.key("checkpoints")
     if isinstance(checkpoints, Mapping):
@@ -206,7 +196,7 @@ def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[float, Any]]:
         pairs: Any = ((step, checkpoints[step]) for step in steps)
     else:
         pairs = checkpoints
-    seen: set[float] = set()
+    seen: set[int | float] = set()
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:
             rule = "must be a mapping from steps to params, or pairs (step, params)"
@@ -222,7 +212,7 @@ def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[float, Any]]:
         yield step, params
 
 
-def _step(step: Any) -> float:
+def _step(step: Any) -> int | float:
     number = isinstance(step, int | float | np.number) and not isinstance(step, bool)
     if not number or not 0 <= step < math.inf:
         rule = "steps are finite numbers >= 0"

@@ -80,4 +80,4 @@ def _with(run: RunSpec, sampler: Nuts | Tempered) -> RunSpec:
 def _is_lost(trace: Trace) -> bool:
     """Return whether something besides its precision speaks against a run."""
     found = measure(trace)._replace(rel_se=None)
-    return any(finding.check != "minimum" for finding in findings(found, None))
+    return any(findings(found))

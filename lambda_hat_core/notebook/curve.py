@@ -22,7 +22,7 @@ class Checkpoint(NamedTuple):
         metrics: other quantities by name.
     """
 
-    step: float
+    step: int | float
     found: Llc
     loss: float
     metrics: dict[str, float]

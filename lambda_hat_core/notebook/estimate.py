@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lambda_hat_core.analysis.estimate import estimate
-from lambda_hat_core.analysis.verdict import off_centre_bias
+from lambda_hat_core.analysis.estimate import estimate, statements
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.choice import AUTO
@@ -132,13 +131,9 @@ def estimate_llc(
         "is_minimum": not found.reasons,
         "audit_reasons": list(found.reasons),
     }
-    made = estimate(trace, meta)
-    return answer(
-        made,
-        trace,
-        run,
-        at_minimum=not found.reasons,
-        seconds=time.perf_counter() - began,
-        descent=off_centre_bias(made, meta),
-        notes=problem.notes,
-    )
+    made = estimate(trace, meta, sampler=run.sampler)
+    if progress is True:
+        for line in statements(made):
+            teller.say(line)
+    seconds = time.perf_counter() - began
+    return answer(made, trace, run, seconds=seconds, notes=problem.notes)

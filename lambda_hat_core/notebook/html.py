@@ -38,9 +38,11 @@ def _rows(found: Llc) -> Iterator[tuple[str, str]]:
     yield "LLC", f"<b>{estimate}</b>"
     yield "verdict", f"<b style='color:{_COLOURS[found.verdict]}'>{found.verdict}</b>"
     if found.reasons:
-        yield "because", "<br>".join(map(escape, found.reasons))
-    if found.advice:
-        yield "advice", "<br>".join(map(escape, found.advice))
+        pairs = zip(found.reasons, found.advice, strict=True)
+        lines = (f"{escape(reason)}: set <code>{escape(advice)}</code>" for reason, advice in pairs)
+        yield "because", "<br>".join(lines)
+    if found.notes:
+        yield "beside it", "<br>".join(map(escape, found.notes))
     marks = {"R-hat": found.r_hat, "effective draws": found.ess, "V_M": found.v_m}
     known = [f"{name} {value:.4g}" for name, value in marks.items() if value is not None]
     yield "chains", escape(", ".join(known) or "no diagnostics")

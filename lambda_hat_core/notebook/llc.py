@@ -29,11 +29,11 @@ class Llc:
         interval: lower and upper end of the central 90 % interval.
         verdict: ok, suspect or failed.
         reasons: the reasons for a verdict other than ok, one sentence each.
-        advice: what to change, one sentence each, if something is known to help.
-        at_minimum: whether the audit of w* found a minimum there.
+        advice: what to set so that each of the reasons does not occur again, one for each.
+        at_minimum: whether neither the audit of w* nor the draws show that it is no minimum.
         descent: nbeta times the loss that a Newton step from w* predicts to lose.
-        notes: what the checks of the loss found that does not affect the verdict: parameters that
-            are not sampled, and parameters without an effect.
+        notes: what does not affect the verdict: why w* is no minimum, parameters that are not
+            sampled, and parameters without an effect.
         settings: the settings that the run actually used: sampler, its fields with the step size
             that was found, dtype, seed, nbeta, gamma.
         r_hat: largest R-hat over the loss and |w - w*|^2; 1 if the chains agree.
@@ -74,13 +74,17 @@ class Llc:
     run: RunSpec
 
     def __repr__(self) -> str:
-        """Return the estimate, its interval and the verdict in one line."""
-        return f"Llc({self._words()})"
+        """Return the estimate, its interval, the verdict and the ways out in one line."""
+        ways_out = f"; set {'; '.join(dict.fromkeys(self.advice))}" if self.advice else ""
+        return f"Llc({self._words()}{ways_out})"
 
     def __str__(self) -> str:
-        """Return the same line with the reasons for the verdict."""
-        reasons = f": {'; '.join(self.reasons)}" if self.reasons else ""
-        return f"llc {self._words()}{reasons}"
+        """Return the same line with the reasons for the verdict, and why w* is no minimum."""
+        pairs = zip(self.reasons, self.advice, strict=True)
+        lines = [f"{reason}: set {advice}" for reason, advice in pairs]
+        if not self.at_minimum:
+            lines += [note for note in self.notes if note in self.estimate.notes]
+        return f"llc {self._words()}" + (f": {'; '.join(lines)}" if lines else "")
 
     def _words(self) -> str:
         if self.llc is None:
@@ -136,9 +140,7 @@ def answer(
     trace: Trace,
     run: RunSpec,
     *,
-    at_minimum: bool,
     seconds: float,
-    descent: float | None = None,
     notes: tuple[str, ...] = (),
 ) -> Llc:
     """Return the result of `estimate_llc`.
@@ -147,9 +149,7 @@ def answer(
         found: the estimate with its verdict.
         trace: its draws.
         run: the specification of the run.
-        at_minimum: whether w* passed its audit.
         seconds: wall time of the call.
-        descent: what its gradient says it could still fall, in nbeta L_n.
         notes: what the checks of the loss found.
     """
     ends = (found.llc_lo, found.llc_hi)
@@ -159,10 +159,10 @@ def answer(
         interval=None if ends[0] is None or ends[1] is None else (ends[0], ends[1]),
         verdict=found.verdict,
         reasons=tuple(found.reasons),
-        advice=tuple((trace.info.get("ledger") or {}).get("warnings", ())),
-        at_minimum=at_minimum,
-        descent=descent,
-        notes=notes,
+        advice=tuple(found.advice),
+        at_minimum=found.at_minimum is not False,
+        descent=found.descent,
+        notes=(*found.notes, *notes),
         settings=settings(trace, run),
         r_hat=found.r_hat,
         ess=found.ess_min,

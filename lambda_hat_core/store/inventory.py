@@ -140,8 +140,12 @@ def collectable(
 
 
 def orphans(store: Store, kept: set[str], older_than: datetime) -> Iterator[Path]:
-    """Yield failure records and checkpoints whose id is not in `kept` and has no folder."""
-    for path in sorted((*store.root.glob("failures/*"), *store.root.glob("checkpoints/*"))):
+    """Yield what is kept beside artifacts whose id is not in `kept` and has no folder.
+
+    That is failure records, checkpoints, and exact values of targets.
+    """
+    beside = (store.root.glob(f"{name}/*") for name in ("failures", "checkpoints", "exact"))
+    for path in sorted(path for paths in beside for path in paths):
         kind = _KINDS.get(path.name[:4], "runs")
         id = path.name.split(".")[0]
         seed = id == "" or id.startswith("_")

@@ -11,11 +11,19 @@ from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
 
 Table = Literal[
-    "llc", "targets", "draws", "profiles", "experiments", "trials", "trajectories", "unbuilt"
+    "llc",
+    "targets",
+    "checks",
+    "draws",
+    "profiles",
+    "experiments",
+    "trials",
+    "trajectories",
+    "unbuilt",
 ]
 Row = dict[str, Any]
 
-_ARROW = {"text": "string", "int": "int64", "real": "float64", "texts": "texts", "time": "time"}
+_ARROW = {"text": "string", "int": "int64", "real": "float64", "bool": "bool"}
 
 
 def _schema(columns: str) -> dict[str, str]:
@@ -29,11 +37,16 @@ SCHEMAS: dict[Table, dict[str, str]] = {
         "run_id:text target_id:text sampler:text flavour:text dtype:text seed:int loss:text n:int "
         "d:int nbeta gamma n_chains:int n_draws:int n_burn:int llc llc_se llc_lo llc_hi llc_known "
         "llc_oracle loss0 ess_bulk ess_tail r_hat v_m work_fge wall_s verdict:text reasons:texts "
-        "stopped_by:text restrict:text created_at:time"
+        "created_at:time label:text settings:text acceptance n_divergent:int ess_min v_m_se "
+        "at_minimum:bool descent restrict:text advice:texts "
+        "stopped_by:text"
     ),
     "targets": _schema(
         "target_id:text kind:text label:text n:int d:int loss0 grad_norm min_eigenvalue llc_known "
         "llc_known_reason:text seed:int spec:text created_at:time"
+    ),
+    "checks": _schema(
+        "run_id:text target_id:text name:text passed:bool severity:text value threshold words:text"
     ),
     "draws": _schema("run_id:text chain:int draw:int loss llc dist2 cumulative_fge"),
     "profiles": _schema(
@@ -150,6 +163,24 @@ def write_draws(run_id: str, trace: Any, path: Path) -> None:
         "cumulative_fge": np.tile(trace.cumulative_fge, n_chains),
     }
     write("draws", columns, path)
+
+
+def write_checks(of: Row, checks: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the checks of a run or of a target, the id of which `of` has."""
+    write("checks", [{**of, **check, "words": check["text"]} for check in checks], path)
+
+
+def audited(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the audit in a target's meta.json as a check; a checkpoint need not be a minimum."""
+    said = [*meta["audit_reasons"], *meta.get("audit_notes", [])]
+    return {
+        "name": "minimum",
+        "passed": meta["is_minimum"] or meta.get("step") is not None,
+        "severity": "warn",
+        "value": meta.get("off_centre_bias"),
+        "threshold": meta.get("audit_limit"),
+        "text": "; ".join(said) or "w* passed its audit",
+    }
 
 
 def write_profile(run_id: str, replicas: Sequence[Any], path: Path) -> None:

@@ -25,6 +25,9 @@ class _Source(NamedTuple):
     empty: str
 
 
+_SCHEMA_OR_TEMPERED = "[_r][su][cn][h_][et][me][am]*"
+"""The folder of the empty file, and those of runs of `tempered`."""
+
 _SOURCES = {
     "llc": _Source("llc", "analyses/[_r]*/estimate.parquet", f"analyses/{SCHEMA}/estimate.parquet"),
     "failures": _Source("llc", "failures/*run_*.parquet", "failures/_run_schema.parquet"),
@@ -32,6 +35,17 @@ _SOURCES = {
         "targets", "targets/[_t]*/target.parquet", f"targets/{SCHEMA}/target.parquet"
     ),
     "unbuilt": _Source("unbuilt", "failures/*tgt_*.parquet", "failures/_tgt_schema.parquet"),
+    "run_checks": _Source(
+        "checks", "analyses/[_r]*/checks.parquet", f"analyses/{SCHEMA}/checks.parquet"
+    ),
+    "target_checks": _Source(
+        "checks", "targets/[_t]*/checks.parquet", f"targets/{SCHEMA}/checks.parquet"
+    ),
+    "tempered": _Source(
+        "llc",
+        f"analyses/{_SCHEMA_OR_TEMPERED}/estimate.parquet",
+        f"analyses/{SCHEMA}/estimate.parquet",
+    ),
     "draws": _Source("draws", "analyses/[_r]*/draws.parquet", f"analyses/{SCHEMA}/draws.parquet"),
     "profiles": _Source(
         "profiles", "analyses/[_r]*/profile.parquet", f"analyses/{SCHEMA}/profile.parquet"
@@ -51,6 +65,7 @@ _BY_NAME = "union_by_name = true"
 VIEWS: tuple[records.Table, ...] = (
     "llc",
     "targets",
+    "checks",
     "draws",
     "profiles",
     "experiments",
@@ -185,8 +200,10 @@ def _fingerprint(views: dict[records.Table, str]) -> str:
 def _views(store: Store) -> dict[records.Table, str]:
     """Return the statement that creates each view, with absolute paths; write missing seeds."""
     _write_seeds(store, [source for source in _SOURCES if not _seed(store, source).exists()])
-    selects: dict[records.Table, str] = {view: _plain(store, view) for view in VIEWS}
-    selects |= {"llc": _llc(store), "targets": _targets(store)}
+    special = {"llc": _llc(store), "targets": _targets(store), "checks": _checks(store)}
+    selects: dict[records.Table, str] = {
+        view: special[view] if view in special else _plain(store, view) for view in VIEWS
+    }
     return {view: f"CREATE VIEW {view} AS {select}" for view, select in selects.items()}
 
 
@@ -197,20 +214,37 @@ def _plain(store: Store, view: records.Table) -> str:
 def _llc(store: Store) -> str:
     """Select analyses, failures of runs without one, their experiments and their checkpoints.
 
+    A run without an exact value has that of a run of `tempered` on the same posterior, which may
+    have been analysed later.
+
     Failures are read by column name, because older versions wrote fewer columns. For analyses that
     would take three times as long.
     """
     columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
+    columns[columns.index("runs.llc_oracle")] = "coalesce(runs.llc_oracle, cold.llc) AS llc_oracle"
     columns.insert(2, "members.experiment")
-    columns += ["checkpoints.step", "checkpoints.trajectory_id"]
+    at = columns.index("runs.restrict")
+    columns[at:at] = ["checkpoints.step", "checkpoints.trajectory_id"]
     return f"""SELECT {", ".join(columns)} FROM (
         SELECT *, 0 AS rank FROM {_read(store, "llc")}
         UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures", _BY_NAME)}
     ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
     ON members.run_id = runs.run_id
+    LEFT JOIN (
+        SELECT target_id, loss, nbeta, gamma, avg(llc) AS llc FROM {_read(store, "tempered")}
+        WHERE verdict = 'ok' GROUP BY ALL
+    ) AS cold ON cold.target_id = runs.target_id AND cold.loss = runs.loss
+    AND runs.sampler <> 'tempered' AND abs(cold.nbeta - runs.nbeta) <= 1e-6 * cold.nbeta
+    AND abs(cold.gamma - runs.gamma) <= 1e-6 * cold.gamma
     LEFT JOIN {_read(store, "trajectories")} AS checkpoints
     ON checkpoints.target_id = runs.target_id
     QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
+
+
+def _checks(store: Store) -> str:
+    columns = ", ".join(records.SCHEMAS["checks"])
+    parts = (_read(store, source) for source in ("run_checks", "target_checks"))
+    return " UNION ALL ".join(f"SELECT {columns} FROM {part}" for part in parts)
 
 
 def _targets(store: Store) -> str:
@@ -220,7 +254,7 @@ def _targets(store: Store) -> str:
     """
     columns = ", ".join(records.SCHEMAS["targets"])
     unbuilt = _read(store, "unbuilt", _BY_NAME)
-    return f"""SELECT {columns}, failure FROM (
+    return f"""SELECT {", ".join(records.SCHEMAS["targets"])}, failure FROM (
         SELECT {columns}, NULL AS failure, 0 AS rank FROM {_read(store, "targets")}
         UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt}
     ) QUALIFY rank() OVER (PARTITION BY target_id ORDER BY rank) = 1"""

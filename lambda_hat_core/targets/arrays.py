@@ -117,12 +117,25 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
         raise refusal(maker, f"has {name} of type {of}", f"{rule}, of numbers")
     if values.shape[0] != n:
         raise refusal(maker, f"has {name} of shape {values.shape}", rule)
+    _check_integers(maker, name, values)
     if jnp.issubdtype(values.dtype, jnp.floating):
         values = values.astype(jnp.result_type(float))
     if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
         did = f"has {name} with NaN or infinite numbers"
         raise refusal(maker, did, "every number must be finite")
     return fresh(values)
+
+
+def _check_integers(maker: str, name: str, values: np.ndarray) -> None:
+    """Refuse integers that would change, because 64-bit types are off in this precision."""
+    if values.dtype.kind not in "iu" or not values.size:
+        return
+    limits = np.iinfo(jax.dtypes.canonicalize_dtype(values.dtype))
+    largest = max(abs(int(values.min())), int(values.max()))
+    if largest > limits.max:
+        did = f"has {name} with the integer {largest}"
+        rule = f"float32 runs have {limits.bits}-bit integers: number them from 0, or use float64"
+        raise refusal(maker, did, rule)
 
 
 def stated(maker: str, llc_known: Any) -> float | None:

@@ -1,43 +1,165 @@
-"""The exact expectation at a finite temperature, for targets for which it can be computed."""
+"""The exact expectation at a finite temperature, for targets for which it can be computed.
+
+Where several ways are open the cheapest is taken: the formula of a Gaussian posterior, quadrature
+in one and two dimensions, Gibbs sampling of a product of matrices. None takes more than about 20
+CPU seconds; larger problems are left out, with the reason.
+"""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lambda_hat_core.analysis.diagnostics import mcmc_mean, r_hat
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.posterior import Target
+from lambda_hat_core.targets.losses import Supervised
+from lambda_hat_core.targets.networks import DeepLinearNetwork
 from lambda_hat_core.targets.potentials import QuadraticPotential
-from lambda_hat_core.targets.restricted import Restricted
-from lambda_hat_core.truth import oracles, quadrature
+from lambda_hat_core.truth import gibbs, oracles, quadrature
+from lambda_hat_core.truth.exact import Exact
+
+_POINTS = 3e8
+"""Largest number of losses of single examples in a quadrature, about 10 CPU seconds."""
+
+_LEVELS = (6, quadrature.LEVELS)
+"""Halvings of the panels that are tried on data: a posterior on data is seldom as narrow as the
+ridges of a potential."""
+
+_BLOCK = 2**22
+"""Losses of single examples that are evaluated at once."""
+
+_DENSE, _PRODUCTS = 800, 2e9
+"""Largest d for a Hessian, and largest n d^2."""
+
+_STRAIGHT = 1e-8
+"""Third and fourth differences of a quadratic loss, relative to how far it rises."""
+
+_SE_MAX, _R_HAT_MAX = 0.02, 1.05
+"""Largest relative error and R-hat of the Gibbs sampler."""
 
 
-def oracle(
-    spec: TargetSpec, target: Target, nbeta: float, gamma: float
-) -> tuple[float | None, str]:
-    """Return nbeta (E_p[L] - L(w*)), or None, and how it was found or why it was not found."""
-    if isinstance(target.loss, QuadraticPotential):
-        value = oracles.quadratic(target.loss.eigenvalues(), nbeta, gamma)
-        return value, "exact: half the sum of nbeta h / (nbeta h + gamma)"
-    if isinstance(target.loss, Restricted) and isinstance(target.loss.inner, QuadraticPotential):
-        with jax.enable_x64(True):
-            w = jnp.asarray(np.asarray(target.w0, np.float64))
-            block = jax.jit(jax.hessian(lambda w: target.loss.mean(w, None)))(w)
-            value = oracles.quadratic(np.linalg.eigvalsh(np.asarray(block)), nbeta, gamma)
-        return value, "exact: half the sum of nbeta h / (nbeta h + gamma) of the block"
-    if target.data is not None:
-        return None, f"{spec.model.kind} with data: no finite-temperature value is computable"
-    if target.w0.size > 2:
-        return None, f"quadrature is limited to d <= 2, but d is {target.w0.size}"
-    if gamma <= 0:
-        return None, "quadrature needs gamma > 0: without it the posterior need not be proper"
+def oracle(spec: TargetSpec, target: Target, nbeta: float, gamma: float) -> Exact:
+    """Return nbeta (E_p[L] - L(w*)), if it can be computed, and how it was found or why not."""
     loss = target.loss
+    if isinstance(loss, QuadraticPotential):
+        value = oracles.quadratic(loss.eigenvalues(), nbeta, gamma)
+        return Exact(value, None, "half the sum of nbeta h / (nbeta h + gamma)")
     with jax.enable_x64(True):
-        many = jax.jit(jax.vmap(lambda w: loss.mean(w, None)))
+        wide = _widened(target)
+        if target.w0.size <= 2:
+            return _quadrature(wide, nbeta, gamma)
+        found = _gaussian(wide, nbeta, gamma)
+        if found is not None:
+            return Exact(found, None, "the loss is quadratic: the formula of a Gaussian posterior")
+    if isinstance(loss, Supervised) and isinstance(loss.network, DeepLinearNetwork):
+        return _product(wide, loss, loss.network, nbeta, gamma)
+    many = f"quadrature is limited to d <= 2, but d is {target.w0.size}"
+    if target.data is None:
+        return Exact(None, None, many)
+    why = f"no formula for {spec.model.kind}, and {many}"
+    return Exact(None, None, why)
 
-        def losses(points: np.ndarray) -> np.ndarray:
-            return np.asarray(many(jnp.asarray(points)))
 
-        value = quadrature.potential(losses, np.asarray(target.w0, np.float64), nbeta, gamma)
-    if value is None:
-        return None, "quadrature did not converge"
-    return value, f"quadrature in {target.w0.size} dimensions"
+def _widened(target: Target) -> Target:
+    def widen(array: jax.Array) -> jax.Array:
+        floating = jnp.issubdtype(array.dtype, jnp.floating)
+        return jnp.asarray(np.asarray(array, np.float64)) if floating else array
+
+    return Target(widen(target.w0), jax.tree.map(widen, target.data), target.loss, target.n)
+
+
+def _rows(target: Target) -> int:
+    return 1 if target.data is None else target.n
+
+
+def _losses(target: Target) -> Callable[[np.ndarray], np.ndarray]:
+    many = jax.jit(jax.vmap(lambda w: target.loss.mean(w, target.data)))
+    block = max(1, _BLOCK // _rows(target))
+
+    def losses(points: np.ndarray) -> np.ndarray:
+        """Evaluate blocks of one size, the last one filled up, so that one program serves all."""
+        size = min(block, len(points))
+        short = -len(points) % size
+        filled = np.concatenate([points, np.repeat(points[:1], short, axis=0)])
+        parts = [np.asarray(many(jnp.asarray(part))) for part in filled.reshape(-1, size, d)]
+        return np.concatenate(parts)[: len(points)]
+
+    d = target.w0.size
+    return losses
+
+
+def _quadrature(target: Target, nbeta: float, gamma: float) -> Exact:
+    if gamma <= 0:
+        why = "quadrature needs gamma > 0: without it the posterior need not be proper"
+        return Exact(None, None, why)
+    w0, losses = np.asarray(target.w0), _losses(target)
+    for levels in _LEVELS if target.data is not None else (quadrature.LEVELS,):
+        if quadrature.size(w0, levels) * _rows(target) > _POINTS:
+            return Exact(None, None, f"quadrature over {target.n} examples would take too long")
+        value = quadrature.potential(losses, w0, nbeta, gamma, levels=levels)
+        if value is not None:
+            return Exact(value, None, f"quadrature in {w0.size} dimensions")
+    return Exact(None, None, "quadrature did not converge")
+
+
+def _gaussian(target: Target, nbeta: float, gamma: float) -> float | None:
+    """Return the value if the loss is quadratic, on all scales on which the localiser holds.
+
+    With L_n(w* + v) = L_n(w*) + g v + v H v / 2 the posterior of v is N(m, A^-1), where
+    A = nbeta H + gamma and m = -nbeta A^-1 g.
+    """
+    d = target.w0.size
+    if d > _DENSE or _rows(target) * d**2 > _PRODUCTS or not _is_quadratic(target, gamma):
+        return None
+    grad = jax.grad(target.loss.mean)
+
+    def product(v: jax.Array) -> jax.Array:
+        return jax.jvp(lambda w: grad(w, target.data), (target.w0,), (v,))[1]
+
+    @jax.jit
+    def derivatives() -> tuple[jax.Array, jax.Array]:
+        return grad(target.w0, target.data), jax.lax.map(product, jnp.eye(d), batch_size=16)
+
+    g, hessian = map(np.asarray, derivatives())
+    h, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    h = np.where(h > d * np.finfo(float).eps * np.abs(h).max(), h, np.minimum(h, 0.0))
+    precision = nbeta * np.where(np.abs(h) < 1e-12 * np.abs(h).max(), 0.0, h) + gamma
+    if precision.min() <= 0:
+        return None
+    slope = vectors.T @ g
+    mean = -nbeta * slope / precision
+    return float(nbeta * (slope @ mean + 0.5 * np.sum(h * (mean**2 + 1 / precision))))
+
+
+def _is_quadratic(target: Target, gamma: float) -> bool:
+    rng = np.random.default_rng(0)
+    width = 1.0 if gamma <= 0 else gamma**-0.5
+    steps = width * rng.standard_normal((3, 1, target.w0.size)) * np.arange(-2, 3)[:, None]
+    values = _losses(target)((np.asarray(target.w0) + steps).reshape(-1, target.w0.size))
+    far2, far1, here, near1, near2 = values.reshape(3, 5).T
+    third = near2 - 2 * near1 + 2 * far1 - far2
+    fourth = near2 - 4 * near1 + 6 * here - 4 * far1 + far2
+    rise = np.ptp(values)
+    return bool(rise > 0 and max(np.abs(third).max(), np.abs(fourth).max()) <= _STRAIGHT * rise)
+
+
+def _product(
+    target: Target, loss: Supervised, network: DeepLinearNetwork, nbeta: float, gamma: float
+) -> Exact:
+    if loss.name not in ("mse", "gaussian"):
+        return Exact(None, None, f"Gibbs sampling needs squared errors, the loss is {loss.name}")
+    assert target.data is not None
+    x, y = (np.asarray(array, np.float64) for array in target.data)
+    layers = [np.asarray(layer, np.float64) for layer in network.layers(target.w0)]
+    if gibbs.work(layers) > gibbs.LARGEST_WORK:
+        return Exact(None, None, f"Gibbs sampling of widths {network.widths} would take too long")
+    factor = 2 / y.shape[1] if loss.name == "mse" else loss.sigma**-2
+    best = np.linalg.lstsq(x, y)[0]
+    draws = gibbs.sample(gibbs.Product(layers, x.T @ x / len(x), best, factor * nbeta), gamma)
+    found, mixed = mcmc_mean(draws), r_hat(draws)
+    if found.se is None or mixed is None or mixed > _R_HAT_MAX or found.se > _SE_MAX * found.mean:
+        return Exact(None, None, f"{len(draws[0])} sweeps of Gibbs sampling were too few")
+    source = f"{draws.size} draws of a Gibbs sampler, layer by layer"
+    return Exact(found.mean, found.se, source, "exact, by Gibbs sampling")

@@ -81,6 +81,5 @@ def _metric(problem: Problem, w: Weights) -> float | None:
 
 @eqx.filter_jit
 def _accuracy(loss: Supervised, w: Weights, rows: Batch) -> Array:
-    assert rows is not None
-    x, y = rows
-    return jnp.mean(jnp.argmax(loss.network.apply(w, x), axis=-1) == y)
+    right, scored = loss.hits(w, rows)
+    return jnp.sum(right) / jnp.sum(scored)

@@ -92,7 +92,7 @@ class SelfLabelled:
             case "mse":
                 return jnp.mean((outputs - labels) ** 2, axis=-1)
             case "gaussian":
-                return jnp.sum((outputs - labels) ** 2, axis=-1) * (0.5 / self.sigma**2)
+                return jnp.sum((outputs - labels) ** 2, axis=-1) / (2 * self.sigma**2)
             case "cross_entropy":
                 own = jax.nn.log_softmax(labels, axis=-1)
                 return jnp.sum(jnp.exp(own) * (own - jax.nn.log_softmax(outputs, axis=-1)), axis=-1)

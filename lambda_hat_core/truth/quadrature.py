@@ -4,6 +4,7 @@ A zero set along an axis leads to ridges whose width decreases with the distance
 The panels halve towards 0 and towards w*, so that all scales are resolved equally.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from jaxtyping import Float
 
 _REACH = 9.0
 """Range on each side of w*, in standard deviations of the localiser: exp(-9^2/2) = 3e-18."""
-_LEVELS = 20
+LEVELS = 20
 """Number of halvings; the innermost panel is 2e-5 standard deviations wide."""
 _ORDERS = (12, 18)
 """Nodes per panel of the two rules, whose results must agree."""
@@ -22,9 +23,9 @@ _BLOCK = 2**20
 Losses = Callable[[Float[np.ndarray, "point d"]], Float[np.ndarray, " point"]]
 
 
-def _rule(centre: float, width: float, order: int) -> tuple[np.ndarray, np.ndarray]:
+def _rule(centre: float, width: float, order: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
     low, high = centre - _REACH * width, centre + _REACH * width
-    scales = _REACH * width * 0.5 ** np.arange(_LEVELS)
+    scales = _REACH * width * 0.5 ** np.arange(levels)
     edges = [c + sign * scales for c in {0.0, centre} for sign in (-1, 1)]
     grid = np.unique(np.concatenate([*edges, [0.0, centre, low, high]]))
     grid = grid[(grid >= low) & (grid <= high)]
@@ -36,10 +37,22 @@ def _rule(centre: float, width: float, order: int) -> tuple[np.ndarray, np.ndarr
     )
 
 
+def size(w0: Float[np.ndarray, " d"], levels: int = LEVELS) -> int:
+    """Return at how many points the loss is evaluated."""
+    return sum(
+        math.prod(len(_rule(float(c), 1.0, order, levels)[0]) for c in w0) for order in _ORDERS
+    )
+
+
 def _estimate(
-    losses: Losses, w0: Float[np.ndarray, " d"], nbeta: float, gamma: float, order: int
+    losses: Losses,
+    w0: Float[np.ndarray, " d"],
+    nbeta: float,
+    gamma: float,
+    order: int,
+    levels: int,
 ) -> float:
-    rules = [_rule(float(c), gamma**-0.5, order) for c in w0]
+    rules = [_rule(float(c), gamma**-0.5, order, levels) for c in w0]
     points = np.stack(np.meshgrid(*(r[0] for r in rules), indexing="ij"), -1).reshape(-1, w0.size)
     weights = np.ones(1)
     for _, weight in rules:
@@ -52,7 +65,12 @@ def _estimate(
 
 
 def potential(
-    losses: Losses, w0: Float[np.ndarray, " d"], nbeta: float, gamma: float
+    losses: Losses,
+    w0: Float[np.ndarray, " d"],
+    nbeta: float,
+    gamma: float,
+    *,
+    levels: int = LEVELS,
 ) -> float | None:
     """Return nbeta (E_p[L] - L(w*)) for d <= 2, or None if the two rules disagree.
 
@@ -61,6 +79,7 @@ def potential(
         w0: w*.
         nbeta: n beta.
         gamma: strength of the localiser.
+        levels: number of halvings of the panels towards w*.
 
     Raises:
         ValueError: unless d is 1 or 2 and gamma > 0, without which the mean need not exist.
@@ -69,5 +88,5 @@ def potential(
         raise ValueError(
             f"quadrature: d is {w0.size} and gamma is {gamma}; it needs d <= 2 and gamma > 0"
         )
-    coarse, fine = (_estimate(losses, w0, nbeta, gamma, order) for order in _ORDERS)
+    coarse, fine = (_estimate(losses, w0, nbeta, gamma, order, levels) for order in _ORDERS)
     return fine if abs(fine - coarse) <= _TOLERANCE * max(1.0, abs(fine)) else None

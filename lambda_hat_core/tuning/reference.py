@@ -233,6 +233,9 @@ def doubts(record: dict[str, Any]) -> Iterator[str]:
     if record["verdict"] == "failed" or record["llc"] is None or record["llc_se"] is None:
         yield "; ".join(record["reasons"]) or "it has no standard error"
         return
+    if record["llc"] <= 0:
+        yield "its estimate is not positive: w* is not a minimum"
+        return
     r_hat, ess, v_m = record["r_hat"], record["ess_min"], record["v_m"]
     if r_hat is None or r_hat > R_HAT_MAX:
         yield f"R-hat is {r_hat if r_hat is None else round(r_hat, 3)}, above {R_HAT_MAX}"

@@ -66,6 +66,9 @@ def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
         targets.save(targets.build(spec, log, weights_of(store, spec)), folder)
         meta = json.loads((folder / "meta.json").read_bytes())
         records.write("targets", [records.target_row(spec, meta)], folder / "target.parquet")
+        records.write_checks(
+            {"target_id": spec.id}, [records.audited(meta)], folder / "checks.parquet"
+        )
         if spec.step is not None:
             row = records.checkpoint_row(spec, meta)
             records.write("trajectories", [row], folder / "checkpoint.parquet")
@@ -158,11 +161,12 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
     def make(folder: Path) -> None:
         from lambda_hat_core import targets
         from lambda_hat_core.analysis.checks import checks
-        from lambda_hat_core.analysis.estimate import estimate
+        from lambda_hat_core.analysis.estimate import estimate, statements
         from lambda_hat_core.analysis.figures.run import draw_figures
+        from lambda_hat_core.analysis.settings import settings
         from lambda_hat_core.analysis.traceio import load_trace
-        from lambda_hat_core.analysis.verdict import off_centre_bias
         from lambda_hat_core.plan.labels import run_label
+        from lambda_hat_core.work.oracles import exact
 
         _require(store, "runs", spec.id)
         _require(store, "targets", spec.target)
@@ -171,17 +175,20 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             meta |= SELF_LABELLED_META
         trace = load_trace(store.path("runs", spec.id) / "trace.nc")
         at = targets.load(target, store.path("targets", spec.target), spec.posterior)
-        oracle, oracle_reason = targets.oracle(target, at, trace.nbeta, trace.gamma)
-        found = estimate(trace, meta)
         used = as_sampled(spec, target, None if at.data is None else at.n)
-        judged = checks(found, meta, llc_oracle=oracle, budget_fge=used.sampler.budget(trace.n))
+        loss = spec.posterior.loss or meta["loss"]
+        oracle = exact(store, spec, target, at, nbeta=trace.nbeta, gamma=trace.gamma, loss=loss)
+        found = estimate(trace, meta, sampler=used.sampler, exact=oracle)
+        judged = checks(found, meta, exact=oracle, budget_fge=used.sampler.budget(trace.n))
+        said = "; ".join(statements(found))
+        if said:
+            log(said)
         extra = {
             "llc_known": meta["llc_known"],
             "llc_known_reason": meta["llc_known_reason"],
-            "at_minimum": meta.get("is_minimum"),
-            "descent": off_centre_bias(found, meta),
-            "llc_oracle": oracle,
-            "llc_oracle_reason": oracle_reason,
+            "llc_oracle": oracle.value,
+            "llc_oracle_se": oracle.se,
+            "llc_oracle_reason": oracle.source,
             "ledger": trace.info.get("ledger"),
             "checks": [check._asdict() for check in judged],
             "tempered": None if found.tempered is None else found.tempered.plain(),
@@ -189,8 +196,10 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         row = records.run_row(spec)
         row |= {name: trace.info[name] for name in ("n_draws", "n_burn") if name in trace.info}
         row |= {name: value for name, value in found._asdict().items() if name not in row}
-        row |= {"loss": spec.posterior.loss or meta["loss"], **extra}
-        records.write("llc", [row], folder / "estimate.parquet")
+        row |= {"loss": loss, "label": run_label(spec, meta["label"]), **extra}
+        really = files.to_json(settings(trace, used))
+        records.write("llc", [row | {"settings": really}], folder / "estimate.parquet")
+        records.write_checks({"run_id": spec.id}, extra["checks"], folder / "checks.parquet")
         records.write_draws(spec.id, trace, folder / "draws.parquet")
         if found.tempered is not None:
             records.write_profile(spec.id, found.tempered.replicas, folder / "profile.parquet")
@@ -202,7 +211,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             folder / "figures",
             title=run_label(spec, meta["label"]),
             llc_known=meta["llc_known"],
-            llc_oracle=oracle,
+            llc_oracle=oracle.value,
         )
 
     return _made(store, "analyses", spec, make, log)

@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import making
+from lambda_hat_core.work.steps import is_trained, missing_steps
 
 META = {"n": 1000, "d": 3, "loss": "own", "loss0": 0.0, "grad_norm": 1e-12, "min_eigenvalue": 1.0}
 AUDIT = {"is_minimum": True, "audit_reasons": [], "llc_known": 1.5, "llc_known_reason": "exact"}
@@ -50,6 +51,8 @@ def answer(store: Store, request: dict, x64: str) -> dict:
     store.root.mkdir(parents=True, exist_ok=True)
     with (store.root / "calls.txt").open("a") as calls:
         calls.write(f"{request['id']} {kind} {x64}\n")
+    if kind == "trajectories":
+        return trained(store, Trajectory(**request["spec"]))
     seed = request["spec"]["seed"]
     if kind != "analyses" and seed == 14:
         os.abort()
@@ -71,6 +74,19 @@ def answer(store: Store, request: dict, x64: str) -> dict:
     return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
 
 
+def trained(store: Store, wanted: Trajectory) -> dict:
+    if wanted.spec.seed == 12:
+        reason = "seed 12 always diverges"
+        records.write_failure(store, wanted.spec, reason)
+        return {"event": "failed", "reason": reason, "cause": "error", "transient": False}
+    kept = {*wanted.steps} - missing_steps(store, wanted)
+    with store.publish("trajectories", wanted.id, wanted.spec, replace=True) as folder:
+        facts = {"d": 3, "n": 1000, "steps": sorted({*wanted.steps} | kept), "train_loss": 0.5}
+        (folder / "meta.json").write_text(json.dumps(facts))
+    record = making.record(store, "trajectories", wanted.id)
+    return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
+
+
 def drawn(store: Store, gallery: Gallery) -> dict:
     with store.publish("galleries", gallery.id) as folder:
         facts = {"inputs": fingerprint(store, gallery), "n_runs": len(gallery.runs)}
@@ -86,7 +102,13 @@ def make(store: Store, kind: str, fields: dict) -> None:
     spec = (TargetSpec if kind == "targets" else RunSpec)(**fields)
     with store.publish(kind, spec.id, spec) as folder:
         if kind == "targets":
-            (folder / "meta.json").write_text(json.dumps(META | AUDIT))
+            of = spec.trajectory
+            point = {} if of is None else {"step": spec.step, "trajectory_id": of.id}
+            (folder / "meta.json").write_text(json.dumps(META | AUDIT | point))
+            if of is not None:
+                assert is_trained(store, spec)
+                row = records.checkpoint_row(spec, META | point)
+                records.write("trajectories", [row], folder / "checkpoint.parquet")
             records.write("targets", [records.target_row(spec, META)], folder / "target.parquet")
         elif kind == "runs":
             facts = {"work_fge": 10.0, "wall_s": 0.1, "loss0": 0.0, "failure": None}

@@ -203,7 +203,7 @@ samplers: [{name: hmc, seed: 2}, {name: nuts, seed: 13}, {name: sgld, seed: 14}]
     assert sum("run_sgld" in line for line in calls) == 2, "what died is tried once more"
     assert sum("run_nuts" in line for line in calls) == 1
     assert "failed at the last attempt: seed 13 always fails" in command("plan", file).stdout
-    said = command("sql", "--csv", "SELECT seed, kind, failure, n FROM targets ORDER BY seed")
+    said = command("sql", "--csv", "SELECT seed, kind, failure, n FROM targets ORDER BY 1")
     assert said.stdout.splitlines()[1:] == [
         "0,quadratic,,1000",
         "13,quadratic,seed 13 always fails,",

@@ -104,7 +104,7 @@ def test_a_target_that_fails_or_dies_is_a_row_with_its_reason(site, built_local)
     assert not llc(site, built_local(project)).success
     found = sql.query(
         project.store,
-        "SELECT targets.seed, targets.kind, label, failure, verdict, count(*) "
+        "SELECT targets.seed, kind, targets.label, failure, verdict, count(*) "
         "FROM targets JOIN llc USING (target_id) GROUP BY ALL ORDER BY 1",
     )
     built, failed, died = (row[1:] for row in found.rows)

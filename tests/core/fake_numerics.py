@@ -104,7 +104,9 @@ class FakeTargets(ModuleType):
 
     @staticmethod
     def oracle(spec, target, nbeta, gamma):
-        return 1.5, "quadratic"
+        from lambda_hat_core.truth.exact import Exact
+
+        return Exact(1.5, None, "quadratic")
 
 
 def fake_sample(posterior, spec, *, progress, log, checkpoint, metric=None):

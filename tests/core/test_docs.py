@@ -22,7 +22,7 @@ def test_the_queries_in_the_docs_are_valid_on_an_empty_store(tmp_path, query):
 
 
 def test_the_queries_in_the_docs_are_found():
-    assert len(QUERIES) == PAGE.count("```sql") == 5
+    assert len(QUERIES) == PAGE.count("```sql") == 6
     assert README_QUERIES
 
 

@@ -18,7 +18,7 @@ def answered(trace=None, **changes):
     from lambda_hat_core.notebook.llc import answer
 
     trace = trace or traces.trace(**changes)
-    trace = trace._replace(info={**trace.info, "step_size": 0.25, "ledger": {"warnings": ["do"]}})
+    trace = trace._replace(info={**trace.info, "step_size": 0.25, "ledger": {}})
     run = RunSpec(
         target=f"tgt_{0:012x}",
         sampler=Sgld(batch_size=256),
@@ -26,7 +26,7 @@ def answered(trace=None, **changes):
         dtype="float32",
         seed=3,
     )
-    return answer(estimate(trace, {}), trace, run, at_minimum=True, seconds=2.5)
+    return answer(estimate(trace, {}, sampler=run.sampler), trace, run, seconds=2.5)
 
 
 def test_repr_is_one_line_and_str_adds_the_reasons():
@@ -36,13 +36,14 @@ def test_repr_is_one_line_and_str_adds_the_reasons():
     assert str(found) == f"llc {repr(found)[4:-1]}"
     alone = answered(n_chains=1)
     assert "\n" not in repr(alone) and len(repr(alone)) < 80
-    assert str(alone) == f"llc {repr(alone)[4:-1]}: {'; '.join(alone.reasons)}"
+    words = repr(alone).removeprefix("Llc(").removesuffix("; set n_chains: 4)")
+    assert str(alone) == f"llc {words}: {alone.reasons[0]}: set n_chains: 4"
 
 
 def test_a_failure_has_no_number():
     found = answered(failure="the loss is not finite at draw 3 of chain 1")
     assert (found.llc, found.se, found.interval, found.verdict) == (None, None, None, "failed")
-    assert repr(found) == "Llc(none, failed)"
+    assert repr(found) == "Llc(none, failed; set step_fraction: 0.075)"
     assert "the loss is not finite at draw 3" in str(found)
     assert "failed" in found._repr_html_()
 
@@ -54,7 +55,7 @@ def test_fields_are_plain_values_and_cannot_be_set():
     assert facts["settings"] == found.settings
     used = {"sampler": "sgld", "step_size": 0.25, "batch_size": 256, "dtype": "float32", "seed": 3}
     assert used.items() <= found.settings.items()
-    assert found.advice == ("do",) and found.seconds == 2.5
+    assert len(found.advice) == len(found.reasons) and found.seconds == 2.5
     assert found.ess == found.estimate.ess_min and found.nbeta == found.trace.nbeta
     with pytest.raises(AttributeError):
         found.llc = 3.0
@@ -62,7 +63,8 @@ def test_fields_are_plain_values_and_cannot_be_set():
 
 def test_the_html_has_numbers_settings_and_a_picture():
     page = answered(n_chains=1)._repr_html_()
-    assert "run at least 2" in page and "step_size 0.25" in page and ">suspect<" in page
+    assert "set <code>n_chains: 4</code>" in page
+    assert "step_size 0.25" in page and ">suspect<" in page
     assert page.count("data:image/png;base64,iVBOR") == 1
     assert "&lt;" not in page and len(page) < 60_000
 

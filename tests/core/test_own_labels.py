@@ -73,6 +73,7 @@ def test_a_linear_model_has_the_gaussian_value_at_any_point(sigma):
     h = np.repeat(scale * np.linalg.eigvalsh(data[0].T @ data[0] / N), 2)
     nbeta = N / np.log(N)
     exact = 0.5 * np.sum(nbeta * h / (nbeta * h + 10.0))
+    assert found.llc is not None and found.se is not None
     assert found.se < 0.05 * exact
     assert abs(found.llc - exact) < 4 * found.se
     assert found.at_minimum and found.descent == 0.0

@@ -32,6 +32,7 @@ def test_every_shipped_preset_is_valid(plan_of):
         for training in ("default", "fast")
     ]
     entries.append("{model: small, data: base, training: minibatch}")
+    entries.append("{model: small, data: base, training: grokking}")
     entries += ["{model: small, data: digits}", "{model: small, data: diabetes}"]
     plan = plan_of(one(", ".join(entries)))
     # The small teacher of a small student is the same as no teacher.

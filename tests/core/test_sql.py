@@ -13,6 +13,7 @@ from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.stochastic import Sgld
+from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store import records, sql
 from lambda_hat_core.store.inventory import orphans
@@ -22,17 +23,19 @@ from tests.counts import reads
 LLC = (
     "run_id target_id experiment sampler flavour dtype seed loss n d nbeta gamma n_chains n_draws "
     "n_burn llc llc_se llc_lo llc_hi llc_known llc_oracle loss0 ess_bulk ess_tail r_hat v_m "
-    "work_fge wall_s verdict reasons stopped_by restrict created_at step trajectory_id"
+    "work_fge wall_s verdict reasons created_at label settings acceptance n_divergent ess_min "
+    "v_m_se at_minimum descent step trajectory_id restrict advice stopped_by"
 ).split()
 
 COLUMNS = {
     "trajectories": "trajectory_id step target_id train_loss test_loss metric label".split(),
     "llc": LLC,
-    "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known llc_known_reason "
-    "seed spec created_at failure".split(),
+    "targets": "target_id kind label n d loss0 grad_norm min_eigenvalue llc_known "
+    "llc_known_reason seed spec created_at failure".split(),
+    "checks": "run_id target_id name passed severity value threshold words".split(),
     "draws": "run_id chain draw loss llc dist2 cumulative_fge".split(),
-    "profiles": "run_id replica nbeta llc llc_se acceptance exchange_rate log_evidence "
-    "log_evidence_se".split(),
+    "profiles": "run_id replica nbeta llc llc_se acceptance "
+    "exchange_rate log_evidence log_evidence_se".split(),
     "experiments": "experiment target_id run_id".split(),
     "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
     "wall_s run_id reason study".split(),
@@ -70,6 +73,43 @@ def test_the_replicas_of_a_run_are_rows_of_profiles(store):
     rows = sql.query(store, "SELECT replica, nbeta, llc, log_evidence FROM profiles").rows
     assert rows == [(i, r.nbeta, r.llc, r.log_evidence) for i, r in enumerate(found)]
     assert rows[-1][1:3] == (0.0, None)
+
+
+def test_checks_of_runs_and_of_targets_are_rows_of_checks(store):
+    from lambda_hat_core.analysis.checks import checks
+    from tests.core.test_verdict import META, good
+
+    run, target = spec(), target_spec()
+    made = [check._asdict() for check in checks(good(r_hat=1.2), META)]
+    records.write_checks(
+        {"run_id": run.id}, made, store.path("analyses", run.id) / "checks.parquet"
+    )
+    meta = {"is_minimum": False, "audit_reasons": ["|grad| = 3"], "off_centre_bias": 2.0}
+    records.write_checks(
+        {"target_id": target.id},
+        [records.audited(meta | {"audit_limit": 0.05})],
+        store.path("targets", target.id) / "checks.parquet",
+    )
+    failed = "SELECT run_id, target_id, name, value, threshold, words FROM checks WHERE NOT passed"
+    mixing, audit = sorted(sql.query(store, failed).rows, key=lambda row: row[2])
+    assert mixing[:5] == (run.id, None, "converged", 1.2, 1.1) and "R-hat" in mixing[5]
+    assert audit == (None, target.id, "minimum", 2.0, 0.05, "|grad| = 3")
+    assert sql.query(store, "SELECT count(*) FROM checks").rows == [(len(made) + 1,)]
+
+
+def test_the_exact_value_may_come_from_a_run_that_was_analysed_later(store):
+    run = spec()
+    add_run(store, run, llc=1.0, nbeta=200.000001, gamma=1.0)
+    exact = "SELECT llc_oracle FROM llc WHERE sampler = 'sgld'"
+    assert sql.query(store, exact).rows == [(None,)]
+    cold = run.model_copy(update={"sampler": Tempered()})
+    others = (("ok", 200.0, 1.25), ("suspect", 200.0, 9.0), ("ok", 50.0, 7.0))
+    for seed, (verdict, nbeta, llc) in enumerate(others):
+        one = cold.model_copy(update={"seed": seed})
+        add_run(store, one, llc=llc, nbeta=nbeta, gamma=1.0, verdict=verdict)
+    assert sql.query(store, exact).rows == [(1.25,)]
+    assert set(sql.query(store, exact.replace("sgld", "tempered")).rows) == {(None,)}
+    assert sql.query(store, "SELECT count(*) FROM llc").rows == [(4,)]
 
 
 def spec(seed=0):

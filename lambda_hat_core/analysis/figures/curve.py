@@ -35,7 +35,7 @@ class CurveSeries(NamedTuple):
 
     label: str
     curve: Curve
-    beside: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {}
+    beside: Mapping[str, tuple[Sequence[int | float], Sequence[float]]] = {}
 
 
 def along_figure(
