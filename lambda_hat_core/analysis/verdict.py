@@ -228,7 +228,7 @@ def _certificate(estimate: Estimate) -> Iterator[Finding]:
             if error > V_M_TOLERANCE and not (exchanges or estimate.iid):
                 shown = plus_minus(value, error)
                 text = f"{name} is {shown}, too noisy to see whether it is {V_M_TOLERANCE} from 1"
-                yield Finding("certificate", "suspect", error, V_M_TOLERANCE, text)
+                yield Finding("certificate", "certificate", "suspect", error, V_M_TOLERANCE, text)
             continue
         meaning = "not equilibrated" if value < 1 else "heated by the step size or by noise"
         if estimate.iid:
