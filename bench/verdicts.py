@@ -45,8 +45,7 @@ IMPRECISE = {"precision", "V_M noise"}
 
 def kinds(found: Llc) -> list[str]:
     """Return the reasons of a verdict, each in one or two words."""
-    meta = {"is_minimum": found.at_minimum, "off_centre_bias": None}
-    return sorted({_kind(one.text) for one in findings(found.estimate, meta)})
+    return sorted({_kind(one.text) for one in findings(found.estimate)})
 
 
 def _kind(text: str) -> str:

@@ -253,7 +253,7 @@ def test_a_known_value_never_enters_the_verdict():
         ({"v_m": 1.2, "v_m_se": 0.05}, True),
         ({"v_m": 1.2, "v_m_se": 0.05, "iid": False}, False),
         ({"n_chains": 1, "r_hat": None}, True),
-        ({"n_divergent": 3}, True),
+        ({"n_divergent": 7}, True),
         ({"ess_min": 10.0}, False),
     ],
 )
