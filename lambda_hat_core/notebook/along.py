@@ -169,7 +169,7 @@ class _Run(NamedTuple):
         return here, self._replace(seen=done.seen)
 
 
-def _judged(done: Computed, step: float, seconds: float) -> Llc:
+def _judged(done: Computed, step: int | float, seconds: float) -> Llc:
     """Return the estimate with its verdict; a checkpoint need be no minimum."""
     audit = done.audit
     meta = {

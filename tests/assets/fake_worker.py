@@ -117,9 +117,17 @@ def make(store: Store, kind: str, fields: dict) -> None:
             (folder / "figures").mkdir()
             (folder / "figures" / "trace.png").write_bytes(PNG)
             row = records.run_row(spec) | {"llc": 1.5, "llc_se": 0.01, "llc_lo": 1.3, "llc_hi": 1.7}
-            row |= {"verdict": "ok", "reasons": [], "r_hat": 1.0, "ess_min": 400.0, "v_m": 1.0}
+            row |= {
+                "verdict": "ok",
+                "reasons": [],
+                "advice": [],
+                "notes": [],
+                "r_hat": 1.0,
+                "ess_min": 400.0,
+                "v_m": 1.0,
+            }
             row |= {"work_fge": 10.0, "wall_s": 0.1, "loss0": 0.0, "loss": "own"}
-            row |= {"gamma": spec.posterior.gamma}
+            row |= {"gamma": spec.posterior.gamma, "llc_oracle": 1.5, "nbeta": 100.0}
             draws = {"run_id": [spec.id] * 2, "chain": [0, 1], "llc": [1.5, 1.5], "dist2": [0, 0]}
             records.write("draws", draws, folder / "draws.parquet")
             records.write("llc", [row], folder / "estimate.parquet")

@@ -135,8 +135,8 @@ def test_a_potential_keeps_the_coefficient_that_its_author_states(x64, user):
     assert made.meta["min_eigenvalue"] == pytest.approx(4.0)
     targets.save(made, user)
     target = targets.load(spec("bowl", h=4.0), user, PosteriorSpec())
-    value, _ = targets.oracle(spec("bowl", h=4.0), target, 10.0, 1.0)
-    assert value == pytest.approx(40 / 41, rel=1e-8)
+    found = targets.oracle(spec("bowl", h=4.0), target, 10.0, 1.0)
+    assert found.value == pytest.approx(40 / 41, rel=1e-8)
 
 
 def test_params_to_train_are_trained_and_polished(x64, user):

@@ -87,7 +87,7 @@ def test_the_three_biases_are_listed_as_numbers(store):
         if lines.index(line) not in (3, 4):
             assert float(cells[2].split()[0]) == pytest.approx(-2 / math.log(nbeta), abs=0.01)
     assert "<td>0 (exact sampler)</td>" in lines[0]
-    assert "<td>1 (predicted)</td>" in lines[3]
+    assert "<td>0 (taken off as predicted)</td>" in lines[3]
     assert "<td>0.400 ± 0.014 (against nuts)</td>" in lines[6]
 
 

@@ -182,10 +182,10 @@ def test_potentials_meet_their_oracles(dtype, tmp_path):
         with jax.enable_x64(True):
             targets.save(targets.build(target, silent), folder)
         at = targets.load(target, folder, PosteriorSpec())
-        value, reason = targets.oracle(target, at, 145.0, 1.0)
+        found = targets.oracle(target, at, 145.0, 1.0)
         h = np.array([1, 100 ** (-1 / 3), 100 ** (-2 / 3), 0.01])
         exact = oracles.quadratic(h, 145.0, 1.0) if expected is None else expected
-        assert value == pytest.approx(exact, rel=1e-6), reason
+        assert found.value == pytest.approx(exact, rel=1e-6), found.source
 
 
 def test_a_missing_oracle_has_a_reason(x64):
@@ -193,8 +193,8 @@ def test_a_missing_oracle_has_a_reason(x64):
     from lambda_hat_core.posterior import Target
 
     target = Target(problem.start, problem.data, problem.loss, problem.n)
-    value, reason = targets.oracle(spec(TANH, synthetic()), target, 100.0, 1.0)
-    assert value is None and "mlp with data" in reason
+    found = targets.oracle(spec(TANH, synthetic()), target, 100.0, 1.0)
+    assert found.value is None and "no formula for mlp" in found.source
 
 
 def test_data_that_overflow_are_refused_in_one_line(x64):
