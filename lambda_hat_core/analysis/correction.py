@@ -18,7 +18,7 @@ UNKNOWN = 0.5
 """Standard error of a predicted bias, as a share of it."""
 
 
-def predicted(trace: Trace) -> dict[str, float] | None:
+def predicted(trace: Trace) -> dict[str, float | None] | None:
     """Return the bias that the ledger predicts and nothing else measures, absolute and relative."""
     ledger = trace.info.get("ledger") or {}
     return ledger.get("burn_in" if "step_order" in trace.info else "error")
@@ -27,7 +27,7 @@ def predicted(trace: Trace) -> dict[str, float] | None:
 def corrected(mean: Mean, trace: Trace) -> Mean:
     """Return the mean LLC of the draws of a trace without its predicted bias."""
     found = predicted(trace)
-    bias = None if found is None else number(found["absolute"])
+    bias = None if found is None else number(found.get("absolute"))
     if bias is None or abs(bias) > LARGEST * abs(mean.mean):
         return mean
     left = UNKNOWN * abs(bias)

@@ -10,15 +10,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from lambda_hat_core.analysis.diagnostics import mcmc_mean, r_hat
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.posterior import Target
+from lambda_hat_core.posterior import Loss, Target
+from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.networks import DeepLinearNetwork
 from lambda_hat_core.targets.potentials import QuadraticPotential
 from lambda_hat_core.truth import gibbs, oracles, quadrature
 from lambda_hat_core.truth.exact import Exact
+from lambda_hat_core.types import Batch, Weights
 
 _POINTS = 3e8
 """Largest number of losses of single examples in a quadrature, about 10 CPU seconds."""
@@ -74,8 +77,12 @@ def _rows(target: Target) -> int:
     return 1 if target.data is None else target.n
 
 
+@quickly
+def _many(loss: Loss, points: Float[Array, "point d"], data: Batch) -> Float[Array, " point"]:
+    return jax.vmap(lambda w: loss.mean(w, data))(points)
+
+
 def _losses(target: Target) -> Callable[[np.ndarray], np.ndarray]:
-    many = jax.jit(jax.vmap(lambda w: target.loss.mean(w, target.data)))
     block = max(1, _BLOCK // _rows(target))
 
     def losses(points: np.ndarray) -> np.ndarray:
@@ -83,7 +90,10 @@ def _losses(target: Target) -> Callable[[np.ndarray], np.ndarray]:
         size = min(block, len(points))
         short = -len(points) % size
         filled = np.concatenate([points, np.repeat(points[:1], short, axis=0)])
-        parts = [np.asarray(many(jnp.asarray(part))) for part in filled.reshape(-1, size, d)]
+        parts = [
+            np.asarray(_many(target.loss, jnp.asarray(part), target.data))
+            for part in filled.reshape(-1, size, d)
+        ]
         return np.concatenate(parts)[: len(points)]
 
     d = target.w0.size
@@ -113,16 +123,7 @@ def _gaussian(target: Target, nbeta: float, gamma: float) -> float | None:
     d = target.w0.size
     if d > _DENSE or _rows(target) * d**2 > _PRODUCTS or not _is_quadratic(target, gamma):
         return None
-    grad = jax.grad(target.loss.mean)
-
-    def product(v: jax.Array) -> jax.Array:
-        return jax.jvp(lambda w: grad(w, target.data), (target.w0,), (v,))[1]
-
-    @jax.jit
-    def derivatives() -> tuple[jax.Array, jax.Array]:
-        return grad(target.w0, target.data), jax.lax.map(product, jnp.eye(d), batch_size=16)
-
-    g, hessian = map(np.asarray, derivatives())
+    g, hessian = map(np.asarray, _derivatives(target.loss, target.w0, target.data))
     h, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     h = np.where(h > d * np.finfo(float).eps * np.abs(h).max(), h, np.minimum(h, 0.0))
     precision = nbeta * np.where(np.abs(h) < 1e-12 * np.abs(h).max(), 0.0, h) + gamma
@@ -131,6 +132,16 @@ def _gaussian(target: Target, nbeta: float, gamma: float) -> float | None:
     slope = vectors.T @ g
     mean = -nbeta * slope / precision
     return float(nbeta * (slope @ mean + 0.5 * np.sum(h * (mean**2 + 1 / precision))))
+
+
+@quickly
+def _derivatives(loss: Loss, w: Weights, data: Batch) -> tuple[Weights, Float[Array, "d d"]]:
+    grad = jax.grad(loss.mean)
+
+    def product(v: Weights) -> Weights:
+        return jax.jvp(lambda w: grad(w, data), (w,), (v,))[1]
+
+    return grad(w, data), jax.lax.map(product, jnp.eye(w.size), batch_size=16)
 
 
 def _is_quadratic(target: Target, gamma: float) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lambda_hat_core.config.data import Digits, NoData, Synthetic, Teacher
-from lambda_hat_core.config.model import Custom, Mlp, NormalCrossing, Quadratic, infer_width
+from lambda_hat_core.config.mlp import infer_width
+from lambda_hat_core.config.model import Custom, Mlp, NormalCrossing, Quadratic
 from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.plan.plan import load_plan
