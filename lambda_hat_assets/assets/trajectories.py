@@ -16,8 +16,8 @@ def trajectories_asset(project: Project) -> dg.AssetsDefinition:
     """Return the asset of all trainings that experiments take checkpoints of, in float64."""
     routing = Routing("float64")
 
-    @dg.asset(
-        key=TRAJECTORIES_KEY,
+    spec = dg.AssetSpec(
+        TRAJECTORIES_KEY,
         partitions_def=dg.StaticPartitionsDefinition(list(project.trajectories)),
         group_name="targets",
         description="A training, with its weights and losses at the steps that experiments name.",
@@ -25,7 +25,12 @@ def trajectories_asset(project: Project) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         tags=routing.tags,
         metadata=schema(TRAJECTORY),
-        output_required=False,
+        skippable=True,
+    )
+
+    @dg.multi_asset(
+        name="make_trajectories",
+        specs=[spec],
         pool=routing.pool,
         op_tags=routing.tags,
         backfill_policy=BATCHES,

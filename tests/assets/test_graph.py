@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from lambda_hat_assets.project.project import CODE_VERSION
+from tests.assets.conftest import ROOT
 
 
 @pytest.fixture
@@ -204,3 +205,11 @@ def test_the_sensor_launches_llc_when_a_file_changes(site, repository, monkeypat
     assert not tick(cursor)[0]
     site.experiment("new", target_seeds=(9,))
     assert len(tick(cursor)[0]) == 1
+
+
+def test_the_shipped_experiments_load_as_in_the_browser():
+    from lambda_hat_assets.definitions import build, compute
+    from lambda_hat_assets.project.project import load_project
+
+    project = load_project({}, ROOT / "config")
+    dg.Definitions.validate_loadable(build(project, compute(project)))

@@ -144,3 +144,12 @@ def test_the_plain_command_does_the_same(site, seeds):
     assert failures.keys() == failed | blocked | trainings
     assert all("seed 12 always diverges" in why for why in failures.values())
     assert sorted(kinds(site)).count("targets") == 2
+
+
+def test_the_graph_of_a_project_with_trainings_loads_as_in_the_browser(site):
+    """All jobs at once: names of jobs and of ops must differ."""
+    from lambda_hat_assets.definitions import build, compute
+
+    experiment(site, "default", 0, 10)
+    project = site.project()
+    dg.Definitions.validate_loadable(build(project, compute(project)))
