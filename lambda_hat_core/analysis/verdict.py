@@ -1,7 +1,7 @@
 """The verdict on a run: the findings that make its mean suspect or failed.
 
 It judges the sampler alone, whether its mean is the mean of the posterior. Whether w* is a minimum
-is another question (`minimum`), and what a finite temperature does is a third (`finite`). All
+is another question (`minimum`), and what a finite temperature does is a third (`temperature`). All
 thresholds are defined here, those of fitted families in `family`; `checks` presents the same
 findings as named checks, and `advice` has a way out of each.
 """
@@ -189,9 +189,9 @@ def _precision(estimate: Estimate) -> Iterator[Finding]:
     if dropped < least:
         text = in_burn_in(least, dropped + estimate.n_draws, spent, budget)
         yield Finding("converged", "in burn-in", "suspect", float(dropped), float(least), text)
-    elif se is not None and llc != 0 and se > wanted * abs(llc):
-        text = too_early(se / abs(llc), wanted, spent, budget)
-        yield Finding("converged", "precision", "suspect", se, wanted * abs(llc), text)
+    elif se is not None and 0 < llc and se > wanted * llc:
+        text = too_early(se / llc, wanted, spent, budget)
+        yield Finding("converged", "precision", "suspect", se, wanted * llc, text)
 
 
 def _family(estimate: Estimate) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lambda_hat_core.config.posterior import SELF_LABELLED
 from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.store import files
@@ -140,12 +141,27 @@ def run_row(spec: RunSpec) -> Row:
     }
 
 
+_OWN_LABELS = {
+    "off_centre_bias": 0.0,
+    "is_minimum": True,
+    "audit_reasons": [],
+    "llc_known": None,
+    "llc_known_reason": "the known coefficient is that of the target's labels, not of its outputs",
+}
+"""What replaces the audit of w*, which is an exact minimum of a loss with its own outputs."""
+
+
 def facts_of(spec: RunSpec, meta: Row) -> Row:
-    """Return the facts of meta.json that hold for a run: a known value is one of all parameters."""
-    if spec.posterior.restrict is None:
-        return meta
-    reason = "the known value is that of all parameters, and only some are sampled"
-    return meta | {"llc_known": None, "llc_known_reason": reason, "multiplicity": None}
+    """Return the facts of a target's meta.json that hold for a run.
+
+    A known value is one of all parameters, and of the target's own labels.
+    """
+    if spec.posterior.restrict is not None:
+        reason = "the known value is that of all parameters, and only some are sampled"
+        meta = meta | {"llc_known": None, "llc_known_reason": reason, "multiplicity": None}
+    if spec.posterior.loss == SELF_LABELLED:
+        meta = meta | _OWN_LABELS
+    return meta
 
 
 def write_draws(run_id: str, trace: Any, path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.config.batches import as_sampled
-from lambda_hat_core.config.posterior import SELF_LABELLED
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
@@ -24,15 +23,6 @@ from lambda_hat_core.work.resuming import checkpoint_folder, resumable
 from lambda_hat_core.work.steps import weights_of
 
 Log = Callable[[str], None]
-
-SELF_LABELLED_META = {
-    "off_centre_bias": 0.0,
-    "is_minimum": True,
-    "audit_reasons": [],
-    "llc_known": None,
-    "llc_known_reason": "the known coefficient is that of the target's labels, not of its outputs",
-}
-"""What replaces the audit of w*, which is an exact minimum of a loss with its own outputs."""
 
 LESS_MEMORY = "lower n_chains or batch_size, or max_concurrent in the compute card"
 
@@ -171,8 +161,6 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         _require(store, "runs", spec.id)
         _require(store, "targets", spec.target)
         meta = records.facts_of(spec, store.read_json("targets", spec.target, "meta.json"))
-        if spec.posterior.loss == SELF_LABELLED:
-            meta |= SELF_LABELLED_META
         trace = load_trace(store.path("runs", spec.id) / "trace.nc")
         at = targets.load(target, store.path("targets", spec.target), spec.posterior)
         used = as_sampled(spec, target, None if at.data is None else at.n)
