@@ -17,7 +17,6 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.store.store import Kind
 from lambda_hat_core.work import making
-from lambda_hat_core.work.steps import missing_steps
 
 CARD_TAG = "lambda_hat/card"
 """Tag of a Dagster run with changes to the card, in the form of `--set`: walltime=04:00:00."""
@@ -84,9 +83,7 @@ class Compute:
     def _complete(self, kind: Kind, key: str) -> bool:
         if kind == "galleries":
             return is_current(self._project.store, gallery_of(self._project.plans[key]))
-        if kind == "trajectories":
-            return not missing_steps(self._project.store, self._project.trajectories[key])
-        return self._project.store.is_complete(kind, key)
+        return self._project.is_made(kind, key)
 
     def _reused(self, context: dg.AssetExecutionContext, kind: Kind, key: str) -> Result:
         record = making.record(self._project.store, kind, key)

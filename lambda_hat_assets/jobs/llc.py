@@ -173,16 +173,11 @@ def llc_job(
         made = 0
         with reaping(context.instance):
             for name, batch in found:
-                missing = [key for key in batch if not is_there(kind, key)]
+                missing = [key for key in batch if not project.is_made(kind, key)]
                 if missing:
                     materialise(context, job(name), batch)
-                made += sum(is_there(kind, key) for key in missing)
+                made += sum(project.is_made(kind, key) for key in missing)
         return made
-
-    def is_there(kind: Kind, key: str) -> bool:
-        if kind == "trajectories":
-            return not missing_steps(store, project.trajectories[key])
-        return store.is_complete(kind, key)
 
     @dg.op
     def report(

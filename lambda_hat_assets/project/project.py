@@ -17,7 +17,8 @@ from lambda_hat_core.config.errors import ConfigError, Place, display
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.plan.plan import Plan, joined, load_plan
 from lambda_hat_core.plan.read import resolve_experiment
-from lambda_hat_core.store.store import Store
+from lambda_hat_core.store.store import Kind, Store
+from lambda_hat_core.work.steps import missing_steps
 
 CONFIG = Path("config")
 
@@ -51,6 +52,12 @@ class Project(NamedTuple):
     labels: dict[str, str]
     studies: Studies
     trajectories: dict[str, Trajectory]
+
+    def is_made(self, kind: Kind, key: str) -> bool:
+        """Return whether the store has an artifact: of a training, all steps that are asked for."""
+        if kind == "trajectories":
+            return not missing_steps(self.store, self.trajectories[key])
+        return self.store.is_complete(kind, key)
 
     def plan(self, experiment: str | None) -> Plan:
         """Return the plan of an experiment, by default the selected one.
