@@ -24,9 +24,9 @@ def targets_asset(project: Project) -> dg.AssetsDefinition:
     partitions = dg.StaticPartitionsDefinition(in_order(project.targets))
     routing = Routing("float64")
     of_training = [
-        (spec.trajectory.id, id)
+        (spec.trained_by.id, id)
         for id, spec in project.targets.items()
-        if spec.is_trained and spec.trajectory is not None
+        if spec.trained_by is not None
     ]
 
     spec = dg.AssetSpec(

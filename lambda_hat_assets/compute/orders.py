@@ -63,10 +63,8 @@ class Order(NamedTuple):
         """The id of what must be made before: a run's target, a checkpoint's training."""
         if self.run is not None:
             return self.run.target
-        target = self.target
-        if not isinstance(target, TargetSpec) or not target.is_trained:
-            return None
-        return None if target.trajectory is None else target.trajectory.id
+        training = self.target.trained_by if isinstance(self.target, TargetSpec) else None
+        return None if training is None else training.id
 
     def requests(self) -> tuple[Event, ...]:
         """Return the requests to a worker, one per kind."""

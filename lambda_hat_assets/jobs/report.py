@@ -27,7 +27,7 @@ class ReportRow(NamedTuple):
 def note_blocked(store: Store, plan: Plan) -> None:
     """Record why targets and runs could not start: their training or their target was not made."""
     for id, spec in plan.targets.items():
-        training = spec.trajectory if spec.is_trained else None
+        training = spec.trained_by
         if training is None or store.is_complete("targets", id):
             continue
         why = records.read_failure(store, training.id)

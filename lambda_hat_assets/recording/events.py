@@ -101,8 +101,7 @@ def _sources(project: Project, asset: dg.AssetKey, result: Result) -> dict[dg.As
     if result.kind == "trajectories":
         return {}
     if result.kind == "targets":
-        spec = project.targets[result.key]
-        training = spec.trajectory if spec.is_trained else None
+        training = project.targets[result.key].trained_by
         return {} if training is None else {TRAJECTORIES_KEY: training.id}
     if result.kind == "analyses":
         return {dg.AssetKey(["runs", asset.path[-1]]): result.key}

@@ -88,9 +88,10 @@ class TargetSpec(Origin):
         return TrajectorySpec.model_construct(**parts)
 
     @property
-    def is_trained(self) -> bool:
-        """Whether this is a checkpoint of a training of ours, and not one of a file."""
-        return self.step is not None and getattr(self.model, "checkpoints", None) is None
+    def trained_by(self) -> TrajectorySpec | None:
+        """The training of ours that this is a checkpoint of; None also for one of a file."""
+        ours = self.step is not None and getattr(self.model, "checkpoints", None) is None
+        return self.trajectory if ours else None
 
 
 class RunSpec(Frozen):

@@ -188,13 +188,11 @@ def _product(name: str, drafts: list[Draft], samplers: list[SamplerDraft]) -> Pl
 
 def _note_training(plan: Plan, draft: Draft) -> None:
     """Add the training whose checkpoints an entry asks for, if it is one of ours."""
-    points = [spec for spec in draft.targets if spec.is_trained]
-    if not points:
+    spec = draft.targets[0].trained_by
+    if spec is None:
         return
-    spec = points[0].trajectory
-    assert spec is not None
     before = plan.trajectories.get(spec.id)
-    steps = {point.step for point in points if point.step is not None}
+    steps = {point.step for point in draft.targets if point.step is not None}
     steps.update(before.steps if before else ())
     plan.trajectories[spec.id] = Trajectory(spec=spec, steps=tuple(sorted(steps)))
     plan.labels.setdefault(spec.id, target_label(spec, draft.presets))

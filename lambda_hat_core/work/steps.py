@@ -23,10 +23,10 @@ def missing_steps(store: Store, wanted: Trajectory) -> set[int]:
 
 def is_trained(store: Store, spec: TargetSpec) -> bool:
     """Return whether the store has the weights of a checkpoint, or the target needs none."""
-    trajectory = spec.trajectory if spec.is_trained else None
-    if trajectory is None or spec.step is None:
+    training = spec.trained_by
+    if training is None or spec.step is None:
         return True
-    return not missing_steps(store, Trajectory(spec=trajectory, steps=(spec.step,)))
+    return not missing_steps(store, Trajectory(spec=training, steps=(spec.step,)))
 
 
 def weights_of(store: Store, spec: TargetSpec) -> Any:
@@ -35,12 +35,12 @@ def weights_of(store: Store, spec: TargetSpec) -> Any:
     Raises:
         FileNotFoundError: if the store does not have them.
     """
-    trajectory = spec.trajectory if spec.is_trained else None
-    if trajectory is None or spec.step is None:
+    training = spec.trained_by
+    if training is None or spec.step is None:
         return None
     from lambda_hat_core.targets.trajectory import flat_weights
 
-    id = trajectory.id
+    id = training.id
     if not is_trained(store, spec):
         folder = store.path("trajectories", id)
         raise FileNotFoundError(f"{folder} does not have step {spec.step}; make {id} first")
