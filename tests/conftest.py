@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 # If a shell starts pytest in the background, pytest and its children would ignore this signal.
@@ -92,3 +93,13 @@ def dtype(request):
 
     with jax.enable_x64(request.param == "float64"):
         yield request.param
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Forget compiled programs before a file of tests if this process holds very many.
+
+    A process of the whole suite compiles more programs than the system lets it hold.
+    """
+    if "lambda_hat_core.programs" in sys.modules:
+        sys.modules["lambda_hat_core.programs"].forget_if_many()

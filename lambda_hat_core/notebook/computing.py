@@ -20,6 +20,7 @@ from lambda_hat_core.notebook.choosing import nuts_or_tempered
 from lambda_hat_core.notebook.telling import Display, duration
 from lambda_hat_core.notebook.timing import expected
 from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
+from lambda_hat_core.programs import forget_if_many
 from lambda_hat_core.sample import sample
 from lambda_hat_core.samplers.drive import NOTHING_KEPT, Checkpoint, Progress
 from lambda_hat_core.samplers.trace import Trace
@@ -100,6 +101,7 @@ def computed(
     Raises:
         ValueError: if the target is invalid.
     """
+    forget_if_many()
     written = wanted.sampler.model_fields_set
     most = math.inf if wanted.max_seconds is None else wanted.max_seconds
 

@@ -91,8 +91,11 @@ def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None =
 def _run(
     store: Store, request: dict[str, Any], tell: Callable[..., None], lines: Iterator[str]
 ) -> Any:
+    from lambda_hat_core.programs import forget_if_many
     from lambda_hat_core.work import making
     from lambda_hat_core.work.trajectories import make_trajectory
+
+    forget_if_many()
 
     def log(message: str) -> None:
         tell("log", message=message)

@@ -1,7 +1,9 @@
 """How many programs JAX compiles for an estimate, and that targets of one shape share them."""
 
+import gc
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import pytest
 from jax import monitoring
 
 from lambda_hat_core import Nuts, Sghmc, estimate_llc
+from lambda_hat_core.programs import forget_if_many
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 """The event that JAX reports once per program, whether it is compiled or read from a cache."""
@@ -70,3 +73,33 @@ def test_an_estimate_compiles_few_programs_and_a_second_of_its_shape_none(name):
     with programs() as again:
         estimate_llc(loss, second, others, sampler=_SAMPLERS[name], progress=False)
     assert not again
+
+
+def test_programs_are_forgotten_before_a_process_holds_too_many():
+    @jax.jit
+    def double(x):
+        return 2 * x
+
+    with programs() as compiled:
+        double(jnp.ones(3))
+        assert not forget_if_many(share=1.0)
+        double(jnp.ones(3))
+        assert compiled["jit(double)"] == 1
+        assert forget_if_many(share=1e-6)
+        double(jnp.ones(3))
+    assert compiled["jit(double)"] == 2
+
+
+def test_forgetting_programs_gives_their_memory_maps_back():
+    def maps():
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+
+    jax.clear_caches()
+    gc.collect()
+    before = maps()
+    for size in range(30):
+        jnp.sort(jnp.ones(size + 1)).sum()
+    held = maps() - before
+    assert held > 100
+    assert forget_if_many(share=1e-6)
+    assert maps() - before < held / 2
