@@ -18,6 +18,8 @@ from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers import drive, monitor, pilot
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
+from lambda_hat_core.samplers.moments import observed
+from lambda_hat_core.samplers.observables import Observable, Observables, observing
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.samplers.subset import Subset, subset
@@ -34,10 +36,11 @@ def watch(
     posterior: Posterior,
     spectrum: Spectrum,
     paired: monitor.Paired | None = None,
+    observables: Observables | None = None,
 ) -> monitor.Monitor:
-    """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
+    """Return what is watched: random directions, the Lanczos ones of the certificate, and more."""
     projections, weights = _watched(stream(seed, "projections"), posterior, spectrum)
-    return monitor.Monitor(projections, spectrum.vectors, weights, paired)
+    return monitor.Monitor(projections, spectrum.vectors, weights, paired, observables)
 
 
 @quickly
@@ -87,10 +90,12 @@ def sample(
     clock: Callable[[], float] = time.perf_counter,
     is_late: Callable[[], bool] = never,
     metric: Spectrum | None = None,
+    observables: tuple[Observable, ...] = (),
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
 
-    A sampler whose metric comes from a mean Hessian takes it from `metric`, if that is given.
+    A sampler whose metric comes from a mean Hessian takes it from `metric`, if that is given. What
+    `observables` are is recorded with every draw.
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
     minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
@@ -109,6 +114,9 @@ def sample(
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
     spectrum, start = found.spectrum, found.positions
+    seen = observing(posterior, observables) if observables else None
+    if seen is not None:
+        setup["observables"] = 1 / 3 + seen.work(posterior.n)
     if isinstance(spec, Vi):
         return sample_vi(
             stream(seed, "vi"),
@@ -116,7 +124,7 @@ def sample(
             spec,
             spectrum=spectrum,
             points=found.positions,
-            monitor=watch(seed, posterior, spectrum),
+            monitor=watch(seed, posterior, spectrum, observables=seen),
             loss0=loss0,
             setup_work=setup,
             began=began,
@@ -143,7 +151,7 @@ def sample(
         return tuned, clock() - began
 
     pairs = monitor.paired(posterior, spec.record_rows, loss0)
-    watched = watch(seed, posterior, spectrum, pairs)
+    watched = watch(seed, posterior, spectrum, pairs, seen)
     if pairs is not None:
         setup["control"] = 1.0
     tuned, seconds = checkpoint.remember("tuned", known, tune)
@@ -177,6 +185,7 @@ def sample(
             seconds_total=clock() - began,
             info={**info, **ended(draws, spec)},
             failure=draws.failure or tuned.failure,
+            observed=observed(draws.observed, seen),
         )
 
     rule = None
@@ -197,5 +206,6 @@ def sample(
         checkpoint=checkpoint,
         clock=clock,
         rule=rule,
+        alternates="step_order" in tuned.info,
     )
     return trace(draws)

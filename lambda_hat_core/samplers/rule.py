@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from lambda_hat_core.samplers.moments import Recorded
+
 
 class Draws(NamedTuple):
     """The draws without burn-in.
@@ -18,6 +20,7 @@ class Draws(NamedTuple):
         n_burn: draws per chain that were dropped.
         stopped_by: precision, budget, length or failure.
         spent: name of the budget that was.
+        observed: what the observables recorded, if there are any.
     """
 
     values: dict[str, np.ndarray]
@@ -27,6 +30,7 @@ class Draws(NamedTuple):
     n_burn: int
     stopped_by: str = "length"
     spent: str | None = None
+    observed: Recorded | None = None
 
 
 class StopRule(NamedTuple):
