@@ -71,7 +71,10 @@ class Groups(NamedTuple):
 
     def covariance(self) -> Matrix:
         """Return the covariance of all observables."""
-        return sum(self.covariances()) / len(self.moments.count)
+        found = np.zeros((self.mean.size, self.mean.size))
+        for covariance in self.covariances():
+            found += covariance
+        return found / len(self.moments.size)
 
     def measured(self, of: Callable[[Matrix], np.ndarray]) -> Measured:
         """Return the mean over groups of a function of their covariances, with its error."""
@@ -91,7 +94,7 @@ class Groups(NamedTuple):
 
     def means(self) -> Measured:
         """Return the means with errors from the groups' means."""
-        about = np.einsum("gk,gkm->gm", self.weights / self.moments.count[:, 0], self._totals())
+        about = np.einsum("gk,gkm->gm", self.weights / self.moments.size[:, 0], self._totals())
         size = len(about)
         if size < 2:
             unknown = np.full(self.mean.shape, math.nan)
@@ -155,12 +158,12 @@ def grouped(
         found = Moments(*(np.concatenate(x, axis=1) for x in zip(*batches, strict=True)))
     else:
         assert found is not None
-        n_draws = int(found.count[0].sum())
-        ess = n_draws * len(found.count) if ess is None else ess
-        found = _joined(found, _per_chain(ess / len(found.count), found.total.shape[-1]))
+        n_draws = int(found.size[0].sum())
+        ess = n_draws * len(found.size) if ess is None else ess
+        found = _joined(found, _per_chain(ess / len(found.size), found.total.shape[-1]))
     flat = Moments(*(x.reshape(-1, 1, *x.shape[2:]) for x in found))
-    mean = np.einsum("gk,gkm->m", weights / flat.count[:, 0], flat.total[:, 0]) / len(flat.count)
-    return Groups(flat, weights, mean, len(found.count))
+    mean = np.einsum("gk,gkm->m", weights / flat.size[:, 0], flat.total[:, 0]) / len(flat.size)
+    return Groups(flat, weights, mean, len(found.size))
 
 
 def _per_chain(ess: float, m: int) -> int:
@@ -170,7 +173,7 @@ def _per_chain(ess: float, m: int) -> int:
 
 def _joined(found: Moments, wanted: int) -> Moments:
     """Join neighbouring batches so that a chain has at most `wanted`."""
-    n_batches = found.count.shape[1]
+    n_batches = found.size.shape[1]
     width = -(-n_batches // min(wanted, n_batches))
     starts = np.arange(n_batches % width, n_batches, width)
     return Moments(*(np.add.reduceat(x, starts, axis=1) for x in found))

@@ -14,9 +14,9 @@ of fewer rows are scaled to n, which is an estimate if the rows are a random par
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """The mean of one observable.
 
     Attributes:
@@ -76,7 +77,7 @@ class Observations:
 
     def index(self, name: str) -> np.ndarray:
         """Return the numbers of the values of an observable, such as its rows."""
-        return np.asarray(self._observed.columns.index)[self._at(name)]
+        return np.asarray(self._observed.columns.numbers)[self._at(name)]
 
     @property
     def _observed(self) -> Observed:
@@ -110,7 +111,7 @@ class Observations:
                 weights = np.array([1 - share, share])
         summed = self._observed.recorded.moments
         if summed is not None and fine is None:
-            kinds = summed.count[0].sum(axis=0)
+            kinds = summed.size[0].sum(axis=0)
             weights = kinds / kinds.sum()
         known = [ess for ess in map(ess_bulk, (trace.loss, trace.dist2)) if ess is not None]
         ess = None if trace.iid or not known else min(known)
@@ -128,7 +129,7 @@ class Observations:
         return [
             Row(name, index, number(at), number(at + mean), number(se), number(agree))
             for name, index, at, (mean, se, agree) in zip(
-                names, columns.index, columns.at, means, strict=True
+                names, columns.numbers, columns.at, means, strict=True
             )
         ]
 
@@ -140,7 +141,8 @@ class Observations:
                 continue
             mean = mean_of(self.trace, series)
             agree = None if self.trace.iid else r_hat(series)
-            found.append((mean.mean, *(math.nan if x is None else x for x in (mean.se, agree))))
+            se, agree = (math.nan if x is None else x for x in (mean.se, agree))
+            found.append((mean.mean, se, agree))
         return found
 
     def _by_groups(self) -> list[tuple[float, float, float]]:
@@ -152,7 +154,7 @@ class Observations:
         """Return the means as a table."""
         import pandas as pd
 
-        return pd.DataFrame(self.rows(), columns=list(Row._fields))
+        return pd.DataFrame(map(asdict, self.rows()))
 
     def covariance(self, a: str, b: str | None = None) -> Measured:
         """Return the covariances of the values of two observables, by default one with itself.

@@ -1,7 +1,6 @@
 """The specifications of targets and runs, which are hashed into ids."""
 
 from abc import abstractmethod
-
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator

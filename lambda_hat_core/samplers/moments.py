@@ -26,12 +26,12 @@ class Moments(NamedTuple):
     """Sums over batches of draws; the axis `kind` has all draws, or those at each step size.
 
     Attributes:
-        count: number of draws.
+        size: number of draws.
         total: sum of z.
         cross: sum of z z^T.
     """
 
-    count: Float[np.ndarray, "chain batch kind"]
+    size: Float[np.ndarray, "chain batch kind"]
     total: Float[np.ndarray, "chain batch kind m"]
     cross: Float[np.ndarray, "chain batch kind m m"]
 
@@ -98,7 +98,7 @@ def fold(parts: list[Part], *, alternates: bool) -> None:
         if OBSERVED in part:
             fine = part["step_size"][0] < 0.75 * largest if alternates else None
             found = sums(part.pop(OBSERVED), fine)
-            part |= {_COUNT: found.count, _SUM: found.total, _CROSS: found.cross}
+            part |= {_COUNT: found.size, _SUM: found.total, _CROSS: found.cross}
     width = _width(len(parts))
     for first in range(0, len(parts), width):
         _join(parts[first : first + width])

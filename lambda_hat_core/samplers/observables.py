@@ -116,13 +116,13 @@ class Columns(NamedTuple):
 
     Attributes:
         names: of every observable, and the number of its values, in order.
-        index: the number of each value.
+        numbers: that of each value.
         rows_of: the names of those that are losses of single rows.
         at: the values at w*, in float64.
     """
 
     names: tuple[tuple[str, int], ...]
-    index: tuple[int, ...]
+    numbers: tuple[int, ...]
     rows_of: tuple[str, ...]
     at: Float[np.ndarray, " m"]
 

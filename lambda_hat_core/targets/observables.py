@@ -97,7 +97,7 @@ def chosen(
 
 def _chosen(one: Wanted, found: Named, target: Target, maker: str) -> Observable:
     loss, batch, count = target.loss, target.data, target.n
-    if one.name in found.functions and not one.is_rows:
+    if one.name is not None and one.name in found.functions and not one.is_rows:
         return _of_function(one, found.functions[one.name], target, maker)
     if one.name is not None:
         if one.name not in found.data_sets:
@@ -112,7 +112,9 @@ def _chosen(one: Wanted, found: Named, target: Target, maker: str) -> Observable
     if not one.is_rows:
         return Observable(one.label, (0,), batch, mean_of=count)
     if not loss.has_per_example:
-        did = f"has a loss that is not the mean of losses of single rows, and observables {one.text}"
+        did = (
+            f"has a loss that is not the mean of losses of single rows, and observables {one.text}"
+        )
         raise refusal(maker, did, "name data sets or functions, or correct the loss")
     index = np.arange(count)
     if one.rows is None and count > MOST_ROWS:
@@ -129,12 +131,11 @@ def _chosen(one: Wanted, found: Named, target: Target, maker: str) -> Observable
 def _of_function(
     one: Wanted, function: Callable[[Weights], Any], target: Target, maker: str
 ) -> Observable:
-    call, loss, w = function, target.loss, target.w0
-    if isinstance(loss, Restricted):
-        whole = loss.whole
+    loss, w = target.loss, target.w0
+    whole = loss.whole if isinstance(loss, Restricted) else None
 
-        def call(w: Weights) -> Any:
-            return function(whole(w))
+    def call(w: Weights) -> Any:
+        return function(w if whole is None else whole(w))
 
     def total(w: Weights, _: None) -> Any:
         fixed = jax.lax.stop_gradient(w)
