@@ -144,7 +144,7 @@ def grouped(
     draws, found = recorded
     if draws is not None:
         n_chains, n_draws, m = draws.shape
-        wanted = _per_chain(n_draws if ess is None else ess / n_chains, m)
+        wanted = _per_chain(float(n_draws) if ess is None else ess / n_chains, m)
         length = max(n_draws // wanted, 1)
         if fine is not None:
             cycle = BLOCK * CYCLE

@@ -75,6 +75,11 @@ class Observations:
         """The names of the observables; `loss` is that on all of the target's data."""
         return tuple(name for name, _ in self._names)
 
+    @property
+    def rows_of(self) -> tuple[str, ...]:
+        """The names of those that are losses of single rows."""
+        return self._observed.columns.rows_of
+
     def index(self, name: str) -> np.ndarray:
         """Return the numbers of the values of an observable, such as its rows."""
         return np.asarray(self._observed.columns.numbers)[self._at(name)]
