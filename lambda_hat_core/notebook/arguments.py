@@ -10,7 +10,7 @@ from lambda_hat_core.config.errors import Misfit, Place, Problems, suggest
 from lambda_hat_core.config.lengths import stopping
 from lambda_hat_core.config.observables import parsed, written
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
-from lambda_hat_core.config.restrict import EACH_LAYER
+from lambda_hat_core.config.restrict import EACH
 from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Until
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
@@ -149,9 +149,10 @@ def _posterior(posterior: Any, restrict: Any, call: Place) -> PosteriorSpec:
             places={**part.places, "restrict": call.key("restrict")},
         )
     spec = validate(part, PosteriorSpec)
-    if spec.restrict == (EACH_LAYER,):
-        way_out = "write a list of patterns, and make one call per layer"
-        raise part.error("restrict", "a call makes one run, and knows no layers", way_out)
+    if spec.restrict is not None and spec.restrict[0] in EACH:
+        part_of = spec.restrict[0].removeprefix("each_")
+        way_out = f"write a list of patterns, and make one call per {part_of}"
+        raise part.error("restrict", f"a call makes one run, and knows no {part_of}s", way_out)
     if spec.loss == SELF_LABELLED:
         return spec
     if spec.loss not in (None, "own"):

@@ -54,7 +54,7 @@ def kernel_figure(
 def influence_figure(
     influence: Measured, index: Int[np.ndarray, " m"], row: int, title: str, said: str = ""
 ) -> Figure:
-    """Draw the rows with the largest influence on the loss of one row, with 90 % intervals.
+    """Draw the other rows with the largest influence on the loss of one, with 90 % intervals.
 
     Args:
         influence: of every row on that row, vectors.
@@ -63,8 +63,8 @@ def influence_figure(
         title: of the figure.
         said: below the title.
     """
-    shown = np.nan_to_num(influence.value)
-    top = np.argsort(-np.abs(shown), kind="stable")[:_MOST_BARS]
+    shown = np.where(index == row, 0.0, np.nan_to_num(influence.value))
+    top = np.argsort(-np.abs(shown), kind="stable")[: min(_MOST_BARS, len(index) - 1)]
     top = top[np.argsort(shown[top], kind="stable")]
     height = 1.5 + 0.24 * len(top)
     figure = style.new_figure(6.4, height, title, said, left=0.7)
