@@ -6,7 +6,7 @@ import pytest
 from lambda_hat_core.config.errors import ConfigError
 from tests.core.plans import one
 
-LINEAR = "{model: {kind: deep_linear, widths: [3, 2], rank: 1}, data: {n_data: 40}}"
+LINEAR = "{model: {kind: deep_linear, widths: [3, 3, 2], rank: 1}, data: {n_data: 40}}"
 
 
 def test_observables_are_part_of_the_runs_that_have_them(plan_of):
@@ -80,7 +80,7 @@ def test_tables_and_figures_of_a_run(tmp_path, plan_of, x64):
 
     rest = "observables: [test, 'per_example[0:6]']"
     plan = plan_of(
-        one(LINEAR, sampler="{name: hmc, overrides: {n_draws: 100, n_burn: 20}}", rest=rest)
+        one(LINEAR, samplers="{name: hmc, overrides: {n_draws: 100, n_burn: 20}}", rest=rest)
     )
     [(target_id, target)], [(run_id, run)] = plan.targets.items(), plan.runs.items()
     store, said = Store(tmp_path / "home"), []

@@ -98,7 +98,7 @@ def test_each_layer_is_one_run_per_layer(target, expected, plan_of):
 
 DECODER = (
     "{model: {kind: transformer, n_layers: 2, n_heads: 2, d_model: 4, d_mlp: 3%s}, "
-    "data: {kind: induction, vocabulary: 5, context: 4, n_data: 6}}"
+    "data: {kind: induction, vocabulary: 32, context: 24, n_data: 6}}"
 )
 
 
