@@ -5,10 +5,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import dagster as dg
 
+from lambda_hat_assets.assets.experiments import experiments_asset
 from lambda_hat_assets.assets.galleries import GALLERIES_KEY, galleries_asset
 from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
@@ -57,17 +59,10 @@ def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
 
 
 def build(project: Project, resource: Compute) -> dg.Definitions:
-    """Return all assets, jobs, sensors and resources."""
-    members = families(project.runs.values(), project.targets)
-    with _unfinished_features():
-        assets = [
-            *([trajectories_asset(project)] if project.trajectories else []),
-            targets_asset(project),
-            *(sampler_assets(project, family) for family in members),
-            galleries_asset(project, members),
-            *tuning_assets(project),
-            results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
-        ]
+    """Return the assets that somebody asked for, and all jobs, sensors and resources.
+
+    The job `llc` may run every experiment of the project, so it has the assets of all of them.
+    """
 
     def cancel(run_id: str) -> None:
         if project.card.slurm:
@@ -76,17 +71,42 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
             cancel_jobs(project.store, project.card, run_id, partial(print, file=sys.stderr))
 
     alone, forked = in_one_process(cancel), in_processes(project.card, cancel)
-    llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name), forked)
-    others = [promote_job(project, alone), tune_job(project, alone)]
-    defs = dg.Definitions(
+    common: dict[str, Any] = {
+        "resources": {"compute": resource},
+        "loggers": {"console": console},
+        "executor": alone,
+    }
+
+    @cache
+    def whole() -> dg.RepositoryDefinition:
+        assets, jobs = _graph(project)
+        return dg.Definitions(assets=assets, jobs=jobs, **common).get_repository_def()
+
+    everything = families(project.runs.values(), project.targets)
+    llc = llc_job(project, everything, lambda name: whole().get_job(name), forked)
+    assets, jobs = _graph(project.wanted())
+    return dg.Definitions(
         assets=assets,
-        jobs=[llc, *others, *partition_jobs(members, trains=bool(project.trajectories))],
+        jobs=[llc, promote_job(project, alone), tune_job(project, alone), *jobs],
         sensors=[config_sensor(llc), pools_sensor(project)],
-        resources={"compute": resource},
-        loggers={"console": console},
-        executor=alone,
+        **common,
     )
-    return defs
+
+
+def _graph(project: Project) -> tuple[list[dg.AssetsDefinition], list[Any]]:
+    """Return the assets of a project, and the jobs that make partitions of one of them."""
+    members = families(project.runs.values(), project.targets)
+    with _unfinished_features():
+        assets = [
+            *([trajectories_asset(project)] if project.trajectories else []),
+            targets_asset(project),
+            *(sampler_assets(project, family) for family in members),
+            galleries_asset(project, members),
+            experiments_asset(project, members),
+            *tuning_assets(project),
+            results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
+        ]
+    return assets, partition_jobs(members, trains=bool(project.trajectories))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from lambda_hat_assets.jobs.partitions import (
     TRAJECTORIES_JOB,
     materialise,
 )
+from lambda_hat_assets.project.about import about
 from lambda_hat_assets.project.partitions import (
     TARGETS_KEY,
     TRAJECTORIES_KEY,
@@ -86,6 +87,12 @@ def llc_job(
         end_with_parent()
         set_limits(context.instance, project.card)
         chosen = project.plan(config.experiment)
+        context.instance.add_run_tags(context.run_id, about(project, [chosen.experiment]))
+        if chosen.experiment not in project.wanted().plans:
+            context.log.info(
+                f"{chosen.experiment} is new in this store: `Reload definitions` in the browser "
+                "adds its partitions to the graph"
+            )
         members = [(chosen.runs[run].target, run) for run in chosen.membership[chosen.experiment]]
         records.write_experiment(store, chosen.experiment, members)
         if not sql.is_fresh(store):

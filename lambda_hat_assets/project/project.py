@@ -17,6 +17,7 @@ from lambda_hat_core.config.errors import ConfigError, Place, display
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.plan.plan import Plan, joined, load_plan
 from lambda_hat_core.plan.read import resolve_experiment
+from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work.steps import missing_steps
 
@@ -58,6 +59,23 @@ class Project(NamedTuple):
         if kind == "trajectories":
             return not missing_steps(self.store, self.trajectories[key])
         return self.store.is_complete(kind, key)
+
+    def wanted(self) -> "Project":
+        """Return the part of the project that somebody asked for, which the graph shows.
+
+        These are the experiment that LAMBDA_HAT_EXPERIMENT selects and those that were run in this
+        store; all of them, if there are none. What nobody asked for is not missing.
+        """
+        names = {self.selected, *records.recorded_experiments(self.store)}
+        plans = {name: plan for name, plan in self.plans.items() if name in names} or self.plans
+        trained = {id for plan in plans.values() for id in plan.trajectories}
+        return self._replace(
+            plans=plans,
+            targets={id: spec for plan in plans.values() for id, spec in plan.targets.items()},
+            runs={id: spec for plan in plans.values() for id, spec in plan.runs.items()},
+            trajectories={id: it for id, it in self.trajectories.items() if id in trained},
+            studies=self.studies.wanted(self.store.list("tuning")),
+        )
 
     def plan(self, experiment: str | None) -> Plan:
         """Return the plan of an experiment, by default the selected one.

@@ -12,7 +12,7 @@ from lambda_hat_core.store.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
 
-_LAYOUT = 4
+_LAYOUT = 5
 """Increased when the page itself changes, so that existing galleries are made again."""
 
 

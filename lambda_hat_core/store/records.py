@@ -274,6 +274,11 @@ def read_failure(store: Store, id: str) -> str | None:
     return rows[0]["reasons"][0]
 
 
+def recorded_experiments(store: Store) -> set[str]:
+    """Return the names of the experiments that were run in a store."""
+    return {path.stem for path in (store.root / "experiments").glob("[!._]*.parquet")}
+
+
 def write_experiment(
     store: Store, experiment: str, members: Iterable[tuple[str, str]], *, add: bool = False
 ) -> None:
