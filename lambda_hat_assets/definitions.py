@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -61,7 +61,8 @@ def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
 def build(project: Project, resource: Compute) -> dg.Definitions:
     """Return the assets that somebody asked for, and all jobs, sensors and resources.
 
-    The job `llc` may run every experiment of the project, so it has the assets of all of them.
+    The job `llc` may run any experiment of the project, also with changes to its file. When it
+    begins, it records that somebody asked for it, and takes the assets that are shown from then on.
     """
 
     def cancel(run_id: str) -> None:
@@ -71,26 +72,22 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
             cancel_jobs(project.store, project.card, run_id, partial(print, file=sys.stderr))
 
     alone, forked = in_one_process(cancel), in_processes(project.card, cancel)
-    common: dict[str, Any] = {
-        "resources": {"compute": resource},
-        "loggers": {"console": console},
-        "executor": alone,
-    }
 
-    @cache
-    def whole() -> dg.RepositoryDefinition:
-        assets, jobs = _graph(project)
-        return dg.Definitions(assets=assets, jobs=jobs, **common).get_repository_def()
+    def definitions(of: Project, *jobs: dg.JobDefinition, **others: Any) -> dg.Definitions:
+        assets, partitioned = _graph(of.wanted())
+        return dg.Definitions(
+            assets=assets,
+            jobs=[*jobs, *partitioned],
+            resources={"compute": resource.of(of)},
+            loggers={"console": console},
+            executor=alone,
+            **others,
+        )
 
-    everything = families(project.runs.values(), project.targets)
-    llc = llc_job(project, everything, lambda name: whole().get_job(name), forked)
-    assets, jobs = _graph(project.wanted())
-    return dg.Definitions(
-        assets=assets,
-        jobs=[llc, promote_job(project, alone), tune_job(project, alone), *jobs],
-        sensors=[config_sensor(llc), pools_sensor(project)],
-        **common,
-    )
+    llc = llc_job(project, lambda of: definitions(of).get_repository_def(), forked)
+    others = [promote_job(project, alone), tune_job(project, alone)]
+    sensors = [config_sensor(llc), pools_sensor(project)]
+    return definitions(project, llc, *others, sensors=sensors)
 
 
 def _graph(project: Project) -> tuple[list[dg.AssetsDefinition], list[Any]]:

@@ -46,7 +46,7 @@ def experiments_asset(project: Project, families: Sequence[SamplerFamily]) -> dg
     def experiments(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """The targets and runs of an experiment in words, with their states and links to them."""
         name = context.partition_key
-        context.instance.add_run_tags(context.run_id, {EXPERIMENT_TAG: name})
+        context.instance.add_run_tags(context.run.run_id, {EXPERIMENT_TAG: name})
         members = list(_members(project, project.plans[name]))
         return dg.MaterializeResult(metadata=_metadata(name, members))
 

@@ -53,6 +53,12 @@ class Compute:
         self._make = backend
         self._open: dict[tuple[Dtype, str], Backend] = {}
 
+    def of(self, project: Project) -> "Compute":
+        """Return the resource of a project with further experiments, with the same backends."""
+        other = Compute(project, self._make)
+        other._open = self._open
+        return other
+
     def run(
         self, context: dg.AssetExecutionContext, kinds: Sequence[Kind], keys: Sequence[str]
     ) -> Iterator[Result]:
@@ -63,7 +69,7 @@ class Compute:
             kinds: the kinds of artifact to make for each key, in order.
             keys: ids of trainings, targets or runs, or experiments, all of one dtype.
         """
-        context.instance.add_run_tags(context.run_id, about(self._project, keys))
+        context.instance.add_run_tags(context.run.run_id, about(self._project, keys))
         orders: list[Order] = []
         for key in keys:
             missing: tuple[Kind, ...] = tuple(

@@ -37,5 +37,5 @@ def caveats(facts: Mapping[str, Any], notes: list[str], localised: float | None)
             f"{localised:+.0%}: gamma holds back directions that the loss curves. Lower gamma or "
             "raise nbeta, or read the number as the coefficient at this gamma."
         )
-        found.append(Caveat(f"gamma holds it by {localised:+.0%}", meaning))
+        found.append(Caveat(f"localisation {localised:+.0%}", meaning))
     return found

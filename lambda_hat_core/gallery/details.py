@@ -66,7 +66,7 @@ def _ledger(ledger: Mapping[str, Any] | None) -> str:
     biases = {
         words: f"{ledger[name]['relative']:+.1%}"
         for name, words in _LEDGER.items()
-        if name in ledger
+        if name in ledger and "relative" in ledger[name]
     }
     return _table("Ledger: predicted parts of the bias", biases)
 

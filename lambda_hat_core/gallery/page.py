@@ -1,11 +1,13 @@
 """index.html: one page that needs no server, network or framework. All text is escaped."""
 
+import base64
 import re
 import struct
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from lambda_hat_core.gallery import glossary, profiles, table
 from lambda_hat_core.gallery.columns import count_words, estimate_words, many, with_values
@@ -95,12 +97,34 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 </div>
 {_lines(_section(section, folder) for section in sections)}
 </main>
-<footer class="note">{escape(_newest(rows))}</footer>
+<footer class="note">{escape(_newest(rows))}
+<a class="send" href="{quote(one_file(experiment))}">This page in one file, to send.</a></footer>
 <script>
 {script}</script>
 </body>
 </html>
 """
+
+
+def one_file(experiment: str) -> str:
+    """Return the name of the page that has all pictures in itself, to be sent to others."""
+    return f"lambda_hat_{experiment}.html"
+
+
+def inlined(text: str, folder: Path) -> str:
+    """Return a page with its pictures in itself, and without the link to that page.
+
+    Args:
+        text: the page.
+        folder: the folder of the page.
+    """
+
+    def data(source: re.Match[str]) -> str:
+        content = (folder / unescape(source[1])).read_bytes()
+        return f'src="data:image/png;base64,{base64.b64encode(content).decode()}"'
+
+    text = re.sub(r'<a class="send".*?</a>', "", text)
+    return re.sub(rf'src="({ASSETS}/[^"]*)"', data, text)
 
 
 def _lines(parts: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ GALLERIES = dg.AssetKey("galleries")
 def project(site):
     site.experiment("a", target_seeds=(0, 1))
     site.experiment("b", target_seeds=(1, 2), samplers=("nuts", "sgld"))
-    records.write_experiment(site.project().store, "b", [])
+    records.write_asked(site.project().store, "b", "b")
     return site.project(LAMBDA_HAT_EXPERIMENT="a")
 
 

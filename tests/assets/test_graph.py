@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from lambda_hat_assets.project.project import CODE_VERSION
-from tests.assets.conftest import ROOT
+from lambda_hat_core.store import records, sql
+from tests.assets.conftest import ROOT, out_of_sync
 
 
 @pytest.fixture
@@ -161,12 +162,39 @@ def test_the_graph_has_what_was_asked_for_and_nothing_else(site, built):
         )
 
     assert llc().success
+    assert out_of_sync(site.instance, repository, repository.asset_graph.get_all_asset_keys()) == []
     assert left(site, built(site.project())) == set()
     assert llc(experiment="other").success
     repository = built(site.project())
     assert keys(repository, "galleries") == {"default", "other"}
     assert keys(repository, "targets") == set(project.targets)
     assert left(site, repository) == set()
+    assert llc(experiment="other", overrides=["posterior.gamma=5"]).success
+    changed = site.project()
+    repository = built(changed)
+    name = "other_posterior.gamma=5"
+    assert keys(repository, "galleries") == {"default", "other", name}
+    assert {spec.posterior.gamma for spec in changed.plans[name].runs.values()} == {5.0}
+    assert left(site, repository) == set()
+    with sql.connect(project.store) as connection:
+        found = connection.execute("SELECT experiment, count(*) FROM llc GROUP BY 1 ORDER BY 1")
+        assert found.fetchall() == [("default", 2), ("other", 4)]
+
+
+def test_changes_that_do_not_fit_are_refused_and_ask_for_nothing(site, built):
+    site.experiment()
+    job = built(site.project()).get_job("llc")
+    config = {"ops": {"plan": {"config": {"overrides": ["posterior.gama=5"]}}}}
+    result = job.execute_in_process(instance=site.instance, raise_on_error=False, run_config=config)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "posterior.gama" in str(failure.step_failure_data.error.cause.message)
+    assert records.read_asked(site.project().store) == {}
+
+
+def test_the_launchpad_opens_with_what_a_person_chooses(repository):
+    job = repository.get_job("llc")
+    opened = {"experiment": "default", "overrides": [], "set": []}
+    assert job.run_config["ops"]["plan"]["config"] == opened
 
 
 def left(site, repository):

@@ -69,7 +69,7 @@ def test_partitions_are_sorted_by_step_whichever_experiment_asks(site, built):
     experiment(site, "a", 100, 0, seeds=(0, 1))
     experiment(site, "default", 50, seeds=(0, 1))
     project = site.project()
-    records.write_experiment(project.store, "a", [])
+    records.write_asked(project.store, "a", "a")
     graph = built(project).asset_graph
     for path in (["targets"], ["runs", "sghmc"]):
         keys = graph.get(dg.AssetKey(path)).partitions_def.get_partition_keys()
