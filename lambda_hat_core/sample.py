@@ -16,6 +16,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers import drive, monitor, pilot
+from lambda_hat_core.samplers.attempts import until_they_stay
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.start import laplace_start
@@ -94,7 +95,8 @@ def sample(
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
     minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
-    then its draws depend on the time.
+    then its draws depend on the time. Where the chains of a minibatch sampler leave every bound,
+    the run is made again with smaller steps (`attempts`), and what it took before counts as work.
 
     Raises:
         ValueError: if the minibatch is larger than the data set.
@@ -126,76 +128,83 @@ def sample(
             is_late=is_late,
         )
 
-    def tune() -> tuple[Tuned, float]:
-        if found.llc is not None:
-            log(f"pilot: llc about {found.llc:.3g}, {found.work:.3g} gradients; {spec.kind} adapts")
-        key = stream(seed, "build")
-        tuned = build(
-            key,
-            posterior,
-            spec,
-            few=few,
-            start=start,
-            spectrum=spectrum if metric is None else metric,
-            llc=found.llc,
-            log=seldom(log, clock),
-        )
-        return tuned, clock() - began
-
     pairs = monitor.paired(posterior, spec.record_rows, loss0)
     watched = watch(seed, posterior, spectrum, pairs)
     if pairs is not None:
         setup["control"] = 1.0
-    tuned, seconds = checkpoint.remember("tuned", known, tune)
-    began = clock() - seconds
-    for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
-        log(line)
-    setup["adaptation"] = tuned.work
     nbeta = float(posterior.nbeta)
-    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
-    info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)}
 
-    def trace(draws: drive.Draws) -> Trace:
-        values = dict(draws.values)
-        virial_m = values.pop("virial_m")
-        sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
-        return Trace(
-            loss=values.pop("loss"),
-            dist2=values.pop("dist2"),
-            projections=values.pop("projections"),
-            virial=values.pop("virial"),
-            virial_m=virial_m if np.any(np.asarray(watched.weights) > 0) else None,
-            cumulative_fge=draws.cumulative_work,
-            seconds=draws.seconds,
-            stats=values,
-            loss0=loss0,
-            nbeta=nbeta,
-            gamma=float(posterior.gamma),
-            n=posterior.n,
-            d=posterior.w0.size,
-            work={**setup, "sampling": sampling},
-            seconds_total=clock() - began,
-            info={**info, **ended(draws, spec)},
-            failure=draws.failure or tuned.failure,
+    def attempt(spec: Any, setup: dict[str, float], before: list[dict[str, Any]]) -> Trace:
+        def tune() -> tuple[Tuned, float]:
+            if found.llc is not None:
+                gradients = f"{found.work:.3g} gradients"
+                log(f"pilot: llc about {found.llc:.3g}, {gradients}; {spec.kind} adapts")
+            tuned = build(
+                stream(seed, "build"),
+                posterior,
+                spec,
+                few=few,
+                start=start,
+                spectrum=spectrum if metric is None else metric,
+                llc=found.llc,
+                log=seldom(log, clock),
+            )
+            return tuned, clock() - began
+
+        # The first attempt keeps the names that a run without a second one has.
+        name = f"-{len(before)}" if before else ""
+        tuned, seconds = checkpoint.remember(f"tuned{name}", known, tune)
+        started = clock() - seconds
+        for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
+            log(line)
+        spent = setup | {"adaptation": tuned.work}
+        batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
+        info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)}
+        info |= {"left": before} if before else {}
+
+        def trace(draws: drive.Draws) -> Trace:
+            values = dict(draws.values)
+            virial_m = values.pop("virial_m")
+            sampling = float(draws.cumulative_work[-1]) - sum(spent.values())
+            return Trace(
+                loss=values.pop("loss"),
+                dist2=values.pop("dist2"),
+                projections=values.pop("projections"),
+                virial=values.pop("virial"),
+                virial_m=virial_m if np.any(np.asarray(watched.weights) > 0) else None,
+                cumulative_fge=draws.cumulative_work,
+                seconds=draws.seconds,
+                stats=values,
+                loss0=loss0,
+                nbeta=nbeta,
+                gamma=float(posterior.gamma),
+                n=posterior.n,
+                d=posterior.w0.size,
+                work={**spent, "sampling": sampling},
+                seconds_total=clock() - started,
+                info={**info, **ended(draws, spec)},
+                failure=draws.failure or tuned.failure,
+            )
+
+        rule = None
+        if spec.until is not None:
+            rule = stop_rule(spec.until, trace, least_burn=spec.least_burn, is_late=is_late)
+        draws = drive.run_chains(
+            stream(seed, "sampling"),
+            tuned.kernel,
+            watched,
+            tuned.positions,
+            n_draws=spec.n_draws,
+            n_burn=spec.n_burn,
+            thin=spec.thin,
+            llc_of=lambda loss: nbeta * (loss - loss0),
+            setup_work=sum(spent.values()),
+            setup_seconds=seconds,
+            progress=progress,
+            checkpoint=checkpoint.beside(f"attempt{name}") if name else checkpoint,
+            clock=clock,
+            rule=rule,
         )
+        return trace(draws)
 
-    rule = None
-    if spec.until is not None:
-        rule = stop_rule(spec.until, trace, least_burn=spec.least_burn, is_late=is_late)
-    draws = drive.run_chains(
-        stream(seed, "sampling"),
-        tuned.kernel,
-        watched,
-        tuned.positions,
-        n_draws=spec.n_draws,
-        n_burn=spec.n_burn,
-        thin=spec.thin,
-        llc_of=lambda loss: nbeta * (loss - loss0),
-        setup_work=sum(setup.values()),
-        setup_seconds=seconds,
-        progress=progress,
-        checkpoint=checkpoint,
-        clock=clock,
-        rule=rule,
-    )
-    return trace(draws)
+    return until_they_stay(attempt, spec, setup, log)
