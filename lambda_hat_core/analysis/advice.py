@@ -20,7 +20,6 @@ from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Exact, Hmc, Mal
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.config.samplers.vi import Vi
-from lambda_hat_core.samplers.attempts import SMALLER
 
 _MARGIN = 1.5
 """A run is made longer by this factor beyond what its shortfall needs, as that is itself noisy."""
@@ -105,8 +104,7 @@ def smaller_steps(sampler: Sampler, info: Mapping[str, Any], times: float) -> st
             if sampler.step_size != "auto":
                 found = (info.get("ledger") or {}).get("recommended", {}).get("step_size", math.inf)
                 return _said(step_size=min(times * sampler.step_size, found))
-            made = sampler.step_fraction * SMALLER ** len(info.get("left", ()))
-            return _said(step_fraction=times * made)
+            return _said(step_fraction=times * info.get("step_fraction", sampler.step_fraction))
         case Vi():
             return _said(lr=times * sampler.lr)
         case _:

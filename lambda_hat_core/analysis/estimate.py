@@ -53,10 +53,10 @@ def estimate(
 
 
 def _attempts(trace: Trace) -> Iterator[str]:
-    """Yield a note where a run was made again with smaller steps."""
-    left = trace.info.get("left")
-    if left and trace.failure is None:
-        yield f"{attempts.told(left)}; the draws are made at {trace.info['step_size']:.3g}"
+    """Yield a note where a run was made again because its step was too large."""
+    before = trace.info.get("attempts")
+    if before and trace.failure is None:
+        yield f"{attempts.told(before)}; the draws are made at {trace.info['step_size']:.3g}"
 
 
 def statements(found: Estimate) -> Iterator[str]:

@@ -1,95 +1,106 @@
-"""A run whose chains leave every bound is made again with smaller steps, and says so."""
+"""A run whose step turns out to be too large is made again, and says so."""
 
 import jax
 import numpy as np
 import pytest
 
+from lambda_hat_core import chains
 from lambda_hat_core.analysis.estimate import estimate
+from lambda_hat_core.analysis.stopping import has_outgrown
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld
 from lambda_hat_core.samplers import attempts
 from lambda_hat_core.store.checkpoint import CheckpointFile
 from tests.core import mixed, traces
 
-LEFT = {"stopped_by": "failure", "step_limited_by": "curvature", "mu_max": 2.0}
 BEYOND = Sghmc(step_fraction=3.9, n_draws=80, n_burn=20, extrapolate=False)
 """Stable in the mean Hessian, and nowhere stiffer."""
+SOME = Sghmc(until=Until(rel_se=0.05, max_fge=40_000))
 
 
 class Killed(Exception):
     pass
 
 
-def leaving(times):
-    """Return an attempt whose chains leave so often, and the settings that it was called with."""
-    seen = []
-
-    def attempt(spec, setup, before):
-        seen.append(spec.step_fraction)
-        work = setup | {"adaptation": 1.0, "sampling": 10.0}
-        if len(seen) > times:
-            return traces.trace(info={"stopped_by": "length", "left": before}, work=work)
-        info = LEFT | {"step_size": 0.5 ** len(seen), "left": before}
-        return traces.trace(failure=f"not finite, {len(seen)}", info=info, work=work)
-
-    return attempt, seen
-
-
-def test_every_attempt_has_a_quarter_of_the_stiffness_and_its_work_counts():
-    attempt, seen = leaving(2)
-    lines = []
-    trace = attempts.until_they_stay(attempt, Sgld(), {"pilot": 5.0}, lines.append)
-    np.testing.assert_allclose(seen, [0.3, 0.075, 0.01875])
-    assert trace.work == {"pilot": 5.0, "left": 22.0, "adaptation": 1.0, "sampling": 10.0}
-    assert [one["failure"] for one in trace.info["left"]] == ["not finite, 1", "not finite, 2"]
-    assert len(lines) == 2 and "at step size 0.25 not finite, 2" in lines[1]
-
-
-def test_a_run_that_leaves_at_every_step_has_failed():
-    attempt, seen = leaving(99)
-    trace = attempts.until_they_stay(attempt, Sghmc(), {}, lambda line: None)
-    assert len(seen) == attempts.MOST
-    assert trace.failure == "not finite, 5, and in 4 attempts with larger steps before"
-
-
 @pytest.mark.parametrize("spec", [Sgld(step_size=0.1), Nuts()])
 def test_a_step_size_of_the_user_stands(spec):
-    assert attempts.calmer(spec, LEFT | {"step_size": 0.1}) is None
+    assert not attempts.adapts(spec)
 
 
 @pytest.mark.parametrize(("spec", "stiffness"), [(Sgld(), 0.1 * 2.0), (Sghmc(), 0.1**2 * 2.0)])
-def test_a_step_that_noise_limited_is_quartered_too(spec, stiffness):
-    info = LEFT | {"step_size": 0.1, "step_limited_by": "minibatch noise"}
+def test_the_next_step_is_that_of_a_quarter_of_what_limited_the_last_one(spec, stiffness):
+    info = {"step_limited_by": "curvature", "mu_max": 2.0, "step_size": 0.1}
     calmer = attempts.calmer(spec, info)
+    assert isinstance(calmer, Sgld | Sghmc)
+    assert calmer.step_fraction == pytest.approx(spec.step_fraction / 4)
+    calmer = attempts.calmer(spec, info | {"step_limited_by": "minibatch noise"})
     assert isinstance(calmer, Sgld | Sghmc)
     assert calmer.step_fraction == pytest.approx(stiffness / 4)
 
 
-def test_a_real_run_comes_back_and_a_killed_one_goes_on(tmp_path):
-    """At a crossing with steps that only the mean Hessian allows; killed in a later attempt."""
+def test_a_run_that_leaves_at_every_step_has_failed(monkeypatch):
+    monkeypatch.setattr(attempts, "SMALLER", 1.0)
+    with jax.enable_x64(False):
+        trace = mixed.run(mixed.singular(), BEYOND)
+    assert len(trace.info["attempts"]) == attempts.MOST - 1
+    assert trace.failure is not None
+    assert trace.failure.endswith("after 4 attempts with larger steps")
+    assert estimate(trace).verdict == "failed"
+
+
+def _resumed(case, sampler, tmp_path):
+    """Return a run, and the same one killed in its last attempt and continued."""
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
-    case = mixed.singular()
+    once = mixed.run(case, sampler)
+    count = len(once.info["attempts"])
+    seen = []
+
+    def killed(at):
+        begins = not seen or at.done < seen[-1]
+        seen.append(at.done)
+        killed.attempts += begins
+        if killed.attempts == count + 1 and not begins:
+            raise Killed
+
+    killed.attempts = 0
+    file = CheckpointFile(tmp_path / "run", {})
+    with pytest.raises(Killed):
+        mixed.run(case, sampler, progress=killed, checkpoint=DiskCheckpoint(file, every=0.0))
+    assert file.beside(f"tuned-{count}").path.exists()
+    assert file.beside(f"attempt-{count}").path.exists()
+    return once, mixed.run(case, sampler, checkpoint=DiskCheckpoint(file, every=0.0))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "why"), [(BEYOND, "the loss is not finite"), (SOME, "the llc was ")]
+)
+def test_a_real_run_comes_back_and_a_killed_one_goes_on(sampler, why, tmp_path, monkeypatch):
+    """At a crossing, with steps that are too large there, or that are made out to be."""
+    monkeypatch.setattr(chains, "has_outgrown", lambda trace: "attempts" not in trace.info)
     with jax.enable_x64(False):
-        once = mixed.run(case, BEYOND)
-        left = once.info["left"]
-        assert 1 <= len(left) < attempts.MOST and once.failure is None
-        assert once.work["left"] > 0 and once.cumulative_fge[0] > once.work["left"]
-        assert once.cumulative_fge[-1] == pytest.approx(once.work_fge)
-        found = estimate(once)
-        assert found.llc is not None
-        assert any(note.startswith("chains left every bound") for note in found.notes)
-
-        def killed(at):
-            if at.done == at.total:
-                raise Killed
-
-        file = CheckpointFile(tmp_path / "run", {})
-        with pytest.raises(Killed):
-            mixed.run(case, BEYOND, progress=killed, checkpoint=DiskCheckpoint(file, every=0.0))
-        assert file.beside(f"tuned-{len(left)}").path.exists()
-        assert file.beside(f"attempt-{len(left)}").path.exists()
-        again = mixed.run(case, BEYOND, checkpoint=DiskCheckpoint(file, every=0.0))
+        once, again = _resumed(mixed.singular(), sampler, tmp_path)
+    before = once.info["attempts"]
+    assert 1 <= len(before) < attempts.MOST and once.failure is None
+    assert before[0]["why"].startswith(why)
+    assert once.work["attempts"] > 0 and once.cumulative_fge[0] > once.work["attempts"]
+    assert once.cumulative_fge[-1] == pytest.approx(once.work_fge)
+    found = estimate(once)
+    assert found.llc is not None
+    assert any(why in note for note in found.notes)
     np.testing.assert_array_equal(again.loss, once.loss)
     np.testing.assert_array_equal(again.cumulative_fge, once.cumulative_fge)
     assert again.info == once.info and again.work == once.work
+
+
+@pytest.mark.parametrize(("times", "expected"), [(1.0, False), (1.1, False), (1.8, True)])
+def test_a_step_has_been_outgrown_if_its_bias_is_clearly_beyond_the_limit(times, expected):
+    """The draws at the larger step are so many times too large."""
+    plain = traces.trace(d=40)
+    sizes = np.where(np.arange(plain.loss.shape[1]) // 10 % 4 == 3, 0.05, 0.1)
+    scale = np.where(sizes > 0.07, times, 1 + (times - 1) / 4)
+    loss = plain.loss0 + scale * (plain.loss - plain.loss0)
+    stats = {"step_size": np.tile(sizes, (len(loss), 1))}
+    trace = plain._replace(loss=loss, stats=stats, info=dict(plain.info) | {"step_order": 2})
+    assert has_outgrown(trace) is expected
