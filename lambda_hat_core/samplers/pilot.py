@@ -36,7 +36,7 @@ DAMPING = 5.0
 _STEPS = 60
 _STEP_SIZE = 0.2
 _ALPHA = 0.1
-_RANK = 128
+RANK = 128
 """Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest accurate
 pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
 _MOST_HALVINGS = 12
@@ -139,7 +139,7 @@ def fly(
             "whitened by the Hessian there: the loss has no bound that the localiser could hold "
             "against; raise gamma, or check the loss away from w*"
         )
-    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=_RANK)
+    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=RANK)
     work = (halvings + 1) * n_chains * (_STEPS + 1) + n_chains / 3 + spent
     llc = float(posterior.nbeta) * float(rise)
     return Pilot(positions, spectrum, llc, few.cost * work)
