@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from lambda_hat_core.samplers.moments import Recorded
 
@@ -21,6 +21,7 @@ class Draws(NamedTuple):
         stopped_by: precision, budget, length or failure.
         spent: name of the budget that was.
         observed: what the observables recorded, if there are any.
+        arrived: returns where the chains are; None for draws that are not of chains.
     """
 
     values: dict[str, np.ndarray]
@@ -31,6 +32,7 @@ class Draws(NamedTuple):
     stopped_by: str = "length"
     spent: str | None = None
     observed: Recorded | None = None
+    arrived: Callable[[], Float[Array, "chain d"]] | None = None
 
 
 class StopRule(NamedTuple):
