@@ -20,8 +20,8 @@ class Draws(NamedTuple):
         n_burn: draws per chain that were dropped.
         stopped_by: precision, budget, length or failure.
         spent: name of the budget that was.
-        observed: what the observables recorded, if there are any.
         arrived: returns where the chains are; None for draws that are not of chains.
+        observed: what the observables recorded, if there are any.
     """
 
     values: dict[str, np.ndarray]
@@ -31,8 +31,8 @@ class Draws(NamedTuple):
     n_burn: int
     stopped_by: str = "length"
     spent: str | None = None
-    observed: Recorded | None = None
     arrived: Callable[[], Float[Array, "chain d"]] | None = None
+    observed: Recorded | None = None
 
 
 class StopRule(NamedTuple):
