@@ -115,6 +115,11 @@ def run(name: str, of: Case, sampler: str, seed: int) -> tuple[dict[str, Any], L
 def judged(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the rows with what became of each: wrong, right, silent, alarm, imprecise, covered."""
     frame = pd.DataFrame(rows)
+    # Words of today for the reasons of runs that were made before them.
+    frame["kinds"] = [
+        sorted(set(map(_kind, row["reasons"]))) if row["llc"] is not None else row["kinds"]
+        for row in rows
+    ]
     numbers = ["llc", "se", "low", "high", "exact", "exact_se"]
     frame[numbers] = frame[numbers].astype(float)
     off = (frame.llc - frame.exact).abs()
