@@ -84,11 +84,12 @@ def _at_step_zero(trace: Trace, series: Series, *, known: float = 0.0) -> Extrap
 def is_precise(trace: Trace, rel_se: float) -> bool:
     """Return whether the standard error of the llc is at most this share of its magnitude.
 
-    At a checkpoint of a training the llc may be negative, and is as precise as any.
+    At a checkpoint of a training the llc may be negative, and is as precise as any. At nbeta 0 it
+    is that of the rise of the loss.
     """
     if not is_complete(trace):
         return False
-    llc = mean_llc(trace)
+    llc = mean_llc(trace) if trace.nbeta else mean_of(trace, trace.loss - trace.loss0)
     return llc.se is not None and llc.se <= rel_se * abs(llc.mean)
 
 

@@ -45,8 +45,10 @@ class PosteriorSpec(Settings):
     beta0: Annotated[PositiveFloat, When(nbeta=None)] = Field(
         default=1.0, description="factor of beta, see beta_mode"
     )
-    nbeta: PositiveFloat | None = Field(
-        default=None, description="the product n beta itself; overrides beta_mode and beta0"
+    nbeta: NonNegativeFloat | None = Field(
+        default=None,
+        description="the product n beta itself; overrides beta_mode and beta0. 0 samples the "
+        "localiser alone, a negative control of observables",
     )
     gamma: Annotated[NonNegativeFloat, When(prior_radius=None)] = Field(
         default=1.0, description="strength of the localiser"
@@ -76,6 +78,13 @@ class PosteriorSpec(Settings):
         if self.restrict is not None and EACH_LAYER in self.restrict[1:] + self.restrict[:-1]:
             rule = f"{EACH_LAYER} stands for all layers"
             raise Misfit("restrict", list(self.restrict), rule, "write nothing beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_density(self):
+        if self.nbeta == 0 and self.gamma == 0:
+            rule = "without the loss and the localiser there is no density"
+            raise Misfit("nbeta", self.nbeta, rule, "choose gamma > 0")
         return self
 
     @model_validator(mode="after")

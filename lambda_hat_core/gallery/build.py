@@ -1,11 +1,14 @@
-"""Write the folder of a gallery: index.html, gallery.md, gallery.json and assets/*.png."""
+"""Write the folder of a gallery: index.html, gallery.md, gallery.json and assets/*.png.
+
+The page in one file, to send to others, is beside them and named after the experiment.
+"""
 
 from collections import Counter
 from pathlib import Path
 
 from lambda_hat_core.gallery import figures, markdown
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
-from lambda_hat_core.gallery.page import ASSETS, PageSection, page
+from lambda_hat_core.gallery.page import ASSETS, PageSection, inlined, one_file, page
 from lambda_hat_core.gallery.profiles import draw_profiles
 from lambda_hat_core.gallery.rows import Row, read_rows
 from lambda_hat_core.store import files
@@ -34,7 +37,9 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
         s.id: [f"{ASSETS}/{name}" for name in (*s.comparisons, *(p.figure for p in s.profiles))]
         for s in sections
     }
-    (folder / "index.html").write_text(page(gallery.experiment, sections, rows, assets))
+    text = page(gallery.experiment, sections, rows, assets)
+    (folder / "index.html").write_text(text)
+    (folder / one_file(gallery.experiment)).write_text(inlined(text, folder))
     (folder / "gallery.md").write_text(
         markdown.document(gallery.experiment, rows, gallery.targets, drawn)
     )

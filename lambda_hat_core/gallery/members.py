@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -12,8 +14,12 @@ from lambda_hat_core.store.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
 
-_LAYOUT = 4
+_LAYOUT = 5
 """Increased when the page itself changes, so that existing galleries are made again."""
+
+
+_LONGEST = 120
+"""Largest number of characters in the name of an experiment with changes."""
 
 
 class Member(Frozen):
@@ -47,6 +53,11 @@ def gallery_of(plan: Plan) -> Gallery:
     named = {member.target for member in members.values()}
     labels = {id: plan.labels[id] for id in plan.targets if id in named}
     return Gallery(experiment=plan.experiment, targets=labels, runs=members)
+
+
+def changed_name(experiment: str, changes: Sequence[str]) -> str:
+    """Return the name of an experiment with changes to its file, and of its gallery."""
+    return re.sub(r"[^\w.=,+-]+", "_", " ".join([experiment, *changes]))[:_LONGEST]
 
 
 def fingerprint(store: Store, gallery: Gallery) -> str:

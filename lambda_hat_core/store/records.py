@@ -1,5 +1,6 @@
 """Rows of the SQL tables, in parquet files with fixed schemas."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ Table = Literal[
     "experiments",
     "trials",
     "trajectories",
+    "observables",
+    "covariances",
     "unbuilt",
 ]
 Row = dict[str, Any]
@@ -62,6 +65,8 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     "trajectories": _schema(
         "trajectory_id:text step:int target_id:text train_loss test_loss metric label:text"
     ),
+    "observables": _schema("run_id:text name:text index:int at_minimum mean se r_hat"),
+    "covariances": _schema("run_id:text a:text b:text index_a:int index_b:int cov se"),
 }
 SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
 """The columns of the files of every table, in order. Times are in UTC.
@@ -272,6 +277,29 @@ def read_failure(store: Store, id: str) -> str | None:
     except FileNotFoundError:
         return None
     return rows[0]["reasons"][0]
+
+
+def write_asked(store: Store, name: str, experiment: str, changes: Sequence[str] = ()) -> None:
+    """Record that somebody asked for an experiment.
+
+    Args:
+        store: the store.
+        name: its name, which says the changes to its file.
+        experiment: its name without the changes.
+        changes: the changes, as `lambda-hat run` takes them.
+    """
+    path = store.root / "experiments" / f"{name}.json"
+    content = files.to_json({"experiment": experiment, "changes": list(changes)}, indent=1)
+    files.write_atomic(path, lambda tmp: tmp.write_text(content))
+
+
+def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
+    """Return each experiment that somebody asked for: name -> (name without changes, changes)."""
+    found = {}
+    for path in sorted((store.root / "experiments").glob("[!._]*.json")):
+        content = json.loads(path.read_bytes())
+        found[path.stem] = (content["experiment"], content["changes"])
+    return found
 
 
 def write_experiment(

@@ -57,6 +57,16 @@ _SOURCES = {
     "trajectories": _Source(
         "trajectories", "targets/[_t]*/checkpoint.parquet", f"targets/{SCHEMA}/checkpoint.parquet"
     ),
+    "observables": _Source(
+        "observables",
+        "analyses/[_r]*/observables.parquet",
+        f"analyses/{SCHEMA}/observables.parquet",
+    ),
+    "covariances": _Source(
+        "covariances",
+        "analyses/[_r]*/covariances.parquet",
+        f"analyses/{SCHEMA}/covariances.parquet",
+    ),
 }
 """The sources of the views. Folders with temporary names start with a dot and do not match."""
 
@@ -71,6 +81,8 @@ VIEWS: tuple[records.Table, ...] = (
     "experiments",
     "trials",
     "trajectories",
+    "observables",
+    "covariances",
 )
 
 
