@@ -116,12 +116,14 @@ def sample_chains(
 def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Attempt | None:
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
-    spec, begun = now.spec, now.pilot
+    spec, begun, cause = now.spec, now.pilot, "left"
     if trace.failure is not None:
         why, spec = trace.failure, calmer(now.spec, trace.info)
     elif spec.until is not None and trace.info["spent"] is None and has_outgrown(trace):
         step = llc_at_step_zero(trace)
-        why = f"the llc was {step.bias:+.3g} off"
+        why, cause = f"the llc was {step.bias:+.3g} off", "biased"
+        if any(one["cause"] == "biased" for one in now.before):
+            spec = calmer(now.spec, trace.info)
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
             {"posterior": frame.posterior},
@@ -131,7 +133,7 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
     else:
         return None
     work = now.work | {"attempts": now.work.get("attempts", 0.0) + lost}
-    before = [*now.before, {"step_size": trace.info["step_size"], "why": why}]
+    before = [*now.before, {"step_size": trace.info["step_size"], "why": why, "cause": cause}]
     return Attempt(spec, begun, work, before)
 
 
