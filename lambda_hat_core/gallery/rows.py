@@ -132,7 +132,7 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
             *said,
             figures,
             json.loads(settings or "{}"),
-            store.read_json("runs", run, "work.json")["work"] if there else {},
+            store.read_json("runs", run, "work.json").get("work", {}) if there else {},
             (folder / "log.txt").read_text() if there else "",
         )
     why = records.read_failure(store, run)
