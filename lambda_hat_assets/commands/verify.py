@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
         if args.remove:
             path.unlink(missing_ok=True)
         print(f"{path}: {REASON}{' (removed)' if args.remove else ''}")
-    checked += len(records)
-    print(f"{checked} folders and records of {store.root} read again, {corrupt} corrupt")
+    print(
+        f"{checked} folders and {len(records)} records of {store.root} read again, "
+        f"{corrupt} corrupt"
+    )
     return 1 if corrupt else 0

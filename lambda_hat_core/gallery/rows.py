@@ -117,7 +117,7 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
         said = facts["reasons"], facts["advice"], facts["notes"]
         settings = _settings(store.path("analyses", run) / "estimate.parquet")
         folder = store.path("runs", run)
-        there = folder.is_dir()
+        there, log = folder.is_dir(), folder / "log.txt"
         return Row(
             run,
             member,
@@ -128,7 +128,7 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
             figures,
             settings,
             store.read_json("runs", run, "work.json").get("work", {}) if there else {},
-            (folder / "log.txt").read_text() if there else "",
+            log.read_text() if log.exists() else "",
         )
     why = records.read_failure(store, run)
     if why is None:
