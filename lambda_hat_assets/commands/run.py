@@ -103,7 +103,7 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
     if not changes:
         return gallery
     name = re.sub(r"[^\w.=,+-]+", "_", " ".join([plan.experiment, *changes]))
-    return Gallery(experiment=name[:_LONGEST], targets=gallery.targets, runs=gallery.runs)
+    return gallery.model_copy(update={"experiment": name[:_LONGEST]})
 
 
 def _listener(total: int) -> "Bars | LineListener":

@@ -2,13 +2,17 @@
 
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lambda_hat_core.gallery import glossary, profiles
+from lambda_hat_core.gallery import along, glossary, profiles
+from lambda_hat_core.gallery.along import CurveSection
 from lambda_hat_core.gallery.columns import COLUMNS, PRECISE, count_words, estimate_words, many
+from lambda_hat_core.gallery.curves import Stack
+from lambda_hat_core.gallery.markup import lines, pill
+from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.gallery.profiles import Profile
 from lambda_hat_core.gallery.rows import Row, split
 
@@ -18,7 +22,7 @@ _FEW_RUNS = 12
 _VERDICT_AT = 5
 """Index of the verdict's column, which follows those of the estimate."""
 
-_ID = re.compile(r"^(tgt|run_\w+?)_[0-9a-f]{12}_")
+_ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
 _HERE = Path(__file__).parent
 
 
@@ -46,22 +50,36 @@ class PageSection(NamedTuple):
     diagnostics: dict[str, list[str]]
 
 
-def page(experiment: str, sections: Sequence[PageSection], rows: list[Row], folder: Path) -> str:
+def page(
+    gallery: Gallery,
+    sections: Sequence[PageSection | CurveSection],
+    rows: list[Row],
+    folder: Path,
+    *,
+    overlaid: Sequence[Stack] = (),
+) -> str:
     """Return the page.
 
     Args:
-        experiment: the title of the page.
-        sections: the targets, in order.
+        gallery: its name, and the labels of its targets.
+        sections: the targets and trainings, in order.
         rows: the runs, in order.
         folder: where the PNG files are, from which their sizes are read.
+        overlaid: the curves of all trainings over each other.
     """
-    labels = {section.id: section.label for section in sections}
+    experiment, labels = gallery.experiment, gallery.targets
+    place = {id: training for training, at in gallery.trainings.items() for id in at.steps}
     samplers = len({row.member.sampler for row in rows})
     lede = (
         f"{many(len(rows), 'run')} of {many(samplers, 'sampler')} "
-        f"on {many(len(sections), 'target')}: {count_words(rows)}."
+        f"on {many(len(labels), 'target')}: {count_words(rows)}."
     )
-    style, script = (_HERE.joinpath(name).read_text() for name in ("style.css", "table.js"))
+    names = ("style.css", "table.js", "curves.js")
+    style, *scripts = (_HERE.joinpath(name).read_text() for name in names)
+
+    def figure(name: str, of: str) -> str:
+        return _figure(name, of, folder)
+
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -82,6 +100,7 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 {_navigation(sections)}
 </header>
 <main>
+{along.overlay(overlaid, figure)}
 <div class="tools">
 <label>Filter <input id="filter" type="search" placeholder="nuts suspect"></label>
 <span id="spoken" class="note" role="status" aria-live="polite"></span></div>
@@ -90,22 +109,25 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 <caption class="unseen">All runs; the buttons in the headings sort.</caption>
 <thead><tr>{_headings()}</tr></thead>
 <tbody>
-{_lines(_row(row, labels[row.member.target]) for row in rows)}
+{lines(_row(row, labels, place) for row in rows)}
 </tbody>
 </table>
 </div>
-{_lines(_section(section, folder) for section in sections)}
+{
+        lines(
+            along.section(section, figure)
+            if isinstance(section, CurveSection)
+            else _section(section, folder)
+            for section in sections
+        )
+    }
 </main>
 <footer class="note">{escape(_newest(rows))}</footer>
 <script>
-{script}</script>
+{"".join(scripts)}</script>
 </body>
 </html>
 """
-
-
-def _lines(parts: Iterable[str]) -> str:
-    return "\n".join(parts)
 
 
 def _newest(rows: Sequence[Row]) -> str:
@@ -117,7 +139,7 @@ def _newest(rows: Sequence[Row]) -> str:
     return f"Made by lambda_hat from {count}, the newest made at {newest} UTC."
 
 
-def _navigation(sections: Sequence[PageSection]) -> str:
+def _navigation(sections: Sequence[PageSection | CurveSection]) -> str:
     links = (f'<li><a href="#{s.id}">{escape(s.label)}</a></li>' for s in sections)
     many = ' class="many"' if len(sections) > _FEW_TARGETS else ""
     return f'<nav{many} aria-label="Targets"><ul>{"".join(links)}</ul></nav>'
@@ -134,11 +156,12 @@ def _headings() -> str:
     )
 
 
-def _row(row: Row, target: str) -> str:
+def _row(row: Row, labels: Mapping[str, str], place: Mapping[str, str]) -> str:
     name, parts = split(row.member.label)
-    verdict = _pill(row) + "".join(f"<small>{escape(line)}</small>" for line in row.told())
+    of, told = row.member.target, escape(labels[row.member.target])
+    verdict = pill(row) + "".join(f"<small>{escape(line)}</small>" for line in row.told())
     cells = [
-        f'<td class="target"><a href="#{row.member.target}">{escape(target)}</a></td>',
+        f'<td class="target"><a href="#{place.get(of, of)}">{told}</a></td>',
         f'<td class="sampler" data-sort="{escape(row.member.label)}"><a href="#{row.run}">'
         f"{escape(name)}</a><small>{escape(', '.join(parts))}</small></td>",
         *(_cell(row, column) for column in COLUMNS),
@@ -160,11 +183,6 @@ def _cell(row: Row, column: Any) -> str:
     return f'<td class="{kind}" data-sort="{value!r}"{extra}>{text}{below}</td>'
 
 
-def _pill(row: Row) -> str:
-    word = "not run" if row.verdict == "missing" else row.verdict
-    return f'<span class="pill {row.verdict}">{word}</span>'
-
-
 def _section(section: PageSection, folder: Path) -> str:
     parts = [
         f'<section aria-labelledby="{section.id}">',
@@ -178,12 +196,12 @@ def _section(section: PageSection, folder: Path) -> str:
             "<details><summary>The target: training, fit, data and curvature at w*</summary>"
             f"{_figures(section.figures, section.label, folder)}</details>"
         )
-    runs = _lines(_run(row, section.diagnostics[row.run], folder) for row in section.rows)
+    runs = lines(_run(row, section.diagnostics[row.run], folder) for row in section.rows)
     if len(section.rows) > _FEW_RUNS:
         runs = (
             f"<details><summary>Details of all {len(section.rows)} runs</summary>{runs}</details>"
         )
-    return _lines([*parts, runs, "</section>"])
+    return lines([*parts, runs, "</section>"])
 
 
 def _target_facts(section: PageSection) -> str:
@@ -208,7 +226,7 @@ def _run(row: Row, figures: list[str], folder: Path) -> str:
     reasons = "".join(f"<li>{escape(line)}</li>" for line in row.told())
     return (
         f'<details id="{row.run}"><summary>{escape(row.short)} '
-        f'<span class="said">{escape(estimate_words(row))}</span> {_pill(row)}</summary>'
+        f'<span class="said">{escape(estimate_words(row))}</span> {pill(row)}</summary>'
         f'<p class="facts"><code>{row.run}</code> · {escape(row.member.label)}</p>'
         + (f'<ul class="reasons">{reasons}</ul>' if reasons else "")
         + _figures(figures, row.short, folder)
