@@ -66,7 +66,7 @@ def look_at_the_plot(page, ui, runs, shot):
     """The partitions, and with them the plot of the estimates, are in the order of the steps."""
     page.goto(f"{ui.url}/assets/analyses/mala?view=partitions")
     page.get_by_text(runs[0], exact=True).first.wait_for()
-    listed = page.get_by_text("run_mala_").all_inner_texts()
+    listed = dict.fromkeys(page.get_by_text("run_mala_").all_inner_texts())
     assert [key for key in listed if key in runs] in (runs, runs[::-1])
     page.goto(f"{ui.url}/assets/analyses/mala")
     page.get_by_role("button", name="Plots").click()
