@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
+from lambda_hat_assets.assets.experiments import experiments_asset
 from lambda_hat_assets.assets.galleries import GALLERIES_KEY, galleries_asset
 from lambda_hat_assets.assets.results import results_asset
 from lambda_hat_assets.assets.samplers import sampler_assets
@@ -57,17 +59,11 @@ def backend(store: Store, dtype: Dtype, card: Card) -> Backend:
 
 
 def build(project: Project, resource: Compute) -> dg.Definitions:
-    """Return all assets, jobs, sensors and resources."""
-    members = families(project.runs.values(), project.targets)
-    with _unfinished_features():
-        assets = [
-            *([trajectories_asset(project)] if project.trajectories else []),
-            targets_asset(project),
-            *(sampler_assets(project, family) for family in members),
-            galleries_asset(project, members),
-            *tuning_assets(project),
-            results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
-        ]
+    """Return the assets that somebody asked for, and all jobs, sensors and resources.
+
+    The job `llc` may run any experiment of the project, also with changes to its file. When it
+    begins, it records that somebody asked for it, and takes the assets that are shown from then on.
+    """
 
     def cancel(run_id: str) -> None:
         if project.card.slurm:
@@ -76,17 +72,38 @@ def build(project: Project, resource: Compute) -> dg.Definitions:
             cancel_jobs(project.store, project.card, run_id, partial(print, file=sys.stderr))
 
     alone, forked = in_one_process(cancel), in_processes(project.card, cancel)
-    llc = llc_job(project, members, lambda name: defs.get_repository_def().get_job(name), forked)
+
+    def definitions(of: Project, *jobs: dg.JobDefinition, **others: Any) -> dg.Definitions:
+        assets, partitioned = _graph(of.wanted())
+        return dg.Definitions(
+            assets=assets,
+            jobs=[*jobs, *partitioned],
+            resources={"compute": resource.of(of)},
+            loggers={"console": console},
+            executor=alone,
+            **others,
+        )
+
+    llc = llc_job(project, lambda of: definitions(of).get_repository_def(), forked)
     others = [promote_job(project, alone), tune_job(project, alone)]
-    defs = dg.Definitions(
-        assets=assets,
-        jobs=[llc, *others, *partition_jobs(members, trains=bool(project.trajectories))],
-        sensors=[config_sensor(llc), pools_sensor(project)],
-        resources={"compute": resource},
-        loggers={"console": console},
-        executor=alone,
-    )
-    return defs
+    sensors = [config_sensor(llc), pools_sensor(project)]
+    return definitions(project, llc, *others, sensors=sensors)
+
+
+def _graph(project: Project) -> tuple[list[dg.AssetsDefinition], list[Any]]:
+    """Return the assets of a project, and the jobs that make partitions of one of them."""
+    members = families(project.runs.values(), project.targets)
+    with _unfinished_features():
+        assets = [
+            *([trajectories_asset(project)] if project.trajectories else []),
+            targets_asset(project),
+            *(sampler_assets(project, family) for family in members),
+            galleries_asset(project, members),
+            experiments_asset(project, members),
+            *tuning_assets(project),
+            results_asset(project, [GALLERIES_KEY, *(family.analyses_key for family in members)]),
+        ]
+    return assets, partition_jobs(members, trains=bool(project.trajectories))
 
 
 @contextmanager

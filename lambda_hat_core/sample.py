@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.analysis.ending import ended
-from lambda_hat_core.analysis.stopping import never, stop_rule
+from lambda_hat_core.analysis.stopping import never
+from lambda_hat_core.chains import Frame, sample_chains
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
@@ -16,12 +15,9 @@ from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers import drive, monitor, pilot
-from lambda_hat_core.samplers.build import build
-from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.start import laplace_start
-from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.samplers.subset import Subset, subset
-from lambda_hat_core.samplers.telling import seldom, silent
+from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
 from lambda_hat_core.vi.run import sample_vi
@@ -94,7 +90,8 @@ def sample(
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
     minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
-    then its draws depend on the time.
+    then its draws depend on the time. Where the step of a minibatch sampler turns out to be too
+    large, the run is made again (`samplers.attempts`), and what it took before counts as work.
 
     Raises:
         ValueError: if the minibatch is larger than the data set.
@@ -108,15 +105,14 @@ def sample(
     ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, few, spec, clock))
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
-    spectrum, start = found.spectrum, found.positions
     if isinstance(spec, Vi):
         return sample_vi(
             stream(seed, "vi"),
             posterior,
             spec,
-            spectrum=spectrum,
+            spectrum=found.spectrum,
             points=found.positions,
-            monitor=watch(seed, posterior, spectrum),
+            monitor=watch(seed, posterior, found.spectrum),
             loss0=loss0,
             setup_work=setup,
             began=began,
@@ -126,76 +122,21 @@ def sample(
             is_late=is_late,
         )
 
-    def tune() -> tuple[Tuned, float]:
-        if found.llc is not None:
-            log(f"pilot: llc about {found.llc:.3g}, {found.work:.3g} gradients; {spec.kind} adapts")
-        key = stream(seed, "build")
-        tuned = build(
-            key,
-            posterior,
-            spec,
-            few=few,
-            start=start,
-            spectrum=spectrum if metric is None else metric,
-            llc=found.llc,
-            log=seldom(log, clock),
-        )
-        return tuned, clock() - began
-
     pairs = monitor.paired(posterior, spec.record_rows, loss0)
-    watched = watch(seed, posterior, spectrum, pairs)
     if pairs is not None:
         setup["control"] = 1.0
-    tuned, seconds = checkpoint.remember("tuned", known, tune)
-    began = clock() - seconds
-    for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
-        log(line)
-    setup["adaptation"] = tuned.work
-    nbeta = float(posterior.nbeta)
-    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
-    info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(spectrum.h_max)}
-
-    def trace(draws: drive.Draws) -> Trace:
-        values = dict(draws.values)
-        virial_m = values.pop("virial_m")
-        sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
-        return Trace(
-            loss=values.pop("loss"),
-            dist2=values.pop("dist2"),
-            projections=values.pop("projections"),
-            virial=values.pop("virial"),
-            virial_m=virial_m if np.any(np.asarray(watched.weights) > 0) else None,
-            cumulative_fge=draws.cumulative_work,
-            seconds=draws.seconds,
-            stats=values,
-            loss0=loss0,
-            nbeta=nbeta,
-            gamma=float(posterior.gamma),
-            n=posterior.n,
-            d=posterior.w0.size,
-            work={**setup, "sampling": sampling},
-            seconds_total=clock() - began,
-            info={**info, **ended(draws, spec)},
-            failure=draws.failure or tuned.failure,
-        )
-
-    rule = None
-    if spec.until is not None:
-        rule = stop_rule(spec.until, trace, least_burn=spec.least_burn, is_late=is_late)
-    draws = drive.run_chains(
-        stream(seed, "sampling"),
-        tuned.kernel,
-        watched,
-        tuned.positions,
-        n_draws=spec.n_draws,
-        n_burn=spec.n_burn,
-        thin=spec.thin,
-        llc_of=lambda loss: nbeta * (loss - loss0),
-        setup_work=sum(setup.values()),
-        setup_seconds=seconds,
-        progress=progress,
+    frame = Frame(
+        posterior,
+        seed,
+        few,
+        loss0,
+        watch=lambda spectrum: watch(seed, posterior, spectrum, pairs),
+        metric=metric,
         checkpoint=checkpoint,
+        progress=progress,
+        log=log,
         clock=clock,
-        rule=rule,
+        began=began,
+        is_late=is_late,
     )
-    return trace(draws)
+    return sample_chains(frame, spec, found, setup)

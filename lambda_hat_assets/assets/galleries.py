@@ -26,7 +26,7 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
     @dg.asset(
         key=GALLERIES_KEY,
         partitions_def=dg.StaticPartitionsDefinition(list(project.plans)),
-        deps=[_dependence(project, family) for family in families],
+        deps=of_experiments(project, families),
         group_name="results",
         kinds={"html", "matplotlib"},
         code_version=CODE_VERSION,
@@ -48,6 +48,11 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
         return dg.MaterializeResult(metadata=_metadata(result.record | {"reused": result.reused}))
 
     return galleries
+
+
+def of_experiments(project: Project, families: Sequence[SamplerFamily]) -> list[dg.AssetDep]:
+    """Return the dependence of each experiment on the analyses of its runs."""
+    return [_dependence(project, family) for family in families]
 
 
 def _dependence(project: Project, family: SamplerFamily) -> dg.AssetDep:

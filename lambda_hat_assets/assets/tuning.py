@@ -122,7 +122,10 @@ def reference_told(
 
     found = read(project.store, id)
     assert found is not None
-    facts = found._asdict() | {"id": plan.label(id), "reasons": "; ".join(found.reasons) or "none"}
+    facts = found._asdict() | {
+        "what": plan.label(id),
+        "reasons": "; ".join(found.reasons) or "none",
+    }
     check = {
         "check_name": CERTIFIED,
         "passed": found.certified,
@@ -141,7 +144,7 @@ def study_metadata(project: Project, plan: TunePlan, id: str) -> dict[str, Any]:
     folder = project.store.path("tuning", id)
     figures = sorted((folder / "figures").glob("*.png"))
     return {
-        **pick(STUDY, facts | {"id": plan.label(id)}),
+        **pick(STUDY, facts | {"what": plan.label(id)}),
         "path": dg.MetadataValue.path(folder),
         "spec": dg.MetadataValue.json(study.spec.model_dump(mode="json")),
         **{path.stem: picture(path) for path in figures},

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import threading
 import time
 from typing import Any
@@ -13,7 +12,7 @@ from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_assets.compute.orders import missing_runs, missing_targets
 from lambda_hat_assets.compute.plain import Listener, make
 from lambda_hat_core.config.errors import Place
-from lambda_hat_core.gallery.members import Gallery, gallery_of
+from lambda_hat_core.gallery.members import Gallery, changed_name, gallery_of
 from lambda_hat_core.plan.plan import Plan, load_plan
 from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.store.store import Store
@@ -21,9 +20,6 @@ from lambda_hat_core.work.client import Event
 from lambda_hat_core.work.endings import end_by_signals
 
 _SECONDS_BETWEEN_LINES = 5.0
-_LONGEST = 120
-"""Largest number of characters in a gallery's name."""
-
 _SUMMARY = """SELECT DISTINCT ON (run_id) run_id, sampler, flavour, dtype, llc, llc_se, llc_oracle,
 llc_known, verdict, work_fge, wall_s, reasons FROM llc WHERE run_id IN ({})
 ORDER BY target_id, sampler, run_id"""
@@ -53,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     store = open_store()
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
+    if not args.changes:
+        records.write_asked(store, plan.experiment, plan.experiment)
     sql.refresh(store)
     left = len(missing_targets(store, plan)) + len(missing_runs(store, plan))
     total = len(plan.targets) + len(plan.runs)
@@ -102,8 +100,8 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
     gallery = gallery_of(plan)
     if not changes:
         return gallery
-    name = re.sub(r"[^\w.=,+-]+", "_", " ".join([plan.experiment, *changes]))
-    return gallery.model_copy(update={"experiment": name[:_LONGEST]})
+    name = changed_name(plan.experiment, changes)
+    return gallery.model_copy(update={"experiment": name})
 
 
 def _listener(total: int) -> "Bars | LineListener":

@@ -12,6 +12,7 @@ import dagster as dg
 from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.cards.file import changed
 from lambda_hat_assets.compute.orders import Order, Result
+from lambda_hat_assets.project.about import about
 from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import gallery_of, is_current
@@ -52,6 +53,12 @@ class Compute:
         self._make = backend
         self._open: dict[tuple[Dtype, str], Backend] = {}
 
+    def of(self, project: Project) -> "Compute":
+        """Return the resource of a project with further experiments, with the same backends."""
+        other = Compute(project, self._make)
+        other._open = self._open
+        return other
+
     def run(
         self, context: dg.AssetExecutionContext, kinds: Sequence[Kind], keys: Sequence[str]
     ) -> Iterator[Result]:
@@ -62,6 +69,7 @@ class Compute:
             kinds: the kinds of artifact to make for each key, in order.
             keys: ids of trainings, targets or runs, or experiments, all of one dtype.
         """
+        context.instance.add_run_tags(context.run.run_id, about(self._project, keys))
         orders: list[Order] = []
         for key in keys:
             missing: tuple[Kind, ...] = tuple(

@@ -19,12 +19,17 @@ from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.forecast import forecast, history
 
 
-def words(context: dg.OpExecutionContext) -> list[str]:
-    """Return the changes to the card that are in this job's run config."""
+def plan_config(context: dg.OpExecutionContext) -> dict[str, Any]:
+    """Return the run config of the op `plan` of this job."""
     config: Any = context.run_config
     for name in ("ops", "plan", "config"):
         config = config.get(name) or {}
-    return list(config.get("set") or [])
+    return config
+
+
+def words(context: dg.OpExecutionContext) -> list[str]:
+    """Return the changes to the card that are in this job's run config."""
+    return list(plan_config(context).get("set") or [])
 
 
 def tags(context: dg.OpExecutionContext) -> dict[str, str]:

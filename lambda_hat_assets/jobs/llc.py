@@ -6,7 +6,7 @@ runs. A step makes its share in batches;
 each batch is a separate Dagster run, which the UI shows as if it had been started there.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -17,19 +17,14 @@ from lambda_hat_assets.compute.orders import Result
 from lambda_hat_assets.jobs import report as reporting
 from lambda_hat_assets.jobs.batches import Keys, batches, shares, step_count
 from lambda_hat_assets.jobs.cards import card_of, prepare
+from lambda_hat_assets.jobs.chosen import Chosen, Repository, chosen_by
 from lambda_hat_assets.jobs.partitions import (
     GALLERIES_JOB,
     RESULTS_JOB,
-    TARGETS_JOB,
-    TRAJECTORIES_JOB,
     materialise,
 )
-from lambda_hat_assets.project.partitions import (
-    TARGETS_KEY,
-    TRAJECTORIES_KEY,
-    SamplerFamily,
-    in_order,
-)
+from lambda_hat_assets.project.about import about
+from lambda_hat_assets.project.partitions import TARGETS_KEY, TRAJECTORIES_KEY
 from lambda_hat_assets.project.project import Project
 from lambda_hat_assets.recording.events import events
 from lambda_hat_assets.running.console import QUIET, console
@@ -50,87 +45,100 @@ _PRIORITY: dict[Dtype, str] = {"float64": "1", "float32": "0"}
 """Steps of float64 start first, because their samplers use full-data gradients and take longer."""
 
 
-class PlanConfig(dg.Config):
-    """The run config of the job."""
-
-    experiment: str | None = Field(
-        None, description="name of a loaded experiment; null: LAMBDA_HAT_EXPERIMENT"
-    )
-    set: list[str] = Field(
-        [], description="changes to the card, such as walltime=04:00:00 or float64.memory=16G"
-    )
-
-
 def llc_job(
-    project: Project,
-    families: Sequence[SamplerFamily],
-    job: Callable[[str], dg.JobDefinition],
-    executor: dg.ExecutorDefinition,
+    project: Project, repository: Repository, executor: dg.ExecutorDefinition
 ) -> dg.JobDefinition:
     """Return the job that makes all artifacts of an experiment.
 
     Args:
         project: the project, with its experiments, store and card.
-        families: the assets of all runs.
-        job: returns a partition job by name; it is called when the definitions are complete.
+        repository: returns the definitions of the assets of a project.
         executor: an executor that runs each step in a separate process.
     """
     store = project.store
-    target_order = {TARGETS_JOB: in_order(project.targets)}
-    training_order = {TRAJECTORIES_JOB: list(project.trajectories)}
-    run_order = {family.name: family.runs for family in families}
+    known = ", ".join(project.plans) or "none"
+
+    class PlanConfig(dg.Config):
+        """The run config of the job."""
+
+        experiment: str | None = Field(
+            None, description=f"one of: {known}; null: LAMBDA_HAT_EXPERIMENT"
+        )
+        overrides: list[str] = Field(
+            [],
+            description="changes to the experiment, such as posterior.gamma=5 or "
+            "samplers.sgld.n_draws=500",
+        )
+        set: list[str] = Field(
+            [],
+            description="changes to the card that LAMBDA_HAT_CARD selects, which says where runs "
+            "are computed, such as walltime=04:00:00 or float64.memory=16G",
+        )
+
+    def chosen_in(context: dg.OpExecutionContext) -> Chosen:
+        end_with_parent()
+        return chosen_by(context, project, repository)
 
     @dg.op(out={"experiment": dg.Out(str), "training": dg.DynamicOut(list)})
     def plan(context: dg.OpExecutionContext, config: PlanConfig) -> Iterator[Any]:
         """Compare the experiment with the store, and divide the missing trainings among steps."""
-        end_with_parent()
+        del config
         set_limits(context.instance, project.card)
-        chosen = project.plan(config.experiment)
-        members = [(chosen.runs[run].target, run) for run in chosen.membership[chosen.experiment]]
-        records.write_experiment(store, chosen.experiment, members)
+        chosen = chosen_in(context)
+        name, members = chosen.plan.experiment, chosen.plan
+        context.instance.add_run_tags(context.run_id, about(chosen.project, [name]))
+        if name not in chosen.project.wanted().plans:
+            context.log.info(
+                f"{name} is new in this store: `Reload definitions` in the browser adds its "
+                "partitions to the graph"
+            )
+        pairs = [(members.runs[run].target, run) for run in members.membership[name]]
+        records.write_experiment(store, chosen.base, pairs, add=bool(chosen.changes))
+        records.write_asked(store, name, chosen.base, chosen.changes)
         if not sql.is_fresh(store):
             sql.refresh(store)
         ghosts = reap(context.instance)
         if ghosts:
             context.log.info(f"marked {ghosts} Dagster runs as failed: their process has ended")
-        card = prepare(context, project, chosen)
-        if chosen.trajectories:
-            _tell_of(context, project, "trajectories", TRAJECTORIES_KEY, chosen.trajectories)
-        _tell_of(context, project, "targets", TARGETS_KEY, chosen.targets)
-        missing = [key for key in chosen.targets if not store.is_complete("targets", key)]
+        card = prepare(context, project, members)
+        if members.trajectories:
+            _tell_of(context, chosen, "trajectories", TRAJECTORIES_KEY, members.trajectories)
+        _tell_of(context, chosen, "targets", TARGETS_KEY, members.targets)
+        missing = [key for key in members.targets if not store.is_complete("targets", key)]
         context.log.info(
-            f"{chosen.experiment}: {len(chosen.targets)} targets, {len(missing)} of them to make; "
-            f"{len(chosen.runs)} runs"
+            f"{name}: {len(members.targets)} targets, {len(missing)} of them to make; "
+            f"{len(members.runs)} runs"
         )
-        yield dg.Output(chosen.experiment, "experiment")
-        untrained = [id for id, want in chosen.trajectories.items() if missing_steps(store, want)]
+        yield dg.Output(name, "experiment")
+        untrained = [id for id, want in members.trajectories.items() if missing_steps(store, want)]
         yield from _outputs(_shares(untrained, card), "training")
 
     @_op("trajectories_float64", "float64")
     def train(context: dg.OpExecutionContext, training: Keys) -> int:
         """Train networks, and keep their weights at the steps of the checkpoints."""
-        return _make(context, "trajectories", batches(training, training_order))
+        return _make(context, "trajectories", training)
 
     @dg.op(out=dg.DynamicOut(list))
     def share_targets(
         context: dg.OpExecutionContext, experiment: str, trained: list[int]
     ) -> Iterator[dg.DynamicOutput]:
         """Divide the missing targets among steps, but for checkpoints whose training failed."""
-        del trained
-        end_with_parent()
-        chosen, card = project.plan(experiment), card_of(context, project)
-        wanted = [id for id in target_order[TARGETS_JOB] if id in chosen.targets]
+        del experiment, trained
+        chosen = chosen_in(context)
+        members = chosen.plan.targets
         missing = [
             id
-            for id in wanted
-            if not store.is_complete("targets", id) and is_trained(store, chosen.targets[id])
+            for id in chosen.targets
+            if id in members
+            and not store.is_complete("targets", id)
+            and is_trained(store, members[id])
         ]
-        yield from _outputs(_shares(missing, card), "result")
+        yield from _outputs(_shares(missing, card_of(context, project)), "result")
 
     @_op("targets_float64", "float64")
     def make_targets(context: dg.OpExecutionContext, share: Keys) -> int:
         """Make targets."""
-        return _make(context, "targets", batches(share, target_order))
+        return _make(context, "targets", share)
 
     @dg.op(out={dtype: dg.DynamicOut(list) for dtype in DTYPES})
     def share_runs(
@@ -138,45 +146,46 @@ def llc_job(
     ) -> Iterator[dg.DynamicOutput]:
         """Divide the missing runs whose target exists among steps, by their forecasts."""
         del targets
-        end_with_parent()
-        chosen, card = project.plan(experiment), card_of(context, project)
+        chosen, card = chosen_in(context), card_of(context, project)
+        families, members = chosen.families, chosen.plan.runs
         missing = {
             run: spec
-            for run, spec in chosen.runs.items()
+            for run, spec in members.items()
             if not store.is_complete("analyses", run) and store.is_complete("targets", spec.target)
         }
-        forecast = times(store, list(missing.values()), project.targets)
+        known = chosen.project.targets
+        forecast = times(store, list(missing.values()), known)
         seconds = dict(zip(missing, forecast, strict=True))
-        context.log.info(f"{experiment}: {len(missing)} of {len(chosen.runs)} runs to make")
+        context.log.info(f"{experiment}: {len(missing)} of {len(members)} runs to make")
         for dtype in DTYPES:
             mine = [family for family in families if family.dtype == dtype]
             keys = [run for family in mine for run in family.runs if run in missing]
             specs = [missing[run] for run in keys]
-            count = step_count(card, dtype, specs, seconds, project.targets)
+            count = step_count(card, dtype, specs, seconds, known)
             yield from _outputs(shares(keys, seconds, count), dtype)
         for family in families:
-            runs = [run for run in family.runs if run in chosen.runs]
-            _tell_of(context, project, "runs", family.runs_key, runs)
-            _tell_of(context, project, "analyses", family.analyses_key, runs)
+            runs = [run for run in family.runs if run in members]
+            _tell_of(context, chosen, "runs", family.runs_key, runs)
+            _tell_of(context, chosen, "analyses", family.analyses_key, runs)
 
     def make_runs(dtype: Dtype) -> dg.OpDefinition:
         @_op(f"runs_{dtype}", dtype)
         def make(context: dg.OpExecutionContext, share: Keys) -> int:
             """Sample and analyse runs; if one fails, the others are computed nevertheless."""
-            return _make(context, "analyses", batches(share, run_order))
+            return _make(context, "analyses", share)
 
         return make
 
-    def _make(context: dg.OpExecutionContext, kind: Kind, found: Iterable[tuple[str, Keys]]) -> int:
-        """Make the keys of some batches that the store lacks, and return how many were made."""
-        end_with_parent()
-        made = 0
+    def _make(context: dg.OpExecutionContext, kind: Kind, share: Keys) -> int:
+        """Make the keys that the store lacks, in batches, and return how many were made."""
+        chosen, made = chosen_in(context), 0
+        is_made = chosen.project.is_made
         with reaping(context.instance):
-            for name, batch in found:
-                missing = [key for key in batch if not project.is_made(kind, key)]
+            for name, batch in batches(share, chosen.order(kind)):
+                missing = [key for key in batch if not is_made(kind, key)]
                 if missing:
-                    materialise(context, job(name), batch)
-                made += sum(project.is_made(kind, key) for key in missing)
+                    materialise(context, chosen.job(name), batch)
+                made += sum(is_made(kind, key) for key in missing)
         return made
 
     @dg.op
@@ -189,32 +198,34 @@ def llc_job(
     ) -> None:
         """Draw the gallery, update the table, and fail if any run has no usable estimate."""
         del targets
-        end_with_parent()
-        chosen = project.plan(experiment)
-        reporting.note_blocked(store, chosen)
-        drawn = materialise(context, job(GALLERIES_JOB), [experiment])
-        materialise(context, job(RESULTS_JOB))
-        found = reporting.rows(store, experiment)
-        for line in reporting.table(found, chosen.labels):
+        chosen = chosen_in(context)
+        members = chosen.plan
+        reporting.note_blocked(store, members)
+        drawn = materialise(context, chosen.job(GALLERIES_JOB), [experiment])
+        materialise(context, chosen.job(RESULTS_JOB))
+        found = [row for row in reporting.rows(store, chosen.base) if row.run in members.runs]
+        for line in reporting.table(found, members.labels):
             context.log.info(line)
         made = sum([*float64, *float32])
         context.log.info(f"{made} new runs; {store.root / sql.DATABASE}")
-        failed = reporting.failed(found, chosen)
+        failed = reporting.failed(found, members)
         if not drawn:
             raise dg.Failure("the gallery could not be made", allow_retries=False)
         if failed:
             raise dg.Failure(
-                f"{len(failed)} of {len(chosen.runs)} runs failed: {'; '.join(failed)}",
+                f"{len(failed)} of {len(members.runs)} runs failed: {'; '.join(failed)}",
                 metadata={"failed": failed},
                 allow_retries=False,
             )
 
+    selected = {"experiment": project.selected} if project.selected in project.plans else {}
+    opened = {"ops": {"plan": {"config": {**selected, "overrides": [], "set": []}}}}
     wide, narrow = make_runs("float64"), make_runs("float32")
 
     @dg.job(
         executor_def=executor,
         logger_defs={"console": console},
-        config=QUIET,
+        config=opened | QUIET,
         description="Make the artifacts of an experiment that the store lacks: targets, runs, "
         "analyses, the gallery and the table.",
     )
@@ -250,7 +261,7 @@ def _outputs(found: Iterable[Keys], name: str) -> Iterator[dg.DynamicOutput]:
 
 def _tell_of(
     context: dg.OpExecutionContext,
-    project: Project,
+    chosen: Chosen,
     kind: Kind,
     asset: dg.AssetKey,
     keys: Iterable[str],
@@ -258,8 +269,8 @@ def _tell_of(
     """Report artifacts to Dagster that the store has but Dagster does not know of."""
     known = context.instance.get_materialized_partitions(asset)
     for key in keys:
-        if key in known or not project.store.is_complete(kind, key):
+        if key in known or not chosen.store.is_complete(kind, key):
             continue
-        found = Result(key, kind, making.record(project.store, kind, key), reused=True)
-        for event in events(project, asset, found):
+        found = Result(key, kind, making.record(chosen.store, kind, key), reused=True)
+        for event in events(chosen.project, asset, found):
             context.instance.report_runless_asset_event(event)

@@ -5,9 +5,11 @@ from typing import Any
 
 import dagster as dg
 
+from lambda_hat_assets.assets.experiments import EXPERIMENTS_KEY
 from lambda_hat_assets.assets.galleries import GALLERIES_KEY
 from lambda_hat_assets.assets.results import RESULTS_KEY
 from lambda_hat_assets.jobs import cards
+from lambda_hat_assets.project.about import SAMPLER_TAG
 from lambda_hat_assets.project.partitions import TARGETS_KEY, TRAJECTORIES_KEY, SamplerFamily
 from lambda_hat_assets.running.console import PARENT_TAG, QUIET
 from lambda_hat_assets.running.endings import OWNER_TAG, owner
@@ -28,20 +30,33 @@ def partition_jobs(families: Sequence[SamplerFamily], *, trains: bool = False) -
         families: the assets of all runs.
         trains: whether there are trainings whose checkpoints are targets, which have a job too.
     """
+    wide = Routing("float64").tags
 
-    def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str]):
-        return dg.define_asset_job(name, keys, tags=tags, config=QUIET)
+    def job(name: str, keys: list[dg.AssetKey], tags: dict[str, str], words: str):
+        return dg.define_asset_job(name, keys, tags=tags, config=QUIET, description=words)
 
-    trainings = [job(TRAJECTORIES_JOB, [TRAJECTORIES_KEY], Routing("float64").tags)]
+    trainings = [
+        job(TRAJECTORIES_JOB, [TRAJECTORIES_KEY], wide, "Train networks, and keep checkpoints.")
+    ]
     return [
         *(trainings if trains else []),
-        job(TARGETS_JOB, [TARGETS_KEY], Routing("float64").tags),
+        job(TARGETS_JOB, [TARGETS_KEY], wide, "Train, polish and audit minima, the targets."),
         *(
-            job(family.name, [family.runs_key, family.analyses_key], Routing(family.dtype).tags)
+            job(
+                family.name,
+                [family.runs_key, family.analyses_key],
+                Routing(family.dtype).tags | {SAMPLER_TAG: family.name},
+                f"Sample with {family.sampler} in {family.dtype}, and estimate the LLC.",
+            )
             for family in families
         ),
-        job(GALLERIES_JOB, [GALLERIES_KEY], Routing("float64").tags),
-        job(RESULTS_JOB, [RESULTS_KEY], {}),
+        job(
+            GALLERIES_JOB,
+            [GALLERIES_KEY, EXPERIMENTS_KEY],
+            wide,
+            "Draw the page of an experiment, and list its members with their states.",
+        ),
+        job(RESULTS_JOB, [RESULTS_KEY], {}, "Write the table of all results, llc.duckdb."),
     ]
 
 

@@ -28,18 +28,19 @@ from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.tuning.payloads import Runner
 
 
-class TuneConfig(dg.Config):
-    """The run config of the job."""
-
-    file: str | None = Field(
-        None, description="name under config/tune, or a path; null: LAMBDA_HAT_TUNE"
-    )
-    set: list[str] = Field([], description="changes to the file, such as objective.type=huber")
-    dry_run: bool = Field(False, description="print what would be done, and do nothing")
-
-
 def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinition:
     """Return the job. A study that cannot be conducted does not stop the others."""
+    known = ", ".join(project.studies.plans) or "none"
+
+    class TuneConfig(dg.Config):
+        """The run config of the job."""
+
+        file: str | None = Field(
+            None,
+            description=f"a name under config/tune ({known}), or a path; null: LAMBDA_HAT_TUNE",
+        )
+        set: list[str] = Field([], description="changes to the file, such as objective.type=huber")
+        dry_run: bool = Field(False, description="print what would be done, and do nothing")
 
     @dg.op
     def studies(
@@ -66,11 +67,13 @@ def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinit
             raise dg.Failure("; ".join(lines), metadata={"failed": failed}, allow_retries=False)
         yield dg.Output(None)
 
+    opened = {"file": project.studies.selected, "set": [], "dry_run": False}
+
     @dg.job(
         name="tune",
         logger_defs={"console": console},
         executor_def=executor,
-        config=QUIET,
+        config={"ops": {"studies": {"config": opened}}} | QUIET,
         description="Find settings of samplers: certified references, Optuna studies, presets.",
     )
     def tune():

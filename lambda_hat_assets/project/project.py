@@ -5,9 +5,10 @@ A file that cannot be read does not prevent the others from being shown. Its mis
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.cards.file import load_card
@@ -15,8 +16,10 @@ from lambda_hat_assets.project.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.errors import ConfigError, Place, display
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
+from lambda_hat_core.gallery.members import changed_name
 from lambda_hat_core.plan.plan import Plan, joined, load_plan
 from lambda_hat_core.plan.read import resolve_experiment
+from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work.steps import missing_steps
 
@@ -40,6 +43,8 @@ class Project(NamedTuple):
         labels: descriptions of targets and runs in words, by id.
         studies: the tuning files.
         trajectories: every training whose checkpoints are targets, with all steps asked for.
+        files: the file of each experiment.
+        config: the folder config/.
     """
 
     store: Store
@@ -52,12 +57,43 @@ class Project(NamedTuple):
     labels: dict[str, str]
     studies: Studies
     trajectories: dict[str, Trajectory]
+    files: dict[str, Path]
+    config: Path
 
     def is_made(self, kind: Kind, key: str) -> bool:
         """Return whether the store has an artifact: of a training, all steps that are asked for."""
         if kind == "trajectories":
             return not missing_steps(self.store, self.trajectories[key])
         return self.store.is_complete(kind, key)
+
+    def wanted(self) -> "Project":
+        """Return the part of the project that somebody asked for, which the graph shows.
+
+        These are the experiment that LAMBDA_HAT_EXPERIMENT selects and those that were run in this
+        store; all of them, if there are none. What nobody asked for is not missing.
+        """
+        names = {self.selected, *records.read_asked(self.store)}
+        plans = {name: plan for name, plan in self.plans.items() if name in names} or self.plans
+        members = _members(plans)
+        trained = {id: self.trajectories[id] for id in members["trajectories"]}
+        return self._replace(
+            plans=plans,
+            **(members | {"trajectories": trained}),
+            studies=self.studies.wanted(self.store.list("tuning")),
+        )
+
+    def changed(self, experiment: str, changes: Sequence[str]) -> Plan:
+        """Return the plan of an experiment with changes to its file, under a name of its own.
+
+        Raises:
+            ConfigError: if the changes do not fit the file.
+        """
+        return _changed(self.files[experiment], self.config, changes)
+
+    def with_plan(self, plan: Plan) -> "Project":
+        """Return the project with one more experiment."""
+        plans = {**self.plans, plan.experiment: plan}
+        return self._replace(plans=plans, **_members(plans))
 
     def plan(self, experiment: str | None) -> Plan:
         """Return the plan of an experiment, by default the selected one.
@@ -89,25 +125,52 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
         card = load_card(environment.get("LAMBDA_HAT_CARD", "local"), config)
     except ConfigError as error:
         problems["card"] = str(error)
-    plans, selected = _load_plans(
+    plans, selected, named = _load_plans(
         environment.get("LAMBDA_HAT_EXPERIMENT", "default"), config, problems
     )
+    store = Store(environment.get("LAMBDA_HAT_HOME", "runs"))
+    for name, (experiment, changes) in records.read_asked(store).items():
+        if changes and experiment in named:
+            try:
+                plans[name] = _changed(named[experiment], config, changes)
+            except ConfigError as error:
+                problems[name] = f"{error} (remove {store.root}/experiments/{name}.json)"
     return Project(
-        Store(environment.get("LAMBDA_HAT_HOME", "runs")),
-        card,
-        plans,
-        selected,
-        problems,
-        {id: spec for plan in plans.values() for id, spec in plan.targets.items()},
-        {id: spec for plan in plans.values() for id, spec in plan.runs.items()},
-        {id: words for plan in plans.values() for id, words in plan.labels.items()},
-        read_studies(environment, config),
-        joined(plans.values()),
+        store=store,
+        card=card,
+        plans=plans,
+        selected=selected,
+        problems=problems,
+        studies=read_studies(environment, config),
+        files=named,
+        config=config,
+        **_members(plans),
     )
 
 
-def _load_plans(wanted: str, config: Path, problems: dict[str, str]) -> tuple[dict[str, Plan], str]:
-    """Return the valid plans and the name of the wanted one; add mistakes to `problems`."""
+def _members(plans: Mapping[str, Plan]) -> dict[str, Any]:
+    """Return the fields of a project that its plans determine."""
+    return {
+        "targets": {id: spec for plan in plans.values() for id, spec in plan.targets.items()},
+        "runs": {id: spec for plan in plans.values() for id, spec in plan.runs.items()},
+        "labels": {id: words for plan in plans.values() for id, words in plan.labels.items()},
+        "trajectories": joined(plans.values()),
+    }
+
+
+def _changed(file: Path, config: Path, changes: Sequence[str]) -> Plan:
+    plan = load_plan(file, config, changes)
+    name = changed_name(plan.experiment, changes)
+    return replace(plan, experiment=name, membership={name: plan.membership[plan.experiment]})
+
+
+def _load_plans(
+    wanted: str, config: Path, problems: dict[str, str]
+) -> tuple[dict[str, Plan], str, dict[str, Path]]:
+    """Return the valid plans, the name of the wanted one, and the file of each.
+
+    Mistakes are added to `problems`.
+    """
     files = {file.resolve(): file for file in sorted((config / "experiment").glob("*.yaml"))}
     chosen, selected = Path(), wanted
     try:
@@ -117,6 +180,7 @@ def _load_plans(wanted: str, config: Path, problems: dict[str, str]) -> tuple[di
     except ConfigError as error:
         problems[wanted] = str(error)
     plans: dict[str, Plan] = {}
+    named: dict[str, Path] = {}
     for file in files.values():
         try:
             plan = load_plan(file, config)
@@ -126,7 +190,7 @@ def _load_plans(wanted: str, config: Path, problems: dict[str, str]) -> tuple[di
         except ConfigError as error:
             problems[file.stem] = str(error)
             continue
-        plans[plan.experiment] = plan
+        plans[plan.experiment], named[plan.experiment] = plan, file.absolute()
         if file == chosen:
             selected = plan.experiment
-    return plans, selected
+    return plans, selected, named

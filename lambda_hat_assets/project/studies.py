@@ -1,6 +1,6 @@
 """The tuning files under config/tune, and the card's limits on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +21,14 @@ class Studies(NamedTuple):
         selected: the name or path in LAMBDA_HAT_TUNE.
         mistakes: the mistakes, one per line, by file.
         config: the folder config/.
+        asked: the names of the files that LAMBDA_HAT_TUNE selects: one, or none if it is not set.
     """
 
     plans: dict[str, TunePlan]
     selected: str
     mistakes: dict[str, str]
     config: Path
+    asked: frozenset[str] = frozenset()
 
     def plan(self, file: str | None, words: Sequence[str]) -> TunePlan:
         """Return a plan, by default the selected one, with `key=value` words applied.
@@ -35,6 +37,19 @@ class Studies(NamedTuple):
             ConfigError: if the plan has mistakes, with one line per mistake.
         """
         return load_tuning(file or self.selected, self.config, words)
+
+    def wanted(self, made: Collection[str]) -> "Studies":
+        """Return the files that somebody asked for: the selected one, and those begun already.
+
+        Args:
+            made: the ids of the references and studies that have a folder in the store.
+        """
+        plans = {
+            name: plan
+            for name, plan in self.plans.items()
+            if name in self.asked or not plan.studies.keys().isdisjoint(made)
+        }
+        return self._replace(plans=plans)
 
     def problems(self) -> dict[str, TunePlan]:
         """Return the plan of each problem, by the problem's id."""
@@ -51,7 +66,9 @@ def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
     folder = config / "tune"
     files = sorted(folder.glob("*.yaml"))
     plans: dict[str, TunePlan] = {}
+    asked: frozenset[str] = frozenset()
     mistakes: dict[str, str] = {}
+    chosen = None
     try:
         chosen = resolve(wanted, folder, "tuning plan", VARIABLE)
         files = [chosen, *(file for file in files if not file.samefile(chosen))]
@@ -64,7 +81,10 @@ def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
             plans.setdefault(plan.name, plan)
         except ConfigError as error:
             mistakes[file.stem] = str(error)
-    return Studies(plans, wanted, mistakes, config)
+            continue
+        if file == chosen and VARIABLE in environment:
+            asked = frozenset([plan.name])
+    return Studies(plans, wanted, mistakes, config, asked)
 
 
 def slots(card: Card, plan: TunePlan, dtype: Dtype) -> int:

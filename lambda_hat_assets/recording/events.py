@@ -125,7 +125,7 @@ def _metadata(project: Project, result: Result) -> dict[str, Any]:
         "reasons": "; ".join(record.get("reasons") or ["none"]),
         "advice": "; ".join(record.get("advice") or []) or None,
         "notes": "; ".join(record.get("notes") or []) or None,
-        "id": project.labels[key],
+        "what": project.labels[key],
         "reused": result.reused,
     }
     folder = Path(record["path"])

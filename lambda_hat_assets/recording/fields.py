@@ -8,7 +8,7 @@ import dagster as dg
 Fields = dict[str, tuple[type, str]]
 
 _COMMON: Fields = {
-    "id": (str, "description of the artifact in words"),
+    "what": (str, "description of the artifact in words"),
     "made": (str, "when the artifact was computed, in UTC"),
     "reused": (bool, "whether it existed before, so that nothing was computed"),
 }
@@ -85,9 +85,17 @@ GALLERY: Fields = {
     "n_runs": (int, "number of runs on the page, including failed and missing ones"),
 }
 
+EXPERIMENT: Fields = {
+    "what": (str, "the experiment's members and their states in words"),
+    "n_targets": (int, "number of targets"),
+    "n_runs": (int, "number of runs"),
+    "made": (int, "number of targets and runs that are in the store"),
+    "failed": (int, "number of those that failed at the last attempt"),
+    "missing": (int, "number of those that nobody has tried to make"),
+}
 
 REFERENCE: Fields = {
-    "id": (str, "the problem in words"),
+    "what": (str, "the problem in words"),
     "certified": (bool, "whether the estimate is certified"),
     "llc": (float, "the estimate of the longest run"),
     "llc_se": (float, "its standard error"),
@@ -100,7 +108,7 @@ REFERENCE: Fields = {
 }
 
 STUDY: Fields = {
-    "id": (str, "method and problem in words"),
+    "what": (str, "method and problem in words"),
     "trials": (int, "number of trials in the study"),
     "pruned": (int, "number of trials that were stopped early"),
     "failed": (int, "number of failed trials, which have no objective"),

@@ -7,7 +7,10 @@ import dagster as dg
 
 _WRITTEN_TO_BE_READ = ("ConfigError", "Failure", "OSError", "PermissionError")
 
-PARENT_TAG = "lambda_hat/llc"
+HIDDEN = ".dagster/"
+"""The start of the names of tags that Dagster does not show in the browser."""
+
+PARENT_TAG = f"{HIDDEN}lambda_hat/llc"
 """Tag of runs that a job executes inside its own steps; the value is the id of the job's run."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}

@@ -14,7 +14,7 @@ from functools import partial
 
 import dagster as dg
 
-from lambda_hat_assets.running.console import PARENT_TAG
+from lambda_hat_assets.running.console import HIDDEN, PARENT_TAG
 from lambda_hat_core.store import process
 from lambda_hat_core.work.endings import (
     INTERRUPTED,
@@ -22,7 +22,7 @@ from lambda_hat_core.work.endings import (
     end_with_ancestors,
 )
 
-OWNER_TAG = "lambda_hat/process"
+OWNER_TAG = f"{HIDDEN}lambda_hat/process"
 """Tag of Dagster runs: the process that executes them, without which they cannot continue."""
 
 LOOK = 30.0

@@ -104,7 +104,7 @@ def smaller_steps(sampler: Sampler, info: Mapping[str, Any], times: float) -> st
             if sampler.step_size != "auto":
                 found = (info.get("ledger") or {}).get("recommended", {}).get("step_size", math.inf)
                 return _said(step_size=min(times * sampler.step_size, found))
-            return _said(step_fraction=times * sampler.step_fraction)
+            return _said(step_fraction=times * info.get("step_fraction", sampler.step_fraction))
         case Vi():
             return _said(lr=times * sampler.lr)
         case _:

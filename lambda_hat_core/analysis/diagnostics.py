@@ -1,23 +1,23 @@
 """Means with errors, effective sample sizes and R-hat of scalar series.
 
-ESS and R-hat are the rank-normalised, split-chain versions of ArviZ (Vehtari et al. 2021,
-arXiv:1903.08008). `arviz_stats` is imported inside functions, because importing it takes seconds.
+ESS and R-hat are those of `chains`, with None where they are not defined.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import chdtri, stdtrit
 
-Series = Float[np.ndarray, "chain draw"]
+from lambda_hat_core.analysis import chains
+from lambda_hat_core.analysis.chains import Series
 
 COVERAGE = 0.90
 """Probability of every interval; all intervals are central."""
 
 MIN_DRAWS = 4
-"""Fewest draws per chain for which ArviZ defines ESS and R-hat."""
+"""Fewest draws per chain for which ESS and R-hat are defined, as in ArviZ."""
 
 R_HAT_CAP = 1000.0
 """The largest R-hat that is reported, so that JSON and SQL can represent it."""
@@ -29,12 +29,6 @@ class Mean(NamedTuple):
     mean: float
     se: float | None
     half_width: float | None
-
-
-def _arviz() -> Any:
-    from arviz_stats.base.array import array_stats
-
-    return array_stats
 
 
 def number(value: float | np.floating | None) -> float | None:
@@ -52,23 +46,19 @@ def moves(series: Series) -> bool:
     return bool(np.ptp(series) > 8 * np.finfo(series.dtype).eps * np.max(np.abs(series)))
 
 
-def _standardised(series: Series) -> Series | None:
-    """Standardise, because ArviZ treats ranges below 1e-15 as constant; None if too short."""
-    if series.shape[1] < MIN_DRAWS or not moves(series):
-        return None
-    return (series - series.mean()) / series.std()
+def _is_defined(series: Series) -> bool:
+    """Return whether ESS and R-hat of the series are defined."""
+    return series.shape[1] >= MIN_DRAWS and moves(series)
 
 
 def ess_bulk(series: Series) -> float | None:
     """Return the rank-normalised effective sample size of all chains together."""
-    scaled = _standardised(series)
-    return None if scaled is None else number(float(_arviz().ess(scaled, method="bulk")))
+    return number(chains.ess_bulk(series)) if _is_defined(series) else None
 
 
 def ess_tail(series: Series) -> float | None:
     """Return the smaller of the effective sample sizes of the 5 % and the 95 % quantile."""
-    scaled = _standardised(series)
-    return None if scaled is None else number(float(_arviz().ess(scaled, method="tail", prob=0.05)))
+    return number(chains.ess_tail(series)) if _is_defined(series) else None
 
 
 def r_hat(series: Series) -> float | None:
@@ -76,34 +66,33 @@ def r_hat(series: Series) -> float | None:
 
     Chains that are constant at different values give infinity, which is reported as `R_HAT_CAP`.
     """
-    scaled = _standardised(series)
-    if scaled is None or len(scaled) < 2:
+    if len(series) < 2 or not _is_defined(series):
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        return min(float(_arviz().rhat(scaled)), R_HAT_CAP)
+        return min(chains.r_hat(series), R_HAT_CAP)
 
 
 def bfmi(energy: Series) -> float | None:
     """Return the lowest Bayesian fraction of missing information over the chains."""
     if energy.shape[1] < MIN_DRAWS or not all(moves(chain[None]) for chain in energy):
         return None
-    return number(np.min(_arviz().bfmi(energy)))
+    change = np.square(np.diff(energy, axis=1)).mean(axis=1)
+    return number(np.min(change / energy.var(axis=1, ddof=1)))
 
 
 def mcmc_mean(series: Series) -> Mean:
     """Return the mean of Markov chains with its error.
 
-    The standard error is the larger of two: sd / sqrt(ESS), where ESS is the smaller of ArviZ's
-    rank-normalised ESS and its ESS for the mean; and the standard error of the chain means. The
+    The standard error is the larger of two: sd / sqrt(ESS), where ESS is the smaller of the
+    rank-normalised ESS and the ESS for the mean; and the standard error of the chain means. The
     interval is the wider of the two that use these errors with t quantiles of ESS - 1 and of C - 1
     degrees of freedom. The second is calibrated even if the ESS is badly estimated, the first
     varies less, and the wider one covers at least as often as either.
     """
     n_chains = len(series)
     errors: list[tuple[float, float]] = []
-    scaled = _standardised(series)
-    if scaled is not None:
-        ess = min(float(_arviz().ess(scaled, method=kind)) for kind in ("bulk", "mean"))
+    if _is_defined(series):
+        ess = min(chains.ess_bulk(series), chains.ess_mean(series))
         errors.append((float(series.std(ddof=1)) / math.sqrt(ess), ess - 1))
     if n_chains > 1 and moves(series):
         spread = float(series.mean(axis=1).std(ddof=1))

@@ -16,6 +16,7 @@ from lambda_hat_core.analysis.temperature import finite_temperature
 from lambda_hat_core.analysis.verdict import findings, judged
 from lambda_hat_core.config.samplers.base import Sampler
 from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.samplers import attempts
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.truth.exact import UNKNOWN, Exact
 
@@ -47,8 +48,15 @@ def estimate(
         advice=[advise(finding, measured, used, trace.info) for finding in found],
         at_minimum=at.at_minimum,
         descent=at.descent,
-        notes=[*at.words, *([] if told is None else [told])],
+        notes=[*at.words, *([] if told is None else [told]), *_attempts(trace)],
     )
+
+
+def _attempts(trace: Trace) -> Iterator[str]:
+    """Yield a note where a run was made again because its step was too large."""
+    before = trace.info.get("attempts")
+    if before and trace.failure is None:
+        yield f"{attempts.told(before)}; the draws are made at {trace.info['step_size']:.3g}"
 
 
 def statements(found: Estimate) -> Iterator[str]:

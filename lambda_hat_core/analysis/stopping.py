@@ -10,9 +10,14 @@ depend on the specification alone, so the same specification gives the same bits
 from collections.abc import Callable, Sequence
 
 from lambda_hat_core.analysis.family import knows_family
-from lambda_hat_core.analysis.means import is_precise
+from lambda_hat_core.analysis.means import (
+    alternates,
+    is_complete,
+    is_precise,
+    llc_at_step_zero,
+)
 from lambda_hat_core.analysis.measure import measure
-from lambda_hat_core.analysis.verdict import findings
+from lambda_hat_core.analysis.verdict import STEP_BIAS_MAX, findings
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
 from lambda_hat_core.samplers.rule import Draws, StopRule
@@ -23,10 +28,28 @@ _SHARES = (0.25, 0.5)
 """Of the draws of Markov chains, tried as burn-in in turn: the first with which nothing is found
 against the run."""
 
+BIAS_SES = 2.0
+"""Standard errors by which the bias of a step is beyond its limit where that is clear."""
+
 
 def never() -> bool:
     """Have all the time that a run takes."""
     return False
+
+
+def hopeful(trace: Trace) -> bool:
+    """Go on, whatever the draws are."""
+    del trace
+    return False
+
+
+def has_outgrown(trace: Trace) -> bool:
+    """Return whether draws show beyond their errors that the step is too large to extrapolate."""
+    if not (is_complete(trace) and alternates(trace)):
+        return False
+    found = llc_at_step_zero(trace)
+    clear = abs(found.bias) - BIAS_SES * found.bias_se
+    return clear > STEP_BIAS_MAX * abs(found.mean.mean)
 
 
 def stop_rule(
@@ -37,6 +60,7 @@ def stop_rule(
     shares: Sequence[float] = _SHARES,
     least_burn: int = 0,
     is_late: Callable[[], bool] = never,
+    is_lost: Callable[[Trace], bool] = hopeful,
 ) -> StopRule:
     """Return the rule of `until`.
 
@@ -48,6 +72,7 @@ def stop_rule(
         shares: of the draws, tried as burn-in in turn; 0: nothing is dropped.
         least_burn: draws that are dropped at least.
         is_late: whether the time for the run is up.
+        is_lost: whether a trace shows that no more draws help; it ends the run.
     """
     least = -(-least_burn // chunk) * chunk
 
@@ -78,7 +103,7 @@ def stop_rule(
                 cumulative_work=draws.cumulative_work[burn:],
                 seconds=draws.seconds[burn:],
             )
-            if is_enough(left):
+            if is_enough(left) or is_lost(trace_of(left)):
                 return burn, True
         return burn, False
 

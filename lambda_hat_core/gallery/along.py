@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from lambda_hat_core.gallery.columns import count_words, estimate_words, many
 from lambda_hat_core.gallery.curves import Axis, Frame, Stack
-from lambda_hat_core.gallery.markup import lines, pill
 from lambda_hat_core.gallery.members import Training
 from lambda_hat_core.gallery.rows import Row
+from lambda_hat_core.gallery.table import pill
 
 Draw = Callable[[str, str], str]
 """Returns the HTML element of a picture, from its name and from what it is of."""
 
-_STORE = "../.."
+STORE = "../.."
 """The store, from the folder of a gallery."""
 
 _AXES: tuple[tuple[Axis, str], ...] = (("log", "log steps"), ("linear", "linear steps"))
@@ -52,14 +52,14 @@ def overlay(stacks: Sequence[Stack], draw: Draw) -> str:
     if not stacks:
         return ""
     parts = (_stack(f"all-{i}", stack, draw) for i, stack in enumerate(stacks))
-    return lines(
+    return "\n".join(
         ['<section aria-labelledby="all">', '<h2 id="all">all trainings</h2>', *parts, "</section>"]
     )
 
 
 def section(of: CurveSection, draw: Draw) -> str:
     """Return the part of the page about a training."""
-    return lines(
+    return "\n".join(
         [
             f'<section aria-labelledby="{of.id}">',
             f'<h2 id="{of.id}">{escape(of.label)}</h2>',
@@ -95,7 +95,7 @@ def _stack(name: str, stack: Stack, draw: Draw) -> str:
         )
     spacing = f'<span role="radiogroup" aria-label="Spacing of the steps">{choices}</span>'
     tools = f'<div class="tools" hidden>{spacing}{slider}</div>'
-    frames = lines(_frame(frame, stack, draw) for frame in stack.frames)
+    frames = "\n".join(_frame(frame, stack, draw) for frame in stack.frames)
     return f'<div class="curves">{tools}\n{frames}</div>'
 
 
@@ -116,7 +116,7 @@ def _table(of: CurveSection) -> str:
     metric = next((m["metric_name"] for m in of.metas.values() if m.get("metric_name")), None)
     names = [*_HEADINGS, *([metric] if metric else []), "figures"]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    body = lines(_line(of, row, with_metric=metric is not None) for row in of.rows)
+    body = "\n".join(_line(of, row, with_metric=metric is not None) for row in of.rows)
     caption = f"{many(len(of.training.steps), 'checkpoint')}, {many(len(of.rows), 'run')}"
     return (
         f"<details><summary>The checkpoints: {caption}</summary>"
@@ -147,7 +147,7 @@ def _number(value: float | None) -> str:
 
 
 def _links(row: Row) -> str:
-    folder = f"{_STORE}/analyses/{row.run}/figures"
+    folder = f"{STORE}/analyses/{row.run}/figures"
     return " ".join(
         f'<a href="{folder}/{escape(path.name)}">{escape(_name(path.stem))}</a>'
         for path in row.figures

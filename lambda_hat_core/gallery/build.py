@@ -1,4 +1,7 @@
-"""Write the folder of a gallery: index.html, gallery.md, gallery.json and assets/*.png."""
+"""Write the folder of a gallery: index.html, gallery.md, gallery.json and assets/*.png.
+
+The page in one file, to send to others, is beside them and named after the experiment.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -8,7 +11,7 @@ from lambda_hat_core.gallery import figures, markdown
 from lambda_hat_core.gallery.along import CurveSection
 from lambda_hat_core.gallery.curves import Drawer, beside
 from lambda_hat_core.gallery.members import FACTS, Gallery, Training, fingerprint
-from lambda_hat_core.gallery.page import ASSETS, PageSection, page
+from lambda_hat_core.gallery.page import ASSETS, PageSection, inlined, one_file, page
 from lambda_hat_core.gallery.profiles import draw_profiles
 from lambda_hat_core.gallery.rows import Row, read_rows
 from lambda_hat_core.gallery.series import Series, series_of
@@ -44,7 +47,9 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
     labels = {id: training.label for id, training in gallery.trainings.items()}
     overlaid = drawer.of_all(gallery.experiment, labels, series)
     drawn = {s.id: [f"{ASSETS}/{name}" for name in _figures(s)] for s in sections}
-    (folder / "index.html").write_text(page(gallery, sections, rows, assets, overlaid=overlaid))
+    text = page(gallery, sections, rows, assets, overlaid=overlaid)
+    (folder / "index.html").write_text(text)
+    (folder / one_file(gallery.experiment)).write_text(inlined(text, folder))
     (folder / "gallery.md").write_text(
         markdown.document(gallery.experiment, rows, labels | gallery.targets, drawn)
     )

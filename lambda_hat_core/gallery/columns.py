@@ -77,6 +77,19 @@ COLUMNS = (
     Column("wall_s", "seconds", "wall time of sampling", _seconds),
 )
 
+_OPTIONAL = ("llc_known", "llc_oracle", "v_m")
+"""Columns that are left out where no run has a value."""
+
+
+def with_values(rows: list[Row]) -> list[Column]:
+    """Return the columns of a table of some rows."""
+    return [
+        column
+        for column in COLUMNS
+        if column.name not in _OPTIONAL or any(r.facts.get(column.name) is not None for r in rows)
+    ]
+
+
 PRECISE = ("llc_se", "llc_lo", "llc_hi")
 """Further fields that the cell of the estimate contains in full precision."""
 

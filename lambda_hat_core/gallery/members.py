@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 
 from pydantic import Field, NonNegativeInt
 
@@ -14,6 +16,10 @@ FACTS = "gallery.json"
 
 _LAYOUT = 5
 """Increased when the page itself changes, so that existing galleries are made again."""
+
+
+_LONGEST = 120
+"""Largest number of characters in the name of an experiment with changes."""
 
 
 class Member(Frozen):
@@ -73,6 +79,11 @@ def _trainings(plan: Plan, labels: dict[str, str]) -> dict[str, Training]:
         id: Training(label=words[id], steps=dict(sorted(at.items(), key=lambda pair: pair[1])))
         for id, at in steps.items()
     }
+
+
+def changed_name(experiment: str, changes: Sequence[str]) -> str:
+    """Return the name of an experiment with changes to its file, and of its gallery."""
+    return re.sub(r"[^\w.=,+-]+", "_", " ".join([experiment, *changes]))[:_LONGEST]
 
 
 def fingerprint(store: Store, gallery: Gallery) -> str:

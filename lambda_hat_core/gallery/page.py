@@ -1,27 +1,26 @@
 """index.html: one page that needs no server, network or framework. All text is escaped."""
 
+import base64
 import re
 import struct
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Sequence
+from html import escape, unescape
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from lambda_hat_core.gallery import along, glossary, profiles
+from lambda_hat_core.gallery import along, glossary, profiles, table
 from lambda_hat_core.gallery.along import CurveSection
-from lambda_hat_core.gallery.columns import COLUMNS, PRECISE, count_words, estimate_words, many
+from lambda_hat_core.gallery.columns import count_words, estimate_words, many, with_values
 from lambda_hat_core.gallery.curves import Stack
-from lambda_hat_core.gallery.markup import lines, pill
+from lambda_hat_core.gallery.details import details
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.gallery.profiles import Profile
-from lambda_hat_core.gallery.rows import Row, split
+from lambda_hat_core.gallery.rows import Row
 
 ASSETS = "assets"
 _FEW_TARGETS = 12
 _FEW_RUNS = 12
-_VERDICT_AT = 5
-"""Index of the verdict's column, which follows those of the estimate."""
-
 _ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
 _HERE = Path(__file__).parent
 
@@ -74,11 +73,20 @@ def page(
         f"{many(len(rows), 'run')} of {many(samplers, 'sampler')} "
         f"on {many(len(labels), 'target')}: {count_words(rows)}."
     )
+    columns = with_values(rows)
     names = ("style.css", "table.js", "curves.js")
     style, *scripts = (_HERE.joinpath(name).read_text() for name in names)
 
+    def line(row: Row) -> str:
+        target = row.member.target
+        return table.line(row, labels[target], place.get(target, target), columns)
+
     def figure(name: str, of: str) -> str:
         return _figure(name, of, folder)
+
+    def part(of: PageSection | CurveSection) -> str:
+        is_training = isinstance(of, CurveSection)
+        return along.section(of, figure) if is_training else _section(of, folder)
 
     return f"""<!doctype html>
 <html lang="en">
@@ -107,27 +115,47 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 <div class="scroll" tabindex="0" role="region" aria-label="All runs">
 <table id="runs">
 <caption class="unseen">All runs; the buttons in the headings sort.</caption>
-<thead><tr>{_headings()}</tr></thead>
+<thead><tr>{table.headings(columns)}</tr></thead>
 <tbody>
-{lines(_row(row, labels, place) for row in rows)}
+{_lines(map(line, rows))}
 </tbody>
 </table>
 </div>
-{
-        lines(
-            along.section(section, figure)
-            if isinstance(section, CurveSection)
-            else _section(section, folder)
-            for section in sections
-        )
-    }
+{_lines(map(part, sections))}
 </main>
-<footer class="note">{escape(_newest(rows))}</footer>
+<footer class="note">{escape(_newest(rows))}
+<a class="send" href="{quote(one_file(experiment))}">This page in one file, to send.</a></footer>
 <script>
 {"".join(scripts)}</script>
 </body>
 </html>
 """
+
+
+def one_file(experiment: str) -> str:
+    """Return the name of the page that has all pictures in itself, to be sent to others."""
+    return f"lambda_hat_{experiment}.html"
+
+
+def inlined(text: str, folder: Path) -> str:
+    """Return a page with its pictures in itself, and without links to itself and to the store.
+
+    Args:
+        text: the page.
+        folder: the folder of the page.
+    """
+
+    def data(source: re.Match[str]) -> str:
+        content = (folder / unescape(source[1])).read_bytes()
+        return f'src="data:image/png;base64,{base64.b64encode(content).decode()}"'
+
+    text = re.sub(r'<a class="send".*?</a>', "", text)
+    text = re.sub(rf'<a href="{along.STORE}/[^"]*">(.*?)</a>', "", text)
+    return re.sub(rf'src="({ASSETS}/[^"]*)"', data, text)
+
+
+def _lines(parts: Iterable[str]) -> str:
+    return "\n".join(parts)
 
 
 def _newest(rows: Sequence[Row]) -> str:
@@ -145,44 +173,6 @@ def _navigation(sections: Sequence[PageSection | CurveSection]) -> str:
     return f'<nav{many} aria-label="Targets"><ul>{"".join(links)}</ul></nav>'
 
 
-def _headings() -> str:
-    names = [("target", "", ""), ("sampler", "", "")]
-    names += [(column.heading, column.meaning, "number") for column in COLUMNS]
-    names.insert(_VERDICT_AT, ("verdict", "result of the checks, with reasons", ""))
-    return "".join(
-        f'<th scope="col" aria-sort="none" class="{kind}">'
-        f'<button type="button" title="{escape(meaning)}">{escape(heading)}</button></th>'
-        for heading, meaning, kind in names
-    )
-
-
-def _row(row: Row, labels: Mapping[str, str], place: Mapping[str, str]) -> str:
-    name, parts = split(row.member.label)
-    of, told = row.member.target, escape(labels[row.member.target])
-    verdict = pill(row) + "".join(f"<small>{escape(line)}</small>" for line in row.told())
-    cells = [
-        f'<td class="target"><a href="#{place.get(of, of)}">{told}</a></td>',
-        f'<td class="sampler" data-sort="{escape(row.member.label)}"><a href="#{row.run}">'
-        f"{escape(name)}</a><small>{escape(', '.join(parts))}</small></td>",
-        *(_cell(row, column) for column in COLUMNS),
-    ]
-    cells.insert(_VERDICT_AT, f'<td class="verdict" data-sort="{row.verdict}">{verdict}</td>')
-    return f'<tr data-run="{row.run}">{"".join(cells)}</tr>'
-
-
-def _cell(row: Row, column: Any) -> str:
-    value = row.facts.get(column.name)
-    kind = f"number {column.name}"
-    if value is None:
-        return f'<td class="{kind}" data-sort=""><span class="absent">&ndash;</span></td>'
-    extra = ""
-    if column.name == "llc":
-        extra = "".join(f' data-{name}="{row.facts[name]}"' for name in PRECISE)
-    text = escape(column.text(row.facts))
-    below = f"<small>{escape(column.below(row.facts))}</small>" if column.below else ""
-    return f'<td class="{kind}" data-sort="{value!r}"{extra}>{text}{below}</td>'
-
-
 def _section(section: PageSection, folder: Path) -> str:
     parts = [
         f'<section aria-labelledby="{section.id}">',
@@ -196,12 +186,12 @@ def _section(section: PageSection, folder: Path) -> str:
             "<details><summary>The target: training, fit, data and curvature at w*</summary>"
             f"{_figures(section.figures, section.label, folder)}</details>"
         )
-    runs = lines(_run(row, section.diagnostics[row.run], folder) for row in section.rows)
+    runs = _lines(_run(row, section.diagnostics[row.run], folder) for row in section.rows)
     if len(section.rows) > _FEW_RUNS:
         runs = (
             f"<details><summary>Details of all {len(section.rows)} runs</summary>{runs}</details>"
         )
-    return lines([*parts, runs, "</section>"])
+    return _lines([*parts, runs, "</section>"])
 
 
 def _target_facts(section: PageSection) -> str:
@@ -223,13 +213,15 @@ def _target_facts(section: PageSection) -> str:
 
 
 def _run(row: Row, figures: list[str], folder: Path) -> str:
-    reasons = "".join(f"<li>{escape(line)}</li>" for line in row.told())
+    told = [*table.reasons(row), *map(escape, row.notes)]
+    reasons = "".join(f"<li>{line}</li>" for line in told)
     return (
         f'<details id="{row.run}"><summary>{escape(row.short)} '
-        f'<span class="said">{escape(estimate_words(row))}</span> {pill(row)}</summary>'
+        f'<span class="said">{escape(estimate_words(row))}</span> {table.pill(row)}</summary>'
         f'<p class="facts"><code>{row.run}</code> · {escape(row.member.label)}</p>'
         + (f'<ul class="reasons">{reasons}</ul>' if reasons else "")
         + _figures(figures, row.short, folder)
+        + details(row)
         + "</details>"
     )
 

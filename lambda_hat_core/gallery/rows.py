@@ -1,11 +1,17 @@
 """The rows of a gallery's table: one per run, including failed and missing runs."""
 
+import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from pyarrow import parquet
+
 from lambda_hat_core.analysis.temperature import FINITE, finite_temperature, from_profiles
+from lambda_hat_core.gallery.caveats import Caveat, caveats
 from lambda_hat_core.gallery.members import Gallery, Member
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
@@ -32,6 +38,11 @@ class Row(NamedTuple):
             a run without an analysis.
         notes: statements that do not affect the verdict.
         figures: PNG files of its analysis, in the order in which they are shown.
+        settings: what the run really used, by name; empty without an analysis.
+        work: full-gradient evaluations by purpose.
+        log: the lines that the run told.
+        localised: the predicted relative effect of the localiser, also if another run of the same
+            posterior has accounted for it.
     """
 
     run: str
@@ -43,6 +54,15 @@ class Row(NamedTuple):
     advice: list[str]
     notes: list[str]
     figures: list[Path]
+    settings: Mapping[str, Any] = MappingProxyType({})
+    work: Mapping[str, float] = MappingProxyType({})
+    log: str = ""
+    localised: float | None = None
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """Return what the number is not, in a few words each."""
+        return caveats(self.facts, self.notes, self.localised)
 
     def told(self) -> list[str]:
         """Return the reasons with their way out, and the other statements, one sentence each."""
@@ -55,7 +75,20 @@ def read_rows(store: Store, gallery: Gallery) -> list[Row]:
     """Return a row for every run of the gallery, in the order of the gallery."""
     names = short_names(gallery)
     rows = [_row(store, run, member, names[run]) for run, member in gallery.runs.items()]
-    return [_with_profile(row, rows) for row in rows]
+    parts = {_posterior(row): part for row in rows if (part := _localised(row)) is not None}
+    return [_with_profile(row, rows)._replace(localised=parts.get(_posterior(row))) for row in rows]
+
+
+def _posterior(row: Row) -> tuple[Any, ...]:
+    """Return what determines the effect of the localiser."""
+    facts = row.facts
+    where = tuple(facts.get("restrict") or ())
+    about = [float(f"{facts.get(name) or 0.0:.5g}") for name in ("nbeta", "gamma")]
+    return (row.member.target, facts.get("loss"), where, *about)
+
+
+def _localised(row: Row) -> float | None:
+    return (row.facts.get("ledger") or {}).get("localisation", {}).get("relative")
 
 
 def _with_profile(row: Row, rows: list[Row]) -> Row:
@@ -84,7 +117,24 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
         facts = store.read_json("analyses", run, "estimate.json")
         figures = sorted((store.path("analyses", run) / "figures").glob("*.png"), key=_place)
         said = facts["reasons"], facts["advice"], facts["notes"]
-        return Row(run, member, short, facts, facts["verdict"], *said, figures)
+        used = parquet.read_table(
+            store.path("analyses", run) / "estimate.parquet", columns=["settings"]
+        )
+        (settings,) = used["settings"].to_pylist()
+        folder = store.path("runs", run)
+        there = folder.is_dir()
+        return Row(
+            run,
+            member,
+            short,
+            facts,
+            facts["verdict"],
+            *said,
+            figures,
+            json.loads(settings or "{}"),
+            store.read_json("runs", run, "work.json")["work"] if there else {},
+            (folder / "log.txt").read_text() if there else "",
+        )
     why = records.read_failure(store, run)
     if why is None:
         return Row(run, member, short, {}, "missing", ["it was not run"], [], [], [])

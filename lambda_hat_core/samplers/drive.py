@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
 from lambda_hat_core.programs import quickly
-from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
+from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel, positions
 from lambda_hat_core.samplers.loop import Part, run_draws, to_host
 from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.samplers.progress import Progress as Progress
@@ -174,13 +174,17 @@ def run_chains(
     # Sharded as `_advance` returns them, so that all calls share the program the first compiles.
     keys, states = jax.device_put((keys, states), NamedSharding(mesh, PartitionSpec("chain")))
 
+    reached = states
+
     def advance(states: Any, indices: np.ndarray) -> tuple[Any, Part]:
+        nonlocal reached
         span = jax.device_put(indices)
         with precision.mixed():
             states, out = _advance(kernel, monitor, keys, states, span, thin, mesh)
+        reached = states
         return states, to_host(out)
 
-    return run_draws(
+    draws = run_draws(
         advance,
         states,
         parts,
@@ -197,3 +201,4 @@ def run_chains(
         clock=clock,
         rule=rule,
     )
+    return draws._replace(arrived=lambda: positions(kernel, reached))

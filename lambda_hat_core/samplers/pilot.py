@@ -8,7 +8,8 @@ Hessian at w* again.
 
 The dynamics are not Metropolised: in many dimensions a Metropolis test forces steps that shrink
 with d^(1/4), and a pilot need not be exact. What it must be is stable, so a flight in which a
-chain's kinetic energy leaves its law is flown again at half the step.
+chain's kinetic energy leaves its law is flown again at half the step, in twice as many steps: the
+flat directions, which begin at w*, need the time to reach the localiser's width.
 """
 
 from typing import NamedTuple
@@ -36,10 +37,12 @@ DAMPING = 5.0
 _STEPS = 60
 _STEP_SIZE = 0.2
 _ALPHA = 0.1
-_RANK = 128
+RANK = 128
 """Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest accurate
 pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
 _MOST_HALVINGS = 12
+_MOST_PARTS = 8
+"""Flights of `_STEPS` steps in a row; their cost must stay below that of the draws."""
 _HOT = 2.0
 """Largest kinetic energy of a chain after a flight, in units of its expectation d / 2, beyond 10 of
 its standard deviations. A stable flight stays within a few of them."""
@@ -119,19 +122,24 @@ def fly(
     posterior = few.posterior
     n_chains, d = start.shape
     at = damped(posterior, stiffest(spectrum), DAMPING)
+    most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     alpha = constant(_ALPHA, start)
     full = GradientEstimate(posterior, few.tilt, None)
     cold = constant(np.zeros(len(at.extra) + 1), start)
-    size = _STEP_SIZE
-    most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
+    size, flights = _STEP_SIZE, 0
+    positions, rise = start, constant(0.0, start)
     for halvings in range(_MOST_HALVINGS):
-        size = _STEP_SIZE / 2**halvings
+        size, positions, is_stable = _STEP_SIZE / 2**halvings, start, True
         steps = alternation(size, 1, start, extrapolate=False)
         kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
-        positions, kinetic, rise = _flight(
-            fly_key, jax.device_put(np.array(halvings)), kernel, start
-        )
-        if (np.asarray(kinetic) < most).all():
+        for part in range(min(2**halvings, _MOST_PARTS)):
+            turn = jax.device_put(np.array(halvings + part * _MOST_HALVINGS))
+            positions, kinetic, rise = _flight(fly_key, turn, kernel, positions)
+            flights += 1
+            is_stable = bool((np.asarray(kinetic) < most).all())
+            if not is_stable:
+                break
+        if is_stable:
             break
     else:
         raise FloatingPointError(
@@ -139,7 +147,7 @@ def fly(
             "whitened by the Hessian there: the loss has no bound that the localiser could hold "
             "against; raise gamma, or check the loss away from w*"
         )
-    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=_RANK)
-    work = (halvings + 1) * n_chains * (_STEPS + 1) + n_chains / 3 + spent
+    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=RANK)
+    work = flights * n_chains * (_STEPS + 1) + n_chains / 3 + spent
     llc = float(posterior.nbeta) * float(rise)
     return Pilot(positions, spectrum, llc, few.cost * work)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 
 class Draws(NamedTuple):
@@ -18,6 +18,7 @@ class Draws(NamedTuple):
         n_burn: draws per chain that were dropped.
         stopped_by: precision, budget, length or failure.
         spent: name of the budget that was.
+        arrived: returns where the chains are; None for draws that are not of chains.
     """
 
     values: dict[str, np.ndarray]
@@ -27,6 +28,7 @@ class Draws(NamedTuple):
     n_burn: int
     stopped_by: str = "length"
     spent: str | None = None
+    arrived: Callable[[], Float[Array, "chain d"]] | None = None
 
 
 class StopRule(NamedTuple):

@@ -1,5 +1,6 @@
 """Rows of the SQL tables, in parquet files with fixed schemas."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,6 +273,29 @@ def read_failure(store: Store, id: str) -> str | None:
     except FileNotFoundError:
         return None
     return rows[0]["reasons"][0]
+
+
+def write_asked(store: Store, name: str, experiment: str, changes: Sequence[str] = ()) -> None:
+    """Record that somebody asked for an experiment.
+
+    Args:
+        store: the store.
+        name: its name, which says the changes to its file.
+        experiment: its name without the changes.
+        changes: the changes, as `lambda-hat run` takes them.
+    """
+    path = store.root / "experiments" / f"{name}.json"
+    content = files.to_json({"experiment": experiment, "changes": list(changes)}, indent=1)
+    files.write_atomic(path, lambda tmp: tmp.write_text(content))
+
+
+def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
+    """Return each experiment that somebody asked for: name -> (name without changes, changes)."""
+    found = {}
+    for path in sorted((store.root / "experiments").glob("[!._]*.json")):
+        content = json.loads(path.read_bytes())
+        found[path.stem] = (content["experiment"], content["changes"])
+    return found
 
 
 def write_experiment(

@@ -3,6 +3,8 @@
 import dagster as dg
 import pytest
 
+from lambda_hat_core.store import records
+
 GALLERIES = dg.AssetKey("galleries")
 
 
@@ -10,6 +12,7 @@ GALLERIES = dg.AssetKey("galleries")
 def project(site):
     site.experiment("a", target_seeds=(0, 1))
     site.experiment("b", target_seeds=(1, 2), samplers=("nuts", "sgld"))
+    records.write_asked(site.project().store, "b", "b")
     return site.project(LAMBDA_HAT_EXPERIMENT="a")
 
 

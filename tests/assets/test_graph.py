@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from lambda_hat_assets.project.project import CODE_VERSION
-from tests.assets.conftest import ROOT
+from lambda_hat_core.store import records, sql
+from tests.assets.conftest import ROOT, out_of_sync
 
 
 @pytest.fixture
@@ -25,16 +26,18 @@ def test_the_graph_has_the_stages_of_an_experiment(repository):
     }
     assert parents["runs/nuts"] == parents["runs/sgld"] == {"targets"}
     assert parents["analyses/nuts"] == {"runs/nuts"}
-    assert parents["galleries"] == {"analyses/nuts", "analyses/sgld"}
+    for each in ("galleries", "experiments"):
+        assert parents[each] == {"analyses/nuts", "analyses/sgld"}
     assert parents["llc_results"] == {"galleries", "analyses/nuts", "analyses/sgld"}
     assert {key for key in repository.asset_graph.get_all_asset_keys()} == ALL
 
 
 ALL = {
     dg.AssetKey(path.split("/"))
-    for path in (
-        "targets runs/nuts runs/sgld analyses/nuts analyses/sgld galleries llc_results".split()
-    )
+    for path in [
+        *"targets runs/nuts runs/sgld analyses/nuts analyses/sgld".split(),
+        *"galleries experiments llc_results".split(),
+    ]
 }
 
 
@@ -140,6 +143,84 @@ def test_partitions_follow_the_files_and_not_the_selected_experiment(site):
     assert orders[0] == orders[1]
 
 
+def keys(repository, *path):
+    return set(node(repository, *path).partitions_def.get_partition_keys())
+
+
+def test_the_graph_has_what_was_asked_for_and_nothing_else(site, built):
+    site.experiment(target_seeds=(0, 1))
+    site.experiment("other", target_seeds=(1, 2), samplers=("sgld",))
+    project = site.project()
+    repository = built(project)
+    assert keys(repository, "galleries") == {"default"}
+    assert keys(repository, "targets") == set(project.plans["default"].targets)
+    assert dg.AssetKey(["runs", "sgld"]) not in repository.asset_graph.get_all_asset_keys()
+
+    def llc(**config):
+        return repository.get_job("llc").execute_in_process(
+            instance=site.instance, run_config={"ops": {"plan": {"config": config}}}
+        )
+
+    assert llc().success
+    assert out_of_sync(site.instance, repository, repository.asset_graph.get_all_asset_keys()) == []
+    assert left(site, built(site.project())) == set()
+    assert llc(experiment="other").success
+    repository = built(site.project())
+    assert keys(repository, "galleries") == {"default", "other"}
+    assert keys(repository, "targets") == set(project.targets)
+    assert left(site, repository) == set()
+    assert llc(experiment="other", overrides=["posterior.gamma=5"]).success
+    changed = site.project()
+    repository = built(changed)
+    name = "other_posterior.gamma=5"
+    assert keys(repository, "galleries") == {"default", "other", name}
+    assert {spec.posterior.gamma for spec in changed.plans[name].runs.values()} == {5.0}
+    assert left(site, repository) == set()
+    with sql.connect(project.store) as connection:
+        found = connection.execute("SELECT experiment, count(*) FROM llc GROUP BY 1 ORDER BY 1")
+        assert found.fetchall() == [("default", 2), ("other", 4)]
+
+
+def test_changes_that_do_not_fit_are_refused_and_ask_for_nothing(site, built):
+    site.experiment()
+    job = built(site.project()).get_job("llc")
+    config = {"ops": {"plan": {"config": {"overrides": ["posterior.gama=5"]}}}}
+    result = job.execute_in_process(instance=site.instance, raise_on_error=False, run_config=config)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "posterior.gama" in str(failure.step_failure_data.error.cause.message)
+    assert records.read_asked(site.project().store) == {}
+
+
+def test_the_launchpad_opens_with_what_a_person_chooses(repository):
+    job = repository.get_job("llc")
+    opened = {"experiment": "default", "overrides": [], "set": []}
+    assert job.run_config["ops"]["plan"]["config"] == opened
+
+
+def left(site, repository):
+    """Return the partitions in the graph that are not materialised."""
+    graph = repository.asset_graph
+    wanted = {
+        (key, partition)
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).is_partitioned
+        for partition in graph.get(key).partitions_def.get_partition_keys()
+    }
+    assert wanted
+    return {pair for pair in wanted if pair[1] not in made(site, pair[0])}
+
+
+def made(site, key):
+    return site.instance.get_materialized_partitions(key)
+
+
+def test_a_store_without_runs_and_a_selection_that_is_missing_show_every_experiment(site):
+    site.experiment("a")
+    site.experiment("b", target_seeds=(1,))
+    assert set(site.project().wanted().plans) == {"a", "b"}
+    assert set(site.project(LAMBDA_HAT_EXPERIMENT="b").wanted().plans) == {"b"}
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -213,3 +294,56 @@ def test_the_shipped_experiments_load_as_in_the_browser():
 
     project = load_project({}, ROOT / "config")
     dg.Definitions.validate_loadable(build(project, compute(project)))
+
+
+def test_every_job_says_what_it_does(repository):
+    jobs = [job for job in repository.get_all_jobs() if not job.name.startswith("__")]
+    assert len(jobs) == 8
+    assert all((job.description or "").endswith(".") for job in jobs)
+
+
+def test_people_find_runs_by_the_words_of_what_they_make(site, built):
+    site.experiment(target_seeds=(0, 1), seeds=(1, 2))
+    project = site.project()
+    repository = built(project)
+    assert repository.get_job("llc").execute_in_process(instance=site.instance).success
+    run = next(iter(project.runs))
+    clicked = repository.get_job("nuts")
+    assert clicked.execute_in_process(instance=site.instance, partition_key=run).success
+    (newest, *_), *others = (
+        site.instance.get_runs(dg.RunsFilter(job_name=name)) for name in ("nuts", "targets", "llc")
+    )
+    spec = project.runs[run]
+    assert newest.tags["lambda_hat/label"] == project.labels[run]
+    assert newest.tags["lambda_hat/target"] == project.labels[spec.target]
+    assert newest.tags["lambda_hat/sampler"] == "nuts"
+    (targets,), (llc,) = others
+    assert "seed 0; " in targets.tags["lambda_hat/target"]
+    assert targets.tags["lambda_hat/label"].endswith(", and 1 more")
+    for found in (newest, targets, llc):
+        assert found.tags["lambda_hat/experiment"] == "default"
+        shown = {name for name in found.tags if not name.startswith((".dagster/", "dagster/"))}
+        assert {name.partition("/")[0] for name in shown} == {"lambda_hat"}
+        assert not shown & {"lambda_hat/process", "lambda_hat/llc"}
+
+
+def test_an_experiment_lists_its_members_with_states_and_links(site, built):
+    site.experiment(target_seeds=(0, 13), seeds=(1,))
+    project = site.project()
+    job = built(project).get_job("llc")
+    assert not job.execute_in_process(instance=site.instance, raise_on_error=False).success
+    key = dg.AssetKey("experiments")
+    told = site.instance.get_latest_materialization_event(key).asset_materialization
+    assert told.partition == "default"
+    assert told.metadata["what"].value == "default: 2 targets and 2 runs; 2 made, 2 failed"
+    (run,) = [id for id in project.runs if id in partitions(site, "analyses", "nuts")]
+    lines = told.metadata["members"].value.splitlines()
+    (line,) = [line for line in lines if run in line]
+    assert f"[{run}](/assets/analyses/nuts?view=partitions&partition={run})" in line
+    assert project.labels[run] in line and "| made |" in line
+    (failed,) = [line for line in lines if "tgt_" in line and "| failed: seed 13" in line]
+    assert "seed 13" in failed
+
+
+def partitions(site, *path):
+    return site.instance.get_materialized_partitions(dg.AssetKey(path))

@@ -38,7 +38,7 @@ def test_the_ui_shows_the_numbers_that_were_computed(site, built_local):
     assert shown["llc_known"] == 1.5
     assert shown["is_minimum"] is True
     assert shown["reused"] is False
-    assert "quadratic d = 3" in shown["id"]
+    assert "quadratic d = 3" in shown["what"]
 
     execute(site, repository, "sgld_float64", run)
     shown = metadata(site, "analyses", "sgld_float64")

@@ -34,7 +34,7 @@ def test_non_finite_numbers_are_left_out_of_the_metadata(site, kind, fields, pat
     stored = json.loads(files.to_json(made))
     assert stored["checks"][0]["value"] is None and stored["loss0"] is None
     told = list(events(project, dg.AssetKey(path), Result(key, kind, stored)))
-    assert {"path", "spec", "id", "reused"} <= told[0].metadata.keys()
+    assert {"path", "spec", "what", "reused"} <= told[0].metadata.keys()
     assert not {"loss0", "llc", "interval"} & told[0].metadata.keys()
     for event in told:
         for value in event.metadata.values():

@@ -10,6 +10,7 @@ import pytest
 
 from lambda_hat_assets.cards.slurm import Cluster, SlurmTag
 from lambda_hat_assets.compute.orders import Order
+from lambda_hat_assets.running.console import PARENT_TAG
 from lambda_hat_assets.slurm import backend, fate, queue, watch
 from lambda_hat_assets.slurm import batch as batches
 from lambda_hat_core.store import files
@@ -224,7 +225,7 @@ def test_another_thread_may_wait_for_jobs(patched):
 
 def test_a_terminated_llc_cancels_the_jobs_of_its_batches(patched):
     clock, store, cluster = patched(0, {}, calm=True)
-    context = Context(clock, clock.now + 50, {"lambda_hat/llc": "the llc job"})
+    context = Context(clock, clock.now + 50, {PARENT_TAG: "the llc job"})
     of_parent = context.get_run_by_id
     context.get_run_by_id = lambda id: of_parent(id) if id == "the llc job" else None
     with pytest.raises(dg.DagsterExecutionInterruptedError):

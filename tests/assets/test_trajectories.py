@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from lambda_hat_core.store import records
 from tests.assets.conftest import Quiet
 
 MODEL = {"model": {"widths": [3]}, "data": {"n_data": 40}, "training": {"steps": 100}}
@@ -84,6 +85,7 @@ def test_partitions_are_sorted_by_step_whichever_experiment_asks(site, built):
     experiment(site, "a", 100, 0, seeds=(0, 1))
     experiment(site, "default", 50, seeds=(0, 1))
     project = site.project()
+    records.write_asked(project.store, "a", "a")
     graph = built(project).asset_graph
     for path in (["targets"], ["runs", "sghmc"]):
         keys = graph.get(dg.AssetKey(path)).partitions_def.get_partition_keys()
@@ -122,7 +124,6 @@ def test_checkpoints_are_downstream_of_their_training_and_held_runs_of_their_sou
 
 
 def test_a_training_that_fails_blocks_its_own_checkpoints_alone(site, built_local):
-    from lambda_hat_core.store import records
 
     experiment(site, "default", 0, 100, seeds=(0, 12))
     project = site.project()

@@ -34,7 +34,7 @@ def tuned(site):
         path = site.config / "tune" / "demo.yaml"
         path.parent.mkdir()
         path.write_text(yaml.safe_dump(FILE | changes))
-        return site.project()
+        return site.project(LAMBDA_HAT_TUNE="demo")
 
     return write
 
@@ -124,6 +124,16 @@ def test_the_assets_of_tuning_make_the_same_as_the_job(site, tuned, built):
     check = dg.AssetCheckKey(REFERENCE, "certified")
     (found,) = site.instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
     assert found.status.value == "SUCCEEDED"
+
+
+def test_studies_are_in_the_graph_when_they_are_selected_or_begun(site, tuned, built):
+    tuned()
+    unasked = built(site.project())
+    assert STUDY not in unasked.asset_graph.get_all_asset_keys()
+    assert tune(site, unasked, set=["methods=[sgld]"]).success
+    begun = built(site.project()).asset_graph
+    assert REFERENCE in begun.get_all_asset_keys()
+    assert partitions(site, STUDY) <= set(begun.get(STUDY).partitions_def.get_partition_keys())
 
 
 def test_a_mistake_is_printed_and_affects_nothing_else(site, tuned, built, capfd):

@@ -103,6 +103,8 @@ class Page(HTMLParser):
     def handle_endtag(self, tag):
         if tag == "td":
             self._cell = None
+        if tag == "tr":
+            self._cells = None
 
     def handle_data(self, data):
         if self._cell is not None:
@@ -131,12 +133,57 @@ def test_every_run_has_a_row_with_its_verdict_and_reasons(store, gallery):
     assert outcome.record["verdicts"] == {"ok": 1, "suspect": 1, "failed": 1, "missing": 1}
 
 
+def test_caveats_stand_beside_the_number_and_each_reason_has_its_way_out(store, gallery):
+    spec, suspect = (run(seed) for seed in (4, 5))
+    note = "w* is not at a minimum: the cross entropy has only an infimum of 0 at infinity"
+    ledger = {"localisation": {"relative": -0.91}, "minibatch": {"relative": 0.02}}
+    settings = json.dumps({"batch_size": 32, "step_size": 0.25})
+    facts = {"at_minimum": False, "descent": 1.88, "ledger": ledger, "settings": settings}
+    made_analysis(store, spec, notes=[note], acceptance=0.81, n_divergent=3, **facts)
+    why = {"reasons": ["too few draws"], "advice": ["until.max_fge: 9000"]}
+    made_analysis(store, suspect, verdict="suspect", **why)
+    members = {spec.id: gallery.runs[spec.id], suspect.id: gallery.runs[spec.id]}
+    _, page, text = made(store, gallery.model_copy(update={"runs": members}))
+    cells, other = page.rows[spec.id], page.rows[suspect.id]
+    assert "infimum at infinity, descent 1.9" in cells["llc"][1]
+    assert "localisation -91%" in cells["llc"][1]
+    assert "localisation -91%" in other["llc"][1], "the same posterior, accounted for by the other"
+    assert "descent" not in other["llc"][1]
+    assert f'title="{note}"' in text
+    assert other["verdict"][1].strip() == "suspecttoo few draws set until.max_fge: 9000"
+    for name, value in (("batch_size", "32"), ("acceptance", "0.81"), ("divergent draws", "3")):
+        assert f'<th scope="row">{name}</th><td>{value}</td>' in text
+    assert "minibatches: the noise of the gradients</th><td>+2.0%</td>" in text
+
+
+def test_a_column_is_filled_or_absent(store, gallery):
+    _, page, text = made(store, gallery)
+    assert {"llc_known", "llc_oracle"} <= next(iter(page.rows.values())).keys()
+    spec = run(6)
+    made_analysis(store, spec, llc_known=None, llc_oracle=None)
+    alone = {spec.id: gallery.runs[run(4).id]}
+    _, page, text = made(store, gallery.model_copy(update={"runs": alone}))
+    assert not {"llc_known", "llc_oracle"} & page.rows[spec.id].keys()
+    assert len(page.headings) - len(re.findall('scope="row"', text)) == len(page.rows[spec.id])
+
+
+def test_one_file_has_the_whole_page_with_its_pictures(store, gallery):
+    _, page, _ = made(store, gallery)
+    text = (store.path("galleries", "exp") / "lambda_hat_exp.html").read_text()
+    whole = Page(text)
+    assert whole.rows == page.rows
+    assert len(whole.images) == len(page.images)
+    assert all(source.startswith("data:image/png;base64,") for source in whole.images)
+    assert "assets/" not in text and "lambda_hat_exp.html" not in text
+
+
 def test_text_cannot_become_markup_and_nothing_is_fetched(store, gallery):
     _, page, text = made(store, gallery)
     assert page.tags.count("script") == 1 and "b" not in page.tags
     assert "rank &lt; 4 &amp; even" in text
     assert not re.search(r"https?://|//[a-z]|@import|url\(", text.split("<script>")[0])
-    assert {heading["aria-sort"] for heading in page.headings} == {"none"}
+    sorting = [heading["aria-sort"] for heading in page.headings if heading["scope"] == "col"]
+    assert set(sorting) == {"none"}
     snippet = (store.path("galleries", "exp") / "gallery.md").read_text()
     assert "\\<script>" in snippet and snippet.count("![") == 2
 

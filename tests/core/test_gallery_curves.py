@@ -36,9 +36,10 @@ def made(store, plan, *, without=()):
         row |= {"loss": "mse", "nbeta": nbeta, "gamma": spec.posterior.gamma, "advice": []}
         row |= {"verdict": "ok", "reasons": [], "notes": [], "at_minimum": False}
         row |= dict.fromkeys(["llc_known", "llc_oracle", "v_m", "r_hat", "ess_min"])
-        row |= {"work_fge": 1.0, "wall_s": 1.0, "created_at": row["created_at"].isoformat()}
+        row |= {"work_fge": 1.0, "wall_s": 1.0}
         with store.publish("analyses", id, spec) as folder:
-            (folder / "estimate.json").write_text(json.dumps(row))
+            records.write("llc", [row], folder / "estimate.parquet")
+            (folder / "estimate.json").write_text(json.dumps(row, default=str))
             (folder / "figures").mkdir()
             for name in FIGURES:
                 (folder / "figures" / f"{name}.png").write_bytes(png())

@@ -1,5 +1,6 @@
 """The LLC along training over the losses, with the stage boundaries that the errors allow."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,8 @@ from lambda_hat_core.analysis.words import short
 _Z = t_quantile(np.inf)
 _LOG = 10.0
 """Steps whose last is more than so many times their median are drawn on a log axis."""
+_LETTERS = 26
+"""Letters in a line of the legend."""
 _DASHES = ("-", "--", ":", "-.")
 
 Axis = Literal["auto", "log", "linear"]
@@ -93,12 +96,12 @@ def along_figure(
 
 
 def _draw(axes: Axes, one: CurveSeries, colour: str) -> None:
-    curve = one.curve
+    curve, label = one.curve, textwrap.fill(one.label, _LETTERS)
     if curve.llc.size:
         axes.fill_between(curve.steps, curve.lo, curve.hi, color=colour, alpha=0.2, lw=0)
-        axes.plot(curve.steps, curve.llc, color=colour, linewidth=1.8, label=one.label)
+        axes.plot(curve.steps, curve.llc, color=colour, linewidth=1.8, label=label)
     else:
-        axes.plot([], [], color=colour, linewidth=1.8, label=one.label)
+        axes.plot([], [], color=colour, linewidth=1.8, label=label)
     for found in curve.boundaries:
         axes.axvspan(found.lo, found.hi, color=colour, alpha=0.12, lw=0)
         axes.axvline(found.step, color=colour, linestyle="--", linewidth=1.2)

@@ -1,0 +1,225 @@
+"""From where the pilot arrived to the trace of a Markov chain sampler: it adapts, and draws.
+
+A minibatch sampler whose step turns out to be too large does so again (`samplers.attempts`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lambda_hat_core.analysis.ending import ended
+from lambda_hat_core.analysis.means import llc_at_step_zero
+from lambda_hat_core.analysis.stopping import has_outgrown, hopeful, stop_rule
+from lambda_hat_core.config.samplers.known import ChainSpec
+from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
+from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers import drive, pilot
+from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, told
+from lambda_hat_core.samplers.build import build
+from lambda_hat_core.samplers.kernel import Tuned
+from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.stepsize import report
+from lambda_hat_core.samplers.subset import Subset
+from lambda_hat_core.samplers.telling import seldom
+from lambda_hat_core.samplers.trace import Trace
+from lambda_hat_core.streams import stream
+
+
+class Frame(NamedTuple):
+    """What all attempts of a run share.
+
+    Attributes:
+        posterior: what is sampled.
+        seed: of the run.
+        few: the examples of the set-up.
+        loss0: L_n(w*).
+        watch: makes the monitor of chains that a spectrum belongs to.
+        metric: a spectrum for the metric in place of the pilot's.
+        checkpoint: keeps the run.
+        progress: is told after every chunk.
+        log: is told what was found.
+        clock: returns the time in seconds.
+        began: the time at which the run began.
+        is_late: whether the time for the run is up.
+    """
+
+    posterior: Posterior
+    seed: int
+    few: Subset
+    loss0: float
+    watch: Callable[[Spectrum], Monitor]
+    metric: Spectrum | None
+    checkpoint: drive.Checkpoint
+    progress: Callable[[drive.Progress], None]
+    log: Callable[[str], None]
+    clock: Callable[[], float]
+    began: float
+    is_late: Callable[[], bool]
+
+
+class Attempt(NamedTuple):
+    """What a run is made from.
+
+    Attributes:
+        spec: the settings.
+        pilot: where the chains begin, and the curvature there.
+        work: full-gradient evaluations before it, by purpose.
+        before: step size of every attempt before it, and why it was made again.
+    """
+
+    spec: Any
+    pilot: pilot.Pilot
+    work: dict[str, float]
+    before: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """A suffix of names; the first attempt has those of a run without a second one."""
+        return f"-{len(self.before)}" if self.before else ""
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether another attempt may follow."""
+        return adapts(self.spec) and len(self.before) + 1 < MOST
+
+
+def sample_chains(
+    frame: Frame, spec: ChainSpec, begun: pilot.Pilot, work: dict[str, float]
+) -> Trace:
+    """Return the trace of the first attempt whose step holds, or of the last one.
+
+    Args:
+        frame: what all attempts share.
+        spec: the settings.
+        begun: where the pilot arrived.
+        work: full-gradient evaluations so far, by purpose.
+    """
+    now = Attempt(spec, begun, work, [])
+    while True:
+        trace, draws = _made(frame, now)
+        again = _again(frame, now, trace, draws) if now.may_repeat else None
+        if again is None:
+            break
+        now = again
+        frame.log(f"{told(now.before[-1:])}: once more")
+    if trace.failure is not None and now.before:
+        tries = f"after {len(now.before)} attempts with larger steps"
+        return trace._replace(failure=f"{trace.failure}, {tries}")
+    return trace
+
+
+def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Attempt | None:
+    """Return the next attempt; None if there is nothing against this one."""
+    lost = trace.work_fge - sum(now.work.values())
+    spec, begun = now.spec, now.pilot
+    if trace.failure is not None:
+        why, spec = trace.failure, calmer(now.spec, trace.info)
+    elif spec.until is not None and trace.info["spent"] is None and has_outgrown(trace):
+        step = llc_at_step_zero(trace)
+        why = f"the llc was {step.bias:+.3g} off"
+        begun = frame.checkpoint.remember(
+            f"arrived{now.name}",
+            {"posterior": frame.posterior},
+            lambda: _arrived(frame, now, draws, step.mean.mean),
+        )
+        lost += begun.work
+    else:
+        return None
+    work = now.work | {"attempts": now.work.get("attempts", 0.0) + lost}
+    before = [*now.before, {"step_size": trace.info["step_size"], "why": why}]
+    return Attempt(spec, begun, work, before)
+
+
+def _arrived(frame: Frame, now: Attempt, draws: drive.Draws, llc: float) -> pilot.Pilot:
+    """Return where the chains of an attempt are, as a pilot would."""
+    assert draws.arrived is not None
+    at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
+    spectrum, spent = hessian_spectrum(key, frame.few.posterior, at=at, rank=pilot.RANK)
+    return pilot.Pilot(at, spectrum, llc, frame.few.cost * spent)
+
+
+def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
+    """Adapt and draw."""
+    posterior, clock, spec, found = frame.posterior, frame.clock, now.spec, now.pilot
+    known = {"posterior": posterior}
+
+    def tune() -> tuple[Tuned, float]:
+        if found.llc is not None:
+            gradients = f"{found.work:.3g} gradients"
+            frame.log(f"pilot: llc about {found.llc:.3g}, {gradients}; {spec.kind} adapts")
+        tuned = build(
+            stream(frame.seed, "build"),
+            posterior,
+            spec,
+            few=frame.few,
+            start=found.positions,
+            spectrum=found.spectrum if frame.metric is None else frame.metric,
+            llc=found.llc,
+            log=seldom(frame.log, clock),
+        )
+        return tuned, clock() - frame.began
+
+    tuned, seconds = frame.checkpoint.remember(f"tuned{now.name}", known, tune)
+    began = clock() - seconds
+    for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
+        frame.log(line)
+    watched = frame.watch(found.spectrum)
+    setup = now.work | {"adaptation": tuned.work}
+    nbeta = float(posterior.nbeta)
+    batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
+    info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(found.spectrum.h_max)}
+    if now.before:
+        info |= {"attempts": now.before, "step_fraction": spec.step_fraction}
+
+    def trace(draws: drive.Draws) -> Trace:
+        values = dict(draws.values)
+        virial_m = values.pop("virial_m")
+        sampling = float(draws.cumulative_work[-1]) - sum(setup.values())
+        return Trace(
+            loss=values.pop("loss"),
+            dist2=values.pop("dist2"),
+            projections=values.pop("projections"),
+            virial=values.pop("virial"),
+            virial_m=virial_m if np.any(np.asarray(watched.weights) > 0) else None,
+            cumulative_fge=draws.cumulative_work,
+            seconds=draws.seconds,
+            stats=values,
+            loss0=frame.loss0,
+            nbeta=nbeta,
+            gamma=float(posterior.gamma),
+            n=posterior.n,
+            d=posterior.w0.size,
+            work={**setup, "sampling": sampling},
+            seconds_total=clock() - began,
+            info={**info, **ended(draws, spec)},
+            failure=draws.failure or tuned.failure,
+        )
+
+    rule = None
+    if spec.until is not None:
+        rule = stop_rule(
+            spec.until,
+            trace,
+            least_burn=spec.least_burn,
+            is_late=frame.is_late,
+            is_lost=has_outgrown if now.may_repeat else hopeful,
+        )
+    kept = frame.checkpoint
+    draws = drive.run_chains(
+        stream(frame.seed, "sampling"),
+        tuned.kernel,
+        watched,
+        tuned.positions,
+        n_draws=spec.n_draws,
+        n_burn=spec.n_burn,
+        thin=spec.thin,
+        llc_of=lambda loss: nbeta * (loss - frame.loss0),
+        setup_work=sum(setup.values()),
+        setup_seconds=seconds,
+        progress=frame.progress,
+        checkpoint=kept.beside(f"attempt{now.name}") if now.before else kept,
+        clock=clock,
+        rule=rule,
+    )
+    return trace(draws), draws

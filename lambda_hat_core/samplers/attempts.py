@@ -1,0 +1,53 @@
+"""A run of a minibatch sampler whose step turns out to be too large is made again.
+
+The step comes from the curvature that the pilot met, and there are two ways in which that is not
+what the chains meet. Where the curvature has no bound, as along the arms of a crossing, a chain
+sooner or later comes to where the step is unstable. How far out that is grows as the step shrinks,
+and the localiser makes the way there exponentially rarer. So a run whose loss is no longer finite
+begins again where the pilot had arrived, with steps from a quarter of the stiffness.
+
+And where many directions are flat, as in a product of matrices of low rank, the pilot is too short
+to go as far as the posterior does, and curvature grows on the way: forty times in a deep linear
+network whose |w - w*|^2 was 320 after the pilot and 1490 at equilibrium. The draws at two step
+sizes show that as a bias. So a run with a clear one sets itself up again where its chains are.
+
+Nothing of this changes a run that neither leaves nor has such a bias.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lambda_hat_core.config.samplers.known import ChainSpec
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+
+MOST = 5
+"""Attempts before a run counts as failed; the last one's step is 1 / 256 of the first one's for
+`sgld`, and 1 / 16 for `sghmc` and `sgnht`, if all were made smaller."""
+
+SMALLER = 0.25
+"""step_fraction of an attempt, relative to what limited the step of the one before."""
+
+
+def adapts(spec: ChainSpec) -> bool:
+    """Return whether a run may be made again: if its step size is that of a measured curvature."""
+    return isinstance(spec, Sgld | Sghmc | Sgnht) and spec.step_size == "auto"
+
+
+def calmer(spec: ChainSpec, info: Mapping[str, Any]) -> ChainSpec:
+    """Return the settings with which a run whose chains left is made again.
+
+    Args:
+        spec: the settings of the run.
+        info: what its set-up found.
+    """
+    assert isinstance(spec, Sgld | Sghmc | Sgnht)
+    fraction = spec.step_fraction
+    if info["step_limited_by"] != "curvature":
+        power = 1 if isinstance(spec, Sgld) else 2
+        fraction = min(fraction, info["step_size"] ** power * info["mu_max"])
+    return spec.model_copy(update={"step_fraction": SMALLER * fraction})
+
+
+def told(before: list[dict[str, Any]]) -> str:
+    """Return the attempts that were made again and why, as `info["attempts"]` has them."""
+    return "; ".join(f"at step size {one['step_size']:.3g} {one['why']}" for one in before)
