@@ -118,7 +118,8 @@ def ladder(width: int, nbetas: Sequence[float]) -> tuple[list[dict[str, Any]], l
             outputs=outputs,
         )
         beside = {"loss": ([at.step for at in plateaus], [c.loss for c in found.checkpoints])}
-        series.append(CurveSeries(f"nβ = {nbeta:g}", found.curve, beside))
+        shown = {} if series else beside
+        series.append(CurveSeries(f"nβ = {nbeta:g}", found.curve, shown))
         for at, checkpoint in zip(plateaus, found.checkpoints, strict=True):
             known = reduced_rank(width, width, width, at.rank)
             own, own_se = exact(width, at.params, x, nbeta)
@@ -158,7 +159,8 @@ def main() -> None:
             values = dict.fromkeys(row["lambda"] for row in found)
             lines = [ReferenceLine(v, "_" if i else "exact λ", ":") for i, v in enumerate(values)]
             title = f"Linear net {found[0]['net']} from small weights, under its own labels"
-            figure = along_figure(series, title, said="one plateau for each rank", lines=lines)
+            said = "one checkpoint at the plateau of each rank"
+            figure = along_figure(series, title, said=said, axis="log", lines=lines)
             style.save(figure, options.docs.with_name("ladder.png"))
     table = pd.DataFrame(rows)
     if options.docs:

@@ -1,13 +1,13 @@
 """Galleries: one page per experiment, which shows its runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from lambda_hat_assets.compute.resource import Compute
-from lambda_hat_assets.project.partitions import SamplerFamily, to_many
+from lambda_hat_assets.project.partitions import TRAJECTORIES_KEY, SamplerFamily, to_many
 from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.events import picture
 from lambda_hat_assets.recording.fields import GALLERY, pick, schema
@@ -16,7 +16,7 @@ from lambda_hat_assets.running.pools import Routing
 GALLERIES_KEY = dg.AssetKey("galleries")
 
 _SHOWN = 4
-"""Number of comparisons, and of profiles, that are shown inline; the page has all of them."""
+"""Number of comparisons, of profiles and of curves that are shown inline; the page has all."""
 
 
 def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.AssetsDefinition:
@@ -42,6 +42,9 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
         (result,) = compute.run(context, ["galleries"], [context.partition_key])
         if result.failure is not None:
             raise dg.Failure(result.failure, allow_retries=False)
+        if not result.reused:
+            for curves in _of_trainings(project, result.record):
+                context.log_event(curves)
         return dg.MaterializeResult(metadata=_metadata(result.record | {"reused": result.reused}))
 
     return galleries
@@ -73,6 +76,10 @@ def _metadata(record: dict[str, Any]) -> dict[str, Any]:
         pictures["profiles"] = dg.MetadataValue.md(
             "\n".join(f"- {curve['note']}" for curve in record["profiles"])
         )
+    along = record["curves"]
+    pictures |= {_stem(curve): picture(folder / curve["figure"]) for curve in along[:_SHOWN]}
+    if along:
+        pictures["curves"] = _listed(along)
     return {
         **pick(GALLERY, record),
         **counts,
@@ -80,3 +87,33 @@ def _metadata(record: dict[str, Any]) -> dict[str, Any]:
         "runs": dg.MetadataValue.md(record["table"]),
         **pictures,
     }
+
+
+def _of_trainings(project: Project, record: dict[str, Any]) -> Iterator[dg.AssetObservation]:
+    """Yield for each training its curves, which are shown beside what it was made of."""
+    folder = Path(record["path"])
+    for id in dict.fromkeys(curve["training"] for curve in record["curves"]):
+        if id not in project.trajectories:
+            continue
+        curves = [curve for curve in record["curves"] if curve["training"] == id]
+        yield dg.AssetObservation(
+            TRAJECTORIES_KEY,
+            partition=id,
+            description=f"the LLC along {project.labels[id]}",
+            metadata={
+                "experiment": record["id"],
+                "gallery": dg.MetadataValue.path(folder / "index.html"),
+                "boundaries": _listed(curves),
+                **{_stem(curve): picture(folder / curve["figure"]) for curve in curves[:_SHOWN]},
+            },
+        )
+
+
+def _stem(curve: dict[str, Any]) -> str:
+    return Path(curve["figure"]).stem
+
+
+def _listed(curves: Sequence[dict[str, Any]]) -> dg.MetadataValue:
+    """Return the boundaries of curves, with the posterior where there are several."""
+    notes = [(curve["words"], note) for curve in curves for note in curve["notes"]]
+    return dg.MetadataValue.md("\n".join(f"- {', '.join(filter(None, pair))}" for pair in notes))

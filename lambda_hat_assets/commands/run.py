@@ -101,7 +101,7 @@ def _gallery(plan: Plan, changes: list[str]) -> Gallery:
     if not changes:
         return gallery
     name = changed_name(plan.experiment, changes)
-    return Gallery(experiment=name, targets=gallery.targets, runs=gallery.runs)
+    return gallery.model_copy(update={"experiment": name})
 
 
 def _listener(total: int) -> "Bars | LineListener":

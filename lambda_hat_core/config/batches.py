@@ -1,4 +1,6 @@
-"""The rule for the batch size of a sampler, the same for files and for calls in Python."""
+"""What a run does with its target: the batch size of its sampler, and the seed of a checkpoint."""
+
+import zlib
 
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.model import Custom
@@ -51,7 +53,11 @@ def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
 
 
 def as_sampled(run: RunSpec, target: TargetSpec, n: int | None) -> RunSpec:
-    """Return the run with the batch size that it uses, once its target has been built.
+    """Return the run with the batch size and the seed that it uses, once its target is built.
+
+    The checkpoints of a training have one seed in their specs, so that the one whose settings are
+    held is the same run for all. With one stream of random numbers their errors would not be
+    independent, as the curve through them assumes, so each step has a stream of its own.
 
     For most targets n is known when the experiment is planned, so the run's spec already has the
     batch size that is used. The n of a custom target is known only after its factory has run, but
@@ -70,9 +76,15 @@ def as_sampled(run: RunSpec, target: TargetSpec, n: int | None) -> RunSpec:
     Raises:
         ValueError: if a batch size other than the default exceeds n.
     """
+    if target.step is not None:
+        run = run.model_copy(update={"seed": _seed_at(run.seed, target.step)})
     if not isinstance(target.model, Custom):
         return run
     field = type(run.sampler).model_fields.get("batch_size")
     written = field is not None and getattr(run.sampler, "batch_size", None) != field.default
     sampler = on_examples(run.sampler, n, written=written)
     return run.model_copy(update={"sampler": sampler})
+
+
+def _seed_at(seed: int, step: int) -> int:
+    return zlib.crc32(f"{seed} at step {step}".encode()) >> 1

@@ -5,12 +5,16 @@ The page in one file, to send to others, is beside them and named after the expe
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from lambda_hat_core.gallery import figures, markdown
-from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
+from lambda_hat_core.gallery.along import CurveSection
+from lambda_hat_core.gallery.curves import Drawer, beside
+from lambda_hat_core.gallery.members import FACTS, Gallery, Training, fingerprint
 from lambda_hat_core.gallery.page import ASSETS, PageSection, inlined, one_file, page
 from lambda_hat_core.gallery.profiles import draw_profiles
 from lambda_hat_core.gallery.rows import Row, read_rows
+from lambda_hat_core.gallery.series import Series, series_of
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
 
@@ -29,39 +33,90 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
     assets = folder / ASSETS
     assets.mkdir()
     rows = read_rows(store, gallery)
-    sections = [
-        _section(store, id, label, [row for row in rows if row.member.target == id], assets)
-        for id, label in gallery.targets.items()
-    ]
-    drawn = {
-        s.id: [f"{ASSETS}/{name}" for name in (*s.comparisons, *(p.figure for p in s.profiles))]
-        for s in sections
-    }
-    text = page(gallery.experiment, sections, rows, assets)
+    drawer = Drawer(assets)
+    sections, series = [], []
+    for id in _in_order(gallery):
+        training = gallery.trainings.get(id)
+        if training is None:
+            mine = [row for row in rows if row.member.target == id]
+            sections.append(_section(store, id, gallery.targets[id], mine, assets))
+            continue
+        found = [row for row in rows if row.member.target in training.steps]
+        series += (own := [*series_of(store, id, training, found)])
+        sections.append(_curves(store, id, training, found, own, drawer))
+    labels = {id: training.label for id, training in gallery.trainings.items()}
+    overlaid = drawer.of_all(gallery.experiment, labels, series)
+    drawn = {s.id: [f"{ASSETS}/{name}" for name in _figures(s)] for s in sections}
+    text = page(gallery, sections, rows, assets, overlaid=overlaid)
     (folder / "index.html").write_text(text)
     (folder / one_file(gallery.experiment)).write_text(inlined(text, folder))
     (folder / "gallery.md").write_text(
-        markdown.document(gallery.experiment, rows, gallery.targets, drawn)
+        markdown.document(gallery.experiment, rows, labels | gallery.targets, drawn)
     )
     facts = {
         "inputs": inputs,
-        "n_targets": len(sections),
+        "n_targets": len(gallery.targets),
         "n_runs": len(rows),
         "verdicts": dict(Counter(row.verdict for row in rows)),
-        "forests": [paths[0] for paths in drawn.values()],
+        "forests": [drawn[s.id][0] for s in sections if isinstance(s, PageSection)],
         "profiles": [
             {"figure": f"{ASSETS}/{p.figure}", "note": f"{p.title}: {p.note}"}
             for s in sections
+            if isinstance(s, PageSection)
             for p in s.profiles
+        ],
+        "curves": [
+            {
+                "training": s.id,
+                "figure": f"{ASSETS}/{frame.figures[stack.shown]}",
+                "words": frame.words,
+                "notes": frame.notes,
+            }
+            for s in sections
+            if isinstance(s, CurveSection)
+            for stack in s.stacks
+            for frame in stack.frames
         ],
         "table": markdown.table(rows, gallery.targets),
     }
     (folder / FACTS).write_text(files.to_json(facts, indent=1))
 
 
-def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -> PageSection:
+def _in_order(gallery: Gallery) -> list[str]:
+    """Return the targets in order, and instead of its checkpoints a training."""
+    of = {target: id for id, training in gallery.trainings.items() for target in training.steps}
+    return [*dict.fromkeys(of.get(id, id) for id in gallery.targets)]
+
+
+def _figures(section: PageSection | CurveSection) -> list[str]:
+    """Return the names of a section's figures, as documents show them."""
+    if isinstance(section, CurveSection):
+        return [frame.figures[s.shown] for s in section.stacks for frame in s.frames]
+    return [*section.comparisons, *(profile.figure for profile in section.profiles)]
+
+
+def _curves(
+    store: Store,
+    id: str,
+    training: Training,
+    rows: list[Row],
+    series: list[Series],
+    drawer: Drawer,
+) -> CurveSection:
+    metas = {target: _meta(store, target) for target in training.steps}
+    rows = sorted(rows, key=lambda row: training.steps[row.member.target])
+    stacks = drawer.of_training(id, training, series, beside(training, metas))
+    return CurveSection(id, training, metas, rows, stacks)
+
+
+def _meta(store: Store, id: str) -> dict[str, Any]:
+    """Return the content of meta.json of a target; nothing if it was not made."""
     there = store.is_complete("targets", id)
-    meta = store.read_json("targets", id, "meta.json") if there else {}
+    return store.read_json("targets", id, "meta.json") if there else {}
+
+
+def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -> PageSection:
+    meta = _meta(store, id)
     known = meta.get("llc_known")
     return PageSection(
         id=id,

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.plan.plan import Plan
@@ -30,12 +30,22 @@ class Member(Frozen):
     label: str
 
 
+class Training(Frozen):
+    """A training, in words, and the steps of those of its checkpoints that are targets."""
+
+    label: str
+    steps: dict[str, NonNegativeInt] = Field(description="steps by target id")
+
+
 class Gallery(Frozen):
     """The targets and runs of an experiment, in the order of its file."""
 
     experiment: str = Field(min_length=1, pattern=r"^[^./][^/]*$")
     targets: dict[str, str] = Field(description="labels by target id")
     runs: dict[str, Member]
+    trainings: dict[str, Training] = Field(
+        default={}, description="trainings whose checkpoints are among the targets, by id"
+    )
 
     @property
     def id(self) -> str:
@@ -52,7 +62,23 @@ def gallery_of(plan: Plan) -> Gallery:
         members[run] = Member(target=spec.target, sampler=spec.sampler.kind, label=label)
     named = {member.target for member in members.values()}
     labels = {id: plan.labels[id] for id in plan.targets if id in named}
-    return Gallery(experiment=plan.experiment, targets=labels, runs=members)
+    return Gallery(
+        experiment=plan.experiment, targets=labels, runs=members, trainings=_trainings(plan, labels)
+    )
+
+
+def _trainings(plan: Plan, labels: dict[str, str]) -> dict[str, Training]:
+    steps: dict[str, dict[str, int]] = {}
+    words: dict[str, str] = {}
+    for id, label in labels.items():
+        spec = plan.targets[id]
+        if spec.trajectory is not None and spec.step is not None:
+            steps.setdefault(spec.trajectory.id, {})[id] = spec.step
+            words.setdefault(spec.trajectory.id, label.removesuffix(f" at step {spec.step}"))
+    return {
+        id: Training(label=words[id], steps=dict(sorted(at.items(), key=lambda pair: pair[1])))
+        for id, at in steps.items()
+    }
 
 
 def changed_name(experiment: str, changes: Sequence[str]) -> str:

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from lambda_hat_core.gallery import glossary, profiles, table
+from lambda_hat_core.gallery import along, glossary, profiles, table
+from lambda_hat_core.gallery.along import CurveSection
 from lambda_hat_core.gallery.columns import count_words, estimate_words, many, with_values
+from lambda_hat_core.gallery.curves import Stack
 from lambda_hat_core.gallery.details import details
+from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.gallery.profiles import Profile
 from lambda_hat_core.gallery.rows import Row
 
 ASSETS = "assets"
 _FEW_TARGETS = 12
 _FEW_RUNS = 12
-_ID = re.compile(r"^(tgt|run_\w+?)_[0-9a-f]{12}_")
+_ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
 _HERE = Path(__file__).parent
 
 
@@ -46,23 +49,45 @@ class PageSection(NamedTuple):
     diagnostics: dict[str, list[str]]
 
 
-def page(experiment: str, sections: Sequence[PageSection], rows: list[Row], folder: Path) -> str:
+def page(
+    gallery: Gallery,
+    sections: Sequence[PageSection | CurveSection],
+    rows: list[Row],
+    folder: Path,
+    *,
+    overlaid: Sequence[Stack] = (),
+) -> str:
     """Return the page.
 
     Args:
-        experiment: the title of the page.
-        sections: the targets, in order.
+        gallery: its name, and the labels of its targets.
+        sections: the targets and trainings, in order.
         rows: the runs, in order.
         folder: where the PNG files are, from which their sizes are read.
+        overlaid: the curves of all trainings over each other.
     """
-    labels = {section.id: section.label for section in sections}
+    experiment, labels = gallery.experiment, gallery.targets
+    place = {id: training for training, at in gallery.trainings.items() for id in at.steps}
     samplers = len({row.member.sampler for row in rows})
     lede = (
         f"{many(len(rows), 'run')} of {many(samplers, 'sampler')} "
-        f"on {many(len(sections), 'target')}: {count_words(rows)}."
+        f"on {many(len(labels), 'target')}: {count_words(rows)}."
     )
     columns = with_values(rows)
-    style, script = (_HERE.joinpath(name).read_text() for name in ("style.css", "table.js"))
+    names = ("style.css", "table.js", "curves.js")
+    style, *scripts = (_HERE.joinpath(name).read_text() for name in names)
+
+    def line(row: Row) -> str:
+        target = row.member.target
+        return table.line(row, labels[target], place.get(target, target), columns)
+
+    def figure(name: str, of: str) -> str:
+        return _figure(name, of, folder)
+
+    def part(of: PageSection | CurveSection) -> str:
+        is_training = isinstance(of, CurveSection)
+        return along.section(of, figure) if is_training else _section(of, folder)
+
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -83,6 +108,7 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 {_navigation(sections)}
 </header>
 <main>
+{along.overlay(overlaid, figure)}
 <div class="tools">
 <label>Filter <input id="filter" type="search" placeholder="nuts suspect"></label>
 <span id="spoken" class="note" role="status" aria-live="polite"></span></div>
@@ -91,16 +117,16 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 <caption class="unseen">All runs; the buttons in the headings sort.</caption>
 <thead><tr>{table.headings(columns)}</tr></thead>
 <tbody>
-{_lines(table.line(row, labels[row.member.target], columns) for row in rows)}
+{_lines(map(line, rows))}
 </tbody>
 </table>
 </div>
-{_lines(_section(section, folder) for section in sections)}
+{_lines(map(part, sections))}
 </main>
 <footer class="note">{escape(_newest(rows))}
 <a class="send" href="{quote(one_file(experiment))}">This page in one file, to send.</a></footer>
 <script>
-{script}</script>
+{"".join(scripts)}</script>
 </body>
 </html>
 """
@@ -112,7 +138,7 @@ def one_file(experiment: str) -> str:
 
 
 def inlined(text: str, folder: Path) -> str:
-    """Return a page with its pictures in itself, and without the link to that page.
+    """Return a page with its pictures in itself, and without links to itself and to the store.
 
     Args:
         text: the page.
@@ -124,6 +150,7 @@ def inlined(text: str, folder: Path) -> str:
         return f'src="data:image/png;base64,{base64.b64encode(content).decode()}"'
 
     text = re.sub(r'<a class="send".*?</a>', "", text)
+    text = re.sub(rf'<a href="{along.STORE}/[^"]*">(.*?)</a>', "", text)
     return re.sub(rf'src="({ASSETS}/[^"]*)"', data, text)
 
 
@@ -140,7 +167,7 @@ def _newest(rows: Sequence[Row]) -> str:
     return f"Made by lambda_hat from {count}, the newest made at {newest} UTC."
 
 
-def _navigation(sections: Sequence[PageSection]) -> str:
+def _navigation(sections: Sequence[PageSection | CurveSection]) -> str:
     links = (f'<li><a href="#{s.id}">{escape(s.label)}</a></li>' for s in sections)
     many = ' class="many"' if len(sections) > _FEW_TARGETS else ""
     return f'<nav{many} aria-label="Targets"><ul>{"".join(links)}</ul></nav>'

@@ -47,8 +47,9 @@ filter.addEventListener("input", () => {
 
 const unfold = () => {
   const aim = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (aim?.tagName !== "DETAILS") return;
-  for (let part = aim; part; part = part.parentElement.closest("details")) part.open = true;
+  const inside = aim?.closest("details");
+  if (!inside) return;
+  for (let part = inside; part; part = part.parentElement.closest("details")) part.open = true;
   aim.scrollIntoView();
 };
 addEventListener("hashchange", unfold);

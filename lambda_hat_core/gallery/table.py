@@ -25,12 +25,19 @@ def headings(columns: Sequence[Column]) -> str:
     )
 
 
-def line(row: Row, target: str, columns: Sequence[Column]) -> str:
-    """Return the line of a run, whose target has the given label."""
+def line(row: Row, target: str, section: str, columns: Sequence[Column]) -> str:
+    """Return the line of a run.
+
+    Args:
+        row: the run.
+        target: the label of its target.
+        section: the id of the part of the page about it.
+        columns: those of the table.
+    """
     name, parts = split(row.member.label)
     verdict = pill(row) + "".join(f"<small>{line}</small>" for line in reasons(row))
     cells = [
-        f'<td class="target"><a href="#{row.member.target}">{escape(target)}</a></td>',
+        f'<td class="target"><a href="#{section}">{escape(target)}</a></td>',
         f'<td class="sampler" data-sort="{escape(row.member.label)}"><a href="#{row.run}">'
         f"{escape(name)}</a><small>{escape(', '.join(parts))}</small></td>",
         *(_cell(row, column) for column in columns),

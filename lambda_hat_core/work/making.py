@@ -109,7 +109,7 @@ def sample_run(
             )
             posterior = localised(at, spec.posterior)
             used = as_sampled(spec, target, None if posterior.data is None else posterior.n)
-            if used != spec:
+            if used.sampler != spec.sampler:
                 say(f"the full batch is used: the target has n = {posterior.n}")
             metric = None
             if spec.hold is not None:

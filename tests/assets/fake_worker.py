@@ -93,6 +93,9 @@ def drawn(store: Store, gallery: Gallery) -> dict:
         facts |= {"n_targets": len(gallery.targets), "verdicts": {}, "forests": [], "table": ""}
         (folder / "gamma_profile.png").write_bytes(PNG)
         facts["profiles"] = [{"figure": "gamma_profile.png", "note": "nuts: one plateau"}]
+        (folder / "along.png").write_bytes(PNG)
+        curve = {"figure": "along.png", "words": "nβ 10", "notes": ["nuts: maximum at step 3"]}
+        facts["curves"] = [{"training": id, **curve} for id in gallery.trainings]
         (folder / FACTS).write_text(json.dumps(facts))
     record = making.record(store, "galleries", gallery.id)
     return {"event": "done", "status": "made", "seconds": 0.0, "record": record}

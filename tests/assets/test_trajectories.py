@@ -47,6 +47,22 @@ def test_the_job_trains_once_and_then_makes_every_checkpoint(site, built):
     assert site.calls() == before
 
 
+def test_the_gallery_tells_a_training_its_curve_once(site, built):
+    experiment(site, "default", 0, 10, 100)
+    project = site.project()
+    (id,) = project.trajectories
+    for _ in range(2):
+        assert llc(site, built(project)).success
+    told = site.instance.fetch_observations(dg.AssetKey("trajectories"), limit=9).records
+    (seen,) = (each.asset_observation for each in told)
+    assert seen.partition == id
+    assert seen.metadata["boundaries"].value == "- nβ 10, nuts: maximum at step 3"
+    assert seen.metadata["along"].value.startswith("![along](data:image/webp;base64,")
+    page = project.store.path("galleries", "default") / "index.html"
+    assert seen.metadata["gallery"].value == str(page)
+    assert site.instance.get_materialized_partitions(dg.AssetKey("trajectories")) == {id}
+
+
 def test_two_experiments_share_a_training_and_a_third_step_goes_on(site, built):
     experiment(site, "default", 0, 100)
     experiment(site, "other", 100)

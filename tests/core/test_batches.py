@@ -16,7 +16,7 @@ from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store.store import Store
-from tests.core.plans import CONFIG, only
+from tests.core.plans import CONFIG, one, only
 
 TAKING = [name for name, model in SAMPLERS.items() if "batch_size" in model.model_fields]
 """Samplers with a batch size; samplers that are added later are tested too."""
@@ -244,3 +244,17 @@ def test_a_tuned_method_has_the_default_batch_on_a_custom_target(tmp_path):
     searched = runs_of(study.spec, {"step_fraction": 0.3, "batch_size": 64})[0]
     with pytest.raises(ValueError, match="batch_size is 64"):
         as_sampled(searched, target, 40)
+
+
+def test_every_checkpoint_of_a_training_has_random_numbers_of_its_own(plan_of):
+    targets = (
+        "{model: {widths: [3]}, data: {n_data: 40}, training: {steps: 60}, "
+        "checkpoints: {at: [0, 1, 60]}}, {model: {widths: [3]}, data: {n_data: 40}}"
+    )
+    plan = plan_of(one(targets, "{name: sgld, seed: 0}, {name: sgld, seed: 1}"))
+    runs = [(run, plan.targets[run.target]) for run in plan.runs.values()]
+    used = {as_sampled(run, target, 40).seed for run, target in runs if target.step is not None}
+    assert len(used) == 6 and all(0 <= seed < 2**31 for seed in used)
+    assert [as_sampled(run, at, 40) for run, at in runs if at.step is None] == [
+        run for run, at in runs if at.step is None
+    ]

@@ -89,8 +89,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.tags.append(tag)
-        if tag == "tr" and "data-run" in attrs:
-            self._cells = self.rows.setdefault(attrs["data-run"], {})
+        if tag == "tr":
+            run = attrs.get("data-run")
+            self._cells = None if run is None else self.rows.setdefault(run, {})
         elif tag == "td" and self._cells is not None:
             self._cell = [attrs, ""]
             self._cells[attrs["class"].split()[-1]] = self._cell

@@ -1,5 +1,6 @@
 """The LLC along training over the losses, with the stage boundaries that the errors allow."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,8 @@ from lambda_hat_core.analysis.words import short
 _Z = t_quantile(np.inf)
 _LOG = 10.0
 """Steps whose last is more than so many times their median are drawn on a log axis."""
+_LETTERS = 26
+"""Letters in a line of the legend."""
 _DASHES = ("-", "--", ":", "-.")
 
 Axis = Literal["auto", "log", "linear"]
@@ -30,7 +33,8 @@ class CurveSeries(NamedTuple):
     Attributes:
         label: its name in the legend.
         curve: of its LLC.
-        beside: other quantities by name, as pairs of steps and values.
+        beside: other quantities by name, as pairs of steps and values. Curves of one trajectory
+            have the same, which one of them shows for all.
     """
 
     label: str
@@ -92,12 +96,12 @@ def along_figure(
 
 
 def _draw(axes: Axes, one: CurveSeries, colour: str) -> None:
-    curve = one.curve
+    curve, label = one.curve, textwrap.fill(one.label, _LETTERS)
     if curve.llc.size:
         axes.fill_between(curve.steps, curve.lo, curve.hi, color=colour, alpha=0.2, lw=0)
-        axes.plot(curve.steps, curve.llc, color=colour, linewidth=1.8, label=one.label)
+        axes.plot(curve.steps, curve.llc, color=colour, linewidth=1.8, label=label)
     else:
-        axes.plot([], [], color=colour, linewidth=1.8, label=one.label)
+        axes.plot([], [], color=colour, linewidth=1.8, label=label)
     for found in curve.boundaries:
         axes.axvspan(found.lo, found.hi, color=colour, alpha=0.12, lw=0)
         axes.axvline(found.step, color=colour, linestyle="--", linewidth=1.2)
@@ -124,7 +128,7 @@ def _beside(axes: Axes, series: Sequence[CurveSeries], names: Sequence[str]) -> 
     losses = [name for name in names if "loss" in name]
     metrics = [name for name in names if "loss" not in name]
     right = axes.twinx() if losses and metrics else axes
-    positive = True
+    alone, positive = sum(bool(one.beside) for one in series) == 1, True
     for index, one in enumerate(series):
         for place, name in enumerate(names):
             if name not in one.beside:
@@ -132,8 +136,8 @@ def _beside(axes: Axes, series: Sequence[CurveSeries], names: Sequence[str]) -> 
             steps, values = (np.asarray(column, float) for column in one.beside[name])
             if name in losses:
                 positive = positive and bool((values[np.isfinite(values)] > 0).all())
-            colour = style.colour(index if len(series) > 1 else place + 1)
-            label = name if len(series) == 1 else f"{name}, {one.label}"
+            colour = style.colour(len(series) + place if alone else index)
+            label = name if alone else f"{name}, {one.label}"
             (axes if name in losses else right).plot(
                 steps,
                 values,
@@ -185,10 +189,15 @@ def _ends(point: CurvePoint) -> tuple[float, float]:
     return point.llc - reach, point.llc + reach
 
 
+def most_are_early(steps: np.ndarray) -> bool:
+    """Return whether steps are better spaced by their logarithms."""
+    return bool(steps.max() > _LOG * np.median(steps))
+
+
 def _step_axis(axes: Axes, steps: np.ndarray, axis: Axis) -> None:
     """Space the steps; with step 0 a log axis is linear up to the first step after it."""
     positive = steps[steps > 0]
-    is_log = axis == "log" or (axis == "auto" and steps.max() > _LOG * np.median(steps))
+    is_log = axis == "log" or (axis == "auto" and most_are_early(steps))
     if not is_log or positive.size == 0:
         style.count_axis(axes)
         return
