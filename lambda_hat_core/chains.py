@@ -18,9 +18,8 @@ from lambda_hat_core.samplers import drive, pilot
 from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, told
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
-from lambda_hat_core.samplers.moments import observed
 from lambda_hat_core.samplers.monitor import Monitor
-from lambda_hat_core.samplers.observables import Observables
+from lambda_hat_core.samplers.observables import Observables, observed
 from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.telling import seldom

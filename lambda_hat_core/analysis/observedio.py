@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lambda_hat_core.samplers.moments import Moments, Observed, Recorded
-from lambda_hat_core.samplers.observables import Columns
+from lambda_hat_core.samplers.moments import Columns, Moments, Observed, Recorded
 
 _SAMPLE = ("chain", "draw")
 _AXES = ("chain", "batch", "kind", "value", "other")

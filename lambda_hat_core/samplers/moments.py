@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lambda_hat_core.samplers.observables import OBSERVED, Columns, Observables, columns
+OBSERVED = "observed"
+"""The name of what the draws record, which has the loss on all data first."""
 
 _MOST_BATCHES = 16
 _MOST_NUMBERS = 2**22
@@ -48,18 +49,27 @@ class Recorded(NamedTuple):
     moments: Moments | None
 
 
+class Columns(NamedTuple):
+    """What the values of a record are.
+
+    Attributes:
+        names: of every observable, and the number of its values, in order.
+        numbers: that of each value.
+        rows_of: the names of those that are losses of single rows.
+        at: the values at w*, in float64.
+    """
+
+    names: tuple[tuple[str, int], ...]
+    numbers: tuple[int, ...]
+    rows_of: tuple[str, ...]
+    at: Float[np.ndarray, " m"]
+
+
 class Observed(NamedTuple):
     """What the observables of a run recorded: what the values are, and the values."""
 
     columns: Columns
     recorded: Recorded
-
-
-def observed(recorded: Recorded | None, observables: Observables | None) -> Observed | None:
-    """Return what was recorded together with what it is, or None if there is nothing."""
-    if recorded is None or observables is None:
-        return None
-    return Observed(columns(observables), recorded)
 
 
 def sums(

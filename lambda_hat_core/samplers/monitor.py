@@ -26,7 +26,8 @@ from lambda_hat_core.counters import split
 from lambda_hat_core.posterior import Posterior, split_in_two
 from lambda_hat_core.samplers.gradients import gradient_at_minimum
 from lambda_hat_core.samplers.kernel import Kernel
-from lambda_hat_core.samplers.observables import OBSERVED, Observables
+from lambda_hat_core.samplers.moments import OBSERVED
+from lambda_hat_core.samplers.observables import Observables
 from lambda_hat_core.types import Weights, constant
 
 _LOSS_WORK = 1 / 3

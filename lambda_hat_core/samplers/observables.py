@@ -6,7 +6,7 @@ keep the digits that covariances need: at w* + O(1 / sqrt(nbeta)) a loss changes
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,10 +17,8 @@ from jaxtyping import Array, Float
 from lambda_hat_core import precision
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
+from lambda_hat_core.samplers.moments import Columns, Observed, Recorded
 from lambda_hat_core.types import Batch, Weights
-
-OBSERVED = "observed"
-"""The name of what the draws record, which has the loss on all data first."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +109,6 @@ class Observables(eqx.Module):
         return sum(part.n_rows for part in self.parts) / (3 * n)
 
 
-class Columns(NamedTuple):
-    """What the values of a record are.
-
-    Attributes:
-        names: of every observable, and the number of its values, in order.
-        numbers: that of each value.
-        rows_of: the names of those that are losses of single rows.
-        at: the values at w*, in float64.
-    """
-
-    names: tuple[tuple[str, int], ...]
-    numbers: tuple[int, ...]
-    rows_of: tuple[str, ...]
-    at: Float[np.ndarray, " m"]
-
-
 def columns(observables: Observables) -> Columns:
     """Return what the values of a record are."""
     parts = observables.parts
@@ -137,6 +119,13 @@ def columns(observables: Observables) -> Columns:
         tuple(p.name for p in parts if p.function is None and p.mean_of is None),
         high + low,
     )
+
+
+def observed(recorded: Recorded | None, observables: Observables | None) -> Observed | None:
+    """Return what was recorded together with what it is, or None if there is nothing."""
+    if recorded is None or observables is None:
+        return None
+    return Observed(columns(observables), recorded)
 
 
 def observing(posterior: Posterior, parts: tuple[Observable, ...]) -> Observables:

@@ -20,8 +20,8 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.drive import Checkpoint, chunk_length
 from lambda_hat_core.samplers.loop import run_draws
-from lambda_hat_core.samplers.moments import observed
 from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.observables import observed
 from lambda_hat_core.samplers.progress import Progress
 from lambda_hat_core.samplers.rule import Draws
 from lambda_hat_core.samplers.trace import Trace

@@ -93,7 +93,7 @@ def test_the_held_settings_are_used_and_the_first_to_need_them_measures_them(
 def test_the_metric_is_that_of_the_other_checkpoint(x64, plan_of, tmp_path, monkeypatch):
     import numpy as np
 
-    from lambda_hat_core import sample as sampling
+    from lambda_hat_core import chains as sampling
     from lambda_hat_core.work import holding
 
     store = Store(tmp_path / "home")

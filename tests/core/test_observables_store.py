@@ -34,8 +34,7 @@ def test_mistakes_are_found_by_the_plan(target, observables, words, plan_of):
 
 
 def recorded(summed):
-    from lambda_hat_core.samplers.moments import Observed, Recorded, sums
-    from lambda_hat_core.samplers.observables import Columns
+    from lambda_hat_core.samplers.moments import Columns, Observed, Recorded, sums
 
     draws = np.random.default_rng(0).normal(size=(2, 9, 4))
     columns = Columns((("loss", 1), ("val.per_example", 3)), (0, 4, 6, 8), ("val.per_example",), AT)
