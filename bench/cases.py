@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from references import gibbs, slices
+from references import SWEEPS, gibbs, slices
 from scipy.optimize import minimize
 
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -226,6 +226,10 @@ def _product_loss(widths: tuple[int, ...]) -> Loss:
     return loss
 
 
+_CUBES = 400_000_000
+"""Work of the Gibbs sweeps of a case, about half a minute on one core."""
+
+
 def product_of_matrices(*widths: int, rank: int, n: int = 1000, sigma: float = 0.5) -> Case:
     """Return a balanced product of matrices at a truth of some rank, by Gibbs sampling."""
     rng = np.random.default_rng(sum(widths) + rank)
@@ -238,7 +242,10 @@ def product_of_matrices(*widths: int, rank: int, n: int = 1000, sigma: float = 0
     data = (np.concatenate([x, x]), np.concatenate([out + noise, out - noise]))
     target = Target(jnp.asarray(w), data, Supervised(network, "mse"), n)
     name = f"gibbs {widths} {rank} {n} {sigma}"
-    exact = _once(name, lambda: gibbs(target, _nbeta(n), 1.0))
+    # A sweep diagonalises; on wide networks few of them are precise enough.
+    cubes = sum(a**3 + b**3 for a, b in pairwise(widths))
+    sweeps = min(SWEEPS, max(400, _CUBES // cubes))
+    exact = _once(name, lambda: gibbs(target, _nbeta(n), 1.0, sweeps=sweeps))
     return Case(_product_loss(widths), w, data, {}, *exact)
 
 
@@ -356,6 +363,27 @@ MAKERS: dict[str, Callable[[], Case]] = {
     "crossing of four weights": lambda: product_of_squares(4, 1000.0),
     "deep linear 6-8-6 rank 3": lambda: product_of_matrices(6, 8, 6, rank=3),
 }
+
+DEEP = {
+    "10-7-7 rank 3": lambda: product_of_matrices(10, 7, 7, rank=3, n=2000),
+    "10-6-7-8 rank 1": lambda: product_of_matrices(10, 6, 7, 8, rank=1, n=2000),
+    "7-6-5-5-5-8 rank 5": lambda: product_of_matrices(7, 6, 5, 5, 5, 8, rank=5, n=2000),
+    "21-24-21 rank 13": lambda: product_of_matrices(21, 24, 21, rank=13, n=2000),
+    "20-17-15-21-15 rank 8": lambda: product_of_matrices(20, 17, 15, 21, 15, rank=8, n=2000),
+    "24-21-23-17 rank 9": lambda: product_of_matrices(24, 21, 23, 17, rank=9, n=2000),
+    "25-40-30-20 rank 7": lambda: product_of_matrices(25, 40, 30, 20, rank=7, n=4000),
+    "36-38-37-39-20-36 rank 6": lambda: product_of_matrices(36, 38, 37, 39, 20, 36, rank=6, n=2000),
+    "60-42-46-54 rank 11": lambda: product_of_matrices(60, 42, 46, 54, rank=11, n=2000),
+    "91-106-88 rank 83": lambda: product_of_matrices(91, 106, 88, rank=83, n=2000),
+    "180-180-180-180 rank 30": lambda: product_of_matrices(180, 180, 180, 180, rank=30, n=4000),
+}
+"""Deep linear networks of 119 to 97,200 weights; all but two have random widths and ranks."""
+MAKERS |= {f"deep linear {name}": maker for name, maker in DEEP.items()}
+
+
+def is_large(name: str) -> bool:
+    """Return whether a case is for minibatch samplers: one gradient of it takes milliseconds."""
+    return name.removeprefix("deep linear ") in DEEP
 
 
 @cache

@@ -36,7 +36,9 @@ def _estimate(excess: np.ndarray) -> tuple[float, float]:
     return found.mean, found.se
 
 
-def gibbs(target: Target, nbeta: float, gamma: float, seed: int = 0) -> tuple[float, float]:
+def gibbs(
+    target: Target, nbeta: float, gamma: float, seed: int = 0, sweeps: int = SWEEPS
+) -> tuple[float, float]:
     """Return llc and its standard error for a deep linear net under mse.
 
     With S = X^T X / n and P the least squares map, L = tr((W_1 .. W_L - P)^T S (..)) / outputs + c.
@@ -76,8 +78,8 @@ def gibbs(target: Target, nbeta: float, gamma: float, seed: int = 0) -> tuple[fl
         return 0.5 * scale * np.einsum("cij,ik,ckj->c", miss, moments, miss)
 
     at_minimum = excess([np.tile(layer, (CHAINS, 1, 1)) for layer in origin])
-    draws = np.empty((CHAINS, SWEEPS))
-    for sweep in range(SWEEPS):
+    draws = np.empty((CHAINS, sweeps))
+    for sweep in range(sweeps):
         for index in range(len(layers)):
             layers[index] = renewed(index)
         draws[:, sweep] = excess(layers) - at_minimum

@@ -18,7 +18,9 @@ from lambda_hat_core.samplers import drive, pilot
 from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, told
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
+from lambda_hat_core.samplers.moments import observed
 from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.observables import Observables
 from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.telling import seldom
@@ -35,6 +37,7 @@ class Frame(NamedTuple):
         few: the examples of the set-up.
         loss0: L_n(w*).
         watch: makes the monitor of chains that a spectrum belongs to.
+        seen: the observables that are recorded, if there are any.
         metric: a spectrum for the metric in place of the pilot's.
         checkpoint: keeps the run.
         progress: is told after every chunk.
@@ -49,6 +52,7 @@ class Frame(NamedTuple):
     few: Subset
     loss0: float
     watch: Callable[[Spectrum], Monitor]
+    seen: Observables | None
     metric: Spectrum | None
     checkpoint: drive.Checkpoint
     progress: Callable[[drive.Progress], None]
@@ -112,12 +116,14 @@ def sample_chains(
 def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Attempt | None:
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
-    spec, begun = now.spec, now.pilot
+    spec, begun, cause = now.spec, now.pilot, "left"
     if trace.failure is not None:
         why, spec = trace.failure, calmer(now.spec, trace.info)
     elif spec.until is not None and trace.info["spent"] is None and has_outgrown(trace):
         step = llc_at_step_zero(trace)
-        why = f"the llc was {step.bias:+.3g} off"
+        why, cause = f"the llc was {step.bias:+.3g} off", "biased"
+        if any(one["cause"] == "biased" for one in now.before):
+            spec = calmer(now.spec, trace.info)
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
             {"posterior": frame.posterior},
@@ -127,7 +133,7 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
     else:
         return None
     work = now.work | {"attempts": now.work.get("attempts", 0.0) + lost}
-    before = [*now.before, {"step_size": trace.info["step_size"], "why": why}]
+    before = [*now.before, {"step_size": trace.info["step_size"], "why": why, "cause": cause}]
     return Attempt(spec, begun, work, before)
 
 
@@ -194,6 +200,7 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
             seconds_total=clock() - began,
             info={**info, **ended(draws, spec)},
             failure=draws.failure or tuned.failure,
+            observed=observed(draws.observed, frame.seen),
         )
 
     rule = None
@@ -221,5 +228,6 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         checkpoint=kept.beside(f"attempt{now.name}") if now.before else kept,
         clock=clock,
         rule=rule,
+        alternates="step_order" in tuned.info,
     )
     return trace(draws), draws

@@ -15,6 +15,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers import drive, monitor, pilot
+from lambda_hat_core.samplers.observables import Observable, Observables, observing
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.samplers.subset import Subset, subset
 from lambda_hat_core.samplers.telling import silent
@@ -30,10 +31,11 @@ def watch(
     posterior: Posterior,
     spectrum: Spectrum,
     paired: monitor.Paired | None = None,
+    observables: Observables | None = None,
 ) -> monitor.Monitor:
-    """Return the directions watched: random ones, and the Lanczos ones of the certificate."""
+    """Return what is watched: random directions, the Lanczos ones of the certificate, and more."""
     projections, weights = _watched(stream(seed, "projections"), posterior, spectrum)
-    return monitor.Monitor(projections, spectrum.vectors, weights, paired)
+    return monitor.Monitor(projections, spectrum.vectors, weights, paired, observables)
 
 
 @quickly
@@ -83,10 +85,12 @@ def sample(
     clock: Callable[[], float] = time.perf_counter,
     is_late: Callable[[], bool] = never,
     metric: Spectrum | None = None,
+    observables: tuple[Observable, ...] = (),
 ) -> Trace:
     """Run one sampler on one posterior: (seed, posterior, spec) -> Trace, nothing else read.
 
-    A sampler whose metric comes from a mean Hessian takes it from `metric`, if that is given.
+    A sampler whose metric comes from a mean Hessian takes it from `metric`, if that is given. What
+    `observables` are is recorded with every draw.
 
     Before the first draw, `log` receives what the pilot found and what the bias ledger of a
     minibatch sampler predicts. A run with a stop rule ends too once `is_late` returns true, and
@@ -105,6 +109,9 @@ def sample(
     ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, few, spec, clock))
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)
+    seen = observing(posterior, observables) if observables else None
+    if seen is not None:
+        setup["observables"] = 1 / 3 + seen.work(posterior.n)
     if isinstance(spec, Vi):
         return sample_vi(
             stream(seed, "vi"),
@@ -112,7 +119,7 @@ def sample(
             spec,
             spectrum=found.spectrum,
             points=found.positions,
-            monitor=watch(seed, posterior, found.spectrum),
+            monitor=watch(seed, posterior, found.spectrum, observables=seen),
             loss0=loss0,
             setup_work=setup,
             began=began,
@@ -130,7 +137,8 @@ def sample(
         seed,
         few,
         loss0,
-        watch=lambda spectrum: watch(seed, posterior, spectrum, pairs),
+        watch=lambda spectrum: watch(seed, posterior, spectrum, pairs, seen),
+        seen=seen,
         metric=metric,
         checkpoint=checkpoint,
         progress=progress,

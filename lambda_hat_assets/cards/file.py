@@ -12,8 +12,9 @@ from lambda_hat_assets.cards.slurm import Cluster, SlurmTag, Ssh
 from lambda_hat_core.config.errors import Place, Problems, display, suggest
 from lambda_hat_core.config.sections import inline, validate
 from lambda_hat_core.plan.overrides import split
-from lambda_hat_core.plan.read import read_mapping
+from lambda_hat_core.plan.read import read_mapping, require_config
 
+DEFAULT = "local"
 _EXECUTORS: dict[str, type[LocalTag] | type[SlurmTag]] = {"local": LocalTag, "slurm": SlurmTag}
 _CLUSTER = ("cluster", "cluster.ssh", "cluster.ssh.jump")
 _PARTS: dict[str, type[BaseModel]] = {
@@ -27,13 +28,18 @@ _PARTS: dict[str, type[BaseModel]] = {
 def load_card(card: str, config: Path) -> Card:
     """Return a card, given by its name under `config`/card or by a path.
 
+    The default card may be missing; it is this machine with the default settings.
+
     Raises:
         ConfigError: if there is no such card, or if it has mistakes, with one line per mistake.
     """
     folder = config / "card"
     is_path = card.endswith((".yaml", ".yml")) or os.sep in card
     file = Path(card).expanduser() if is_path else folder / f"{card}.yaml"
+    if not file.is_file() and card == DEFAULT:
+        return Card()
     if not file.is_file() and not is_path:
+        require_config(config, "LAMBDA_HAT_CARD", card)
         known = [path.stem for path in folder.glob("*.yaml")]
         place = Place(display(folder), "LAMBDA_HAT_CARD")
         raise place.error("no such card", suggest(card, known), card)

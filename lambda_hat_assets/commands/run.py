@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from lambda_hat_assets.cards.card import Card
-from lambda_hat_assets.cards.file import load_card
+from lambda_hat_assets.cards.file import DEFAULT, load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_assets.compute.orders import missing_runs, missing_targets
 from lambda_hat_assets.compute.plain import Listener, make
@@ -76,7 +76,7 @@ def _local_card() -> Card:
     Raises:
         ConfigError: if it sends payloads to SLURM, which needs Dagster.
     """
-    card = load_card(os.environ.get("LAMBDA_HAT_CARD", "local"), CONFIG)
+    card = load_card(os.environ.get("LAMBDA_HAT_CARD", DEFAULT), CONFIG)
     if card.slurm:
         rule = "`lambda-hat run` computes on this machine only, but the card says slurm"
         way_out = "run `dagster job execute -j llc`, or choose a local card by LAMBDA_HAT_CARD"

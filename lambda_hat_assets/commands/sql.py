@@ -1,8 +1,10 @@
 """Query the views of all results (llc, targets, draws, ...), also while runs are in progress."""
 
 import argparse
+import sys
 
 from lambda_hat_assets.commands import open_store
+from lambda_hat_core.store.damaged import REASON, WAY_OUT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +19,13 @@ def run(args: argparse.Namespace) -> int:
     from lambda_hat_core.store import sql
 
     store = open_store()
-    if not sql.is_fresh(store):
-        sql.refresh(store)
     table = sql.query(store, args.query)
+    for path in table.left_out:
+        print(f"lambda-hat: {path} is left out: {REASON}; {WAY_OUT}", file=sys.stderr)
+    if not table.left_out and not sql.is_fresh(store):
+        sql.refresh(store)
     if args.csv:
         import csv
-        import sys
 
         csv.writer(sys.stdout, lineterminator="\n").writerows([table.names, *table.rows])
     else:

@@ -1,8 +1,9 @@
-"""Hash every file of the store again and list corrupt folders. Exit code 1 if there are any."""
+"""Read every file of the store again and list what is corrupt. Exit code 1 if anything is."""
 
 import argparse
 
 from lambda_hat_assets.commands import open_store
+from lambda_hat_core.store.damaged import REASON, damaged, records_of
 from lambda_hat_core.store.store import FOLDERS
 
 
@@ -29,5 +30,14 @@ def run(args: argparse.Namespace) -> int:
             if args.remove:
                 store.remove(kind, id)
             print(f"{store.path(kind, id)}: {problem}{' (removed)' if args.remove else ''}")
-    print(f"{checked} folders of {store.root} hashed again, {corrupt} corrupt")
+    records = list(records_of(store))
+    for path in damaged(records):
+        corrupt += 1
+        if args.remove:
+            path.unlink(missing_ok=True)
+        print(f"{path}: {REASON}{' (removed)' if args.remove else ''}")
+    print(
+        f"{checked} folders and {len(records)} records of {store.root} read again, "
+        f"{corrupt} corrupt"
+    )
     return 1 if corrupt else 0

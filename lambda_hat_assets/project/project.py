@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_assets.cards.card import Card
-from lambda_hat_assets.cards.file import load_card
+from lambda_hat_assets.cards.file import DEFAULT, load_card
 from lambda_hat_assets.project.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.errors import ConfigError, Place, display
@@ -122,7 +122,7 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
     problems: dict[str, str] = {}
     card = Card()
     try:
-        card = load_card(environment.get("LAMBDA_HAT_CARD", "local"), config)
+        card = load_card(environment.get("LAMBDA_HAT_CARD", DEFAULT), config)
     except ConfigError as error:
         problems["card"] = str(error)
     plans, selected, named = _load_plans(

@@ -75,7 +75,7 @@ def advise(found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[s
             made = estimate.n_burn + estimate.n_draws
             return _budget(estimate, max(2 * estimate.least_burn / made, 1.0))
         case "precision":
-            return _budget(estimate, (value / limit) ** 2)
+            return _budget(estimate, _MARGIN * (value / limit) ** 2)
         case "certificate":
             return _certified(found, estimate, sampler, info)
         case "ledger":

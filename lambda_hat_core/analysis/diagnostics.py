@@ -1,6 +1,6 @@
 """Means with errors, effective sample sizes and R-hat of scalar series.
 
-ESS and R-hat are those of `chains`, with None where they are not defined.
+ESS and R-hat are those of `convergence`, with None where they are not defined.
 """
 
 import math
@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import chdtri, stdtrit
 
-from lambda_hat_core.analysis import chains
-from lambda_hat_core.analysis.chains import Series
+from lambda_hat_core.analysis import convergence
+from lambda_hat_core.analysis.convergence import Series
 
 COVERAGE = 0.90
 """Probability of every interval; all intervals are central."""
@@ -53,12 +53,12 @@ def _is_defined(series: Series) -> bool:
 
 def ess_bulk(series: Series) -> float | None:
     """Return the rank-normalised effective sample size of all chains together."""
-    return number(chains.ess_bulk(series)) if _is_defined(series) else None
+    return number(convergence.ess_bulk(series)) if _is_defined(series) else None
 
 
 def ess_tail(series: Series) -> float | None:
     """Return the smaller of the effective sample sizes of the 5 % and the 95 % quantile."""
-    return number(chains.ess_tail(series)) if _is_defined(series) else None
+    return number(convergence.ess_tail(series)) if _is_defined(series) else None
 
 
 def r_hat(series: Series) -> float | None:
@@ -69,7 +69,7 @@ def r_hat(series: Series) -> float | None:
     if len(series) < 2 or not _is_defined(series):
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        return min(chains.r_hat(series), R_HAT_CAP)
+        return min(convergence.r_hat(series), R_HAT_CAP)
 
 
 def bfmi(energy: Series) -> float | None:
@@ -92,7 +92,7 @@ def mcmc_mean(series: Series) -> Mean:
     n_chains = len(series)
     errors: list[tuple[float, float]] = []
     if _is_defined(series):
-        ess = min(chains.ess_bulk(series), chains.ess_mean(series))
+        ess = min(convergence.ess_bulk(series), convergence.ess_mean(series))
         errors.append((float(series.std(ddof=1)) / math.sqrt(ess), ess - 1))
     if n_chains > 1 and moves(series):
         spread = float(series.mean(axis=1).std(ddof=1))

@@ -49,7 +49,9 @@ def mixing(trace: Trace) -> Mixing:
     For independent draws the ESS is their number, and R-hat does not exist. A series that never
     changes has neither; its chains are counted as stuck.
     """
-    stuck = sum(not moves(chain[None]) for chain in trace.llc)
+    # At nbeta 0, a negative control, the llc is 0 in every draw, but the loss moves.
+    loss = trace.llc if trace.nbeta else trace.loss
+    stuck = sum(not moves(chain[None]) for chain in loss)
     if trace.iid:
         count, khat = float(trace.loss.size), trace.extras.get("khat")
         return Mixing(
@@ -63,12 +65,12 @@ def mixing(trace: Trace) -> Mixing:
     away, apart = ess_bulk(trace.dist2), r_hat(trace.dist2)
     share = _share(trace, away)
     sizes = {
-        "the loss": ess_bulk(trace.llc),
-        "the tails of the loss": ess_tail(trace.llc),
+        "the loss": ess_bulk(loss),
+        "the tails of the loss": ess_tail(loss),
         "|w - w*|^2": None if away is None else away / share,
     }
     ratios = {
-        "the loss": r_hat(trace.llc),
+        "the loss": r_hat(loss),
         "|w - w*|^2": None if apart is None else math.sqrt(1 + share * (apart**2 - 1)),
     }
     r_hat_of, r_hat_max = _extreme(ratios, largest=True)

@@ -98,3 +98,9 @@ class ExperimentFile(Frozen):
         default=None,
         description="the `hold` of every sampler that has a step size and writes none itself",
     )
+    observables: list[str] | str | None = Field(
+        default=None,
+        description="what is recorded with every draw beside its loss: names of data sets (their "
+        "mean losses) and of functions, and losses of single rows, such as "
+        "[val, 'per_example[0:20]', val.per_example]",
+    )

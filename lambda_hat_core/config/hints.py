@@ -14,6 +14,15 @@ from lambda_hat_core.config.training import Training
 
 _DEVICE = "choose a compute card with LAMBDA_HAT_CARD"
 
+_IS_TUNING = (
+    "this is a key of a tuning file: put the file under config/tune, choose it by LAMBDA_HAT_TUNE, "
+    "and run the job tune"
+)
+_IS_CARD = (
+    "this is a key of a card: put the file under config/card, and choose it by LAMBDA_HAT_CARD"
+)
+_TAGS = "write it in tags: {float32: {...}, float64: {...}}"
+
 _HINTS: dict[str, Mapping[str, str]] = {
     "experiment": {
         "store_root": "set the environment variable LAMBDA_HAT_HOME",
@@ -28,6 +37,35 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "parsl": _DEVICE,
         "parsl_card": _DEVICE,
         "defaults": REMOVE + ": presets are named in the entries of targets and samplers",
+        **dict.fromkeys(
+            ("problems", "methods", "search_space", "objective", "optuna", "max_trials_per_method"),
+            _IS_TUNING,
+        ),
+        **dict.fromkeys(("walltime", "tags", "cluster", "account"), _IS_CARD),
+    },
+    "tuning": {
+        "optuna": "write its keys one level up: optuna.x as x",
+        "study": "write tune: <name>",
+        "n_trials": "write max_trials_per_method",
+        "samplers": "write methods: and a list of samplers",
+        "targets": "write problems: and a list of targets, each with a name",
+        "seeds": "write seeds_per_trial, the runs of each trial",
+    },
+    "card": {
+        **dict.fromkeys(
+            ("walltime", "partition", "account", "qos", "constraint", "gpus", "memory", "cpus"),
+            _TAGS,
+        ),
+        "type": "write executor: local or slurm in tags: {float32: {...}, float64: {...}}",
+        "provider": "write executor: local or slurm in tags: {float32: {...}, float64: {...}}",
+        "mem": "write memory in tags: {float32: {...}, float64: {...}}",
+        "gpus_per_node": "write gpus in tags: {float32: {...}, float64: {...}}",
+        "cores_per_worker": "write threads in tags: {float32: {...}, float64: {...}}",
+        "cores_per_node": "write cpus in tags: {float32: {...}, float64: {...}}",
+        "max_workers": "write max_concurrent",
+        "max_blocks": "write max_concurrent",
+        "worker_init": "write setup, a list of shell lines, in tags: {float32: {...}, ...}",
+        "scheduler_options": "write options, a list, in tags: {float32: {...}, float64: {...}}",
     },
     "target": {
         "name": "name the presets: model, data, teacher, training",
@@ -78,7 +116,12 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "beta": "write beta_mode: fixed and beta0",
         "noise_scale": "write sigma",
         "localization": "write gamma",
-        "temperature": "write beta0",
+        "temperature": "write beta0, which is 1 / temperature",
+        "weight_decay": REMOVE + ": there is no pull towards 0; gamma pulls towards w*",
+        "bounding_box_size": "write prior_radius, the radius of a ball around w*",
+        "optimize_over": "write restrict, a list of the parameters that are sampled",
+        "elasticity": "write gamma",
+        "localisation": "write gamma",
     },
     "until": {
         "se": "write rel_se, the standard error as a share of the llc",

@@ -14,7 +14,7 @@ from pydantic import (
 from lambda_hat_core.config.base import Settings
 from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
-from lambda_hat_core.config.restrict import EACH_LAYER, parsed, written
+from lambda_hat_core.config.restrict import EACH, parsed, written
 from lambda_hat_core.config.training import SCALED, LossName
 
 SELF_LABELLED = "self_labelled"
@@ -45,8 +45,10 @@ class PosteriorSpec(Settings):
     beta0: Annotated[PositiveFloat, When(nbeta=None)] = Field(
         default=1.0, description="factor of beta, see beta_mode"
     )
-    nbeta: PositiveFloat | None = Field(
-        default=None, description="the product n beta itself; overrides beta_mode and beta0"
+    nbeta: NonNegativeFloat | None = Field(
+        default=None,
+        description="the product n beta itself; overrides beta_mode and beta0. 0 samples the "
+        "localiser alone, a negative control of observables",
     )
     gamma: Annotated[NonNegativeFloat, When(prior_radius=None)] = Field(
         default=1.0, description="strength of the localiser"
@@ -66,16 +68,25 @@ class PosteriorSpec(Settings):
         min_length=1,
         description="the parameters that are sampled, globs over their dotted names with slices, "
         "such as `[layers.0.*, 'head.weight[0:16]']`; the others keep their values at w*. null: "
-        "all. each_layer: one run per layer of a network that knows its layers",
+        "all. each_layer: one run per layer of a network that knows its layers; each_head: one run "
+        "per attention head of a transformer",
     )
 
     @model_validator(mode="after")
     def _patterns_are_patterns(self):
         for text in self.restrict or ():
             parsed(text)
-        if self.restrict is not None and EACH_LAYER in self.restrict[1:] + self.restrict[:-1]:
-            rule = f"{EACH_LAYER} stands for all layers"
-            raise Misfit("restrict", list(self.restrict), rule, "write nothing beside it")
+        for word in EACH:
+            if word in (self.restrict or ()) and self.restrict != (word,):
+                rule = f"{word} stands for all {word.removeprefix('each_')}s"
+                raise Misfit("restrict", list(self.restrict or ()), rule, "write nothing beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_density(self):
+        if self.nbeta == 0 and self.gamma == 0:
+            rule = "without the loss and the localiser there is no density"
+            raise Misfit("nbeta", self.nbeta, rule, "choose gamma > 0")
         return self
 
     @model_validator(mode="after")

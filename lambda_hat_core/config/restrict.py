@@ -14,8 +14,9 @@ from lambda_hat_core.config.errors import Misfit
 if TYPE_CHECKING:
     import numpy as np
 
-EACH_LAYER = "each_layer"
-"""The word that stands for one run per layer, where the plan knows the layers."""
+EACH_LAYER, EACH_HEAD = "each_layer", "each_head"
+EACH = (EACH_LAYER, EACH_HEAD)
+"""The words that stand for one run per layer or attention head, where the plan knows them."""
 
 _WITH_SLICES = re.compile(r"^(?P<glob>[^\[\]]+?)(?:\[(?P<slices>[^\[\]]*)\])?$")
 _AXIS = re.compile(r"^(-?\d*)(?:(:)(-?\d*)(?::(-?\d*))?)?$")

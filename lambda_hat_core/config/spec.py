@@ -1,13 +1,15 @@
 """The specifications of targets and runs, which are hashed into ids."""
 
 from abc import abstractmethod
+from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator
 
 from lambda_hat_core.config.base import NUMERICS_VERSION, Frozen, content_hash, is_absent
 from lambda_hat_core.config.compatible import check_data, check_teacher, check_training
 from lambda_hat_core.config.data import DataSpec, Teacher
 from lambda_hat_core.config.model import Custom, ModelSpec
+from lambda_hat_core.config.observables import parsed, written
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.known import SamplerSpec
@@ -100,6 +102,7 @@ class RunSpec(Frozen):
     Attributes:
         hold: the checkpoint of the same training whose run measures step size, metric and lengths,
             which this run uses too; None: it measures its own.
+        observables: what is recorded with every draw beside its loss; None: nothing.
     """
 
     target: str = Field(pattern=r"^tgt_[0-9a-f]{12}$")
@@ -109,6 +112,14 @@ class RunSpec(Frozen):
     dtype: Dtype
     numerics_version: int = NUMERICS_VERSION
     hold: str | None = Field(default=None, exclude_if=is_absent, pattern=r"^tgt_[0-9a-f]{12}$")
+    observables: Annotated[tuple[str, ...] | None, BeforeValidator(written)] = Field(
+        default=None, exclude_if=is_absent, min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _observables_are_observables(self):
+        parsed(self.observables or ())
+        return self
 
     @property
     def id(self) -> str:

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from pyarrow import parquet
-
 from lambda_hat_core.analysis.temperature import FINITE, finite_temperature, from_profiles
 from lambda_hat_core.gallery.caveats import Caveat, caveats
 from lambda_hat_core.gallery.members import Gallery, Member
@@ -117,12 +115,9 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
         facts = store.read_json("analyses", run, "estimate.json")
         figures = sorted((store.path("analyses", run) / "figures").glob("*.png"), key=_place)
         said = facts["reasons"], facts["advice"], facts["notes"]
-        used = parquet.read_table(
-            store.path("analyses", run) / "estimate.parquet", columns=["settings"]
-        )
-        (settings,) = used["settings"].to_pylist()
+        settings = _settings(store.path("analyses", run) / "estimate.parquet")
         folder = store.path("runs", run)
-        there = folder.is_dir()
+        there, log = folder.is_dir(), folder / "log.txt"
         return Row(
             run,
             member,
@@ -131,14 +126,21 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
             facts["verdict"],
             *said,
             figures,
-            json.loads(settings or "{}"),
-            store.read_json("runs", run, "work.json")["work"] if there else {},
-            (folder / "log.txt").read_text() if there else "",
+            settings,
+            store.read_json("runs", run, "work.json").get("work", {}) if there else {},
+            log.read_text() if log.exists() else "",
         )
     why = records.read_failure(store, run)
     if why is None:
         return Row(run, member, short, {}, "missing", ["it was not run"], [], [], [])
     return Row(run, member, short, {}, "failed", [why], [], [], [])
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    from pyarrow import parquet
+
+    (written,) = parquet.read_table(path, columns=["settings"])["settings"].to_pylist()
+    return json.loads(written or "{}")
 
 
 def _place(figure: Path) -> tuple[int, str]:

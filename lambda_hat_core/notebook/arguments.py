@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from lambda_hat_core.config.errors import Place, Problems, suggest
+from lambda_hat_core.config.errors import Misfit, Place, Problems, suggest
 from lambda_hat_core.config.lengths import stopping
+from lambda_hat_core.config.observables import parsed, written
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
-from lambda_hat_core.config.restrict import EACH_LAYER
+from lambda_hat_core.config.restrict import EACH
 from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Until
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
@@ -30,6 +31,7 @@ class Asked(NamedTuple):
     dtype: Dtype
     seed: int
     max_seconds: float | None
+    observables: tuple[str, ...] | None = None
 
 
 def asked(
@@ -43,6 +45,7 @@ def asked(
     max_fge: Any = None,
     place: Place = CALL,
     restrict: Any = None,
+    observables: Any = None,
 ) -> Asked:
     """Return the arguments as validated models.
 
@@ -56,6 +59,7 @@ def asked(
         max_fge: budget of gradients, or None for the default.
         place: the call, for errors.
         restrict: the parameters that are sampled, or None for all.
+        observables: names of what is recorded with every draw, or None.
 
     Raises:
         ConfigError: one line for every mistake.
@@ -74,6 +78,8 @@ def asked(
         found["dtype"] = _dtype(dtype, place)
     with problems:
         found["seed"] = _seed(seed, place)
+    with problems:
+        found["observables"] = _observables(observables, place)
     problems.raise_any()
     found["dtype"] = found["dtype"] or found["sampler"].default_dtype
     return Asked(**found)
@@ -143,14 +149,29 @@ def _posterior(posterior: Any, restrict: Any, call: Place) -> PosteriorSpec:
             places={**part.places, "restrict": call.key("restrict")},
         )
     spec = validate(part, PosteriorSpec)
-    if spec.restrict == (EACH_LAYER,):
-        way_out = "write a list of patterns, and make one call per layer"
-        raise part.error("restrict", "a call makes one run, and knows no layers", way_out)
+    if spec.restrict is not None and spec.restrict[0] in EACH:
+        part_of = spec.restrict[0].removeprefix("each_")
+        way_out = f"write a list of patterns, and make one call per {part_of}"
+        raise part.error("restrict", f"a call makes one run, and knows no {part_of}s", way_out)
     if spec.loss == SELF_LABELLED:
         return spec
     if spec.loss not in (None, "own"):
         raise part.error("loss", "the loss is the one that you pass", "remove it")
     return spec.model_copy(update={"loss": "own"})
+
+
+def _observables(observables: Any, call: Place) -> tuple[str, ...] | None:
+    if observables is None:
+        return None
+    place, found = call.key("observables"), written(observables)
+    if not isinstance(found, tuple) or not found:
+        rule = "must be a list of names of data sets, functions and rows"
+        raise place.error(rule, "write ['val', 'per_example[0:20]']", observables)
+    try:
+        parsed(found)
+    except Misfit as misfit:
+        raise place.error(misfit.rule, misfit.way_out, observables) from None
+    return found
 
 
 def check_labels(outputs: Any, posterior: PosteriorSpec, place: Place) -> None:

@@ -29,6 +29,7 @@ from lambda_hat_core.targets.audit import Audit, audit
 from lambda_hat_core.targets.custom import CustomTarget, Known, known, problem_of
 from lambda_hat_core.targets.infinity import judged
 from lambda_hat_core.targets.loss_check import check_same
+from lambda_hat_core.targets.observables import chosen as observables_of
 from lambda_hat_core.targets.own_labels import own_labels, own_minimum
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.restricted import restricted_problem
@@ -115,6 +116,7 @@ def computed(
         posterior=wanted.posterior,
         seed=wanted.seed,
         dtype=wanted.dtype,
+        observables=wanted.observables,
     )
     with jax.enable_x64(True):
         own = problem_of(made, maker, checked=None if seen is None else _valid(made, seen))
@@ -124,14 +126,23 @@ def computed(
     with jax.enable_x64(run.dtype == "float64"):
         problem, _ = _labelled(problem_of(made, maker, checked=known(own)), run, outputs)
         problem = _moving(problem, run)
-        at = localised(Target(problem.start, problem.data, problem.loss, problem.n), run.posterior)
+        target = Target(problem.start, problem.data, problem.loss, problem.n)
+        at = localised(target, run.posterior)
+        observables = observables_of(run.observables or (), problem.named, target, maker)
     if seen is None:
         _forecast(teller, at, run, most, wide.notes)
     with jax.enable_x64(True):
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(maker, problem.loss, problem.start, problem.data, found.loss0, problem.n)
-        draw = partial(sample, at, progress=told, log=teller.hear, is_late=is_late)
+        draw = partial(
+            sample,
+            at,
+            progress=told,
+            log=teller.hear,
+            is_late=is_late,
+            observables=observables,
+        )
         if is_auto and isinstance(run.sampler, Nuts):
             run, trace = nuts_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
         else:

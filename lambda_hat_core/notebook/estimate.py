@@ -30,6 +30,9 @@ def estimate_llc(
     max_seconds: float | None = None,
     max_fge: float | None = None,
     restrict: str | Sequence[str] | None = None,
+    observables: str | Sequence[str] | None = None,
+    data_sets: Mapping[str, Any] | None = None,
+    functions: Mapping[str, Callable[[Any], Any]] | None = None,
     dtype: Dtype | None = None,
     weights: Any = None,
     sample_all: bool = False,
@@ -72,6 +75,11 @@ def estimate_llc(
         restrict: the parameters that are sampled, as globs over their dotted names with slices:
             `["layers.0.*", "head.weight[0:16]"]`. The others keep their values, w* is audited with
             respect to these alone, and d is their number. By default all are sampled.
+        observables: what is recorded with every draw: names of data sets (their mean losses) and
+            functions, and rows: `["val", "norm", "per_example[0:20]", "val.per_example"]`. The
+            result has their means and covariances as `.observed`.
+        data_sets: other rows by name, pytrees like `data`, which observables may name.
+        functions: `f(params) -> number or array` by name, which observables may name.
         dtype: float32 or float64; by default float64 for nuts, hmc, mala, mclmc and
             adjusted_mclmc, and float32 for the others.
         weights: what each row counts in the loss of a batch, n numbers > 0, if rows do not count
@@ -105,9 +113,13 @@ def estimate_llc(
         sample_all=sample_all,
         outputs=outputs,
         outputs_loss=outputs_loss,
+        data_sets=data_sets,
+        functions=functions,
     )
     named = sampler_of(sampler, None if data is None else target.n, params)
-    wanted = asked(named, posterior, dtype, seed, restrict=restrict, **limits)
+    wanted = asked(
+        named, posterior, dtype, seed, restrict=restrict, observables=observables, **limits
+    )
     check_labels(outputs, wanted.posterior, CALL)
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)

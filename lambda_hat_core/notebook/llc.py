@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lambda_hat_core.analysis import words
 from lambda_hat_core.analysis.measure import Estimate, Verdict
+from lambda_hat_core.analysis.observations import Observations
 from lambda_hat_core.analysis.settings import settings
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.trace import Trace
@@ -72,6 +73,20 @@ class Llc:
     trace: Trace
     estimate: Estimate
     run: RunSpec
+
+    @property
+    def observed(self) -> Observations:
+        """What the observables of the run tell: means, covariances, influences.
+
+        Raises:
+            ValueError: if the run has none.
+        """
+        if self.trace.observed is None:
+            raise ValueError(
+                "this run has no observables"
+                + ("; it failed" if self.trace.failure else "; pass observables=['per_example']")
+            )
+        return Observations(self.trace)
 
     def __repr__(self) -> str:
         """Return the estimate, its interval, the verdict and the ways out in one line."""

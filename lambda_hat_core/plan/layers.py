@@ -8,11 +8,13 @@ from lambda_hat_core.config.model import (
     DeepLinear,
     DiagonalLinear,
     Mlp,
+    ModularMlp,
     NormalCrossing,
     Quadratic,
     QuadraticActivation,
+    Transformer,
 )
-from lambda_hat_core.config.restrict import EACH_LAYER, chosen
+from lambda_hat_core.config.restrict import EACH, EACH_LAYER, chosen
 from lambda_hat_core.config.sections import Section
 from lambda_hat_core.config.spec import TargetSpec
 
@@ -38,12 +40,12 @@ def restrictions(
     if restrict is None:
         return (None,)
     kind = target.model.kind
-    if restrict == (EACH_LAYER,):
-        found = layers(target)
+    if restrict[0] in EACH:
+        found = _parts(target) if restrict == (EACH_LAYER,) else _heads(target)
         if not found:
-            rule = f"the model {kind} knows no layers by itself"
+            rule = f"the model {kind} knows no {restrict[0].removeprefix('each_')}s by itself"
             raise part.error("restrict", rule, "write a list of patterns for each run")
-        return tuple(tuple(sorted(names)) for names in found)
+        return tuple(tuple(sorted(patterns)) for patterns in found)
     shapes = shapes_of(target)
     if shapes is not None:
         try:
@@ -52,6 +54,35 @@ def restrictions(
             rule = f"on the model {kind} {misfit.rule}"
             raise part.error("restrict", rule, misfit.way_out) from None
     return (restrict,)
+
+
+def _parts(target: TargetSpec) -> list[tuple[str, ...]]:
+    """Return the patterns of every layer; of a transformer they are its blocks and both ends."""
+    match target.model:
+        case Transformer(n_layers=n_layers) as model:
+            last = (("norm.*",) if model.layer_norm else ()) + (
+                () if model.tied else ("unembedding",)
+            )
+            blocks = [(f"blocks.{i}.*",) for i in range(n_layers)]
+            return [("embedding", "positions"), *blocks, *([last] if last else [])]
+        case ModularMlp():
+            return [("embedding",), ("left.*", "right.*"), ("unembedding",)]
+        case _:
+            return [tuple(shapes) for shapes in layers(target)]
+
+
+def _heads(target: TargetSpec) -> list[tuple[str, ...]]:
+    """Return the patterns of every attention head, block by block."""
+    model = target.model
+    if not isinstance(model, Transformer):
+        return []
+    # With layer norms the glob would match the scale and shift of the norm before attention, too.
+    arrays = ("key", "output", "query", "value") if model.layer_norm else ("*",)
+    return [
+        tuple(f"blocks.{i}.attention.{array}[{head}]" for array in arrays)
+        for i in range(model.n_layers)
+        for head in range(model.n_heads)
+    ]
 
 
 def layers(target: TargetSpec) -> list[Shapes]:

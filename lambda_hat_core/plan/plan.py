@@ -17,6 +17,7 @@ from lambda_hat_core.plan.checkpoints import read_hold
 from lambda_hat_core.plan.labels import run_label, target_label
 from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
+from lambda_hat_core.plan.observables import check_observables, read_observables
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
 from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
@@ -128,10 +129,14 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     hold = None
     with problems:
         hold = read_hold(content.get("hold"), place.key("hold"))
+    observables, named = None, place.key("observables")
+    with problems:
+        observables = read_observables(content.get("observables"), named)
     drafts: list[Draft] = []
     for index, raw in _mappings(content.get("targets")):
         with problems:
             drafts.append(read_target(raw, place.key("targets").item(index), presets, posterior))
+            check_observables(observables, drafts[-1].spec, named)
     chosen: list[SamplerDraft] = []
     for index, raw in _mappings(content.get("samplers")):
         with problems:
@@ -140,7 +145,7 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     with problems:
         _holds_something(drafts, chosen, place)
     problems.raise_any()
-    return _product(content.get("experiment") or file.stem, drafts, chosen)
+    return _product(content.get("experiment") or file.stem, drafts, chosen, observables)
 
 
 def _holds_something(
@@ -163,7 +168,12 @@ def _mappings(entries: Any) -> list[tuple[int, Mapping[str, Any]]]:
     return [(index, entry) for index, entry in enumerate(listed) if isinstance(entry, dict)]
 
 
-def _product(name: str, drafts: list[Draft], samplers: list[SamplerDraft]) -> Plan:
+def _product(
+    name: str,
+    drafts: list[Draft],
+    samplers: list[SamplerDraft],
+    observables: tuple[str, ...] | None,
+) -> Plan:
     plan = Plan(name)
     ids: dict[str, None] = {}
     problems = Problems()
@@ -176,7 +186,7 @@ def _product(name: str, drafts: list[Draft], samplers: list[SamplerDraft]) -> Pl
             _note_training(plan, draft)
             for sampler in samplers:
                 with problems:
-                    for run in _runs(sampler, draft, targets):
+                    for run in _runs(sampler, draft, targets, observables):
                         run_id = _id(run, sampler.part.place)
                         plan.runs.setdefault(run_id, run)
                         plan.labels.setdefault(run_id, run_label(run, plan.labels[run.target]))
@@ -199,7 +209,10 @@ def _note_training(plan: Plan, draft: Draft) -> None:
 
 
 def _runs(
-    sampler: SamplerDraft, draft: Draft, targets: Mapping[str, TargetSpec]
+    sampler: SamplerDraft,
+    draft: Draft,
+    targets: Mapping[str, TargetSpec],
+    observables: tuple[str, ...] | None,
 ) -> Iterator[RunSpec]:
     spec = sampler_on(sampler, draft.spec, draft.place)
     source = _held_from(sampler, draft, targets)
@@ -215,6 +228,7 @@ def _runs(
                         "seed": sampler.seed,
                         "dtype": sampler.dtype,
                         "hold": None if target == source else source,
+                        "observables": observables,
                     }
                 )
 

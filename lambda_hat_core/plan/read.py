@@ -126,6 +126,18 @@ def resolve_experiment(experiment: str | Path, config_dir: Path) -> Path:
     return resolve(experiment, config_dir / "experiment", "experiment", "LAMBDA_HAT_EXPERIMENT")
 
 
+def require_config(config: Path, variable: str, value: str) -> None:
+    """Refuse to look a name up where there is no folder config/.
+
+    Raises:
+        ConfigError: if the folder does not exist.
+    """
+    if not config.is_dir():
+        rule = f"there is no folder {config.name}/ in {config.absolute().parent}, where names are"
+        way_out = f"run from the project's folder, or give {variable} the path of a YAML file"
+        raise Place(variable).error(rule, way_out, value)
+
+
 def is_path(name: str) -> bool:
     """Return whether a name is the path of a YAML file rather than that of a preset."""
     return name.endswith((".yaml", ".yml")) or "/" in name or "\\" in name
@@ -154,6 +166,7 @@ def resolve(name: str | Path, folder: Path, what: str, variable: str) -> Path:
                 f"check {variable} and the working directory",
             )
         )
+    require_config(folder.parent, variable, text)
     known = [path.stem for path in folder.glob("*.yaml")]
     raise Place(display(folder), variable).error(
         f"no such {what}", f"{suggest(text, known)}, or give a path to a YAML file", text

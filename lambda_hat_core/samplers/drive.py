@@ -163,6 +163,7 @@ def run_chains(
     checkpoint: Checkpoint = NOTHING_KEPT,
     clock: Callable[[], float] = time.perf_counter,
     rule: StopRule | None = None,
+    alternates: bool = False,
 ) -> Draws:
     """Advance all chains by `n_draws` draws, or until `rule` ends them, and drop the burn-in.
 
@@ -200,5 +201,6 @@ def run_chains(
         save=checkpoint.save,
         clock=clock,
         rule=rule,
+        alternates=alternates,
     )
     return draws._replace(arrived=lambda: positions(kernel, reached))

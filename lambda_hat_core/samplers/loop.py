@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int
 
+from lambda_hat_core.samplers.moments import fold, is_observed, retained
 from lambda_hat_core.samplers.progress import Progress
 from lambda_hat_core.samplers.rule import Draws, StopRule, looks
 
@@ -35,6 +36,7 @@ def run_draws(
     clock: Callable[[], float],
     rule: StopRule | None = None,
     one: str = "chain",
+    alternates: bool = False,
 ) -> Draws:
     """Make `n_draws` draws per chain, or as many as `rule` says, and drop the first `n_burn`.
 
@@ -57,6 +59,7 @@ def run_draws(
         clock: returns the time in seconds.
         rule: ends the draws.
         one: what a chain is called.
+        alternates: whether draws are made at two step sizes.
     """
     n_draws = n_draws if rule is None else rule.most_draws
     began = clock() - (ends[-1] if ends else 0.0)
@@ -74,6 +77,7 @@ def run_draws(
         states, part = advance(states, np.arange(first, first + chunk))
         failure = _not_finite(part, first, one)
         parts.append(part)
+        fold(parts, alternates=alternates)
         ends.append(clock() - began)
         if failure is None:
             save(states, parts, ends)
@@ -109,7 +113,10 @@ def run_draws(
         n_burn, is_enough = rule.look(collected(n_draws, 0))
         spent = None if is_enough else spent or "max_draws"
         stopped_by = "precision" if is_enough else "budget"
-    return collected(n_draws, n_burn)._replace(stopped_by=stopped_by, spent=spent)
+    observed = None if failure else retained(parts, slice(n_burn, n_draws))
+    return collected(n_draws, n_burn)._replace(
+        stopped_by=stopped_by, spent=spent, observed=observed
+    )
 
 
 def to_host(out: dict[str, Array]) -> Part:
@@ -156,7 +163,7 @@ def _collect(
 ) -> Draws:
     """Join the chunks and drop the burn-in and the surplus draws of the last chunk."""
     length = parts[0]["loss"].shape[1]
-    values = {name: _joined(parts, name) for name in parts[0]}
+    values = {name: _joined(parts, name) for name in parts[0] if not is_observed(name)}
     work = values.pop("work") + values.pop("recording_work")
     cumulative = setup_work + np.cumsum(np.nan_to_num(work.sum(axis=0)))
     knots = length * np.arange(len(ends) + 1)

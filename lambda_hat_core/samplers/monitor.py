@@ -26,6 +26,7 @@ from lambda_hat_core.counters import split
 from lambda_hat_core.posterior import Posterior, split_in_two
 from lambda_hat_core.samplers.gradients import gradient_at_minimum
 from lambda_hat_core.samplers.kernel import Kernel
+from lambda_hat_core.samplers.observables import OBSERVED, Observables
 from lambda_hat_core.types import Weights, constant
 
 _LOSS_WORK = 1 / 3
@@ -111,12 +112,14 @@ class Monitor(eqx.Module):
         vectors: orthonormal Lanczos vectors V of the Hessian averaged over the pilot's points.
         weights: shrinkage s_i of each vector; M = V^T diag(s) V is the certificate's matrix.
         paired: what losses from batches need, None if all examples are used.
+        observables: what else is recorded, None if nothing is.
     """
 
     projections: Float[Array, "p d"]
     vectors: Float[Array, "k d"]
     weights: Float[Array, " k"]
     paired: Paired | None = None
+    observables: Observables | None = None
 
     def record(self, kernel: Kernel, key: PRNGKeyArray, state: Any) -> dict[str, Array]:
         """Return the loss and the other scalars at a chain's position, and their work."""
@@ -134,6 +137,7 @@ class Monitor(eqx.Module):
             pull = kernel.posterior.gamma * (delta @ direction)
             virial_m = kernel.posterior.nbeta * seen.slope + pull
         noise = {} if seen.variance is None else {"loss_variance": seen.variance.astype(w.dtype)}
+        cost += self.observables.work(kernel.posterior.n) if self.observables is not None else 0.0
         return {
             "loss_high": seen.loss[0],
             "loss_low": seen.loss[1],
@@ -143,7 +147,16 @@ class Monitor(eqx.Module):
             "virial_m": virial_m / jnp.where(trace > 0, trace, 1.0),
             "recording_work": jnp.asarray(cost + seen.work, w.dtype),
             **noise,
+            **self.observed(kernel.posterior, w, seen.loss),
         }
+
+    def observed(
+        self, posterior: Posterior, w: Weights, loss: tuple[Scalar, Scalar]
+    ) -> dict[str, Array]:
+        """Return what the observables record at w, where the loss is known."""
+        if self.observables is None:
+            return {}
+        return {OBSERVED: self.observables.record(posterior, w, loss)}
 
     def _measured(
         self, key: PRNGKeyArray, posterior: Posterior, w: Weights, direction: Weights | None

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from lambda_hat_core.samplers.moments import Recorded
+
 
 class Draws(NamedTuple):
     """The draws without burn-in.
@@ -19,6 +21,7 @@ class Draws(NamedTuple):
         stopped_by: precision, budget, length or failure.
         spent: name of the budget that was.
         arrived: returns where the chains are; None for draws that are not of chains.
+        observed: what the observables recorded, if there are any.
     """
 
     values: dict[str, np.ndarray]
@@ -29,6 +32,7 @@ class Draws(NamedTuple):
     stopped_by: str = "length"
     spent: str | None = None
     arrived: Callable[[], Float[Array, "chain d"]] | None = None
+    observed: Recorded | None = None
 
 
 class StopRule(NamedTuple):

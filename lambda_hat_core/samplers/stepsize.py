@@ -248,8 +248,6 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
         "minibatch": f"lower step_size from {step:.3g} to {smaller:.3g}, or raise "
         f"batch_size from {spec.batch_size}",
         "burn_in": _longer(better, spec, step),
-        "localisation": "gamma holds directions back that the loss curves: lower gamma or raise "
-        "nbeta, or read the answer as the coefficient at this gamma",
     }
     return [
         f"{name} is predicted to move llc by {ledger[name]['relative']:+.0%}: {advice}"

@@ -143,6 +143,11 @@ def _first_ladder(
         ValueError: if a replica is not hotter than the run, or has no density.
     """
     nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    if nbeta == 0:
+        raise ValueError(
+            "tempered adds replicas that are hotter than the run, and at nbeta 0 none is: choose "
+            "another sampler, such as nuts"
+        )
     hottest = spec.nbeta_min if spec.ladder is None else min(spec.ladder)
     if hottest == 0 and gamma == 0:
         name = "nbeta_min" if spec.ladder is None else "ladder"

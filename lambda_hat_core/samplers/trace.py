@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from lambda_hat_core.samplers.moments import Observed
+
 
 class Trace(NamedTuple):
     """The draws of one run after burn-in, as numpy arrays on the host.
@@ -43,6 +45,7 @@ class Trace(NamedTuple):
         iid: whether the draws are independent, so that R-hat and ESS do not apply.
         extras: arrays of other shapes: elbo (restart, step), khat (restart,); restart_loss and
             restart_loss_se (restart,), a mean loss and its error from a control variate.
+        observed: what the observables recorded; None if there are none, or the run failed.
     """
 
     loss: Float[np.ndarray, "chain draw"]
@@ -64,6 +67,7 @@ class Trace(NamedTuple):
     failure: str | None = None
     iid: bool = False
     extras: Mapping[str, Shaped[np.ndarray, "..."]] = MappingProxyType({})
+    observed: Observed | None = None
 
     @property
     def llc(self) -> Float[np.ndarray, "chain draw"]:

@@ -21,6 +21,8 @@ Table = Literal[
     "experiments",
     "trials",
     "trajectories",
+    "observables",
+    "covariances",
     "unbuilt",
 ]
 Row = dict[str, Any]
@@ -63,6 +65,8 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     "trajectories": _schema(
         "trajectory_id:text step:int target_id:text train_loss test_loss metric label:text"
     ),
+    "observables": _schema("run_id:text name:text index:int mean se r_hat at_minimum"),
+    "covariances": _schema("run_id:text a:text b:text index_a:int index_b:int cov se"),
 }
 SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
 """The columns of the files of every table, in order. Times are in UTC.

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lambda_hat_core.targets.building import BuiltTarget, build
     from lambda_hat_core.targets.finite import oracle
-    from lambda_hat_core.targets.storage import load, save
+    from lambda_hat_core.targets.storage import load, load_observed, save
 
-__all__ = ["BuiltTarget", "build", "load", "oracle", "save"]
+__all__ = ["BuiltTarget", "build", "load", "load_observed", "oracle", "save"]
 
 _HOMES = {
     "BuiltTarget": "building",
     "build": "building",
     "load": "storage",
+    "load_observed": "storage",
     "oracle": "finite",
     "save": "storage",
 }

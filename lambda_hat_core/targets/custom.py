@@ -1,7 +1,7 @@
 """Targets made by a function of the user: `factory(key, **kwargs) -> CustomTarget`."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from lambda_hat_core.targets.loss_check import (
     refusal,
 )
 from lambda_hat_core.targets.networks.layout import Shapes
+from lambda_hat_core.targets.observables import named
 from lambda_hat_core.targets.probe import probed
 from lambda_hat_core.targets.problem import Metric, Outputs, Problem
 from lambda_hat_core.targets.program import program_of
@@ -54,6 +55,8 @@ class CustomTarget:
         outputs: `outputs(params, batch) -> array`, the model's outputs with one row for every row
             of `batch`, which posterior.loss self_labelled takes as labels.
         outputs_loss: what compares two outputs: mse, or cross_entropy if they are logits.
+        data_sets: other rows by name, pytrees like `data`, which observables may name.
+        functions: `f(params) -> number or array` by name, which observables may name.
     """
 
     params: Any
@@ -67,6 +70,8 @@ class CustomTarget:
     metric: Callable[[Any], Any] | None = None
     outputs: Callable[[Any, Any], Any] | None = None
     outputs_loss: str = "mse"
+    data_sets: Mapping[str, Any] | None = None
+    functions: Mapping[str, Callable[[Any], Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -257,6 +262,7 @@ class _Draft(NamedTuple):
         check_value(maker, loss, start, self.data)
         claim = stated(maker, made.llc_known)
         outputs = None if made.outputs is None else Outputs(made.outputs, made.outputs_loss)
+        sets = named(maker, made.data_sets, made.functions, rebuild, self.data, weighted=weighted)
         return Problem(
             loss,
             self.data,
@@ -268,6 +274,7 @@ class _Draft(NamedTuple):
             maker=maker,
             metric=None if made.metric is None else _metric(made.metric, rebuild),
             outputs=outputs,
+            named=sets,
         )
 
 

@@ -157,7 +157,24 @@ def own_labels(problem: Problem, sigma: float | None, known: Hashable | None = N
         made = replace(made, model=replace(own, identity=program_of(made.mean, at, unlabelled)))
     data = (rows, labels(made, problem.start, rows), *weights)
     made = replace(made, by_row=averages_rows(made, problem.start, data))
-    return problem._replace(loss=made, data=data, trains=False, claim=None)
+    sets = {
+        name: _own(made, problem.start, batch, weighted=loss.weighted)
+        for name, batch in problem.named.data_sets.items()
+    }
+    return problem._replace(
+        loss=made,
+        data=data,
+        trains=False,
+        claim=None,
+        named=problem.named._replace(data_sets=sets),
+    )
+
+
+def _own(made: SelfLabelled, w: Weights, batch: Batch, *, weighted: bool) -> Batch:
+    """Return the rows of a data set with the outputs at w as labels."""
+    assert batch is not None
+    rows, *weights = batch if weighted else (batch,)
+    return (rows, labels(made, w, rows), *weights)
 
 
 def own_minimum(problem: Problem) -> Audit:

@@ -1,6 +1,6 @@
 """The problem to be minimised: a loss, its data, the start, and what is known beforehand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxtyping import Array
@@ -25,6 +25,21 @@ class Outputs(NamedTuple):
     loss: str = "mse"
 
 
+class Named(NamedTuple):
+    """What the observables of a run may name.
+
+    Attributes:
+        data_sets: rows like those of the target's data, by name, as batches of its loss.
+        functions: functions of the whole flat vector, by name.
+    """
+
+    data_sets: Mapping[str, Batch]
+    functions: Mapping[str, Callable[[Weights], Any]]
+
+
+NOTHING_NAMED = Named({}, {})
+
+
 class Problem(NamedTuple):
     """Everything that `build` needs, in float64.
 
@@ -43,6 +58,7 @@ class Problem(NamedTuple):
         notes: what else its author should know, in sentences.
         metric: a number of the author's own choice, for the checkpoints of a training.
         outputs: the outputs of a custom target, if its author gives them.
+        named: data sets and functions that observables may name.
     """
 
     loss: Loss
@@ -59,3 +75,4 @@ class Problem(NamedTuple):
     notes: tuple[str, ...] = ()
     metric: Metric | None = None
     outputs: Outputs | None = None
+    named: Named = NOTHING_NAMED

@@ -5,6 +5,7 @@ folder, so that the numbers are the same in a process of either dtype.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import equinox as eqx
@@ -15,13 +16,17 @@ import numpy as np
 from lambda_hat_core.config import model
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
+from lambda_hat_core.plan.observables import TEST
 from lambda_hat_core.posterior import Target
+from lambda_hat_core.samplers.observables import Observable
 from lambda_hat_core.store import files
 from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.assemble import loss_of
 from lambda_hat_core.targets.building import BuiltTarget
 from lambda_hat_core.targets.loss_check import check_same
+from lambda_hat_core.targets.observables import chosen
 from lambda_hat_core.targets.own_labels import SelfLabelled, labels, own_labels
+from lambda_hat_core.targets.problem import Named
 from lambda_hat_core.targets.restricted import restricted
 
 
@@ -50,6 +55,22 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     Raises:
         ValueError: if the target has no such loss, or no such parameters.
     """
+    return _loaded(spec, folder, posterior)[0]
+
+
+def load_observed(
+    spec: TargetSpec, folder: Path, posterior: PosteriorSpec, observables: Sequence[str]
+) -> tuple[Target, tuple[Observable, ...]]:
+    """Return a stored target as `load` does, and what observables name.
+
+    Raises:
+        ValueError: as in `load`, or if the target has no such observable.
+    """
+    target, named = _loaded(spec, folder, posterior)
+    return target, chosen(observables, named, target, f"target {spec.id}")
+
+
+def _loaded(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> tuple[Target, Named]:
     meta = json.loads((folder / "meta.json").read_bytes())
     dtype = jnp.result_type(float)
     named = params(folder)
@@ -57,10 +78,17 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     with np.load(folder / "data.npz", allow_pickle=False) as stored:
         count = sum(name.startswith("batch") for name in stored.files)
         batch = [stored[f"batch{i}"] for i in range(count)]
-    arrays = tuple(
-        jax.device_put(array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array)
-        for array in batch
+        held_out = [stored[name] for name in sorted(stored.files) if name.startswith("test")]
+    arrays, tested = (
+        tuple(
+            jax.device_put(
+                array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+            )
+            for array in rows
+        )
+        for rows in (batch, held_out)
     )
+    named = Named({TEST: tested} if tested else {}, {})
     w, data = jax.device_put(flat.astype(dtype)), arrays or None
     if isinstance(spec.model, model.Custom):
         if posterior.loss not in (None, "own", SELF_LABELLED):
@@ -75,12 +103,15 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
             identity = ("outputs", getattr(loss, "identity", None))
             made = own_labels(made._replace(data=data, start=w), posterior.sigma, identity)
             loss, data = made.loss, made.data
+        named = made.named
     else:
         loss = loss_of(spec, posterior.loss, posterior.sigma)
         if isinstance(loss, SelfLabelled):
             data = (arrays[0], labels(loss, w, arrays[0]))
+            if tested:
+                named = Named({TEST: (tested[0], labels(loss, w, tested[0]))}, {})
     target = Target(w, data, loss, meta["n"])
     if posterior.restrict is None:
-        return target
+        return target, named
     shapes = tuple((name, tuple(shape)) for name, shape in meta["shapes"])
-    return restricted(target, shapes, posterior.restrict, f"target {spec.id}")
+    return restricted(target, shapes, posterior.restrict, f"target {spec.id}"), named

@@ -53,7 +53,9 @@ class Drawn(eqx.Module):
         with precision.mixed():
             part = to_host(_draws(self, jnp.asarray(indices)))
         part["work"] = np.full(part["loss"].shape, DRAW_WORK)
-        part["recording_work"] = np.zeros(part["loss"].shape)
+        seen = self.monitor.observables
+        extra = 0.0 if seen is None else seen.work(self.posterior.n)
+        part["recording_work"] = np.full(part["loss"].shape, extra)
         return part
 
     def control_means(self) -> Float[np.ndarray, " restart"]:
@@ -88,6 +90,7 @@ def _draws(drawn: Drawn, indices: Int[Array, " draw"]) -> dict[str, Array]:
                 "virial_m": jnp.sum(monitor.weights * along) / trace,
                 "log_q": log_q[0] - chart.log_det,
                 "control": quadratic(drawn.spectrum, chart.displacement(twins[0])),
+                **monitor.observed(posterior, w, (high, low)),
             }
 
         return jax.lax.map(one, indices, batch_size=at_once)

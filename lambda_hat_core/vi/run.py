@@ -20,6 +20,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.drive import Checkpoint, chunk_length
 from lambda_hat_core.samplers.loop import run_draws
+from lambda_hat_core.samplers.moments import observed
 from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.samplers.progress import Progress
 from lambda_hat_core.samplers.rule import Draws
@@ -146,6 +147,7 @@ def sample_vi(
             },
             failure=failure or draws.failure,
             iid=True,
+            observed=observed(draws.observed, monitor.observables),
             extras={**found.history, "cumulative_fge": np.tile(spent, (spec.n_chains, 1))},
         )
         if made.failure is not None:

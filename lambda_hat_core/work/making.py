@@ -18,7 +18,7 @@ from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
 from lambda_hat_core.store import files, records
 from lambda_hat_core.store.store import Kind, Store
-from lambda_hat_core.work import holding
+from lambda_hat_core.work import holding, observing
 from lambda_hat_core.work.resuming import checkpoint_folder, resumable
 from lambda_hat_core.work.steps import weights_of
 
@@ -104,10 +104,10 @@ def sample_run(
                 if progress is not None:
                     progress(at)
 
-            posterior = localised(
-                targets.load(target, store.path("targets", spec.target), spec.posterior),
-                spec.posterior,
+            at, observables = targets.load_observed(
+                target, store.path("targets", spec.target), spec.posterior, spec.observables or ()
             )
+            posterior = localised(at, spec.posterior)
             used = as_sampled(spec, target, None if posterior.data is None else posterior.n)
             if used.sampler != spec.sampler:
                 say(f"the full batch is used: the target has n = {posterior.n}")
@@ -124,10 +124,12 @@ def sample_run(
                 log=say,
                 checkpoint=resumable(store, spec),
                 metric=metric,
+                observables=observables,
             )
             if trace.failure:
                 say(f"stopped: {trace.failure}")
         save_trace(trace, spec, folder / "trace.nc")
+        observing.save(trace, folder)
         if isinstance(spec.sampler, Vi) and spec.sampler.tensorboard:
             from lambda_hat_core.vi.tensorboard import write_tensorboard
 
@@ -201,6 +203,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
             llc_known=meta["llc_known"],
             llc_oracle=oracle.value,
         )
+        observing.analyse(store, spec, trace, folder, run_label(spec, meta["label"]))
 
     return _made(store, "analyses", spec, make, log)
 

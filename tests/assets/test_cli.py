@@ -292,6 +292,7 @@ def test_an_empty_store_is_not_an_error(command):
     ("words", "named"),
     [
         (["sql", "select lcc from llc"], ["lcc"]),
+        (["sql", ""], ["the query is empty"]),
         (["run", "nope"], ["nope", "known"]),
         (["plan", "no/such/file.yaml"], ["no/such/file.yaml"]),
         (["plan", "smoke", "posterior.gama=1"], ["posterior.gama", "did you mean gamma"]),
@@ -309,6 +310,31 @@ def test_a_home_that_cannot_be_written_is_an_error_in_one_line(command, home):
     home.write_text("a file")
     one_line_error(command("run", home.parent / "small.yaml"), str(home), "LAMBDA_HAT_HOME")
     one_line_error(command("sql", "select 1"), str(home), "LAMBDA_HAT_HOME")
+
+
+def test_outside_of_the_project_it_is_said_that_config_is_missing(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one_line_error(command("plan", "default"), "there is no folder config/ in", "run from the")
+    monkeypatch.setenv("LAMBDA_HAT_CARD", "slurm")
+    path = tmp_path / "one.yaml"
+    path.write_text("targets: [{model: {kind: quadratic}}]\nsamplers: [{name: nuts}]\n")
+    one_line_error(command("run", path), "LAMBDA_HAT_CARD", "there is no folder config/")
+    monkeypatch.delenv("LAMBDA_HAT_CARD")
+    assert command("plan", path).returncode == 0
+
+
+def test_a_damaged_file_is_named_once_with_its_way_out(command, home):
+    from lambda_hat_core.store import records
+
+    records.write_experiment(Store(home), "e", [("t", "r")])
+    path = home / "experiments" / "e.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    said = command("sql", "select count(*) from experiments")
+    assert said.returncode == 0 and said.stdout.split()[-1] == "0"
+    assert said.stderr.count(str(path)) == 1 and "lambda-hat verify --remove" in said.stderr
+    assert command("verify").returncode == 1
+    assert str(path) in command("verify", "--remove").stdout and not path.exists()
+    assert command("verify").returncode == 0
 
 
 def test_an_unknown_card_is_an_error_in_one_line(command, monkeypatch):

@@ -304,6 +304,7 @@ def test_every_job_says_what_it_does(repository):
 
 def test_people_find_runs_by_the_words_of_what_they_make(site, built):
     site.experiment(target_seeds=(0, 1), seeds=(1, 2))
+    site.card(max_concurrent=1)
     project = site.project()
     repository = built(project)
     assert repository.get_job("llc").execute_in_process(instance=site.instance).success

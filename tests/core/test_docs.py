@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_hat_core.store import sql
+from lambda_hat_core.store import sql, views
 from lambda_hat_core.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def test_the_queries_in_the_docs_are_found():
     assert README_QUERIES
 
 
-@pytest.mark.parametrize("view", sql.VIEWS)
+@pytest.mark.parametrize("view", views.VIEWS)
 def test_the_sql_page_lists_every_column(tmp_path, view):
     row = re.search(rf"^\| `{view}` \|.*\| `(.*)` \|$", PAGE, flags=re.MULTILINE)
     assert row is not None

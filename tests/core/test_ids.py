@@ -82,6 +82,7 @@ def test_every_field_is_in_the_id():
             "dtype": "float32",
             "numerics_version": run.numerics_version + 1,
             "hold": f"tgt_{2:012}",
+            "observables": ("val",),
         },
     )
     for name, value in others.items():

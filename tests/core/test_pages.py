@@ -54,7 +54,7 @@ def blocks(page):
 
 
 def test_the_pages_with_python_are_found():
-    found = {"README.md", "docs/along-training.md", "docs/recipes.md"}
+    found = {"README.md", "docs/along-training.md", "docs/observables.md", "docs/recipes.md"}
     assert {str(page) for page in pages()} == found
     assert [shown is not None for _, shown in blocks("docs/recipes.md")] == [True, True, False]
 

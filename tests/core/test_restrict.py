@@ -96,6 +96,42 @@ def test_each_layer_is_one_run_per_layer(target, expected, plan_of):
     assert restricted(plan_of(one(target, rest="posterior: {restrict: each_layer}"))) == expected
 
 
+DECODER = (
+    "{model: {kind: transformer, n_layers: 2, n_heads: 2, d_model: 4, d_mlp: 3%s}, "
+    "data: {kind: induction, vocabulary: 32, context: 24, n_data: 6}}"
+)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("word", ["each_layer", "each_head"])
+def test_parts_of_a_transformer_are_disjoint(word, norm, plan_of):
+    """Layers have all parameters once; heads those of attention, of equal sizes."""
+    from lambda_hat_core.targets.assemble import network_of
+
+    more = ", layer_norm: true" if norm else ""
+    plan = plan_of(one(DECODER % more, rest=f"posterior: {{restrict: {word}}}"))
+    [spec] = plan.targets.values()
+    shapes = dict(network_of(spec, spec.model).shapes)
+    parts = [chosen(patterns, shapes) for patterns in restricted(plan)]
+    counts = {
+        name: np.concatenate([part[name] for part in parts if name in part])
+        for name in {name for part in parts for name in part}
+    }
+    assert all(np.array_equal(np.sort(x), np.arange(x.size)) for x in counts.values())
+    assert all(counts[name].size == np.prod(shapes[name]) for name in counts)
+    if word == "each_layer":
+        assert counts.keys() == shapes.keys() and len(parts) == 4
+        assert "blocks.1.mlp.in" in parts[2]
+    else:
+        assert len(parts) == 4 and counts.keys() == {
+            f"blocks.{i}.attention.{name}"
+            for i in (0, 1)
+            for name in "key output query value".split()
+        }
+        assert {sum(x.size for x in part.values()) for part in parts} == {4 * 4 * 2}
+    assert len({plan.labels[run] for run in plan.runs}) == 4
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -121,6 +157,8 @@ def test_the_plan_knows_the_parameters_of_networks(target, plan_of):
         (LINEAR, "['weight1[5]']", "weight1[5] is outside of weight1, which has shape [3, 4]"),
         ("{model: {kind: quadratic}}", "each_layer", "quadratic knows no layers by itself"),
         (LINEAR, "[each_layer, weight1]", "each_layer stands for all layers"),
+        (LINEAR, "[each_head, each_layer]", "each_layer stands for all layers"),
+        (LINEAR, "each_head", "deep_linear knows no heads by itself"),
         (LINEAR, "[]", "posterior.restrict is []"),
         (LINEAR, "[[weight1], 3]", "posterior.restrict[1] is 3"),
     ],

@@ -325,6 +325,40 @@ def test_the_error_of_wrong_sql_is_one_line(store):
     assert "\n" not in str(info.value)
 
 
+def test_an_empty_query_is_refused_in_one_line(store):
+    with pytest.raises(ValueError, match=r'^the query is empty; write one, such as "from llc"$'):
+        sql.query(store, "  ")
+
+
+@pytest.mark.parametrize("cut", [slice(0, 40), slice(0, -9)])
+@pytest.mark.parametrize("kind", ["analysis", "failure", "membership"])
+def test_a_damaged_file_is_left_out_and_named_with_its_reason(store, kind, cut):
+    runs = [run_spec(seed) for seed in (1, 2)]
+    for spec in runs:
+        row = {"run_id": spec.id, "llc": 1.0, "verdict": "ok"}
+        records.write("llc", [row], store.path("analyses", spec.id) / "estimate.parquet")
+    records.write_failure(store, run_spec(3), "no")
+    records.write_failure(store, run_spec(4), "no")
+    records.write_experiment(store, "e", [("t", spec.id) for spec in runs])
+    sql.refresh(store)
+    assert sql.query(store, "SELECT count(*) FROM llc").rows == [(4,)]
+    path, left = {
+        "analysis": (store.path("analyses", runs[1].id) / "estimate.parquet", 3),
+        "failure": (records.failure_path(store, run_spec(4).id), 3),
+        "membership": (store.root / "experiments" / "e.parquet", 4),
+    }[kind]
+    path.write_bytes(path.read_bytes()[cut])
+    found = sql.query(store, "SELECT run_id, experiment FROM llc")
+    assert len(found.rows) == left
+    assert found.left_out == [path]
+    assert ("e" in {row[1] for row in found.rows}) == (kind != "membership")
+
+
+def run_spec(seed):
+    at = {"posterior": PosteriorSpec(loss="own"), "seed": seed, "dtype": "float32"}
+    return RunSpec(target=f"tgt_{0:012x}", sampler=Sgld(), **at)
+
+
 def test_a_query_reads_the_file_of_each_run_twice(store):
     """One read finds the columns, and one reads the data, for any number of runs."""
     first = store.path("analyses", "run_sgld_000000000000") / "estimate.parquet"

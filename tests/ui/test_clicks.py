@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -126,6 +127,68 @@ def test_everything_by_clicking(page, ui, shot):
     wait_for((ui.home / "llc.duckdb").exists, "the table")
     look_at_the_graph(page, ui, shot, "5_all_green")
     look_at_the_gallery(page, ui, shot)
+
+
+def test_an_experiment_with_an_override_is_launched_and_found_by_words(page, ui, shot):
+    wait_for(lambda: answers(page, ui), "the web server")
+    page.goto(f"{ui.url}/locations/lambda_hat_assets/jobs/llc/playground")
+    editor = page.locator(".CodeMirror").first
+    editor.get_by_text("overrides").wait_for()
+    shot(page, "7_launchpad")
+    text = editor.evaluate("editor => editor.CodeMirror.getValue()")
+    assert "experiment: tiny" in text and "set: []" in text
+    changed = text.replace("overrides: []", "overrides: [posterior.gamma=5]")
+    editor.evaluate("(editor, text) => editor.CodeMirror.setValue(text)", changed)
+    page.get_by_role("button", name="Launch Run").click()
+    name = "tiny_posterior.gamma=5"
+    wait_for((ui.home / "galleries" / name / "index.html").exists, "the gallery")
+    wait_for(lambda: status(page, ui) == "SUCCESS", "the end of the run")
+
+    page.goto(f"{ui.url}/runs?q[0]=tag%3Alambda_hat%2Fexperiment%3D{quote(name)}")
+    page.get_by_text(f"lambda_hat/experiment: {name}").first.wait_for()
+    assert page.get_by_text("lambda_hat/process").count() == 0
+    shot(page, "8_runs_by_words")
+    reload_definitions(page, ui)
+    page.goto(f"{ui.url}/assets/experiments?view=partitions&partition={quote(name)}")
+    page.get_by_text("Show Markdown").first.click()
+    shot(page, "9_members")
+    link = page.locator("a", has_text="run_mala_").first
+    run = link.inner_text()
+    link.click()
+    page.get_by_text("on quadratic d = 2").first.wait_for()
+    assert f"partition={run}" in page.url
+    for path in (["targets"], ["runs", "mala"], ["analyses", "mala"], ["galleries"]):
+        made, wanted = counts(page, ui, path)
+        assert made == wanted > 0, path
+    look_at_the_graph(page, ui, shot, "10_all_green")
+
+
+def asked(page, ui, query, **variables):
+    body = {"query": query, "variables": variables}
+    return page.request.post(f"{ui.url}/graphql", data=body).json()["data"]
+
+
+def status(page, ui):
+    """Return the status of the newest run of llc."""
+    query = """{ runsOrError(filter: {pipelineName: "llc"}, limit: 1) {
+        ... on Runs { results { status } } } }"""
+    return asked(page, ui, query)["runsOrError"]["results"][0]["status"]
+
+
+def counts(page, ui, path):
+    """Return how many partitions of an asset are made, and how many the graph has."""
+    query = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) {
+        ... on AssetNode { partitionStats { numMaterialized numPartitions } } } }"""
+    found = asked(page, ui, query, path=path)["assetNodeOrError"]["partitionStats"]
+    return found["numMaterialized"], found["numPartitions"]
+
+
+def reload_definitions(page, ui):
+    """Click, and wait until the graph has more experiments than before."""
+    before = counts(page, ui, ["galleries"])[1]
+    page.goto(f"{ui.url}/asset-groups")
+    page.get_by_role("button", name="Reload definitions").first.click()
+    wait_for(lambda: counts(page, ui, ["galleries"])[1] > before, "the new partitions")
 
 
 def planned(ui):

@@ -45,6 +45,32 @@ def test_the_table_fits_a_laptop(opened, width):
     assert room[0] == room[1]
 
 
+def test_a_phone_shows_numbers_and_verdicts_first(opened, shot):
+    opened.set_viewport_size({"width": 390, "height": 844})
+    shot(opened, "gallery_phone")
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390
+    first = opened.locator("#runs tbody tr").first
+    number, verdict = (first.locator(f"td.{name}").bounding_box() for name in ("llc", "verdict"))
+    assert number and verdict
+    assert number["y"] < 300 and verdict["y"] < 300
+    assert number["y"] < first.locator("td.target").bounding_box()["y"]
+    details = opened.locator("details:has(figure)").first
+    details.evaluate("part => part.open = true")
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_one_file_shows_the_page_anywhere(page, opened, tmp_path, store, shot):  # noqa: F811
+    file = tmp_path / "sent.html"
+    folder = store.path("galleries", "exp")
+    file.write_bytes((folder / "lambda_hat_exp.html").read_bytes())
+    page.goto(file.as_uri())
+    images = page.locator("img")
+    widths = images.evaluate_all("found => found.map(image => image.src.slice(0, 10))")
+    assert widths and set(widths) == {"data:image"}
+    page.locator("details").evaluate_all("found => found.forEach(part => part.open = true)")
+    shot(page, "gallery_one_file", full_page=True)
+
+
 def test_the_keyboard_sorts_text(opened):
     button = opened.get_by_role("button", name="verdict")
     button.focus()

@@ -12,8 +12,31 @@ _POSTERIOR = (
     "write it in posterior: of the experiment or of this entry, or posterior= of estimate_llc"
 )
 REMOVE = "remove it"
+_PULL = "write gamma in posterior:, the strength of the pull towards w*"
+_CHOOSE = "write restrict in posterior:, a list of the parameters that are sampled"
+_CARD = REMOVE + ": the card that LAMBDA_HAT_CARD selects says where and how wide runs are computed"
 
 ANY = {
+    "localization": _PULL,
+    "localisation": _PULL,
+    "elasticity": _PULL,
+    "weight_decay": REMOVE + ": there is no pull towards 0; write gamma in posterior:, towards w*",
+    "temperature": "write beta0, which is 1 / temperature, in posterior:",
+    "inverse_temperature": "write beta0 in posterior:",
+    "noise_level": REMOVE + ": the noise is that of the posterior; write beta0 in posterior:, "
+    "which is 1 / temperature",
+    "bounding_box_size": "write prior_radius in posterior:, the radius of a ball around w*",
+    "optimize_over": _CHOOSE,
+    "optimize_over_per_model_param": _CHOOSE,
+    "param_masks": _CHOOSE,
+    "num_burnin_steps": "write n_burn, counted in draws: kernel steps / thin",
+    "num_steps_bw_draws": _THIN,
+    "init_loss": REMOVE + ": the loss at w* is computed over all examples",
+    "init_seed": _ENTRY_SEED,
+    "sampling_method": "write name beside overrides: sgld, sghmc, sgnht, ...",
+    "cores": _CARD,
+    "device": _CARD,
+    "num_workers": _CARD,
     "dtype": _ENTRY_DTYPE,
     "dtype64": _ENTRY_DTYPE,
     "seed": _ENTRY_SEED,
@@ -33,15 +56,20 @@ ANY = {
     "thinning": _THIN,
     "eval_every": _THIN,
     "record_every": _THIN,
-    "batch": "write batch_size",
     "chunk_length": REMOVE + ": it changes no number",
 }
 
+_BATCH = "write batch_size, the examples of one gradient"
+_FULL = REMOVE + ": this sampler uses full-data gradients"
+
 FULL_BATCH = ANY | {
+    "batch": _FULL,
+    "grad_accum_steps": _FULL,
+    "gradient_accumulation_steps": _FULL,
     "warmup": _WARMUP,
     "num_warmup": _WARMUP,
     "steps": "write n_draws and thin",
-    "batch_size": REMOVE + ": this sampler uses full-data gradients",
+    "batch_size": _FULL,
     "target_accept": "write target_acceptance",
     "inverse_mass_matrix": "write metric: identity, diagonal or lanczos",
     "diagonal_preconditioning": "write metric: diagonal",
@@ -61,14 +89,17 @@ _TUNED_MCLMC = {
 }
 
 STOCHASTIC = ANY | {
+    "batch": _BATCH,
+    "grad_accum_steps": _BATCH,
+    "gradient_accumulation_steps": _BATCH,
     "steps": _BUDGET,
     "num_steps": _BUDGET,
     "warmup": _BURN,
     "num_warmup": _BURN,
     "eta0": "write step_size",
     "lr": "write step_size",
+    "learning_rate": "write step_size",
     "precond_type": "write precond",
-    "temperature": "write beta0 in posterior:",
 }
 
 NUTS = FULL_BATCH | {
@@ -84,7 +115,11 @@ HMC = FULL_BATCH | {
     "max_tree_depth": REMOVE + ", or use the sampler nuts and its max_doublings",
 }
 
-MCLMC = FULL_BATCH | _TUNED_MCLMC
+MCLMC = (
+    FULL_BATCH
+    | _TUNED_MCLMC
+    | {"target_accept": REMOVE + ": no step is rejected; write desired_energy_var"}
+)
 
 ADJUSTED_MCLMC = (
     FULL_BATCH
@@ -92,13 +127,19 @@ ADJUSTED_MCLMC = (
     | {
         "desired_energy_var": REMOVE + ": this sampler is tuned to target_acceptance",
         "L": REMOVE + ": it is tuned",
+        "trajectory_length": REMOVE + ": L is tuned",
+        "num_integration_steps": REMOVE + ": L is tuned",
         "step_size": REMOVE + ": it is tuned to target_acceptance",
     }
 )
 
+_WIDTHS = REMOVE + ": the widths of every replica are measured in the warm-up"
+
 TEMPERED = FULL_BATCH | {
     "step_size": REMOVE + ": it is adapted to target_acceptance at every replica",
-    "metric": REMOVE + ": the widths of every replica are measured in the warm-up",
+    "metric": _WIDTHS,
+    "inverse_mass_matrix": _WIDTHS,
+    "diagonal_preconditioning": _WIDTHS,
     "n_temperatures": "write n_replicas",
     "num_replicas": "write n_replicas",
     "n_rungs": "write n_replicas",
@@ -114,6 +155,14 @@ SGHMC = STOCHASTIC | {
 }
 
 VI = ANY | {
+    "batch": _BATCH,
+    "grad_accum_steps": _BATCH,
+    "gradient_accumulation_steps": _BATCH,
+    "thinning": REMOVE + ": its draws are independent",
+    "record_every": REMOVE + ": its draws are independent",
+    "num_burnin_steps": REMOVE + ": its draws are independent",
+    "num_steps_bw_draws": REMOVE + ": its draws are independent",
+    "learning_rate": "write lr",
     "eval_samples": "write n_draws, the independent draws per restart at evaluation",
     "eval_every": REMOVE + ": every step is traced",
     "whitening_mode": "write whitening",

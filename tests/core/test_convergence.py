@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
 
-from lambda_hat_core.analysis import chains
+from lambda_hat_core.analysis import convergence
 from lambda_hat_core.analysis.diagnostics import bfmi
 
 OURS = {
-    "mean": chains.ess_mean,
-    "bulk": chains.ess_bulk,
-    "tail": chains.ess_tail,
-    "r_hat": chains.r_hat,
+    "mean": convergence.ess_mean,
+    "bulk": convergence.ess_bulk,
+    "tail": convergence.ess_tail,
+    "r_hat": convergence.r_hat,
 }
 ARVIZ = {
     "mean": lambda series: array_stats.ess(series, method="mean"),
@@ -48,8 +48,8 @@ def test_the_values_are_those_of_arviz(name, memory, draws):
 def test_the_ess_of_an_autoregressive_process_is_the_known_one():
     series = autoregressive(np.random.default_rng(1), 8, 20_000, 0.8)
     known = series.size * (1 - 0.8) / (1 + 0.8)
-    assert chains.ess_mean(series) == pytest.approx(known, rel=0.06)
-    assert chains.ess_bulk(series) == pytest.approx(known, rel=0.06)
+    assert convergence.ess_mean(series) == pytest.approx(known, rel=0.06)
+    assert convergence.ess_bulk(series) == pytest.approx(known, rel=0.06)
 
 
 def test_neither_a_shift_nor_a_scale_matters():
@@ -62,8 +62,8 @@ def test_neither_a_shift_nor_a_scale_matters():
 
 def test_a_drift_of_all_chains_shows_in_r_hat():
     series = autoregressive(np.random.default_rng(3), 4, 200, 0.0)
-    assert chains.r_hat(series) < 1.02
-    assert chains.r_hat(series + np.linspace(0, 5, 200)) > 1.3
+    assert convergence.r_hat(series) < 1.02
+    assert convergence.r_hat(series + np.linspace(0, 5, 200)) > 1.3
 
 
 def test_the_fraction_of_missing_information_is_that_of_arviz():

@@ -1,0 +1,185 @@
+"""The views of llc.duckdb: each is one SELECT over parquet globs.
+
+Every glob also matches an empty file with the table's schema, so that the views of a store without
+results are empty rather than an error.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from lambda_hat_core.store import records
+from lambda_hat_core.store.store import SCHEMA, Store
+
+
+class Source(NamedTuple):
+    """The files of one schema, and the empty file that ensures that the glob matches something."""
+
+    schema: records.Table
+    files: str
+    empty: str
+
+
+_SCHEMA_OR_TEMPERED = "[_r][su][cn][h_][et][me][am]*"
+"""The folder of the empty file, and those of runs of `tempered`."""
+
+SOURCES = {
+    "llc": Source("llc", "analyses/[_r]*/estimate.parquet", f"analyses/{SCHEMA}/estimate.parquet"),
+    "failures": Source("llc", "failures/*run_*.parquet", "failures/_run_schema.parquet"),
+    "targets": Source(
+        "targets", "targets/[_t]*/target.parquet", f"targets/{SCHEMA}/target.parquet"
+    ),
+    "unbuilt": Source("unbuilt", "failures/*tgt_*.parquet", "failures/_tgt_schema.parquet"),
+    "run_checks": Source(
+        "checks", "analyses/[_r]*/checks.parquet", f"analyses/{SCHEMA}/checks.parquet"
+    ),
+    "target_checks": Source(
+        "checks", "targets/[_t]*/checks.parquet", f"targets/{SCHEMA}/checks.parquet"
+    ),
+    "tempered": Source(
+        "llc",
+        f"analyses/{_SCHEMA_OR_TEMPERED}/estimate.parquet",
+        f"analyses/{SCHEMA}/estimate.parquet",
+    ),
+    "draws": Source("draws", "analyses/[_r]*/draws.parquet", f"analyses/{SCHEMA}/draws.parquet"),
+    "profiles": Source(
+        "profiles", "analyses/[_r]*/profile.parquet", f"analyses/{SCHEMA}/profile.parquet"
+    ),
+    "experiments": Source(
+        "experiments", "experiments/[!.]*.parquet", f"experiments/{SCHEMA}.parquet"
+    ),
+    "trials": Source("trials", "tuning/[!.]*/trials.parquet", f"tuning/{SCHEMA}/trials.parquet"),
+    "trajectories": Source(
+        "trajectories", "targets/[_t]*/checkpoint.parquet", f"targets/{SCHEMA}/checkpoint.parquet"
+    ),
+    "observables": Source(
+        "observables",
+        "analyses/[_r]*/observables.parquet",
+        f"analyses/{SCHEMA}/observables.parquet",
+    ),
+    "covariances": Source(
+        "covariances",
+        "analyses/[_r]*/covariances.parquet",
+        f"analyses/{SCHEMA}/covariances.parquet",
+    ),
+}
+"""The sources of the views. Folders with temporary names start with a dot and do not match."""
+
+_BY_NAME = "union_by_name = true"
+
+VIEWS: tuple[records.Table, ...] = (
+    "llc",
+    "targets",
+    "checks",
+    "draws",
+    "profiles",
+    "experiments",
+    "trials",
+    "trajectories",
+    "observables",
+    "covariances",
+)
+
+
+def statements(store: Store) -> dict[records.Table, str]:
+    """Return the statement that creates each view, with absolute paths; write missing seeds."""
+    write_seeds(store, [source for source in SOURCES if not seed(store, source).exists()])
+    special = {"llc": _llc(store), "targets": _targets(store), "checks": _checks(store)}
+    selects: dict[records.Table, str] = {
+        view: special[view] if view in special else _plain(store, view) for view in VIEWS
+    }
+    return {view: f"CREATE VIEW {view} AS {select}" for view, select in selects.items()}
+
+
+def _plain(store: Store, view: records.Table) -> str:
+    return f"SELECT {', '.join(records.SCHEMAS[view])} FROM {_read(store, view)}"
+
+
+def _llc(store: Store) -> str:
+    """Select analyses, failures of runs without one, their experiments and their checkpoints.
+
+    A run without an exact value has that of a run of `tempered` on the same posterior, which may
+    have been analysed later.
+
+    Failures are read by column name, because older versions wrote fewer columns. For analyses that
+    would take three times as long.
+    """
+    columns = [f"runs.{name}" for name in records.SCHEMAS["llc"]]
+    columns[columns.index("runs.llc_oracle")] = "coalesce(runs.llc_oracle, cold.llc) AS llc_oracle"
+    columns.insert(2, "members.experiment")
+    at = columns.index("runs.restrict")
+    columns[at:at] = ["checkpoints.step", "checkpoints.trajectory_id"]
+    return f"""SELECT {", ".join(columns)} FROM (
+        SELECT *, 0 AS rank FROM {_read(store, "llc")}
+        UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures", _BY_NAME)}
+    ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
+    ON members.run_id = runs.run_id
+    LEFT JOIN (
+        SELECT target_id, loss, nbeta, gamma, avg(llc) AS llc FROM {_read(store, "tempered")}
+        WHERE verdict = 'ok' GROUP BY ALL
+    ) AS cold ON cold.target_id = runs.target_id AND cold.loss = runs.loss
+    AND runs.sampler <> 'tempered' AND abs(cold.nbeta - runs.nbeta) <= 1e-6 * cold.nbeta
+    AND abs(cold.gamma - runs.gamma) <= 1e-6 * cold.gamma
+    LEFT JOIN {_read(store, "trajectories")} AS checkpoints
+    ON checkpoints.target_id = runs.target_id
+    QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""
+
+
+def _checks(store: Store) -> str:
+    columns = ", ".join(records.SCHEMAS["checks"])
+    parts = (_read(store, source) for source in ("run_checks", "target_checks"))
+    return " UNION ALL ".join(f"SELECT {columns} FROM {part}" for part in parts)
+
+
+def _targets(store: Store) -> str:
+    """Select targets, and those that could not be built with the reason.
+
+    Failure records are read by column name, because older versions wrote fewer columns.
+    """
+    columns = ", ".join(records.SCHEMAS["targets"])
+    unbuilt = _read(store, "unbuilt", _BY_NAME)
+    return f"""SELECT {", ".join(records.SCHEMAS["targets"])}, failure FROM (
+        SELECT {columns}, NULL AS failure, 0 AS rank FROM {_read(store, "targets")}
+        UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt}
+    ) QUALIFY rank() OVER (PARTITION BY target_id ORDER BY rank) = 1"""
+
+
+def _read(store: Store, source: str, *options: str) -> str:
+    return f"read_parquet({', '.join([_glob(store, source), *options])})"
+
+
+def _glob(store: Store, source: str) -> str:
+    root = re.sub(r"([*?[])", r"[\1]", str(store.root))
+    return quoted(f"{root}/{SOURCES[source].files}")
+
+
+def write_seeds(store: Store, sources: Iterable[str]) -> None:
+    """Write the empty files of some sources, with the columns of the current schema."""
+    for source in sources:
+        records.write(SOURCES[source].schema, [], seed(store, source))
+
+
+def seed(store: Store, source: str) -> Path:
+    """Return the empty file that a source's glob always matches."""
+    return store.root / SOURCES[source].empty
+
+
+def quoted(path: Path | str) -> str:
+    """Return a path as a literal of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def matched(store: Store, source: Source) -> list[Path]:
+    """Return the files of a source."""
+    return sorted(store.root.glob(source.files))
+
+
+def leaving_out(store: Store, statement: str, without: Collection[Path]) -> str:
+    """Return a view's statement with lists of files for the globs that match one to leave out."""
+    for name, source in SOURCES.items() if without else ():
+        found = matched(store, source)
+        if not set(found).isdisjoint(without):
+            kept = ", ".join(quoted(path) for path in found if path not in without)
+            statement = statement.replace(_glob(store, name), f"[{kept}]")
+    return statement

@@ -1,0 +1,69 @@
+"""Every hint points to a key that exists where the hint says; words of other tools get one."""
+
+import re
+
+import pytest
+
+from lambda_hat_core.config.experiment import ExperimentFile
+from lambda_hat_core.config.hints import _HINTS, hint
+from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers.known import SAMPLERS
+
+BESIDE = {"name", "seed", "dtype", "posterior", "overrides", "until"}
+NOT_KEYS = {"it", "its"}
+
+
+def pointed_to(words):
+    """Return the keys that a hint says to write."""
+    found = re.findall(r"write (\w+)(?: \([^)]*\))?(?:,? and (\w+)\b(?! the))?", words)
+    return {key for pair in found for key in pair if key} - NOT_KEYS
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_hints_of_a_sampler_point_to_keys_that_exist(name):
+    wrong = []
+    fields = SAMPLERS[name].model_fields.keys()
+    for key, words in _HINTS[name].items():
+        known = {*fields, "posterior"}
+        if "posterior" in words:
+            known |= PosteriorSpec.model_fields.keys()
+        if "beside" in words:
+            known = BESIDE
+        if key not in fields and not pointed_to(words) <= known:
+            wrong.append((key, words))
+    assert wrong == []
+
+
+def test_the_hints_of_a_posterior_point_to_keys_that_exist():
+    for key, words in _HINTS["posterior"].items():
+        assert key not in PosteriorSpec.model_fields
+        assert pointed_to(words) <= PosteriorSpec.model_fields.keys(), (key, words)
+
+
+def test_the_hints_of_an_experiment_point_to_keys_that_exist():
+    known = {*ExperimentFile.model_fields, "dtype", "seed", "training"}
+    for key, words in _HINTS["experiment"].items():
+        assert pointed_to(words) <= known, (key, words)
+
+
+def test_the_hints_of_cards_and_tuning_files_point_to_keys_that_exist():
+    from lambda_hat_assets.cards.card import Card
+    from lambda_hat_assets.cards.slurm import SlurmTag
+    from lambda_hat_core.config.study import TuneFile
+
+    of_cards = Card.model_fields.keys() | SlurmTag.model_fields.keys()
+    for group, known in (("card", of_cards), ("tuning", TuneFile.model_fields.keys())):
+        for key, words in _HINTS[group].items():
+            assert pointed_to(words) <= known, (key, words)
+
+
+OTHERS = """lr localization num_draws num_burnin_steps num_steps_bw_draws num_chains noise_level
+temperature weight_decay bounding_box_size optimize_over optimize_over_per_model_param cores device
+grad_accum_steps init_loss sampling_method seed"""
+
+
+@pytest.mark.parametrize("name", ["sgld", "sghmc", "sgnht"])
+def test_words_of_other_tools_are_understood(name):
+    for word in OTHERS.split():
+        assert hint(name, word), word
+    assert "1 / temperature" in (hint(name, "temperature") or "")
