@@ -187,7 +187,9 @@ def _of_function(
         return jnp.sum(jnp.ravel(jnp.asarray(call(fixed))).astype(w.dtype))
 
     try:
-        (count, dtype), program = sized(call, w), program_of(total, w, None)
+        count, dtype = sized(call, w)
+        is_real = not jnp.issubdtype(dtype, jnp.complexfloating)
+        program = program_of(total, w, None) if is_real else ""
     except MemoryError:
         raise
     except Exception as error:
@@ -196,7 +198,7 @@ def _of_function(
         did = f"has a function {one.name} that raised {type(error).__name__}: {words}"
         rule = "functions(params) return numbers or arrays, and JAX must be able to trace them"
         raise refusal(maker, did, rule) from error
-    if not count or jnp.issubdtype(dtype, jnp.complexfloating):
+    if not (count and is_real):
         found = f"{dtype.name} numbers" if count else "an empty array"
         rule = "functions(params) return real numbers, at least one"
         raise refusal(maker, f"has a function {one.name} that returns {found}", rule)
