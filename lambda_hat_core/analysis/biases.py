@@ -28,8 +28,11 @@ class Bias(NamedTuple):
 
 
 def temperature_bias(fit: TemperatureFit, nbeta: float) -> Bias | None:
-    """Return -(m - 1) / (log nbeta + c) of a fit, with the error of lambda; None without a fit."""
-    bias = fit.bias(math.log(nbeta))
+    """Return -(m - 1) / (log nbeta + c) of a fit, with the error of lambda.
+
+    It is None without a fit, and up to nbeta = e, where the fit says nothing.
+    """
+    bias = fit.bias(math.log(nbeta)) if nbeta > math.e else None
     return None if bias is None else Bias(bias, fit.llc_se, "fitted")
 
 

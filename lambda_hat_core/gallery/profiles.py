@@ -48,6 +48,8 @@ def draw_profiles(
 ) -> list[Profile]:
     """Draw all profiles of a target's runs, those of exact samplers first.
 
+    A run at nbeta 0 measures no coefficient and is part of none.
+
     Args:
         store: has the specs and draws.
         id: the id of the target.
@@ -57,7 +59,7 @@ def draw_profiles(
         folder: gets the PNG files.
     """
     lines = style.references(known, None)
-    done = [row for row in rows if row.facts.get("llc") is not None]
+    done = [row for row in rows if row.facts.get("llc") is not None and row.facts["nbeta"] > 0]
     drawn, exact_fits = [], {}
     for index, (axis, group) in enumerate(_groups(store, done)):
         title = f"{label}: {_shared_name(group)}"

@@ -1,6 +1,7 @@
 """Profiles over gamma and nbeta on the page, with each bias as a number."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -89,6 +90,19 @@ def test_the_three_biases_are_listed_as_numbers(store):
     assert "<td>0 (exact sampler)</td>" in lines[0]
     assert "<td>0 (taken off as predicted)</td>" in lines[3]
     assert "<td>0.400 ± 0.014 (against nuts)</td>" in lines[6]
+
+
+def test_small_nbeta_and_the_negative_control_have_no_bias_of_temperature(store):
+    """At nbeta = 0 and 1, log nbeta is no number and 0."""
+    nbetas = (1.0, 1e3, 1e4)
+    runs = [add(store, NUTS, 4 + 0.1 * x / 1e4, {"nbeta": x}) for x in nbetas]
+    runs.append(add(store, NUTS, 0.0, {"nbeta": 0.0}))
+    _, text = page_of(store, runs)
+    table = re.search(r'<table class="biases">.*?</table>', text, re.DOTALL)
+    assert table is not None
+    rows = [re.findall("<td>(.*?)</td>", row) for row in table[0].split("<tr>")[1:]]
+    assert [row[0] for row in rows] == ["1", "1k", "10k"]
+    assert [row[2] == "not known" for row in rows] == [True, False, False]
 
 
 def test_the_burn_in_bias_compares_all_draws_with_the_second_half():
