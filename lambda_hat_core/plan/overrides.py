@@ -17,7 +17,9 @@ from lambda_hat_core.config.errors import Place, Problems, one_line, show, sugge
 from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
 
 _LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
-_TOP = ("experiment", "posterior", "until", *_LISTS)
+_WHOLE = ("experiment", "until", "hold", "observables")
+_MAPPINGS = ("posterior", "until", "hold")
+_TOP = tuple(dict.fromkeys((*_WHOLE, *_MAPPINGS, *_LISTS)))
 
 
 def apply(content: dict[str, Any], words: Sequence[str], source: str = "command line") -> Any:
@@ -98,9 +100,9 @@ def split(word: str, place: Place) -> tuple[str, Any]:
 
 def _set(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
     head, *path = key.replace("[", ".").replace("]", "").split(".")
-    if head in ("experiment", "until") and not path:
+    if head in _WHOLE and not path:
         content[head] = value
-    elif head in ("posterior", "until"):
+    elif head in _MAPPINGS:
         _nested(content, [head, *path], value, place)
     elif head in _LISTS and path:
         for entry, rest in _chosen(content.get(head), path, place):
