@@ -121,6 +121,10 @@ class Posterior(eqx.Module):
             with jax.enable_x64(True):
                 value = jnp.mean(examples.astype(jnp.float64))
                 return split_in_two(value, w)
+        return self.loss_at_once(w)
+
+    def loss_at_once(self, w: Weights) -> tuple[Scalar, Scalar]:
+        """Return the loss of all rows as one batch, entirely in float64, as `full_loss` does."""
         with jax.enable_x64(True):
             return split_in_two(self._wide_loss(_widen(w)), w)
 

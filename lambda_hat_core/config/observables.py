@@ -48,6 +48,11 @@ class Wanted(NamedTuple):
         return self.text.partition("[")[0]
 
 
+def is_name(value: Any) -> bool:
+    """Return whether a data set or a function may have this name."""
+    return isinstance(value, str) and re.fullmatch(_NAME, value) is not None
+
+
 def written(value: Any) -> Any:
     """Return entries without spaces, in alphabetical order and once each; others unchanged."""
     if isinstance(value, str):

@@ -42,6 +42,8 @@ class Observable(eqx.Module):
         index: the number of each value: the row, or the position in the result of a function.
         batch: the rows whose losses it is; None for a function.
         mean_of: the number of rows if it is their mean loss; None if it is the loss of each.
+        at_once: whether that is the loss of these rows as one batch. Where rows weigh differently
+            it is not the mean of the losses of single rows.
         function: the function; None for losses.
     """
 
@@ -49,6 +51,7 @@ class Observable(eqx.Module):
     index: tuple[int, ...] = eqx.field(static=True)
     batch: Batch = None
     mean_of: int | None = eqx.field(static=True, default=None)
+    at_once: bool = eqx.field(static=True, default=False)
     function: Function | None = eqx.field(static=True, default=None)
 
     def values(self, posterior: Posterior, w: Weights) -> tuple[Array, Array]:
@@ -67,7 +70,7 @@ class Observable(eqx.Module):
             posterior.loss,
             self.mean_of,
         )
-        high, low = there.full_loss(w)
+        high, low = there.loss_at_once(w) if self.at_once else there.full_loss(w)
         return high[None], low[None]
 
     @property
@@ -129,9 +132,23 @@ def observed(recorded: Recorded | None, observables: Observables | None) -> Obse
 
 
 def observing(posterior: Posterior, parts: tuple[Observable, ...]) -> Observables:
-    """Return observables with their values at w*."""
+    """Return observables with their values at w*.
+
+    Raises:
+        ValueError: if one is not finite there.
+    """
     with precision.mixed():
-        return Observables(parts, _at(parts, posterior))
+        found = Observables(parts, _at(parts, posterior))
+    of = columns(found)
+    names = np.repeat([name for name, _ in of.names], [count for _, count in of.names])
+    bad = np.flatnonzero(~np.isfinite(of.at[1:])) + 1
+    if bad.size:
+        raise ValueError(
+            f"the observable {names[bad[0]]} is {of.at[bad[0]]} at w* (its value number "
+            f"{of.numbers[bad[0]]}); what is recorded are differences from there, so it must be "
+            "finite: correct it, or leave it out of observables"
+        )
+    return found
 
 
 @quickly
@@ -148,10 +165,10 @@ def _together(
     return high, low
 
 
-def sized(function: Callable[[Weights], Any], w: Weights) -> int:
-    """Return the number of values of a function."""
+def sized(function: Callable[[Weights], Any], w: Weights) -> tuple[int, np.dtype]:
+    """Return the number of values of a function, and their type."""
     found: Any = eqx.filter_eval_shape(lambda w: jnp.ravel(jnp.asarray(function(w))), w)
-    return found.size
+    return found.size, found.dtype
 
 
 def rows_at(batch: Batch, index: np.ndarray) -> Batch:

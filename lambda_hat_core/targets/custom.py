@@ -262,7 +262,7 @@ class _Draft(NamedTuple):
         check_value(maker, loss, start, self.data)
         claim = stated(maker, made.llc_known)
         outputs = None if made.outputs is None else Outputs(made.outputs, made.outputs_loss)
-        sets = named(maker, made.data_sets, made.functions, rebuild, self.data, weighted=weighted)
+        sets = named(maker, made.data_sets, made.functions, loss, (start, self.data))
         return Problem(
             loss,
             self.data,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lambda_hat_core.config.errors import suggest
-from lambda_hat_core.config.observables import MOST_ROWS, PER_EXAMPLE, Wanted, parsed
+from lambda_hat_core.config.observables import LOSS, MOST_ROWS, PER_EXAMPLE, Wanted, is_name, parsed
 from lambda_hat_core.posterior import Target
 from lambda_hat_core.samplers.observables import Function, Observable, rows_at, sized
 from lambda_hat_core.targets.arrays import checked_data
@@ -24,10 +24,8 @@ def named(
     maker: str,
     data_sets: Mapping[str, Any] | None,
     functions: Mapping[str, Callable[[Any], Any]] | None,
-    rebuild: Callable[[Weights], Any],
-    like: Batch,
-    *,
-    weighted: bool,
+    loss: Any,
+    target: tuple[Weights, Batch],
 ) -> Named:
     """Return the data sets and functions of a custom target.
 
@@ -35,27 +33,72 @@ def named(
         maker: the name of what made the target, for errors.
         data_sets: pytrees like the target's data, by name.
         functions: of params, by name.
-        rebuild: converts a flat vector to params.
-        like: the target's data.
-        weighted: whether a batch is a pair of rows and their weights; those of data sets are 1.
+        loss: of the target, a `custom.CustomLoss`. If its rows have weights, a batch is a pair of
+            rows and their weights, which are 1 in data sets.
+        target: the flat vector and the data of the target.
 
     Raises:
-        ValueError: if a name is taken twice or a data set is not like the data.
+        ValueError: if there are no names, one is taken twice, or a data set is not like the data.
     """
+    for what, things in (("data_sets", data_sets), ("functions", functions)):
+        check_names(maker, what, things)
+    w, like = target
+    own = like[0] if loss.weighted and like is not None else like
     sets: dict[str, Batch] = {}
     for name, data in (data_sets or {}).items():
-        leaves = jax.tree.leaves(data)
-        count = len(leaves[0]) if leaves and np.ndim(leaves[0]) else 0
-        rows = checked_data(f"{maker}: data_sets {name}", data, count)
-        own = like[0] if weighted and like is not None else like
-        if jax.tree.structure(rows) != jax.tree.structure(own):
-            did = f"has a data set {name} of another structure than data"
-            raise refusal(maker, did, "its rows are rows of data")
-        sets[name] = (rows, jnp.ones(count)) if weighted else rows
-    calls = {name: _function(call, rebuild) for name, call in (functions or {}).items()}
+        rows, count = _rows(maker, name, data, own)
+        sets[name] = (rows, jnp.ones(count)) if loss.weighted else rows
+        _check_loss_on(maker, name, lambda batch=sets[name]: loss.mean(w, batch))
+    calls = {name: _function(call, loss.rebuild) for name, call in (functions or {}).items()}
     for name in calls.keys() & sets.keys():
         raise refusal(maker, f"has a data set and a function {name}", "give each its own name")
     return Named(sets, calls)
+
+
+def check_names(maker: str, what: str, things: Any) -> None:
+    """Check that `things` are a mapping whose keys may stand in `observables`.
+
+    Raises:
+        ValueError: if they are not; the error names the key.
+    """
+    if not isinstance(things, Mapping | None):
+        rule = f"write {what}={{'name': ...}}"
+        raise refusal(maker, f"has {what} of type {type(things).__name__}", rule)
+    for name in things or ():
+        if not is_name(name):
+            rule = "a name is made of letters, digits and _, and does not begin with a digit"
+            raise refusal(maker, f"has {what} with the name {name!r}", rule)
+        if name in (LOSS, PER_EXAMPLE):
+            rule = "that word of observables has a meaning of its own: choose another name"
+            raise refusal(maker, f"has {what} with the name {name}", rule)
+
+
+def _rows(maker: str, name: str, data: Any, own: Batch) -> tuple[Batch, int]:
+    """Return the rows of a data set, which are like those of the target's data, and how many."""
+    leaves, rule = jax.tree.leaves(data), "its rows are rows of data"
+    count = len(leaves[0]) if leaves and np.ndim(leaves[0]) else 0
+    rows = checked_data(f"{maker}: data_sets {name}", data, count)
+    if jax.tree.structure(rows) != jax.tree.structure(own):
+        raise refusal(maker, f"has a data set {name} of another structure than data", rule)
+    if not count:
+        raise refusal(maker, f"has a data set {name} without rows", "it needs at least one")
+    for its, ours in zip(jax.tree.leaves(rows), jax.tree.leaves(own), strict=True):
+        if its.ndim != ours.ndim or jnp.iscomplexobj(its) != jnp.iscomplexobj(ours):
+            did = f"has a data set {name} with {its.dtype.name} of shape {its.shape}, where data "
+            raise refusal(maker, f"{did}have {ours.dtype.name} of shape {ours.shape}", rule)
+    return rows, count
+
+
+def _check_loss_on(maker: str, name: str, loss: Callable[[], Any]) -> None:
+    try:
+        jax.eval_shape(loss)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Whatever a user's loss raises, the data set is not one for it.
+        words = " ".join(str(error).split())[:300]
+        did = f"has a data set {name} on which the loss raised {type(error).__name__}: {words}"
+        raise refusal(maker, did, "its rows are rows of data") from error
 
 
 class _Call(NamedTuple):
@@ -110,7 +153,9 @@ def _chosen(one: Wanted, found: Named, target: Target, maker: str) -> Observable
         did = f"is a potential, and observables name {one.text}"
         raise refusal(maker, did, "a potential has no rows: name functions")
     if not one.is_rows:
-        return Observable(one.label, (0,), batch, mean_of=count)
+        inner: Any = loss.inner if isinstance(loss, Restricted) else loss
+        apart = getattr(inner, "weighted", False)
+        return Observable(one.label, (0,), batch, mean_of=count, at_once=apart)
     if not loss.has_per_example:
         did = (
             f"has a loss that is not the mean of losses of single rows, and observables {one.text}"
@@ -142,7 +187,9 @@ def _of_function(
         return jnp.sum(jnp.ravel(jnp.asarray(call(fixed))).astype(w.dtype))
 
     try:
-        count, program = sized(call, w), program_of(total, w, None)
+        count, dtype = sized(call, w)
+        is_real = not jnp.issubdtype(dtype, jnp.complexfloating)
+        program = program_of(total, w, None) if is_real else ""
     except MemoryError:
         raise
     except Exception as error:
@@ -151,5 +198,9 @@ def _of_function(
         did = f"has a function {one.name} that raised {type(error).__name__}: {words}"
         rule = "functions(params) return numbers or arrays, and JAX must be able to trace them"
         raise refusal(maker, did, rule) from error
+    if not (count and is_real):
+        found = f"{dtype.name} numbers" if count else "an empty array"
+        rule = "functions(params) return real numbers, at least one"
+        raise refusal(maker, f"has a function {one.name} that returns {found}", rule)
     known = Function((one.name, program), call)
     return Observable(one.label, tuple(range(count)), function=known)

@@ -135,3 +135,10 @@ def test_a_loss_keeps_the_digits_of_float64_in_a_float32_run():
     exact = 0.5 * w**2 @ np.array(H)
     np.testing.assert_allclose(found, exact, rtol=1e-13)
     assert np.abs(exact.astype(np.float32) / exact - 1).max() > 1e-9
+
+
+def test_a_loss_beyond_float32_is_not_finite_and_no_warning():
+    from lambda_hat_core.samplers.loop import to_host
+
+    halves = {"loss_high": np.float32([np.inf]), "loss_low": np.float32([-np.inf])}
+    assert np.isnan(to_host({name: jnp.asarray(x) for name, x in halves.items()})["loss"]).all()
