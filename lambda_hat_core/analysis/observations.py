@@ -125,7 +125,7 @@ class Observations:
     def rows(self) -> list[Row]:
         """Return the mean of every observable with its error, in order.
 
-        Those of few observables come from ArviZ, and of many from groups of draws.
+        Those of few observables are found like that of the llc, of many from groups of draws.
         """
         columns = self._observed.columns
         names = [name for name, count in columns.names for _ in range(count)]

@@ -17,7 +17,7 @@ def numerics(monkeypatch):
     """Fake targets and samplers in this process; everything else is real."""
     from lambda_hat_core import precision, sample, targets
 
-    for name in ("build", "save", "load", "oracle"):
+    for name in ("build", "save", "load", "load_observed", "oracle"):
         monkeypatch.setattr(targets, name, getattr(FakeTargets, name))
     monkeypatch.setattr(sample, "sample", fake_sample)
     monkeypatch.setattr(precision, "require", lambda dtype: None)

@@ -130,7 +130,7 @@ def test_studies_are_in_the_graph_when_they_are_selected_or_begun(site, tuned, b
     tuned()
     unasked = built(site.project())
     assert STUDY not in unasked.asset_graph.get_all_asset_keys()
-    assert tune(site, unasked, set=["methods=[sgld]"]).success
+    assert tune(site, unasked).success
     begun = built(site.project()).asset_graph
     assert REFERENCE in begun.get_all_asset_keys()
     assert partitions(site, STUDY) <= set(begun.get(STUDY).partitions_def.get_partition_keys())

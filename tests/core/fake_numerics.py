@@ -103,13 +103,17 @@ class FakeTargets(ModuleType):
         return Target(jnp.zeros(3), None, FakeLoss(), 1000)
 
     @staticmethod
+    def load_observed(spec, folder, posterior, observables):
+        return FakeTargets.load(spec, folder, posterior), ()
+
+    @staticmethod
     def oracle(spec, target, nbeta, gamma):
         from lambda_hat_core.truth.exact import Exact
 
         return Exact(1.5, None, "quadratic")
 
 
-def fake_sample(posterior, spec, *, progress, log, checkpoint, metric=None):
+def fake_sample(posterior, spec, *, progress, log, checkpoint, metric=None, observables=()):
     """Return independent draws; seed 13 gives a non-finite number, and seed 14 an error."""
     from lambda_hat_core.samplers.drive import Progress
     from lambda_hat_core.samplers.trace import Trace

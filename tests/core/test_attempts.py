@@ -59,7 +59,7 @@ def _resumed(case, sampler, tmp_path):
 
     def killed(at):
         seen.append(at.done)
-        begun = [i for i, done in enumerate(seen) if i == 0 or done < seen[i - 1]]
+        begun = [i for i, done in enumerate(seen) if i == 0 or done <= seen[i - 1]]
         if len(begun) == count + 1 and len(seen) > begun[-1] + 1:
             raise Killed
 

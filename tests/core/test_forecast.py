@@ -45,7 +45,7 @@ def test_the_set_up_costs_the_pilot_and_the_spectrum():
     from lambda_hat_core.samplers import modes, peaks, pilot
 
     assert base.SPECTRUM == spectrum.spectrum_work(spectrum.RANK + 1, spectrum.RANK)
-    assert base.MEAN_HESSIAN == spectrum.spectrum_work(pilot._RANK + 1, pilot._RANK)
+    assert base.MEAN_HESSIAN == spectrum.spectrum_work(pilot.RANK + 1, pilot.RANK)
     assert base.SHARED_ROWS == spectrum._FEWEST_ROWS
     assert base.PILOT == pilot._STEPS + 1
     assert base.NOISE_BATCHES == modes._BATCHES

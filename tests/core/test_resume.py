@@ -72,7 +72,7 @@ def test_a_killed_run_resumes_with_the_same_bits(sample, whole, name, tmp_path):
 def test_a_run_killed_after_its_set_up_does_not_repeat_it(
     sample, whole, name, tmp_path, monkeypatch
 ):
-    from lambda_hat_core import sample as sampling
+    from lambda_hat_core import chains
     from lambda_hat_core.samplers import drive, pilot
     from lambda_hat_core.samplers.resume import DiskCheckpoint
 
@@ -87,7 +87,7 @@ def test_a_run_killed_after_its_set_up_does_not_repeat_it(
         with pytest.raises(Killed):
             sample(name, DiskCheckpoint(file, every=0.0))
     with monkeypatch.context() as change:
-        for module, function in ((pilot, "fly"), (sampling, "build")):
+        for module, function in ((pilot, "fly"), (chains, "build")):
             change.setattr(module, function, killed)
         resumed, left = sample(name, DiskCheckpoint(file, every=0.0))
     assert left == chunks
