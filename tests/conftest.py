@@ -23,7 +23,11 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 import pytest  # noqa: E402
 
 LONG = (
+    "doors",
     "as_a_user",
+    "observables",
+    "learning",
+    "pages",
     "peer_cases",
     "vi",
     "vi_families",

@@ -105,12 +105,14 @@ def _averaged(models: Sequence[_Model], best: int, widening: float, nbeta: Value
 
 
 def _fitted(log: Values, y: Values, se: Values, m: int) -> _Model:
-    least = max(0.0, 0.5 * float(y[0]))
+    # The coldest value can be negative by noise, but no coefficient is.
+    first = max(0.0, float(y[0]))
+    least = 0.5 * first
     if m == 1:
-        starts = [[y[0], -0.3, gap] for gap in _STARTS]
+        starts = [[first, -0.3, gap] for gap in _STARTS]
         bounds = ([least, -0.98, -4.0], [np.inf, 20.0, 1.0])
     else:
-        starts = [[y[0] + (m - 1) / (log[0] + _SHIFT), _SHIFT]]
+        starts = [[first + (m - 1) / (log[0] + _SHIFT), _SHIFT]]
         bounds = ([least, -0.8 * log.min()], [np.inf, 50.0])
 
     def misses(at: np.ndarray) -> np.ndarray:

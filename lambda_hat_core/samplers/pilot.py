@@ -41,8 +41,10 @@ RANK = 128
 """Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest accurate
 pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
 _MOST_HALVINGS = 12
-_MOST_PARTS = 8
-"""Flights of `_STEPS` steps in a row; their cost must stay below that of the draws."""
+_MOST_SLOWER = 3
+"""Halvings up to which a flight lasts as long, with up to 8 times as many steps. A step that had to
+be halved more often meets walls that the Hessian at w* does not show, as near a crossing: nothing
+is flat there, and the flight would cost more than the draws."""
 _HOT = 2.0
 """Largest kinetic energy of a chain after a flight, in units of its expectation d / 2, beyond 10 of
 its standard deviations. A stable flight stays within a few of them."""
@@ -132,7 +134,7 @@ def fly(
         size, positions, is_stable = _STEP_SIZE / 2**halvings, start, True
         steps = alternation(size, 1, start, extrapolate=False)
         kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
-        for part in range(min(2**halvings, _MOST_PARTS)):
+        for part in range(2**halvings if halvings <= _MOST_SLOWER else 1):
             turn = jax.device_put(np.array(halvings + part * _MOST_HALVINGS))
             positions, kinetic, rise = _flight(fly_key, turn, kernel, positions)
             flights += 1

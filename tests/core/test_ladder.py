@@ -186,3 +186,13 @@ def test_settings_that_contradict_each_other(settings, words):
 def test_replicas_that_are_not_hotter_than_the_run(settings, words):
     with pytest.raises(ValueError, match=words):
         polynomials.run(((2, 2),), 1e4, settings)
+
+
+def test_a_coldest_value_that_is_negative_by_noise_does_not_stop_the_fit():
+    from lambda_hat_core.analysis.poles import pole_fit
+
+    nbeta = np.geomspace(1e2, 1e9, 8)[::-1]
+    llc, se = 0.25 - 1 / (np.log(nbeta) + 4), np.full(8, 0.004)
+    llc[0], se[0] = -0.3, 0.4
+    fit = pole_fit(nbeta, llc, se, 2)
+    assert fit.llc is None or fit.llc >= 0
