@@ -10,8 +10,15 @@ from pathlib import Path
 # If a shell starts pytest in the background, pytest and its children would ignore this signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
+# JAX writes an entry of its cache in place, and a process that reads it meanwhile finds half of it.
+# So every process of pytest-xdist has a cache of its own, beside that of the process that began it.
+_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax" / "alone"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _beside = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).with_name(
+        os.environ["PYTEST_XDIST_WORKER"]
+    )
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_beside)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Half of a first run is compilation, so tests compile with little optimisation. Users' programs are
