@@ -42,9 +42,9 @@ RANK = 128
 pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
 _MOST_HALVINGS = 12
 _MOST_SLOWER = 3
-"""Halvings up to which a flight lasts as long, with up to 8 times as many steps. A step that had to
-be halved more often meets walls that the Hessian at w* does not show, as near a crossing: nothing
-is flat there, and the flight would cost more than the draws."""
+"""Halvings up to which a flight lasts as long, with up to 8 times as many steps, or ends where the
+next 60 would leave. A step that had to be halved more often meets walls that the Hessian at w* does
+not show, as near a crossing, where nothing is flat and more steps would cost more than draws."""
 _HOT = 2.0
 """Largest kinetic energy of a chain after a flight, in units of its expectation d / 2, beyond 10 of
 its standard deviations. A stable flight stays within a few of them."""
@@ -131,16 +131,16 @@ def fly(
     size, flights = _STEP_SIZE, 0
     positions, rise = start, constant(0.0, start)
     for halvings in range(_MOST_HALVINGS):
-        size, positions, is_stable = _STEP_SIZE / 2**halvings, start, True
+        size, positions, is_stable = _STEP_SIZE / 2**halvings, start, False
         steps = alternation(size, 1, start, extrapolate=False)
         kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
         for part in range(2**halvings if halvings <= _MOST_SLOWER else 1):
             turn = jax.device_put(np.array(halvings + part * _MOST_HALVINGS))
-            positions, kinetic, rise = _flight(fly_key, turn, kernel, positions)
+            flown, kinetic, risen = _flight(fly_key, turn, kernel, positions)
             flights += 1
-            is_stable = bool((np.asarray(kinetic) < most).all())
-            if not is_stable:
+            if not (np.asarray(kinetic) < most).all():
                 break
+            positions, rise, is_stable = flown, risen, True
         if is_stable:
             break
     else:
