@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lambda_hat_core.analysis import traceio
 from lambda_hat_core.samplers.moments import Columns, Moments, Observed, Recorded
 
 _SAMPLE = ("chain", "draw")
@@ -51,17 +52,7 @@ def observed_tree(observed: Observed) -> Any:
 
 def save_observed(observed: Observed, path: Path) -> None:
     """Write what was recorded with lossless compression."""
-    tree = observed_tree(observed)
-    packed = {"zlib": True, "complevel": 4, "shuffle": True}
-    encoding = {
-        node.path: {
-            str(name): packed | ({"_FillValue": None} if values.dtype.kind == "f" else {})
-            for name, values in node.data_vars.items()
-            if values.size > 1
-        }
-        for node in tree.subtree
-    }
-    tree.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+    traceio.write(observed_tree(observed), path)
 
 
 def load_observed(path: Path) -> Observed:

@@ -24,7 +24,11 @@ _NOT_STATS = ("virial", "virial_m", "cumulative_fge", "seconds")
 
 def save_trace(trace: Trace, spec: RunSpec, path: Path) -> None:
     """Write a trace with lossless compression."""
-    tree = datatree(trace, spec)
+    write(datatree(trace, spec), path)
+
+
+def write(tree: Any, path: Path) -> None:
+    """Write an xarray DataTree with lossless compression."""
     encoding = {
         node.path: {str(name): _encoding(node[name].values) for name in node.variables}
         for node in tree.subtree
