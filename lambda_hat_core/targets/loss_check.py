@@ -151,9 +151,13 @@ def _explained(maker: str, error: Exception) -> ValueError:
     if isinstance(error, jax.errors.ConcretizationTypeError):
         did = "has a loss whose Python code depends on values of params or batch (if, float, int)"
         return refusal(maker, did, "JAX compiles it for all values: use jnp.where, or jax.lax.cond")
-    words = " ".join(str(error).split())
-    did = f"has a loss that raised {type(error).__name__}: {words[:300]}"
+    did = f"has a loss that raised {raised(error)}"
     return refusal(maker, did, f"{_SIGNATURE}, and works under jax.jit")
+
+
+def raised(error: Exception) -> str:
+    """Return what a user's code raised, in one line that is not too long."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _training_layers(params: Any) -> str:

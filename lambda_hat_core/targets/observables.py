@@ -13,7 +13,7 @@ from lambda_hat_core.posterior import Target
 from lambda_hat_core.samplers.observables import Function, Observable, rows_at, sized
 from lambda_hat_core.targets.arrays import checked_data
 from lambda_hat_core.targets.closures import detached
-from lambda_hat_core.targets.loss_check import refusal
+from lambda_hat_core.targets.loss_check import raised, refusal
 from lambda_hat_core.targets.problem import Named
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.targets.restricted import Restricted
@@ -96,8 +96,7 @@ def _check_loss_on(maker: str, name: str, loss: Callable[[], Any]) -> None:
         raise
     except Exception as error:
         # Whatever a user's loss raises, the data set is not one for it.
-        words = " ".join(str(error).split())[:300]
-        did = f"has a data set {name} on which the loss raised {type(error).__name__}: {words}"
+        did = f"has a data set {name} on which the loss raised {raised(error)}"
         raise refusal(maker, did, "its rows are rows of data") from error
 
 
@@ -194,8 +193,7 @@ def _of_function(
         raise
     except Exception as error:
         # Whatever a user's function raises, the same rule was broken.
-        words = " ".join(str(error).split())[:300]
-        did = f"has a function {one.name} that raised {type(error).__name__}: {words}"
+        did = f"has a function {one.name} that raised {raised(error)}"
         rule = "functions(params) return numbers or arrays, and JAX must be able to trace them"
         raise refusal(maker, did, rule) from error
     if not (count and is_real):

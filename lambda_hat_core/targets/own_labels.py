@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.targets.audit import Audit
 from lambda_hat_core.targets.closures import detached
-from lambda_hat_core.targets.loss_check import averages_rows, refusal
+from lambda_hat_core.targets.loss_check import averages_rows, raised, refusal
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
@@ -191,8 +191,7 @@ def _check_outputs(maker: str, loss: SelfLabelled, w: Weights, rows: Any, n: int
         raise
     except Exception as error:
         # Whatever a user's function raises, the same rule was broken.
-        words = " ".join(str(error).split())[:300]
-        did = f"has outputs(params, batch) that raised {type(error).__name__}: {words}"
+        did = f"has outputs(params, batch) that raised {raised(error)}"
         raise refusal(maker, did, rule) from error
     shape, dtype = getattr(found, "shape", ()), getattr(found, "dtype", None)
     if dtype is None or not shape or shape[0] != n or not jnp.issubdtype(dtype, jnp.floating):

@@ -55,7 +55,7 @@ def load(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> Target:
     Raises:
         ValueError: if the target has no such loss, or no such parameters.
     """
-    return _loaded(spec, folder, posterior)[0]
+    return _loaded(spec, folder, posterior, tests=False)[0]
 
 
 def load_observed(
@@ -66,11 +66,14 @@ def load_observed(
     Raises:
         ValueError: as in `load`, or if the target has no such observable.
     """
-    target, named = _loaded(spec, folder, posterior)
+    target, named = _loaded(spec, folder, posterior, tests=bool(observables))
     return target, chosen(observables, named, target, f"target {spec.id}")
 
 
-def _loaded(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> tuple[Target, Named]:
+def _loaded(
+    spec: TargetSpec, folder: Path, posterior: PosteriorSpec, *, tests: bool
+) -> tuple[Target, Named]:
+    """Return a target and what its observables may name; `tests`: with the held-out examples."""
     meta = json.loads((folder / "meta.json").read_bytes())
     dtype = jnp.result_type(float)
     named = params(folder)
@@ -78,7 +81,8 @@ def _loaded(spec: TargetSpec, folder: Path, posterior: PosteriorSpec) -> tuple[T
     with np.load(folder / "data.npz", allow_pickle=False) as stored:
         count = sum(name.startswith("batch") for name in stored.files)
         batch = [stored[f"batch{i}"] for i in range(count)]
-        held_out = [stored[name] for name in sorted(stored.files) if name.startswith("test")]
+        names = [name for name in sorted(stored.files) if tests and name.startswith("test")]
+        held_out = [stored[name] for name in names]
     arrays, tested = (
         tuple(
             jax.device_put(
