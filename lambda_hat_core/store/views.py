@@ -7,7 +7,7 @@ results are empty rather than an error.
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import SCHEMA, Store
@@ -68,18 +68,10 @@ SOURCES = {
 
 _BY_NAME = "union_by_name = true"
 
-VIEWS: tuple[records.Table, ...] = (
-    "llc",
-    "targets",
-    "checks",
-    "draws",
-    "profiles",
-    "experiments",
-    "trials",
-    "trajectories",
-    "observables",
-    "covariances",
+VIEWS: tuple[records.Table, ...] = tuple(
+    table for table in get_args(records.Table) if table != "unbuilt"
 )
+"""Every table is a view, but for failures of targets, which are part of `targets`."""
 
 
 def statements(store: Store) -> dict[records.Table, str]:
