@@ -1,12 +1,9 @@
 """A training in the browser, with real numerics: launched, plotted, its curve in the gallery."""
 
-import shutil
-
 import pytest
-import yaml
 
-from tests.ui.test_clicks import Ui, answers, materialised
-from tests.webserver import ROOT, served, wait_for
+from tests.ui.test_clicks import answers, materialised, running
+from tests.webserver import wait_for
 
 pytestmark = pytest.mark.ui
 
@@ -28,14 +25,8 @@ EXPERIMENT = {
 
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory):
-    root = tmp_path_factory.mktemp("along")
-    (root / "config" / "experiment").mkdir(parents=True)
-    (root / "config" / "experiment" / "along.yaml").write_text(yaml.safe_dump(EXPERIMENT))
-    (root / "config" / "card").mkdir()
-    shutil.copy(ROOT / "config" / "card" / "local.yaml", root / "config" / "card")
-    env = {"LAMBDA_HAT_HOME": str(root / "runs"), "LAMBDA_HAT_EXPERIMENT": "along"}
-    with served(root, env | {"PYTHONPATH": str(ROOT)}) as url:
-        yield Ui(root, url)
+    with running(tmp_path_factory.mktemp("along"), EXPERIMENT) as ui:
+        yield ui
 
 
 def test_a_training_is_launched_watched_and_opened(page, ui, shot):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -37,16 +38,23 @@ class Ui(NamedTuple):
         return self.root / "runs"
 
 
-@pytest.fixture(scope="module")
-def ui(tmp_path_factory):
-    root = tmp_path_factory.mktemp("site")
+@contextmanager
+def running(root, experiment):
+    """Serve a project that has this experiment and the local card."""
+    name = experiment["experiment"]
     (root / "config" / "experiment").mkdir(parents=True)
-    (root / "config" / "experiment" / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    (root / "config" / "experiment" / f"{name}.yaml").write_text(yaml.safe_dump(experiment))
     (root / "config" / "card").mkdir()
     shutil.copy(ROOT / "config" / "card" / "local.yaml", root / "config" / "card")
-    env = {"LAMBDA_HAT_HOME": str(root / "runs"), "LAMBDA_HAT_EXPERIMENT": "tiny"}
+    env = {"LAMBDA_HAT_HOME": str(root / "runs"), "LAMBDA_HAT_EXPERIMENT": name}
     with served(root, env | {"PYTHONPATH": str(ROOT)}) as url:
         yield Ui(root, url)
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("site"), EXPERIMENT) as ui:
+        yield ui
 
 
 def answers(page, ui):
