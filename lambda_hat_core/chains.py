@@ -19,7 +19,7 @@ from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, told
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.monitor import Monitor
-from lambda_hat_core.samplers.observables import Observables, observed
+from lambda_hat_core.samplers.observables import observed
 from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.telling import seldom
@@ -36,7 +36,6 @@ class Frame(NamedTuple):
         few: the examples of the set-up.
         loss0: L_n(w*).
         watch: makes the monitor of chains that a spectrum belongs to.
-        seen: the observables that are recorded, if there are any.
         metric: a spectrum for the metric in place of the pilot's.
         checkpoint: keeps the run.
         progress: is told after every chunk.
@@ -51,7 +50,6 @@ class Frame(NamedTuple):
     few: Subset
     loss0: float
     watch: Callable[[Spectrum], Monitor]
-    seen: Observables | None
     metric: Spectrum | None
     checkpoint: drive.Checkpoint
     progress: Callable[[drive.Progress], None]
@@ -199,7 +197,7 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
             seconds_total=clock() - began,
             info={**info, **ended(draws, spec)},
             failure=draws.failure or tuned.failure,
-            observed=observed(draws.observed, frame.seen),
+            observed=observed(draws.observed, watched.observables),
         )
 
     rule = None

@@ -138,7 +138,6 @@ def sample(
         few,
         loss0,
         watch=lambda spectrum: watch(seed, posterior, spectrum, pairs, seen),
-        seen=seen,
         metric=metric,
         checkpoint=checkpoint,
         progress=progress,

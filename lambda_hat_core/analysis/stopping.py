@@ -76,8 +76,7 @@ def stop_rule(
     """
     least = -(-least_burn // chunk) * chunk
 
-    def is_enough(draws: Draws) -> bool:
-        trace = trace_of(draws)
+    def is_enough(trace: Trace) -> bool:
         if not is_precise(trace, until.rel_se):
             return False
         found = measure(trace)
@@ -103,7 +102,8 @@ def stop_rule(
                 cumulative_work=draws.cumulative_work[burn:],
                 seconds=draws.seconds[burn:],
             )
-            if is_enough(left) or is_lost(trace_of(left)):
+            trace = trace_of(left)
+            if is_enough(trace) or is_lost(trace):
                 return burn, True
         return burn, False
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lambda_hat_core.config.errors import Misfit
+from lambda_hat_core.config.errors import Misfit, Place
 
 LOSS = "loss"
 """The name of the mean loss on all of the target's own data."""
@@ -59,6 +59,32 @@ def written(value: Any) -> Any:
         value = (value,)
     texts = isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
     return tuple(sorted({re.sub(r"\s", "", entry) for entry in value})) if texts else value
+
+
+def read_observables(
+    values: Any, place: Place, way_out: str = "write [val, 'per_example[0:20]'], or remove it"
+) -> tuple[str, ...] | None:
+    """Return the observables of an experiment or of a call, or None.
+
+    Args:
+        values: as they are written.
+        place: where.
+        way_out: what to do if they are no list of names.
+
+    Raises:
+        ConfigError: if an entry is none.
+    """
+    if values is None:
+        return None
+    found = written(values)
+    if not isinstance(found, tuple) or not found:
+        rule = "must be a list of names of data sets, functions and rows"
+        raise place.error(rule, way_out, values)
+    try:
+        parsed(found)
+    except Misfit as misfit:
+        raise place.error(misfit.rule, misfit.way_out, values) from None
+    return found
 
 
 def parsed(entries: Sequence[str]) -> tuple[Wanted, ...]:

@@ -76,9 +76,9 @@ class PosteriorSpec(Settings):
     def _patterns_are_patterns(self):
         for text in self.restrict or ():
             parsed(text)
-        for word in EACH:
+        for word, part in EACH.items():
             if word in (self.restrict or ()) and self.restrict != (word,):
-                rule = f"{word} stands for all {word.removeprefix('each_')}s"
+                rule = f"{word} stands for all {part}s"
                 raise Misfit("restrict", list(self.restrict or ()), rule, "write nothing beside it")
         return self
 

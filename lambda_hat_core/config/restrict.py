@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 EACH_LAYER, EACH_HEAD = "each_layer", "each_head"
-EACH = (EACH_LAYER, EACH_HEAD)
+EACH = {EACH_LAYER: "layer", EACH_HEAD: "head"}
 """The words that stand for one run per layer or attention head, where the plan knows them."""
 
 _WITH_SLICES = re.compile(r"^(?P<glob>[^\[\]]+?)(?:\[(?P<slices>[^\[\]]*)\])?$")

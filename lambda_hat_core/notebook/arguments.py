@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from lambda_hat_core.config.errors import Misfit, Place, Problems, suggest
+from lambda_hat_core.config.errors import Place, Problems, suggest
 from lambda_hat_core.config.lengths import stopping
-from lambda_hat_core.config.observables import parsed, written
+from lambda_hat_core.config.observables import read_observables
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.restrict import EACH
 from lambda_hat_core.config.samplers.base import LENGTHS, Dtype, Until
@@ -79,7 +79,8 @@ def asked(
     with problems:
         found["seed"] = _seed(seed, place)
     with problems:
-        found["observables"] = _observables(observables, place)
+        way_out = "write ['val', 'per_example[0:20]']"
+        found["observables"] = read_observables(observables, place.key("observables"), way_out)
     problems.raise_any()
     found["dtype"] = found["dtype"] or found["sampler"].default_dtype
     return Asked(**found)
@@ -150,7 +151,7 @@ def _posterior(posterior: Any, restrict: Any, call: Place) -> PosteriorSpec:
         )
     spec = validate(part, PosteriorSpec)
     if spec.restrict is not None and spec.restrict[0] in EACH:
-        part_of = spec.restrict[0].removeprefix("each_")
+        part_of = EACH[spec.restrict[0]]
         way_out = f"write a list of patterns, and make one call per {part_of}"
         raise part.error("restrict", f"a call makes one run, and knows no {part_of}s", way_out)
     if spec.loss == SELF_LABELLED:
@@ -158,20 +159,6 @@ def _posterior(posterior: Any, restrict: Any, call: Place) -> PosteriorSpec:
     if spec.loss not in (None, "own"):
         raise part.error("loss", "the loss is the one that you pass", "remove it")
     return spec.model_copy(update={"loss": "own"})
-
-
-def _observables(observables: Any, call: Place) -> tuple[str, ...] | None:
-    if observables is None:
-        return None
-    place, found = call.key("observables"), written(observables)
-    if not isinstance(found, tuple) or not found:
-        rule = "must be a list of names of data sets, functions and rows"
-        raise place.error(rule, "write ['val', 'per_example[0:20]']", observables)
-    try:
-        parsed(found)
-    except Misfit as misfit:
-        raise place.error(misfit.rule, misfit.way_out, observables) from None
-    return found
 
 
 def check_labels(outputs: Any, posterior: PosteriorSpec, place: Place) -> None:

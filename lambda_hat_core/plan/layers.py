@@ -43,7 +43,7 @@ def restrictions(
     if restrict[0] in EACH:
         found = _parts(target) if restrict == (EACH_LAYER,) else _heads(target)
         if not found:
-            rule = f"the model {kind} knows no {restrict[0].removeprefix('each_')}s by itself"
+            rule = f"the model {kind} knows no {EACH[restrict[0]]}s by itself"
             raise part.error("restrict", rule, "write a list of patterns for each run")
         return tuple(tuple(sorted(patterns)) for patterns in found)
     shapes = shapes_of(target)

@@ -1,33 +1,12 @@
-"""The experiment's `observables`, and which of them a target can have."""
+"""Which observables a target can have."""
 
-from typing import Any
-
-from lambda_hat_core.config.errors import Misfit, Place
+from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.model import Custom, NormalCrossing, Quadratic
-from lambda_hat_core.config.observables import parsed, written
+from lambda_hat_core.config.observables import parsed
 from lambda_hat_core.config.spec import TargetSpec
 
 TEST = "test"
 """The name of the held-out examples of targets that have some."""
-
-
-def read_observables(values: Any, place: Place) -> tuple[str, ...] | None:
-    """Return the experiment's observables, or None.
-
-    Raises:
-        ConfigError: if an entry is none.
-    """
-    if values is None:
-        return None
-    found = written(values)
-    if not isinstance(found, tuple) or not found:
-        rule = "must be a list of names of data sets, functions and rows"
-        raise place.error(rule, "write [val, 'per_example[0:20]'], or remove it", values)
-    try:
-        parsed(found)
-    except Misfit as misfit:
-        raise place.error(misfit.rule, misfit.way_out, values) from None
-    return found
 
 
 def check_observables(names: tuple[str, ...] | None, target: TargetSpec, place: Place) -> None:

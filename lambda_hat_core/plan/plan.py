@@ -10,6 +10,7 @@ import rfc8785
 from lambda_hat_core.config.errors import Place, Problems, display
 from lambda_hat_core.config.experiment import ExperimentFile
 from lambda_hat_core.config.lengths import read_rule
+from lambda_hat_core.config.observables import read_observables
 from lambda_hat_core.config.sections import Section, inline, validate
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory, TrajectorySpec
 from lambda_hat_core.plan import overrides
@@ -17,7 +18,7 @@ from lambda_hat_core.plan.checkpoints import read_hold
 from lambda_hat_core.plan.labels import run_label, target_label
 from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
-from lambda_hat_core.plan.observables import check_observables, read_observables
+from lambda_hat_core.plan.observables import check_observables
 from lambda_hat_core.plan.posteriors import experiment_posterior
 from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
 from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
