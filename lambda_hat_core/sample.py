@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float, PRNGKeyArray
-
 from lambda_hat_core.analysis.stopping import never
 from lambda_hat_core.chains import Frame, sample_chains
 from lambda_hat_core.config.batches import on_examples
@@ -13,7 +11,6 @@ from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
-from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers import drive, monitor, pilot
 from lambda_hat_core.samplers.observables import Observable, Observables, observing
 from lambda_hat_core.samplers.start import laplace_start
@@ -21,7 +18,7 @@ from lambda_hat_core.samplers.subset import Subset, subset
 from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
-from lambda_hat_core.vi.run import sample_vi
+from lambda_hat_core.types import constant
 
 N_PROJECTIONS = 4
 
@@ -34,16 +31,11 @@ def watch(
     observables: Observables | None = None,
 ) -> monitor.Monitor:
     """Return what is watched: random directions, the Lanczos ones of the certificate, and more."""
-    projections, weights = _watched(stream(seed, "projections"), posterior, spectrum)
+    projections = monitor.random_projections(
+        stream(seed, "projections"), posterior.w0, N_PROJECTIONS
+    )
+    weights = constant(spectrum.shrinkage(posterior.nbeta, posterior.gamma), posterior.w0)
     return monitor.Monitor(projections, spectrum.vectors, weights, paired, observables)
-
-
-@quickly
-def _watched(
-    key: PRNGKeyArray, posterior: Posterior, spectrum: Spectrum
-) -> tuple[Float[Array, "p d"], Float[Array, " k"]]:
-    projections = monitor.random_projections(key, posterior.w0, N_PROJECTIONS)
-    return projections, spectrum.shrinkage(posterior.nbeta, posterior.gamma)
 
 
 class _Ready(NamedTuple):
@@ -59,7 +51,9 @@ def _set_out(
     seed: int, posterior: Posterior, few: Subset, spec: Any, clock: Callable[[], float]
 ) -> _Ready:
     began = clock()
-    spectrum, products = hessian_spectrum(stream(seed, "spectrum"), few.posterior)
+    spectrum, products = hessian_spectrum(
+        stream(seed, "spectrum"), few.posterior, beside=spec.n_chains
+    )
     loss0 = loss_at_minimum(posterior)
     start = laplace_start(stream(seed, "start"), posterior, spectrum, spec.n_chains)
     found = pilot.set_out(stream(seed, "pilot"), few, spec, start, spectrum)
@@ -113,6 +107,8 @@ def sample(
     if seen is not None:
         setup["observables"] = 1 / 3 + seen.work(posterior.n)
     if isinstance(spec, Vi):
+        from lambda_hat_core.vi.run import sample_vi  # optax and flowjax are slow to import
+
         return sample_vi(
             stream(seed, "vi"),
             posterior,

@@ -5,6 +5,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 Weights = Float[Array, " d"]
+AnyArray = Array | np.ndarray
+"""An array of JAX, or one of NumPy that holds the same (see `linalg.host`)."""
 Batch = PyTree[Array]
 """Examples: arrays with leading axis n in any pytree, or None for a potential."""
 

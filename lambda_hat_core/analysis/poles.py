@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import least_squares
 from scipy.special import chdtri
 
 LEAST_POINTS = 4
@@ -125,6 +124,8 @@ def _fitted(log: Values, y: Values, se: Values, m: int) -> _Model:
             llc, shift = at
             curve, prior = llc - (m - 1) / (log + shift), (shift - _SHIFT) / _SHIFT_SPREAD
         return np.append((y - curve) / se, prior)
+
+    from scipy.optimize import least_squares  # every estimate would import it
 
     found = min((least_squares(misses, s, bounds=bounds) for s in starts), key=lambda f: f.cost)
     covariance = np.linalg.pinv(found.jac.T @ found.jac)

@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import root_scalar
 from scipy.special import expit
 
 from lambda_hat_core.analysis.diagnostics import Series, mcmc_mean, number
@@ -185,6 +184,8 @@ def _bennett(cold: Series, hot: Series) -> tuple[float, Series]:
         low -= _REACH
     while lacks(high) > 0:
         high += _REACH
+    from scipy.optimize import root_scalar  # every estimate would import it
+
     c = float(root_scalar(lacks, bracket=(low, high), xtol=1e-10).root)
     forward, backward = expit(-hot - c), expit(cold + c)
     slope = np.mean(forward * (1 - forward)) + np.mean(backward * (1 - backward))

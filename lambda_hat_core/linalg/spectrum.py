@@ -6,14 +6,14 @@ is what a chain meets.
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.linalg.lanczos import Operator, lanczos
+from lambda_hat_core.linalg.hessian import MeanHessian
+from lambda_hat_core.linalg.host import generator, hosted, namespace
+from lambda_hat_core.linalg.lanczos import Operator, lanczos, outside
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.programs import quickly
+from lambda_hat_core.types import Weights, constant
 
 RANK = 64
 """Ritz pairs kept. They cost 128 gradient evaluations, which is little compared with any run."""
@@ -43,13 +43,12 @@ class Spectrum(eqx.Module):
         """Largest Ritz value, at least 0."""
         return max(float(np.asarray(self.theta)[-1]), 0.0)
 
-    def shrinkage(self, nbeta: Scalar | float, gamma: Scalar | float) -> Float[Array, " k"]:
+    def shrinkage(self, nbeta: Scalar | float, gamma: Scalar | float) -> Float[np.ndarray, " k"]:
         """s_i = nbeta theta_i / (nbeta theta_i + gamma), 0 where theta_i <= 0."""
-        stiff = nbeta * jnp.maximum(self.theta, 0.0)
-        return stiff / jnp.where(stiff > 0, stiff + gamma, 1.0)
+        stiff = float(nbeta) * np.maximum(np.asarray(self.theta, np.float64), 0.0)
+        return stiff / np.where(stiff > 0, stiff + float(gamma), 1.0)
 
 
-@quickly
 def stiffest(spectrum: Spectrum) -> Spectrum:
     """Return the two thirds of the pairs with the largest |theta|; the others join the rest.
 
@@ -59,84 +58,44 @@ def stiffest(spectrum: Spectrum) -> Spectrum:
     k, d = spectrum.vectors.shape
     if k == d:
         return spectrum
-    order = jnp.argsort(-jnp.abs(spectrum.theta))
+    theta = np.asarray(spectrum.theta, np.float64)
+    order = np.argsort(-np.abs(theta), kind="stable")
     m = max(1, 2 * k // 3)
-    kept = jnp.sort(order[:m])
-    dropped = jnp.sum(jnp.maximum(spectrum.theta[order[m:]], 0.0))
-    rest = ((d - k) * spectrum.rest + dropped) / (d - m)
-    return Spectrum(spectrum.theta[kept], spectrum.vectors[kept], rest)
+    kept = np.sort(order[:m])
+    dropped = np.maximum(theta[order[m:]], 0.0).sum()
+    rest = ((d - k) * float(spectrum.rest) + dropped) / (d - m)
+    like = spectrum.theta
+    vectors = hosted(spectrum.vectors)[kept]
+    return Spectrum(constant(theta[kept], like), jax.device_put(vectors), constant(rest, like))
 
 
-def operator_spectrum(key: PRNGKeyArray, product: Operator, d: int, k: int) -> Spectrum:
+def operator_spectrum(
+    rng: np.random.Generator, product: Operator, k: int, *, like: Weights
+) -> Spectrum:
     """Return k Ritz pairs of a symmetric operator on R^d, and the mean of its complement.
 
-    Call it inside of a jitted function: the number of steps is static.
+    Args:
+        rng: for the start and the probes.
+        product: v -> A v.
+        k: number of pairs.
+        like: an array of shape (d,) in the dtype of the result.
     """
-    lanczos_key, probe_key = jr.split(key)
-    theta, vectors = lanczos(lanczos_key, product, d, k)
-    if k == d:
-        return Spectrum(theta, vectors, jnp.zeros((), theta.dtype))
-    probes = jr.rademacher(probe_key, (_PROBES, d), dtype=theta.dtype)
-    probes = probes - (probes @ vectors.T) @ vectors
-    products = jax.lax.map(product, probes)
-    rest = jnp.sum(probes * products) / jnp.sum(probes**2)
-    return Spectrum(theta, vectors, jnp.maximum(rest, 0.0))
+    theta, vectors = lanczos(rng, product, k, like=like)
+    rest = 0.0
+    if k < like.size and np.isfinite(theta).all():
+        xp, above, below = namespace(), 0.0, 0.0
+        for _ in range(_PROBES):
+            signs = 2.0 * rng.integers(0, 2, like.size) - 1
+            probe = outside(vectors, xp.asarray(signs.astype(like.dtype)))
+            above += float(probe @ xp.asarray(product(probe)))
+            below += float(probe @ probe)
+        rest = max(above / below, 0.0)
+    return Spectrum(constant(theta, like), jax.device_put(vectors), constant(rest, like))
 
 
 def spectrum_work(d: int, k: int) -> float:
     """Full-gradient evaluations that `operator_spectrum` costs, 2 per Hessian-vector product."""
     return 2.0 * (k + (_PROBES if k < d else 0))
-
-
-_FEWEST_ROWS = 64
-"""Examples on which the Hessian at one of several points is taken at least."""
-
-
-def shares_rows(posterior: Posterior, n_points: int) -> bool:
-    """Return whether the mean over points takes other rows of the data at each of them."""
-    return n_points > 1 and posterior.data is not None and posterior.n >= n_points * _FEWEST_ROWS
-
-
-def mean_hessian(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"]
-) -> Operator:
-    """Return v -> H v, the Hessian of L_n averaged over the points, one point after the other.
-
-    If there are enough examples, each point takes a random share of them, so that a product costs
-    one pass over the data for any number of points: the mean of a metric need not be exact.
-    """
-    count = points.shape[0]
-    gradient = jax.grad(posterior.loss.mean)
-    if not shares_rows(posterior, count):
-
-        def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
-            def at(w: Float[Array, " d"]) -> Float[Array, " d"]:
-                return jax.jvp(lambda u: gradient(u, posterior.data), (w,), (v,))[1]
-
-            return jnp.mean(jax.lax.map(at, points), axis=0)
-
-        return product
-    size = posterior.n // count
-    rows = jr.permutation(key, posterior.n)[: size * count].reshape(count, size)
-
-    def shared(v: Float[Array, " d"]) -> Float[Array, " d"]:
-        def at(w: Float[Array, " d"], index: Int[Array, " row"]) -> Float[Array, " d"]:
-            batch = jax.tree.map(lambda a: a[index], posterior.data)
-            return jax.jvp(lambda u: gradient(u, batch), (w,), (v,))[1]
-
-        return jnp.mean(jax.lax.map(lambda pair: at(*pair), (points, rows)), axis=0)
-
-    return shared
-
-
-@quickly
-def _compute(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"] | None, k: int
-) -> Spectrum:
-    rows_key, key = jr.split(key)
-    points = posterior.w0[None] if points is None else points
-    product = mean_hessian(rows_key, posterior, points)
-    return operator_spectrum(key, product, posterior.w0.size, k)
 
 
 def hessian_spectrum(
@@ -145,18 +104,26 @@ def hessian_spectrum(
     *,
     at: Float[Array, "point d"] | None = None,
     rank: int = RANK,
+    beside: int = 1,
 ) -> tuple[Spectrum, float]:
     """Return the spectrum and its work in full-gradient evaluations (2 per product and point).
 
-    The Hessian is averaged over the points `at`; None is w* alone.
+    Args:
+        key: random key.
+        posterior: its data and its loss.
+        at: the Hessian is averaged over these points; None is w* alone.
+        rank: number of Ritz pairs, at most d of them.
+        beside: points of the averages that will be taken later: that at w* uses their program.
 
     Raises:
         FloatingPointError: if it is not finite there, which leaves a sampler nothing to start from.
     """
     d = posterior.w0.size
-    k = min(rank, d)
-    n_points = 1 if at is None else len(at)
-    found = _compute(key, posterior, at, k)
+    k, rng = min(rank, d), generator(key)
+    points = jax.device_put(hosted(posterior.w0)[None]) if at is None else at
+    mean = MeanHessian(rng, posterior, beside if at is None else len(at))
+    product, passes = mean.at(points)
+    found = operator_spectrum(rng, product, k, like=posterior.w0)
     if not found.is_finite:
         where = "at w*" if at is None else "where the chains set out"
         raise FloatingPointError(
@@ -164,5 +131,4 @@ def hessian_spectrum(
             "sampler sets itself up by it: choose dtype float64, or write the loss so that it has "
             "two derivatives there"
         )
-    times = 1 if shares_rows(posterior, n_points) else n_points
-    return found, times * spectrum_work(d, k)
+    return found, passes * spectrum_work(d, k)

@@ -7,12 +7,12 @@ A = (nbeta H + gamma)^(-1/2) from the Ritz pairs at w*, O(k d) an application.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Scalar
 
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.programs import quickly
-from lambda_hat_core.types import Weights, constant
+from lambda_hat_core.types import AnyArray, Weights, constant
 
 
 class Coordinates(eqx.Module):
@@ -41,7 +41,7 @@ class Coordinates(eqx.Module):
         """grad_w f from grad_u f."""
         return self.inverse(gradient)
 
-    def apply(self, v: Weights) -> Weights:
+    def apply(self, v: Float[AnyArray, " d"]) -> Float[AnyArray, " d"]:
         """A v: a momentum as a velocity of w, or grad_u f from grad_w f."""
         with jax.default_matmul_precision("highest"):
             return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
@@ -62,45 +62,53 @@ class Coordinates(eqx.Module):
             inside = (self.vectors @ vs.T).T
             return rest * vs + ((along - rest) * inside) @ self.vectors
 
+    def powered(self, vs: Float[AnyArray, "m d"], power: int) -> Float[AnyArray, "m d"]:
+        """A^power v for each of several vectors. Not for a metric with different scales."""
+        common = self.scale[0]
+        along = (common + self.extra) ** power - common**power
+        with jax.default_matmul_precision("highest"):
+            return common**power * vs + ((vs @ self.vectors.T) * along) @ self.vectors
+
     def inverse(self, v: Weights) -> Weights:
         """A^(-1) v."""
         with jax.default_matmul_precision("highest"):
             return v / self.scale + (self.inverse_extra * (self.vectors @ v)) @ self.vectors
 
 
-@quickly
-def diagonal(posterior: Posterior, scale: Weights | Scalar) -> Coordinates:
+def diagonal(posterior: Posterior, scale: Weights | Scalar | float) -> Coordinates:
     """A = diag(scale), where a single number stands for all of them."""
-    scale = jnp.broadcast_to(scale, posterior.w0.shape)
     w0 = posterior.w0
-    empty = jnp.zeros((0,), w0.dtype)
-    return Coordinates(w0, scale, jnp.zeros((0, w0.size), w0.dtype), empty, empty)
+    empty = np.zeros(0)
+    return Coordinates(
+        w0,
+        constant(np.broadcast_to(np.asarray(scale), w0.shape), w0),
+        constant(np.zeros((0, w0.size)), w0),
+        constant(empty, w0),
+        constant(empty, w0),
+    )
 
 
 def identity(posterior: Posterior) -> Coordinates:
     """A = I."""
-    return diagonal(posterior, constant(1.0, posterior.w0))
+    return diagonal(posterior, 1.0)
 
 
-@quickly
 def laplace(posterior: Posterior, spectrum: Spectrum) -> Coordinates:
     """A = (nbeta H + gamma)^(-1/2), low rank plus a constant.
 
     Negative curvature counts by its size; flat directions without localisation are held at 1e-8
     of the stiffest.
     """
-    precision = posterior.nbeta * jnp.abs(spectrum.theta) + posterior.gamma
-    rest = posterior.nbeta * spectrum.rest + posterior.gamma
-    stiffest = jnp.maximum(jnp.max(precision), rest)
-    floor = jnp.where(stiffest > 0, 1e-8 * stiffest, 1.0)
-    width = 1 / jnp.sqrt(jnp.maximum(precision, floor))
-    common = 1 / jnp.sqrt(jnp.maximum(rest, floor))
-    return Coordinates(
-        posterior.w0,
-        jnp.full_like(posterior.w0, common),
-        spectrum.vectors,
-        width - common,
-        1 / width - 1 / common,
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    precision = nbeta * np.abs(np.asarray(spectrum.theta, np.float64)) + gamma
+    rest = nbeta * float(spectrum.rest) + gamma
+    stiffest = max(precision.max(), rest)
+    floor = 1e-8 * stiffest if stiffest > 0 else 1.0
+    return _from_widths(
+        posterior,
+        spectrum,
+        1 / np.sqrt(np.maximum(precision, floor)),
+        1 / np.sqrt(max(rest, floor)),
     )
 
 
@@ -112,23 +120,26 @@ def damped(posterior: Posterior, spectrum: Spectrum, damping: float) -> Coordina
     1 / sqrt(1 + damping) of the localiser's width. The complement of the Ritz pairs counts as being
     as stiff as the flattest of them.
     """
-    return _damped(posterior, spectrum, constant(damping, posterior.w0))
-
-
-@quickly
-def _damped(posterior: Posterior, spectrum: Spectrum, damping: Scalar) -> Coordinates:
-    stiff = posterior.nbeta * jnp.abs(spectrum.theta)
-    largest = jnp.max(stiff)
-    soft = (1 + damping) * posterior.gamma
-    soft = jnp.maximum(soft, jnp.where(largest > 0, 1e-6 * largest, 1.0))
+    stiff = float(posterior.nbeta) * np.abs(np.asarray(spectrum.theta, np.float64))
+    largest = stiff.max()
+    soft = (1 + damping) * float(posterior.gamma)
+    soft = max(soft, 1e-6 * largest if largest > 0 else 1.0)
     k, d = spectrum.vectors.shape
-    everywhere = jnp.min(stiff) if k < d else jnp.zeros_like(largest)
-    common = 1 / jnp.sqrt(everywhere + soft)
-    width = 1 / jnp.sqrt(stiff + soft)
+    everywhere = stiff.min() if k < d else 0.0
+    return _from_widths(
+        posterior, spectrum, 1 / np.sqrt(stiff + soft), 1 / np.sqrt(everywhere + soft)
+    )
+
+
+def _from_widths(
+    posterior: Posterior, spectrum: Spectrum, width: Float[np.ndarray, " k"], common: float
+) -> Coordinates:
+    """A has these widths along the vectors of the spectrum, and one on their complement."""
+    w0 = posterior.w0
     return Coordinates(
-        posterior.w0,
-        jnp.full_like(posterior.w0, common),
+        w0,
+        constant(np.full(w0.shape, common), w0),
         spectrum.vectors,
-        width - common,
-        1 / width - 1 / common,
+        constant(width - common, w0),
+        constant(1 / width - 1 / common, w0),
     )

@@ -11,13 +11,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
-from lambda_hat_core.types import Weights, constant
+from lambda_hat_core.types import AnyArray, Weights, constant
 
 
 class GradientEstimate(eqx.Module):
@@ -114,6 +115,19 @@ def plain(posterior: Posterior, batch_size: int | None) -> GradientEstimate:
 def control_variate(posterior: Posterior, batch_size: int) -> GradientEstimate:
     """Return the estimate with the noise of a difference. It takes one full gradient to make."""
     return GradientEstimate(posterior, gradient_at_minimum(posterior), batch_size, varies=True)
+
+
+@quickly
+def loss_gradients(
+    words: UInt32[Array, "chain 2"], estimate: GradientEstimate, points: Float[AnyArray, "chain d"]
+) -> Float[Array, "chain d"]:
+    """Return an estimate of grad L_n at every point, from the batch that its random words draw."""
+    return jax.vmap(lambda words, w: estimate.of_loss(jr.wrap_key_data(words), w))(words, points)
+
+
+def random_words(rng: np.random.Generator, count: int) -> UInt32[Array, "count 2"]:
+    """Return words for as many keys of `jax.random`."""
+    return jax.device_put(rng.integers(0, 2**32, (count, 2), np.uint32))
 
 
 @quickly

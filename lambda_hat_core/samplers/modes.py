@@ -8,22 +8,22 @@ u = P^(-1/2) (w - w*), and its directions are those of P^(1/2) (nbeta H + gamma)
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.linalg.lanczos import lanczos
+from lambda_hat_core.linalg.host import generator, hosted, namespace, placed
+from lambda_hat_core.linalg.lanczos import Operator, Vector, lanczos, norm, outside, times
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.gradients import GradientEstimate
+from lambda_hat_core.samplers.gradients import GradientEstimate, loss_gradients, random_words
 from lambda_hat_core.samplers.subset import Subset
-from lambda_hat_core.types import Weights
+from lambda_hat_core.types import AnyArray, Weights
 
 _BATCHES = 16
 """Minibatch gradients per start point; with 4 chains, 60 degrees of freedom per direction."""
@@ -52,64 +52,40 @@ class Modes(NamedTuple):
 
 
 @quickly
-def _gradients(
-    key: PRNGKeyArray, estimate: GradientEstimate, points: Float[Array, "chain d"]
-) -> Float[Array, "chain repeat d"]:
-    """Return estimates of grad L_n at every point."""
-
-    def at(point: Weights, key: PRNGKeyArray) -> Weights:
-        return estimate.of_loss(key, point)
-
-    keys = jr.split(key, (points.shape[0], _BATCHES))
-    return jax.vmap(lambda w, ks: jax.lax.map(lambda k: at(w, k), ks))(points, keys)
-
-
-@quickly
-def _preconditioned(
-    key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "chain d"], root: Weights, k: int
-) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
-    """Return k Ritz pairs of P^(1/2) grad^2 U P^(1/2)."""
-    return lanczos(key, _product(posterior, points, root), root.size, k)
-
-
-@quickly
-def _rest(
-    key: PRNGKeyArray,
+def _potential_products(
     posterior: Posterior,
     points: Float[Array, "chain d"],
-    root: Weights,
-    vectors: Float[Array, "k d"],
+    root: Float[AnyArray, " d"],
+    v: Float[AnyArray, " d"],
+) -> Weights:
+    """Return P^(1/2) grad^2 U P^(1/2) v, the mean over the points."""
+    gradient = jax.grad(posterior.potential)
+    products = jax.lax.map(lambda w: jax.jvp(gradient, (w,), (root * v,))[1], points)
+    return root * jnp.mean(products, axis=0)
+
+
+def _rest(
+    rng: np.random.Generator,
+    product: Operator,
+    vectors: Vector,
     n_nodes: int,
-) -> tuple[Float[Array, " node"], Float[Array, "node d"], Float[Array, " node"]]:
+) -> tuple[Float[np.ndarray, " node"], Vector, Float[np.ndarray, " node"]]:
     """Return the nodes of the quadrature on the complement, with directions and multiplicities."""
-    d = root.size
-    product = _product(posterior, points, root)
+    xp, (k, d) = namespace(), vectors.shape
+    found = []
+    for _ in range(_PROBES):
+        start = rng.standard_normal(d).astype(vectors.dtype)
+        start = outside(vectors, xp.asarray(start))
 
-    def outside(v: Weights) -> Weights:
-        return v - (vectors @ v) @ vectors
+        def across(v: Vector) -> Vector:
+            return outside(vectors, product(outside(vectors, v)))
 
-    def probe(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
-        start_key, key = jr.split(key)
-        start = outside(outside(jr.normal(start_key, (d,), root.dtype)))
-        start = start / jnp.linalg.norm(start)
-        mu, nodes = lanczos(key, lambda v: outside(product(outside(v))), d, n_nodes, start=start)
-        return mu, nodes, (nodes @ start) ** 2
-
-    mu, nodes, weights = jax.lax.map(probe, jr.split(key, _PROBES))
-    count = (d - vectors.shape[0]) / _PROBES
-    return mu.reshape(-1), nodes.reshape(-1, d), count * weights.reshape(-1)
-
-
-def _product(
-    posterior: Posterior, points: Float[Array, "chain d"], root: Weights
-) -> Callable[[Weights], Weights]:
-    grad = jax.grad(posterior.potential)
-
-    def apply(v: Weights) -> Weights:
-        products = jax.vmap(lambda w: jax.jvp(grad, (w,), (root * v,))[1])(points)
-        return root * jnp.mean(products, axis=0)
-
-    return apply
+        mu, nodes = lanczos(rng, across, n_nodes, like=start, start=start)
+        found.append(
+            (mu, nodes, np.asarray(times(nodes, start), np.float64) ** 2 / norm(start) ** 2)
+        )
+    mu, nodes, weights = zip(*found, strict=True)
+    return np.concatenate(mu), xp.concatenate(nodes), (d - k) / _PROBES * np.concatenate(weights)
 
 
 def measure(
@@ -126,40 +102,56 @@ def measure(
     The noise is that of `estimate`, and curvature is measured on the examples of `few`.
     `preconditioner` maps the second moment of the loss gradient to P; None is P = 1.
     """
-    posterior = few.posterior
-    nbeta, gamma = posterior.nbeta, posterior.gamma
+    xp, posterior, rng = namespace(), few.posterior, generator(key)
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
     n_chains, d = start.shape
-    noise_key, pair_key, rest_key = jr.split(key, 3)
     stochastic = not estimate.is_exact
-    gradients, root = None, jnp.ones_like(posterior.w0)
+    gradients, root = None, xp.ones_like(hosted(posterior.w0))
     work, products = 0.0, 0
     if stochastic or preconditioner is not None:
-        gradients = _gradients(noise_key, estimate, start)
+        gradients = _gradients(rng, estimate, start)
         work += estimate.work * n_chains * _BATCHES
+
+    def product(v: Vector) -> Vector:
+        return xp.asarray(_potential_products(posterior, start, root, v))
+
     if preconditioner is None or gradients is None:
-        vectors, mu = spectrum.vectors, nbeta * jnp.maximum(spectrum.theta, 0.0) + gamma
+        vectors = hosted(spectrum.vectors)
+        mu = nbeta * np.maximum(np.asarray(spectrum.theta, np.float64), 0.0) + gamma
     else:
-        root = jnp.sqrt(preconditioner(jnp.mean(gradients**2, axis=(0, 1))))
+        moment = placed((gradients**2).mean(axis=(0, 1)))
+        root = xp.sqrt(hosted(preconditioner(moment)))
         rank = min(_PRECONDITIONED_RANK, d)
-        mu, vectors = _preconditioned(pair_key, posterior, start, root, rank)
+        mu, vectors = lanczos(rng, product, rank, like=posterior.w0)
         products += rank
-    size = jnp.ones_like(mu)
+    size = np.ones(len(mu))
     if len(vectors) < d:
         n_nodes = min(_NODES, d - len(vectors))
-        more, nodes, counts = _rest(rest_key, posterior, start, root, vectors, n_nodes)
-        mu, size = jnp.append(mu, more), jnp.append(size, counts)
-        vectors = jnp.append(vectors, nodes, axis=0)
+        more, nodes, counts = _rest(rng, product, vectors, n_nodes)
+        mu, size = np.append(mu, more), np.append(size, counts)
+        vectors = xp.concatenate([vectors, nodes])
         products += len(nodes)
     work += few.cost * 2.0 * n_chains * products
-    soft = gamma * jnp.sum((vectors * root) ** 2, axis=1)
-    mu = jnp.maximum(mu, soft)
-    noise = jnp.zeros_like(mu)
+    soft = gamma * np.asarray((vectors * root) ** 2, np.float64).sum(axis=1)
+    mu = np.maximum(np.asarray(mu, np.float64), soft)
+    noise = np.zeros_like(mu)
     if stochastic and gradients is not None:
-        noise = nbeta**2 * jnp.var((gradients * root) @ vectors.T, axis=1, ddof=1).mean(axis=0)
-    begun = mu * jnp.mean((((start - posterior.w0) / root) @ vectors.T) ** 2, axis=0)
-    host = (np.asarray(values, np.float64) for values in (size, mu, soft, noise, begun))
-    size, mu, soft, noise, begun = host
+        along = np.asarray(times(gradients * root, vectors.T), np.float64)
+        noise = nbeta**2 * along.var(axis=1, ddof=1).mean(axis=0)
+    away = times((hosted(start) - hosted(posterior.w0)) / root, vectors.T)
+    begun = mu * (np.asarray(away, np.float64) ** 2).mean(axis=0)
     return Modes(size, mu, _share(mu, soft), noise, begun), work
+
+
+def _gradients(
+    rng: np.random.Generator, estimate: GradientEstimate, points: Float[Array, "chain d"]
+) -> Vector:
+    """Return estimates of grad L_n, an array of shape (chain, batch, d)."""
+    found = [
+        hosted(loss_gradients(random_words(rng, len(points)), estimate, points))
+        for _ in range(_BATCHES)
+    ]
+    return namespace().stack(found, axis=1)
 
 
 def _share(mu: Direction, soft: Direction) -> Direction:
@@ -190,8 +182,7 @@ def whitened(
     h = np.append(np.maximum(theta, 0.0), float(spectrum.rest))
     mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
     noise, work = np.zeros_like(mu), 0.0
-    seen = _seen(key, estimate, start, spectrum.vectors)
-    away, variance = (np.asarray(x, np.float64) for x in seen)
+    away, variance = _seen(generator(key), estimate, start, spectrum.vectors)
     if not estimate.is_exact:
         work = estimate.work * len(start) * _BATCHES
         noise = nbeta**2 * width**2 * variance
@@ -201,29 +192,31 @@ def whitened(
     return Modes(*(x[kept] for x in (size, mu, share, noise, mu / width**2 * away))), work
 
 
-@quickly
 def _seen(
-    key: PRNGKeyArray,
+    rng: np.random.Generator,
     estimate: GradientEstimate,
     points: Float[Array, "chain d"],
     vectors: Float[Array, "k d"],
-) -> tuple[Float[Array, " k+1"], Float[Array, " k+1"]]:
+) -> tuple[Float[np.ndarray, " k+1"], Float[np.ndarray, " k+1"]]:
     """Return the mean square of w - w*, and the variance of batch gradients of the loss.
 
     Both along each vector, and last, in the mean over directions, on their complement. The variance
     is 0 for the full batch.
     """
+    vectors, n_chains = hosted(vectors), len(points)
     rest = max(points.shape[1] - len(vectors), 1)
 
-    def split(v: Array) -> tuple[Array, Array]:
-        along = v @ vectors.T
-        return along, v - along @ vectors
+    def split(v: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is along the vectors, and the square of what is not."""
+        along = times(v, vectors.T)
+        across = np.asarray(v - times(along, vectors), np.float64)
+        return np.asarray(along, np.float64), (across**2).sum(axis=-1)
 
-    along, across = split(points - estimate.posterior.w0)
-    away = jnp.append(jnp.mean(along**2, axis=0), jnp.mean(jnp.sum(across**2, axis=1)) / rest)
+    along, across = split(hosted(points) - hosted(estimate.posterior.w0))
+    away = np.append((along**2).mean(axis=0), across.mean() / rest)
     if estimate.is_exact:
-        return away, jnp.zeros_like(away)
-    along, across = split(_gradients(key, estimate, points))
-    seen = jnp.var(along, axis=1, ddof=1).mean(axis=0)
-    left = jnp.var(across, axis=1, ddof=1).mean(axis=0).sum() / rest
-    return away, jnp.append(seen, left)
+        return away, np.zeros_like(away)
+    found = _gradients(rng, estimate, points)
+    along, across = split(found - found.mean(axis=1, keepdims=True))
+    freedom = n_chains * (_BATCHES - 1)
+    return away, np.append((along**2).sum(axis=(0, 1)), across.sum() / rest) / freedom

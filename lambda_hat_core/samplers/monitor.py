@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.counters import split
+from lambda_hat_core.linalg.host import generator
 from lambda_hat_core.posterior import Posterior, split_in_two
 from lambda_hat_core.samplers.gradients import gradient_at_minimum
 from lambda_hat_core.samplers.kernel import Kernel
@@ -173,5 +174,5 @@ class Monitor(eqx.Module):
 
 def random_projections(key: PRNGKeyArray, like: Weights, count: int) -> Float[Array, "p d"]:
     """Return `count` random unit vectors."""
-    vectors = jr.normal(key, (count, like.size), like.dtype)
-    return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = generator(key).standard_normal((count, like.size))
+    return constant(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), like)

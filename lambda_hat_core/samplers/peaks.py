@@ -1,35 +1,15 @@
 """The stiffest curvature that a chain meets, in the coordinates in which it moves."""
 
-import jax
-import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.linalg.lanczos import lanczos
+from lambda_hat_core.linalg.host import generator, hosted, placed
+from lambda_hat_core.linalg.lanczos import Operator, Vector, lanczos
+from lambda_hat_core.linalg.spectrum import MeanHessian
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.coordinates import Coordinates
 
 _RANK = 8
-
-
-@quickly
-def _peaks(
-    key: PRNGKeyArray,
-    posterior: Posterior,
-    at: Coordinates,
-    points: Float[Array, "chain d"],
-    k: int,
-) -> Float[Array, " chain"]:
-    gradient = jax.grad(posterior.potential)
-
-    def peak(key: PRNGKeyArray, w: Float[Array, " d"]) -> Scalar:
-        def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
-            return at.apply(jax.jvp(gradient, (w,), (at.apply(v),))[1])
-
-        return lanczos(key, product, w.size, k)[0][-1]
-
-    return jax.lax.map(lambda pair: peak(*pair), (jr.split(key, len(points)), points))
 
 
 def peak_curvature(
@@ -40,6 +20,16 @@ def peak_curvature(
     The mean Hessian is whitened to about 1; single Hessians reach several times that, and it is
     theirs that bounds a stable step.
     """
-    k = min(_RANK, points.shape[1])
-    found = _peaks(key, posterior, at, points, k)
-    return float(np.asarray(found).max()), 2.0 * k * len(points)
+    k, rng = min(_RANK, points.shape[1]), generator(key)
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    at, hessian = hosted(at), MeanHessian(rng, posterior, len(points))
+    found = []
+    for point in hosted(points):
+        product, _ = hessian.at(placed(point[None]))
+
+        def whitened(v: Vector, product: Operator = product) -> Vector:
+            w = at.apply(v)
+            return at.apply(nbeta * product(w) + gamma * w)
+
+        found.append(lanczos(rng, whitened, k, like=posterior.w0).theta[-1])
+    return float(np.max(found)), 2.0 * k * len(points)

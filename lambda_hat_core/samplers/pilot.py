@@ -12,25 +12,23 @@ chain's kinetic energy leaves its law is flown again at half the step, in twice 
 flat directions, which begin at w*, need the time to reach the localiser's width.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
-from lambda_hat_core.counters import fold_in, split
+from lambda_hat_core.counters import split
+from lambda_hat_core.linalg.host import generator, hosted, namespace, placed
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum, stiffest
+from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
-from lambda_hat_core.samplers.alternating import alternation
-from lambda_hat_core.samplers.coordinates import damped
-from lambda_hat_core.samplers.gradients import GradientEstimate
-from lambda_hat_core.samplers.sghmc import SghmcKernel, SghmcState
+from lambda_hat_core.samplers.coordinates import Coordinates, damped
+from lambda_hat_core.samplers.gradients import GradientEstimate, loss_gradients, random_words
 from lambda_hat_core.samplers.subset import Subset
-from lambda_hat_core.types import constant
+from lambda_hat_core.types import AnyArray
 
 DAMPING = 5.0
 """Of the coordinates, in units of gamma."""
@@ -85,28 +83,66 @@ def set_out(
     return fly(key, few, start, spectrum)
 
 
+class _Flight(NamedTuple):
+    """What all flights share, as arrays of `host.namespace`.
+
+    Attributes:
+        estimate: the full gradient on the examples of the set-up.
+        at: the damped coordinates.
+        unused: words of keys, which a full gradient does not use.
+    """
+
+    estimate: GradientEstimate
+    at: Coordinates
+    unused: UInt32[Array, "chain 2"]
+
+    def gradient(self, w: Float[AnyArray, "chain d"]) -> Float[AnyArray, "chain d"]:
+        """Return grad U at every point."""
+        posterior = self.estimate.posterior
+        of_loss = loss_gradients(self.unused, self.estimate, w)
+        away = w - self.at.origin
+        return float(posterior.nbeta) * hosted(of_loss) + float(posterior.gamma) * away
+
+    def take(
+        self, rng: np.random.Generator, w: Float[AnyArray, "chain d"], size: float
+    ) -> tuple[Float[AnyArray, "chain d"], Float[np.ndarray, " chain"]]:
+        """Return where `_STEPS` steps of this size lead, and the kinetic energies there.
+
+        These are the steps of `sghmc` with a full gradient.
+        """
+        xp, dtype = namespace(), w.dtype.type
+
+        def noise() -> Any:
+            return self.at.powered(xp.asarray(rng.standard_normal(w.shape, dtype)), 1)
+
+        keep, h = dtype(1 - _ALPHA), dtype(size)
+        fresh = np.sqrt(1 - keep**2)
+        # A flight that leaves overflows, which its energy tells.
+        with np.errstate(over="ignore", invalid="ignore"):
+            v, gradient = noise(), self.gradient(w)
+            for _ in range(_STEPS):
+                kicked = v - h * self.at.powered(gradient, 2)
+                v = keep * kicked + fresh * noise()
+                w = w + dtype(0.5) * h * (kicked + v)
+                gradient = self.gradient(w)
+            momenta = np.asarray(self.at.powered(v, -1), np.float64)
+            return w, 0.5 * (momenta**2).sum(axis=1)
+
+
 @quickly
-def _flight(
-    key: PRNGKeyArray, turn: Array, kernel: SghmcKernel, start: Float[Array, "chain d"]
-) -> tuple[Float[Array, "chain d"], Float[Array, " chain"], Scalar]:
-    """Return where the chains end, their kinetic energies, and the mean rise of the loss."""
-    begin_key, move_key = jr.split(fold_in(key, turn))
-    count = len(start)
-    states = jax.vmap(kernel.init)(jr.split(begin_key, count), start)
+def _losses(posterior: Posterior, points: Float[AnyArray, "point d"]) -> Float[Array, " point"]:
+    return jax.lax.map(posterior.loss_mean, points)
 
-    def rise(w: Float[Array, " d"]) -> Scalar:
-        posterior, tilt = kernel.posterior, kernel.estimate.tilt
-        away = w - posterior.w0
-        rise = posterior.loss_mean(w) - posterior.loss_mean(posterior.w0)
-        return rise + tilt @ away if tilt.size else rise
 
-    def step(states: SghmcState, key: PRNGKeyArray) -> tuple[SghmcState, None]:
-        states, _ = jax.vmap(kernel.step)(jr.split(key, count), states)
-        return states, None
-
-    states, _ = jax.lax.scan(step, states, jr.split(move_key, _STEPS))
-    momenta = jax.vmap(kernel.coordinates.inverse)(states.v)
-    return states.w, 0.5 * jnp.sum(momenta**2, axis=1), jnp.mean(jax.lax.map(rise, states.w))
+def _rise(few: Subset, points: Float[AnyArray, "chain d"]) -> float:
+    """Return the mean rise of the loss of the set-up from w* to the points."""
+    w0 = hosted(few.posterior.w0)
+    losses = np.asarray(_losses(few.posterior, namespace().vstack([w0[None], points])), np.float64)
+    rise = float((losses[1:] - losses[0]).mean())
+    if few.tilt.size:
+        away = np.asarray((points - w0).mean(axis=0), np.float64)
+        rise += float(np.asarray(few.tilt, np.float64) @ away)
+    return rise
 
 
 def fly(
@@ -121,35 +157,32 @@ def fly(
         FloatingPointError: if no step is small enough.
     """
     fly_key, spectrum_key = split(key)
-    posterior = few.posterior
+    rng, posterior = generator(fly_key), few.posterior
     n_chains, d = start.shape
-    at = damped(posterior, stiffest(spectrum), DAMPING)
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
-    alpha = constant(_ALPHA, start)
+    at = hosted(damped(posterior, stiffest(spectrum), DAMPING))
     full = GradientEstimate(posterior, few.tilt, None)
-    cold = constant(np.zeros(len(at.extra) + 1), start)
-    size, flights = _STEP_SIZE, 0
-    positions, rise = start, constant(0.0, start)
+    flight = _Flight(full, at, random_words(rng, n_chains))
+    size, flights, arrived = _STEP_SIZE, 0, None
     for halvings in range(_MOST_HALVINGS):
-        size, positions, is_stable = _STEP_SIZE / 2**halvings, start, False
-        steps = alternation(size, 1, start, extrapolate=False)
-        kernel = SghmcKernel(posterior, full, at, steps, alpha, cold, "threefry")
-        for part in range(2**halvings if halvings <= _MOST_SLOWER else 1):
-            turn = jax.device_put(np.array(halvings + part * _MOST_HALVINGS))
-            flown, kinetic, risen = _flight(fly_key, turn, kernel, positions)
+        size, points, is_stable = _STEP_SIZE / 2**halvings, hosted(start), False
+        for _ in range(2**halvings if halvings <= _MOST_SLOWER else 1):
+            flown, kinetic = flight.take(rng, points, size)
             flights += 1
-            if not (np.asarray(kinetic) < most).all():
+            if not (kinetic < most).all():
                 break
-            positions, rise, is_stable = flown, risen, True
+            points, is_stable = flown, True
         if is_stable:
+            arrived = points
             break
-    else:
+    if arrived is None:
         raise FloatingPointError(
             f"the dynamics leave w* at every step size down to {size:.2g} in coordinates "
             "whitened by the Hessian there: the loss has no bound that the localiser could hold "
             "against; raise gamma, or check the loss away from w*"
         )
+    positions = placed(arrived)
     spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=RANK)
     work = flights * n_chains * (_STEPS + 1) + n_chains / 3 + spent
-    llc = float(posterior.nbeta) * float(rise)
+    llc = float(posterior.nbeta) * _rise(few, arrived)
     return Pilot(positions, spectrum, llc, few.cost * work)

@@ -7,7 +7,7 @@ gamma.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,13 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.linalg.lanczos import lanczos
+from lambda_hat_core.linalg.hessian import eigenpairs, hessian_pairs, product_at
+from lambda_hat_core.linalg.host import generator, hosted, namespace, placed
+from lambda_hat_core.linalg.lanczos import Pairs, Vector, lanczos, times
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.derivatives import refusal
+from lambda_hat_core.targets.probe import slope
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights, constant
 
@@ -66,68 +69,63 @@ class Audit(NamedTuple):
 
 
 class _Measured(NamedTuple):
-    """Eigenvalues `theta`: all of them, or those from Lanczos with a random start.
+    """What is measured at w.
 
-    `lowest` is the eigenvector of the first. `own` are the eigenpairs in the Krylov space of the
-    gradient, in which g^T f(H) g is a Gauss quadrature.
+    Attributes:
+        loss: L_n(w).
+        gradient: of L_n.
+        theta: eigenvalues in ascending order: all of them, or those from Lanczos with a random
+            start.
+        lowest: the eigenvector of the first.
+        own: eigenpairs in the Krylov space of the gradient, in which g^T f(H) g is a Gauss
+            quadrature.
     """
 
-    loss: Scalar
-    gradient: Weights
-    theta: Array
-    lowest: Weights
-    own: tuple[Array, Array]
-    bias: Scalar
+    loss: float
+    gradient: Float[np.ndarray, " d"]
+    theta: Float[np.ndarray, " k"]
+    lowest: Vector
+    own: Pairs
 
 
-@quickly
 def _measure(
-    key: PRNGKeyArray,
-    loss: Loss,
-    w: Weights,
-    data: Batch,
-    rows: int | None,
-    nbeta: Scalar,
-    gamma: Scalar,
+    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, n: int, rows: int | None
 ) -> _Measured:
-    rows_key, gradient_key, spectrum_key = jr.split(key, 3)
-    few, n = data, len(jax.tree.leaves(data)[0]) if data is not None else 0
-    rows = n if rows is None else min(rows, n)
-    if rows < n:
-        index = jr.choice(rows_key, n, (rows,), replace=False)
-        few = jax.tree.map(lambda a: a[index], data)
-
-    def product(v: Weights, data: Batch) -> Weights:
-        return jax.jvp(lambda w: jax.grad(loss.mean)(w, data), (w,), (v,))[1]
-
-    def hvp(v: Weights) -> Weights:
-        return product(v, few)
-
-    value, gradient = jax.value_and_grad(loss.mean)(w, data)
-    d = w.size
+    rng, d, few = generator(key), w.size, data
+    value, gradient = (np.asarray(x) for x in slope(loss, w, data))
+    takes_few = data is not None and rows is not None and rows < n
+    if takes_few:
+        index = rng.choice(n, rows, replace=False)
+        few = jax.tree.map(lambda a: jax.device_put(hosted(a)[index]), data)
     if d <= DENSE:
-        hessian = jax.lax.map(hvp, jnp.eye(d), batch_size=16)
-        theta, columns = jnp.linalg.eigh((hessian + hessian.T) / 2)
-        own = theta, vectors = theta, columns.T
+        own = theta, vectors = hessian_pairs(loss, w, few)
     else:
-        theta, vectors = lanczos(spectrum_key, hvp, d, _RANK)
-        own = lanczos(gradient_key, hvp, d, min(_OWN, d), start=gradient)
-    if rows < n:
+        product = product_at(loss, w, few)
+        theta, vectors = lanczos(rng, product, _RANK, like=w)
+        own = lanczos(rng, product, _OWN, like=w, start=gradient)
+    lowest = vectors[0]
+    if takes_few and np.isfinite(theta).all():
         # Rayleigh-Ritz on all examples: a subset has negative curvature by sampling error alone.
-        lowest = vectors[:_LOWEST]
-        products = jax.lax.map(lambda v: product(v, data), lowest)
-        low, turn = jnp.linalg.eigh((lowest @ products.T + products @ lowest.T) / 2)
-        theta = theta.at[: len(low)].set(low)
-        vectors = vectors.at[: len(low)].set(turn.T @ lowest)
-    scaled = _scale(own[0], nbeta, gamma) * (own[1] @ gradient)
-    return _Measured(value, gradient, theta, vectors[0], own, jnp.sum(scaled**2))
+        product, some = product_at(loss, w, data), vectors[:_LOWEST]
+        inside = np.asarray(times(some, namespace().stack([product(v) for v in some]).T))
+        low, turn = eigenpairs(inside)
+        theta = np.append(low, theta[len(low) :])
+        lowest = times(hosted(turn), some)[0]
+    return _Measured(float(value), gradient, theta, lowest, own)
 
 
-def _scale(theta: Array, nbeta: Scalar, gamma: Scalar) -> Array:
+def _bias(seen: _Measured, nbeta: float, gamma: float) -> float:
+    """Return nbeta^2/2 g^T (nbeta H + gamma)^-1 g."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        components = np.asarray(seen.own.vectors) @ seen.gradient
+        return float(((_scale(seen.own.theta, nbeta, gamma, np) * components) ** 2).sum())
+
+
+def _scale(theta: Any, nbeta: Any, gamma: Any, xp: Any) -> Any:
     """Return the root of nbeta^2/2 (nbeta h + gamma)^-1; curvature within rounding counts as 0."""
-    floor = jnp.finfo(theta.dtype).eps * jnp.max(jnp.abs(theta)) * theta.size
-    stiff = jnp.where(theta > floor, nbeta * theta, 0.0) + gamma
-    return jnp.where(stiff > 0, nbeta / jnp.sqrt(2 * jnp.where(stiff > 0, stiff, 1.0)), 0.0)
+    floor = xp.finfo(theta.dtype).eps * xp.max(xp.abs(theta)) * theta.size
+    stiff = xp.where(theta > floor, nbeta * theta, 0.0) + gamma
+    return xp.where(stiff > 0, nbeta / xp.sqrt(2 * xp.where(stiff > 0, stiff, 1.0)), 0.0)
 
 
 @quickly
@@ -155,7 +153,7 @@ def _hull_bias(
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     around = jnp.concatenate([w[None], w + reach * directions])
     gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=16)
-    components, scale = gradients @ vectors.T, _scale(theta, nbeta, gamma)
+    components, scale = gradients @ vectors.T, _scale(theta, nbeta, gamma, jnp)
     outside = (gradients - components @ vectors) * jnp.max(scale)
     gram = (components * scale) @ (components * scale).T + outside @ outside.T
     rate = 1 / jnp.maximum(jnp.trace(gram), 1e-300)
@@ -218,17 +216,18 @@ def audit(
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
     at = (constant(nbeta, w), constant(gamma, w))
-    seen = _measure(key, loss, w, data, rows, *at)
+    seen = _measure(key, loss, w, data, problem.n, rows)
     cost = work(w.size, None if data is None else problem.n, rows)
-    value, spectrum = float(seen.loss), np.asarray(seen.theta)
+    value, spectrum = seen.loss, seen.theta
     with np.errstate(over="ignore"):
-        grad_norm = float(np.linalg.norm(np.asarray(seen.gradient)))
+        grad_norm = float(np.linalg.norm(seen.gradient))
     if not (np.isfinite([value, grad_norm]).all() and np.isfinite(spectrum).all()):
         raise refusal(problem, w)
-    bias, kinked = float(seen.bias), False
+    bias, kinked = _bias(seen, nbeta, gamma), False
     bias = math.inf if math.isnan(bias) else bias
     if bias > LIMIT and data is not None and kinks:
-        hull = float(_hull_bias(key, loss, w, data, *seen.own, *at))
+        theta, vectors = placed(seen.own)
+        hull = float(_hull_bias(key, loss, w, data, theta, vectors, *at))
         cost += _SAMPLES + 1.0
         kinked = hull <= LIMIT
         bias = hull if kinked else bias
@@ -253,6 +252,6 @@ def audit(
         off_centre_bias=bias,
         kinked=kinked,
         reasons=tuple(reasons),
-        lowest_vector=seen.lowest,
+        lowest_vector=placed(seen.lowest),
         work=cost,
     )

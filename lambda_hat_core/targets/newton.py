@@ -5,16 +5,18 @@ exactly: the step follows negative curvature, and the radius limits it in flat d
 it is the step of Moré & Sorensen (1983), doi:10.1137/0904038.
 """
 
+import math
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
 
-from lambda_hat_core.linalg.lanczos import lanczos
+from lambda_hat_core.linalg.hessian import hessian_pairs, product_at
+from lambda_hat_core.linalg.host import generator, hosted
+from lambda_hat_core.linalg.lanczos import lanczos, norm
 from lambda_hat_core.posterior import Loss
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.targets.probe import slope
+from lambda_hat_core.types import Batch, Weights, constant
 
 _RANK = 128
 """Dimension of the Krylov space, which costs 256 gradients per step."""
@@ -35,78 +37,64 @@ class NewtonStep(NamedTuple):
     """The result of a trust-region step; w is unchanged if no lower point was found."""
 
     w: Weights
-    radius: Scalar
-    loss: Scalar
-    grad_norm: Scalar
+    radius: float
+    loss: float
+    grad_norm: float
 
 
 def _subproblem(
-    theta: Float[Array, " k"], components: Float[Array, " k"], radius: Scalar
-) -> Float[Array, " k"]:
+    theta: Float[np.ndarray, " k"], components: Float[np.ndarray, " k"], radius: float
+) -> Float[np.ndarray, " k"]:
     """Minimise c.p + 1/2 p diag(theta) p over |p| <= radius."""
-    largest = jnp.max(jnp.abs(theta))
-    lowest = jnp.maximum(0.0, -theta[0]) + 1e-14 * largest
+    largest = np.abs(theta).max()
+    lowest = max(0.0, -theta[0]) + 1e-14 * largest
 
-    def at(shift: Scalar) -> Float[Array, " k"]:
+    def at(shift: float) -> Float[np.ndarray, " k"]:
         return -components / (theta + lowest + shift)
 
-    def halve(_: Array, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
-        low, high = bounds
-        middle = 0.5 * (low + high)
-        outside = jnp.linalg.norm(at(jnp.exp(middle))) > radius
-        return jnp.where(outside, middle, low), jnp.where(outside, high, middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = at(0.0)
+        if not np.linalg.norm(step) <= radius:
+            high = math.log(float(np.linalg.norm(components)) / radius + 1e-300)
+            low = high - 70.0
+            for _ in range(_BISECTIONS):
+                middle = 0.5 * (low + high)
+                if np.linalg.norm(at(math.exp(middle))) > radius:
+                    low = middle
+                else:
+                    high = middle
+            step = at(math.exp(high))
+    if theta[0] < -1e-10 * largest:
+        spare = math.sqrt(max(radius**2 - float((step**2).sum()), 0.0))
+        step[0] += -spare if components[0] > 0 else spare
+    return step
 
-    top = jnp.log(jnp.linalg.norm(components) / radius + 1e-300)
-    _, shift = jax.lax.fori_loop(0, _BISECTIONS, halve, (top - 70.0, top))
-    inside = jnp.linalg.norm(at(jnp.zeros(()))) <= radius
-    step = jnp.where(inside, at(jnp.zeros(())), at(jnp.exp(shift)))
-    spare = jnp.sqrt(jnp.maximum(radius**2 - jnp.sum(step**2), 0.0))
-    downhill = jnp.where(components[0] > 0, -spare, spare)
-    return step.at[0].add(jnp.where(theta[0] < -1e-10 * largest, downhill, 0.0))
 
-
-@eqx.filter_jit
 def newton_step(
-    key: PRNGKeyArray,
-    loss: Loss,
-    w: Weights,
-    data: Batch,
-    radius: Scalar,
-    *,
-    rank: int,
+    key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, radius: float, *, rank: int
 ) -> NewtonStep:
     """Take one step of at most `radius` in a Krylov space of `rank` dimensions."""
-
-    def mean(w: Weights) -> Scalar:
-        return loss.mean(w, data)
-
-    value, gradient = jax.value_and_grad(mean)(w)
-
-    def hvp(v: Weights) -> Weights:
-        return jax.jvp(jax.grad(mean), (w,), (v,))[1]
-
+    value, gradient = (np.asarray(x) for x in slope(loss, w, data))
     if rank == w.size:
-        hessian = jax.lax.map(hvp, jnp.eye(rank), batch_size=16)
-        theta, rows = jnp.linalg.eigh((hessian + hessian.T) / 2)
-        vectors = rows.T
+        theta, vectors = hessian_pairs(loss, w, data)
     else:
-        theta, vectors = lanczos(key, hvp, w.size, rank, start=gradient)
-    components = vectors @ gradient
+        product = product_at(loss, w, data)
+        theta, vectors = lanczos(generator(key), product, rank, like=w, start=gradient)
+    components = np.asarray(vectors) @ gradient
     step = _subproblem(theta, components, radius)
-    predicted = -(components @ step + 0.5 * jnp.sum(theta * step**2))
-    trial = w + step @ vectors
-    trial_value, trial_gradient = jax.value_and_grad(mean)(trial)
-    length = jnp.linalg.norm(step)
-    grad_norm = jnp.linalg.norm(gradient)
-    resolved = predicted > _NOISE * jnp.abs(value)
-    flatter = jnp.linalg.norm(trial_gradient) < grad_norm
-    ratio = (value - trial_value) / jnp.where(predicted > 0, predicted, 1.0)
-    ratio = jnp.where(resolved, ratio, jnp.where(flatter, 1.0, -1.0))
-    accepted = (ratio > 1e-4) & jnp.isfinite(trial_value)
-    grown = jnp.where((ratio > 0.75) & (length > 0.99 * radius), 2 * radius, radius)
+    predicted = -float(components @ step + 0.5 * (theta * step**2).sum())
+    trial = constant(hosted(w) + step @ hosted(vectors), w)
+    trial_value, trial_gradient = (np.asarray(x) for x in slope(loss, trial, data))
+    length, grad_norm = norm(step), norm(gradient)
+    if predicted > _NOISE * abs(value):
+        ratio = float(value - trial_value) / predicted
+    else:
+        ratio = 1.0 if norm(trial_gradient) < grad_norm else -1.0
+    accepted = ratio > 1e-4 and bool(np.isfinite(trial_value))
+    grown = 2 * radius if ratio > 0.75 and length > 0.99 * radius else radius
     return NewtonStep(
-        w=jnp.where(accepted, trial, w),
-        radius=jnp.where((ratio > 0.25) & accepted, grown, 0.25 * length),
-        loss=jnp.where(accepted, trial_value, value),
-        grad_norm=jnp.where(accepted, jnp.linalg.norm(trial_gradient), grad_norm),
+        w=trial if accepted else w,
+        radius=grown if ratio > 0.25 and accepted else 0.25 * length,
+        loss=float(trial_value if accepted else value),
+        grad_norm=norm(trial_gradient) if accepted else grad_norm,
     )

@@ -132,12 +132,12 @@ def _newton(key: PRNGKeyArray, run: _Run, at: Polished, loss: float) -> tuple[Po
     """Take a few Newton steps."""
     problem = run.problem
     rank = newton_rank(at.w.size)
-    w, radius = at.w, constant(0.1 * max(_norm(at.w), 1.0), at.w)
+    w, radius = at.w, 0.1 * max(_norm(at.w), 1.0)
     done, stopped = at.iterations, ""
     for i in range(min(_BURST, run.spec.polish_steps - done)):
         step = newton_step(jr.fold_in(key, i), problem.loss, w, problem.data, radius, rank=rank)
-        w, radius, loss, done = step.w, step.radius, float(step.loss), done + 1
-        stopped = run.finished(w, float(step.grad_norm)) or ""
+        w, radius, loss, done = step.w, step.radius, step.loss, done + 1
+        stopped = run.finished(w, step.grad_norm) or ""
         if stopped:
             break
     work = at.work + (done - at.iterations) * (2.0 * rank + 2)

@@ -11,20 +11,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.config.samplers.vi import Vi
+from lambda_hat_core.linalg.hessian import MeanHessian, shares_rows
+from lambda_hat_core.linalg.host import generator, hosted
+from lambda_hat_core.linalg.lanczos import Vector
 from lambda_hat_core.linalg.spectrum import (
     RANK,
     Spectrum,
     hessian_spectrum,
-    mean_hessian,
     operator_spectrum,
     spectrum_work,
 )
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.coordinates import laplace
-from lambda_hat_core.types import Weights
+from lambda_hat_core.types import Weights, constant
 from lambda_hat_core.vi.chart import Chart
 
 _MEMORIES = 4
@@ -60,27 +63,24 @@ def _scale(key: PRNGKeyArray, posterior: Posterior, spec: Vi) -> tuple[Weights, 
     return v**-0.25, steps * posterior.batch_work(spec.batch_size)
 
 
-@eqx.filter_jit
 def _whitened_spectrum(
     key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], scale: Weights, k: int
 ) -> Spectrum:
     """Return the spectrum of K, with nbeta S H S clipped at 0 so that K >= gamma S^2."""
-    w0 = posterior.w0
-    rows_key, key = jr.split(key)
-    hessian = mean_hessian(rows_key, posterior, points)
-    floor = posterior.gamma * scale**2
+    rng, like, d = generator(key), posterior.w0, posterior.w0.size
+    hessian, _ = MeanHessian(rng, posterior, len(points)).at(points)
+    nbeta, wide = float(posterior.nbeta), hosted(scale)
+    floor = float(posterior.gamma) * wide**2
 
-    def product(v: Weights) -> Weights:
-        return posterior.nbeta * scale * hessian(scale * v) + floor * v
+    def product(v: Vector) -> Vector:
+        return nbeta * wide * hessian(wide * v) + floor * v
 
-    spectrum = operator_spectrum(key, product, w0.size, k)
-    inside = jnp.sum(spectrum.vectors**2 * floor, axis=1)
-    outside = (jnp.sum(floor) - jnp.sum(inside)) / max(w0.size - k, 1)
-    return Spectrum(
-        jnp.maximum(spectrum.theta, inside),
-        spectrum.vectors,
-        jnp.where(k < w0.size, jnp.maximum(spectrum.rest, outside), 0.0),
-    )
+    found = operator_spectrum(rng, product, k, like=like)
+    inside = np.asarray((hosted(found.vectors) ** 2 * floor).sum(axis=1), np.float64)
+    outside = (float(floor.sum()) - inside.sum()) / max(d - k, 1)
+    theta = np.maximum(np.asarray(found.theta, np.float64), inside)
+    rest = max(float(found.rest), outside) if k < d else 0.0
+    return Spectrum(constant(theta, like), found.vectors, constant(rest, like))
 
 
 def build_chart(
@@ -107,7 +107,8 @@ def build_chart(
     curvature, products = posterior, 0.0
     if spec.whitening != "none":
         spectrum = _whitened_spectrum(spectrum_key, posterior, points, scale, k)
-        products = len(points) * spectrum_work(d, k)
+        passes = 1 if shares_rows(posterior, len(points)) else len(points)
+        products = passes * spectrum_work(d, k)
         one, zero = jnp.ones_like(posterior.nbeta), jnp.zeros_like(posterior.gamma)
         curvature = eqx.tree_at(lambda p: (p.nbeta, p.gamma), posterior, (one, zero))
     elif k > spectrum.theta.size:

@@ -73,7 +73,7 @@ def test_one_newton_step_minimises_a_quadratic(x64):
     start, radius = jnp.ones(6), jnp.asarray(10.0)
     step = newton_step(jr.key(0), loss, start, None, radius, rank=6)
     np.testing.assert_allclose(step.w, 0.0, atol=1e-8)
-    short = newton_step(jr.key(0), loss, start, None, jnp.asarray(0.5), rank=6)
+    short = newton_step(jr.key(0), loss, start, None, 0.5, rank=6)
     assert float(jnp.linalg.norm(short.w - start)) == pytest.approx(0.5, rel=1e-6)
     krylov = newton_step(jr.key(0), loss, start, None, radius, rank=3)
     assert 0 < float(krylov.loss) < float(loss.mean(start, None))
@@ -81,12 +81,12 @@ def test_one_newton_step_minimises_a_quadratic(x64):
 
 def test_a_newton_step_escapes_from_a_saddle(x64):
     start = jnp.array([0.0, 1e-3])
-    step = newton_step(jr.key(0), Saddle(), start, None, jnp.asarray(0.5), rank=2)
+    step = newton_step(jr.key(0), Saddle(), start, None, 0.5, rank=2)
     assert float(step.loss) < 0.7 and abs(float(step.w[0])) > 0.4
 
 
 def test_a_newton_step_uphill_is_rejected(x64):
-    step = newton_step(jr.key(0), Saddle(), jnp.array([3.0, 0.0]), None, jnp.asarray(9.0), rank=2)
+    step = newton_step(jr.key(0), Saddle(), jnp.array([3.0, 0.0]), None, 9.0, rank=2)
     assert float(step.loss) <= 64.0 and float(step.radius) <= 9.0
 
 
