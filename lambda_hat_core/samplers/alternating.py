@@ -1,7 +1,10 @@
 """Two step sizes in one run, so that its bias can be measured and taken away.
 
-Draws come in blocks. In the last block of every cycle the step is half as long: half a step moves
-half as far, so it has the smaller share. `analysis.extrapolation` makes one estimate of both.
+Draws come in blocks. In the second half of every cycle the step is half as long. If the bias is of
+first order, the extrapolation has the variance 4 V_fine + V_coarse, and draws at half the step
+count half: a share p of them makes it proportional to 8 / p + 1 / (1 - p), which is 33 at a
+quarter, 18 at a half, and 15 at its least, but the smaller steps mix more slowly.
+`analysis.extrapolation` makes one estimate of both.
 """
 
 import equinox as eqx
@@ -28,7 +31,7 @@ class Alternation(eqx.Module):
     def share(self, t: Scalar) -> Scalar:
         """Return the step size after `t` steps in units of the larger one: 1 or 1/2."""
         turn = (t // jnp.maximum(self.block, 1)) % CYCLE
-        return jnp.where((self.block > 0) & (turn == CYCLE - 1), 0.5, 1.0).astype(self.whole.dtype)
+        return jnp.where((self.block > 0) & (turn >= CYCLE // 2), 0.5, 1.0).astype(self.whole.dtype)
 
     def step_size(self, t: Scalar) -> Scalar:
         """Return the step size after `t` steps."""
