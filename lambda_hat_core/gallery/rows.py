@@ -81,7 +81,7 @@ def _posterior(row: Row) -> tuple[Any, ...]:
     """Return what determines the effect of the localiser."""
     facts = row.facts
     where = tuple(facts.get("restrict") or ())
-    about = [float(f"{facts.get(name) or 0.0:.5g}") for name in ("nbeta", "gamma")]
+    about = [float(f"{facts.get(name) or 0.0:.5g}") for name in ("nbeta", "gamma", "prior")]
     return (row.member.target, facts.get("loss"), where, *about)
 
 
@@ -101,7 +101,10 @@ def _with_profile(row: Row, rows: list[Row]) -> Row:
         and other.member.target == row.member.target
         and other.facts.get("tempered")
     ]
-    found = from_profiles(others, nbeta=facts["nbeta"], gamma=facts["gamma"], loss=facts["loss"])
+    at: dict[str, Any] = {
+        name: facts.get(name) for name in ("nbeta", "gamma", "loss", "prior", "restrict")
+    }
+    found = from_profiles(others, **at)
     if found is None:
         return row
     told = finite_temperature(facts["llc"], facts["llc_se"], facts["llc_known"], found)

@@ -156,10 +156,22 @@ def measure(
     noise = jnp.zeros_like(mu)
     if stochastic and gradients is not None:
         noise = nbeta**2 * jnp.var((gradients * root) @ vectors.T, axis=1, ddof=1).mean(axis=0)
-    begun = mu * jnp.mean((((start - posterior.w0) / root) @ vectors.T) ** 2, axis=0)
+    begun = mu * jnp.mean((((start - middle(posterior, spectrum)) / root) @ vectors.T) ** 2, axis=0)
     host = (np.asarray(values, np.float64) for values in (size, mu, soft, noise, begun))
     size, mu, soft, noise, begun = host
     return Modes(size, mu, _share(mu, soft), noise, begun), work
+
+
+def middle(posterior: Posterior, spectrum: Spectrum) -> Weights:
+    """Return the mean of the Gaussian: w*, unless a prior shifts it."""
+    if posterior.prior is None:
+        return posterior.w0
+    pull = posterior.tether_grad(jnp.zeros_like(posterior.w0))
+    along = spectrum.vectors @ pull
+    mu = posterior.nbeta * jnp.maximum(spectrum.theta, 0.0) + posterior.gamma
+    rest = posterior.nbeta * spectrum.rest + posterior.gamma
+    shift = (along / mu) @ spectrum.vectors + (pull - along @ spectrum.vectors) / rest
+    return posterior.w0 - shift
 
 
 def _share(mu: Direction, soft: Direction) -> Direction:
@@ -190,7 +202,7 @@ def whitened(
     h = np.append(np.maximum(theta, 0.0), float(spectrum.rest))
     mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
     noise, work = np.zeros_like(mu), 0.0
-    seen = _seen(key, estimate, start, spectrum.vectors)
+    seen = _seen(key, estimate, start, middle(posterior, spectrum), spectrum.vectors)
     away, variance = (np.asarray(x, np.float64) for x in seen)
     if not estimate.is_exact:
         work = estimate.work * len(start) * _BATCHES
@@ -206,9 +218,10 @@ def _seen(
     key: PRNGKeyArray,
     estimate: GradientEstimate,
     points: Float[Array, "chain d"],
+    centre: Weights,
     vectors: Float[Array, "k d"],
 ) -> tuple[Float[Array, " k+1"], Float[Array, " k+1"]]:
-    """Return the mean square of w - w*, and the variance of batch gradients of the loss.
+    """Return the mean square of w - centre, and the variance of batch gradients of the loss.
 
     Both along each vector, and last, in the mean over directions, on their complement. The variance
     is 0 for the full batch.
@@ -219,7 +232,7 @@ def _seen(
         along = v @ vectors.T
         return along, v - along @ vectors
 
-    along, across = split(points - estimate.posterior.w0)
+    along, across = split(points - centre)
     away = jnp.append(jnp.mean(along**2, axis=0), jnp.mean(jnp.sum(across**2, axis=1)) / rest)
     if estimate.is_exact:
         return away, jnp.zeros_like(away)

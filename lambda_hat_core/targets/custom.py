@@ -1,7 +1,7 @@
 """Targets made by a function of the user: `factory(key, **kwargs) -> CustomTarget`."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from lambda_hat_core.targets.loss_check import (
 )
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.targets.observables import named
+from lambda_hat_core.targets.parts import parts
 from lambda_hat_core.targets.probe import probed
 from lambda_hat_core.targets.problem import Metric, Outputs, Problem
 from lambda_hat_core.targets.program import program_of
@@ -57,6 +58,8 @@ class CustomTarget:
         outputs_loss: what compares two outputs: mse, or cross_entropy if they are logits.
         data_sets: other rows by name, pytrees like `data`, which observables may name.
         functions: `f(params) -> number or array` by name, which observables may name.
+        restrict_names: lists of patterns by name, which posterior.restrict may name in place of
+            them: `{"heads": ["attention.*", "output[0:4]"]}`.
     """
 
     params: Any
@@ -72,6 +75,7 @@ class CustomTarget:
     outputs_loss: str = "mse"
     data_sets: Mapping[str, Any] | None = None
     functions: Mapping[str, Callable[[Any], Any]] | None = None
+    restrict_names: Mapping[str, str | Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,7 @@ class _Draft(NamedTuple):
             metric=None if made.metric is None else _metric(made.metric, rebuild),
             outputs=outputs,
             named=sets,
+            parts=parts(maker, made.restrict_names, shapes),
         )
 
 
