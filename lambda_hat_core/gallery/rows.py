@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core.analysis.temperature import FINITE, finite_temperature, from_profiles
 from lambda_hat_core.gallery.caveats import Caveat, caveats
 from lambda_hat_core.gallery.members import Gallery, Member
+from lambda_hat_core.gallery.observed import Mean, read_means
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 
@@ -41,6 +42,7 @@ class Row(NamedTuple):
         log: the lines that the run told.
         localised: the predicted relative effect of the localiser, also if another run of the same
             posterior has accounted for it.
+        means: the means of its observables.
     """
 
     run: str
@@ -56,6 +58,7 @@ class Row(NamedTuple):
     work: Mapping[str, float] = MappingProxyType({})
     log: str = ""
     localised: float | None = None
+    means: tuple[Mean, ...] = ()
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -132,6 +135,7 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
             settings,
             store.read_json("runs", run, "work.json").get("work", {}) if there else {},
             log.read_text() if log.exists() else "",
+            means=read_means(store.path("analyses", run) / "observables.parquet"),
         )
     why = records.read_failure(store, run)
     if why is None:
