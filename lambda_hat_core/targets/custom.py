@@ -23,6 +23,7 @@ from lambda_hat_core.targets.loss_check import (
     check_value,
     refusal,
 )
+from lambda_hat_core.targets.manyrows import each_row, mean_of_rows
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.targets.observables import named
 from lambda_hat_core.targets.parts import parts
@@ -108,9 +109,9 @@ class CustomLoss:
         """Return the loss of every row, each of which is a batch of one."""
 
         def of_row(row: Batch) -> Scalar:
-            return self.mean(w, jax.tree.map(lambda a: a[None], row))
+            return self._at_once(w, jax.tree.map(lambda a: a[None], row))
 
-        return jax.vmap(of_row)(batch)
+        return each_row(of_row, batch)
 
     def __call__(self, w: Weights, batch: Batch) -> Any:
         """Call the user's function."""
@@ -118,11 +119,16 @@ class CustomLoss:
         return function(self.rebuild(w), batch[0] if self.weighted else batch)
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """Return the mean loss over the rows of `batch`.
+        """Return the mean loss over the rows of `batch`, of many rows one part after the other.
 
         The user's function divides by the weights of the batch, which vary. The mean over rows of
         weight times loss, of which minibatches are unbiased estimates, divides by those of all.
         """
+        if self.by_row and batch is not None:
+            return mean_of_rows(lambda part: self._at_once(w, part), batch)
+        return self._at_once(w, batch)
+
+    def _at_once(self, w: Weights, batch: Batch) -> Scalar:
         value = jnp.asarray(self(w, batch))
         return value * jnp.mean(batch[1]) if self.weighted else value
 
