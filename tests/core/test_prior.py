@@ -12,8 +12,10 @@ from lambda_hat_core import Mclmc, Nuts, Posterior, Sghmc, Vi, estimate_llc
 from lambda_hat_core.config.base import content_hash
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Target, localised
 from lambda_hat_core.samplers.exchange import Rungs, TemperedKernel
+from lambda_hat_core.samplers.modes import middle
 from lambda_hat_core.targets.finite import Held, _gaussian, _quadrature
 from lambda_hat_core.truth import gibbs
 
@@ -122,6 +124,17 @@ def test_a_replica_keeps_its_loss_and_the_hottest_is_drawn_around_the_centre(pos
     gradient = jax.grad(posterior.potential)(w[0])
     moved = state._replace(w=w, loss=values, slope=slopes)
     assert np.allclose(kernel.gradient(jr.key(0), moved)[0], gradient)
+
+
+def test_the_ledger_counts_from_the_shifted_mean(posterior):
+    x, _, w = regression()
+    theta, columns = np.linalg.eigh(x.T @ x / N)
+    spread = columns @ np.diag(1 / (NBETA * theta + GAMMA + PRECISION)) @ columns.T
+    whole = Spectrum(jnp.asarray(theta), jnp.asarray(columns.T), jnp.zeros(()))
+    assert np.allclose(middle(posterior, whole), w - PRECISION * spread @ w)
+    # What the vectors leave out counts as having the mean curvature.
+    part = Spectrum(whole.theta[1:], whole.vectors[1:], whole.theta[0])
+    assert np.allclose(middle(posterior, part), w - PRECISION * spread @ w)
 
 
 def test_the_exact_values(x64):
