@@ -1,9 +1,10 @@
 """The means of a run's observables, as a table of the page."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lambda_hat_core.analysis.words import plus_minus
 
@@ -11,7 +12,8 @@ _MOST = 24
 """Most values in the table. Of rows, those whose loss rises most are shown."""
 
 
-class Mean(NamedTuple):
+@dataclass(frozen=True)
+class Mean:
     """The mean of one value under the posterior.
 
     Attributes:
@@ -37,8 +39,9 @@ def read_means(path: Path) -> tuple[Mean, ...]:
         return ()
     from pyarrow import parquet
 
-    columns: list[dict[str, Any]] = parquet.read_table(path, columns=[*Mean._fields]).to_pylist()
-    return tuple(Mean(**one) for one in columns)
+    names = [field.name for field in fields(Mean)]
+    rows: list[dict[str, Any]] = parquet.read_table(path, columns=names).to_pylist()
+    return tuple(Mean(**row) for row in rows)
 
 
 def table(means: Sequence[Mean]) -> str:
