@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lambda_hat_core.notebook.estimate import estimate_llc
     from lambda_hat_core.notebook.llc import Llc
     from lambda_hat_core.targets.custom import CustomTarget
+    from lambda_hat_core.targets.rows import load_rows
     from lambda_hat_core.targets.weights import load_weights
 
     __version__: str
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "estimate_llc",
     "llc_along",
+    "load_rows",
     "load_weights",
 ]
 
@@ -46,6 +48,7 @@ _HOMES = {
     "Posterior": ("config.posterior", "PosteriorSpec"),
     "LlcCurve": ("notebook.curve", "LlcCurve"),
     "estimate_llc": ("notebook.estimate", "estimate_llc"),
+    "load_rows": ("targets.rows", "load_rows"),
     "load_weights": ("targets.weights", "load_weights"),
     "llc_along": ("notebook.along", "llc_along"),
 }

@@ -190,7 +190,7 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
             stats=values,
             loss0=frame.loss0,
             nbeta=nbeta,
-            gamma=float(posterior.gamma),
+            gamma=float(posterior.localiser),
             n=posterior.n,
             d=posterior.w0.size,
             work={**setup, "sampling": sampling},
@@ -198,6 +198,7 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
             info={**info, **ended(draws, spec)},
             failure=draws.failure or tuned.failure,
             observed=observed(draws.observed, watched.observables),
+            prior=posterior.prior_precision,
         )
 
     rule = None

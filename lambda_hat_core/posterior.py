@@ -1,7 +1,9 @@
 r"""The localised tempered posterior, whose mean loss determines the estimate.
 
-log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 + const,
-llc = nbeta (E_p[L_n(w)] - L_n(w*)), the estimator of Lau et al. 2023 (arXiv:2308.12108).
+log p(w) = -nbeta L_n(w) - gamma/2 |w - w*|^2 - precision/2 |w|^2 + const,
+llc = nbeta (E_p[L_n(w)] - L_n(w*)), the estimator of Lau et al. 2023 (arXiv:2308.12108). The last
+term, a prior, is usually absent. Both quadratic terms together are one Gaussian of precision
+gamma + precision, whose centre is the multiple gamma / (gamma + precision) of w*.
 """
 
 from typing import Protocol, runtime_checkable
@@ -56,6 +58,18 @@ class Target(eqx.Module):
     n: int = eqx.field(static=True)
 
 
+class Prior(eqx.Module):
+    """A Gaussian prior about 0 beside the localiser.
+
+    Attributes:
+        precision: of the prior.
+        localiser: gamma, of the localiser alone.
+    """
+
+    precision: Scalar
+    localiser: Scalar
+
+
 class Posterior(eqx.Module):
     """The density around w0 in R^d. All numbers are arrays, so a shape is compiled only once.
 
@@ -63,9 +77,11 @@ class Posterior(eqx.Module):
         w0: w* as a flat vector.
         data: arrays with leading axis n in any pytree, or None for a potential.
         nbeta: n beta, in nats per unit of mean loss.
-        gamma: strength of the localiser, always in the original coordinates.
+        gamma: strength of the localiser, always in the original coordinates; with a prior, the sum
+            of both precisions, which is the curvature of what is not the loss.
         loss: the loss, hashable by value.
         n: number of examples.
+        prior: what a prior has of gamma; None if there is none.
     """
 
     w0: Weights
@@ -74,6 +90,37 @@ class Posterior(eqx.Module):
     gamma: Scalar
     loss: Loss = eqx.field(static=True)
     n: int = eqx.field(static=True)
+    prior: Prior | None = None
+
+    @property
+    def localiser(self) -> Scalar:
+        """The gamma of the localiser alone."""
+        return self.gamma if self.prior is None else self.prior.localiser
+
+    @property
+    def prior_precision(self) -> float | None:
+        """The precision of the prior; None if there is none."""
+        return None if self.prior is None else float(self.prior.precision)
+
+    @property
+    def centre(self) -> Weights:
+        """The centre of localiser and prior together, where their gradient is 0."""
+        return self.w0 if self.prior is None else self.w0 * (self.prior.localiser / self.gamma)
+
+    def tether(self, away: Weights) -> Scalar:
+        """Return what localiser and prior add to U at w* + `away`, relative to w*."""
+        value = 0.5 * self.gamma * jnp.sum(away**2)
+        return value if self.prior is None else value + self.prior.precision * (self.w0 @ away)
+
+    def tether_grad(self, away: Weights) -> Weights:
+        """Return the gradient of `tether`."""
+        pull = self.gamma * away
+        return pull if self.prior is None else pull + self.prior.precision * self.w0
+
+    def tether_along(self, away: Weights, direction: Weights) -> Scalar:
+        """Return the derivative of `tether` along a direction."""
+        pull = self.gamma * (away @ direction)
+        return pull if self.prior is None else pull + self.prior.precision * (self.w0 @ direction)
 
     def loss_mean(self, w: Weights) -> Scalar:
         """Return L_n(w) over all examples, in the process's dtype."""
@@ -81,7 +128,7 @@ class Posterior(eqx.Module):
 
     def potential(self, w: Weights) -> Scalar:
         """Return U(w) = -log p(w) up to a constant."""
-        return self.nbeta * self.loss_mean(w) + 0.5 * self.gamma * jnp.sum((w - self.w0) ** 2)
+        return self.nbeta * self.loss_mean(w) + self.tether(w - self.w0)
 
     def log_density(self, w: Weights) -> Scalar:
         """Return log p(w) up to a constant."""
@@ -104,7 +151,7 @@ class Posterior(eqx.Module):
 
     def potential_grad(self, w: Weights, batch: Batch) -> Weights:
         """Return the estimate of grad U(w) from `batch`."""
-        return self.nbeta * self.loss_grad(w, batch) + self.gamma * (w - self.w0)
+        return self.nbeta * self.loss_grad(w, batch) + self.tether_grad(w - self.w0)
 
     def full_loss(self, w: Weights) -> tuple[Scalar, Scalar]:
         """Return L_n(w) over the full data with float64 sums, as a pair whose sum is the value.
@@ -159,13 +206,19 @@ def split_in_two(value: Float[Array, ""], like: Weights) -> tuple[Scalar, Scalar
 
 def localised(target: Target, spec: PosteriorSpec) -> Posterior:
     """Return the posterior given by `spec` around the target's w*, in the dtype of `target.w0`."""
+    gamma, prior = spec.resolved_gamma(target.w0.size), None
+    if spec.prior is not None:
+        precision_of = spec.prior.precision
+        prior = Prior(constant(precision_of, target.w0), constant(gamma, target.w0))
+        gamma += precision_of
     return Posterior(
         w0=target.w0,
         data=target.data,
         nbeta=constant(spec.resolved_nbeta(target.n), target.w0),
-        gamma=constant(spec.resolved_gamma(target.w0.size), target.w0),
+        gamma=constant(gamma, target.w0),
         loss=target.loss,
         n=target.n,
+        prior=prior,
     )
 
 

@@ -94,6 +94,7 @@ class Estimate(NamedTuple):
         llc_uncorrected: the estimate with the bias that the ledger predicts (`ledger_error`).
         at_minimum: whether nothing shows that w* is no minimum; None if nobody has looked.
         descent: nbeta times the loss that a Newton step from w* predicts to lose.
+        prior: precision of a prior about 0; None if there is none.
     """
 
     llc: float | None
@@ -152,6 +153,7 @@ class Estimate(NamedTuple):
     llc_uncorrected: float | None = None
     at_minimum: bool | None = None
     descent: float | None = None
+    prior: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -221,6 +223,7 @@ def measure(trace: Trace) -> Estimate:
         **ending(trace),
         tempered=tempering(trace) if complete else None,
         llc_uncorrected=number(plain.mean),
+        prior=trace.prior,
     )
 
 

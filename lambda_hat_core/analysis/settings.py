@@ -11,7 +11,7 @@ _FOUND = ("step_size", "target_acceptance", "L", "batch_size", "n_draws", "n_bur
 
 
 def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
-    """Return sampler, fields, dtype, seed, nbeta, gamma and what ended the run, JSON-able.
+    """Return sampler, fields, dtype, seed, nbeta, gamma, prior and what ended the run, JSON-able.
 
     A `batch_size` of None means the full batch. A `step_size` has the unit of the sampler's field;
     for `nuts`, `hmc` and `adjusted_mclmc` it refers to coordinates of unit width.
@@ -19,6 +19,8 @@ def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
     fields = run.sampler.model_dump(mode="json", exclude={"kind"})
     found = {name: trace.info[name] for name in _FOUND if name in trace.info}
     constants: dict[str, Any] = {"nbeta": trace.nbeta, "gamma": trace.gamma}
+    if trace.prior is not None:
+        constants["prior"] = trace.prior
     if run.posterior.restrict is not None:
         constants["restrict"] = list(run.posterior.restrict)
     return {

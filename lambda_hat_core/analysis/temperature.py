@@ -49,7 +49,13 @@ def finite_temperature(
 
 
 def from_profiles(
-    runs: Iterable[Mapping[str, Any]], *, nbeta: float, gamma: float, loss: str | None
+    runs: Iterable[Mapping[str, Any]],
+    *,
+    nbeta: float,
+    gamma: float,
+    loss: str | None,
+    prior: float | None = None,
+    restrict: str | None = None,
 ) -> Exact | None:
     """Return the value that a run of `tempered` on the same target found, or None.
 
@@ -60,8 +66,12 @@ def from_profiles(
         nbeta: n beta of the value.
         gamma: its localiser.
         loss: its loss.
+        prior: the precision of its prior.
+        restrict: the parameters that are sampled, as `llc.restrict` has them; None: all.
     """
     for run in runs:
+        if run.get("prior") != prior or run.get("restrict") != restrict:
+            continue
         if run["verdict"] != "ok" or run["loss"] != loss or not _same(run["gamma"], gamma):
             continue
         replicas = [one for one in run["tempered"]["replicas"][::-1] if one["llc_se"]]

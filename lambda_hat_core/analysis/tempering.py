@@ -5,12 +5,13 @@ The evidence is log Z(nbeta) / Z(0), where Z(nbeta) is the integral over all w o
     exp(-nbeta (L_n(w) - L_n(w*)) - gamma/2 |w - w*|^2),
 
 so Z(0) = (2 pi / gamma)^(d/2): with the localiser as the prior N(w*, 1 / gamma) it is the log
-evidence relative to that of w*. Without a replica at nbeta 0 it is relative to the hottest one. It
-is minus the integral of E[L_n - L_n(w*)] over nbeta (thermodynamic integration). Between neighbours
-the integral is taken by Bennett's acceptance ratio (1976, doi:10.1016/0021-9991(76)90078-4), which
-needs no interpolation between their means: with D = (nbeta_i - nbeta_j) (L_n - L_n(w*)) it is the c
-at which the mean of 1 / (1 + exp(D + c)) over the draws of the hotter one is that of
-1 / (1 + exp(-D - c)) over those of the colder one.
+evidence relative to that of w*. A prior about 0 is part of it, as a factor that is 1 at w*. Without
+a replica at nbeta 0 it is relative to the hottest one. It is minus the integral of E[L_n - L_n(w*)]
+over nbeta (thermodynamic integration). Between neighbours the integral is taken by Bennett's
+acceptance ratio (1976, doi:10.1016/0021-9991(76)90078-4), which needs no interpolation between
+their means: with D = (nbeta_i - nbeta_j) (L_n - L_n(w*)) it is the c at which the mean of
+1 / (1 + exp(D + c)) over the draws of the hotter one is that of 1 / (1 + exp(-D - c)) over those of
+the colder one.
 """
 
 from collections.abc import Iterator

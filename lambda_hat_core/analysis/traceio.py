@@ -97,6 +97,7 @@ def load_trace(path: Path) -> Trace:
             failure=json.loads(attrs["failure"]),
             iid=bool(attrs["iid"]),
             extras=_arrays(tree, "extras") if "extras" in tree.children else {},
+            prior=float(attrs["prior"]) if "prior" in attrs else None,
         )
 
 
@@ -110,6 +111,7 @@ def _attributes(trace: Trace, spec: RunSpec) -> dict[str, Any]:
         "loss0": trace.loss0,
         "nbeta": trace.nbeta,
         "gamma": trace.gamma,
+        **({} if trace.prior is None else {"prior": trace.prior}),
         "n": trace.n,
         "d": trace.d,
         "work": files.to_json(trace.work),

@@ -8,7 +8,7 @@ from lambda_hat_core.config.data import Synthetic, Teacher
 from lambda_hat_core.config.model import Mlp
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Until
-from lambda_hat_core.config.samplers.hints import REMOVE
+from lambda_hat_core.config.samplers.hints import NO_BOX, REMOVE
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.training import Training
 
@@ -112,13 +112,20 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "seed": "write seed in the target's entry",
         "dtype": REMOVE + ": targets are built in float64",
     },
+    "prior": {
+        "std": "write precision, which is 1 / std^2",
+        "variance": "write precision, which is 1 / variance",
+        "gamma": "write precision; gamma beside prior is that of the localiser",
+    },
     "posterior": {
         "beta": "write beta_mode: fixed and beta0",
         "noise_scale": "write sigma",
         "localization": "write gamma",
         "temperature": "write beta0, which is 1 / temperature",
-        "weight_decay": REMOVE + ": there is no pull towards 0; gamma pulls towards w*",
-        "bounding_box_size": "write prior_radius, the radius of a ball around w*",
+        "weight_decay": "write prior: {precision: ...}, nbeta times a decay of the loss; gamma "
+        "pulls towards w*",
+        "box": NO_BOX,
+        "bounding_box_size": NO_BOX,
         "optimize_over": "write restrict, a list of the parameters that are sampled",
         "elasticity": "write gamma",
         "localisation": "write gamma",

@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from lambda_hat_core.config.base import Settings
+from lambda_hat_core.config.base import Settings, is_absent
 from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.errors import Misfit
 from lambda_hat_core.config.restrict import EACH, parsed, written
@@ -27,6 +27,18 @@ def _patterns(value: Any) -> Any:
         value = (value,)
     texts = isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
     return tuple(sorted({written(entry) for entry in value})) if texts else value
+
+
+class Prior(Settings):
+    """A Gaussian prior, -precision/2 |w|^2 in log p(w), beside the localiser."""
+
+    mean: Literal["zero"] = Field(
+        default="zero", description="its mean: 0. What pulls towards w* is the localiser"
+    )
+    precision: PositiveFloat = Field(
+        description="1 / variance of every parameter that is sampled; a weight decay of c in "
+        "L_n + c/2 |w|^2 is nbeta c"
+    )
 
 
 class PosteriorSpec(Settings):
@@ -64,12 +76,19 @@ class PosteriorSpec(Settings):
 
     restrict: Annotated[tuple[str, ...] | None, BeforeValidator(_patterns)] = Field(
         default=None,
-        exclude_if=lambda value: value is None,
+        exclude_if=is_absent,
         min_length=1,
         description="the parameters that are sampled, globs over their dotted names with slices, "
         "such as `[layers.0.*, 'head.weight[0:16]']`; the others keep their values at w*. null: "
         "all. each_layer: one run per layer of a network that knows its layers; each_head: one run "
         "per attention head of a transformer",
+    )
+
+    prior: Prior | None = Field(
+        default=None,
+        exclude_if=is_absent,
+        description="a Gaussian prior about 0 beside the localiser, such as `{mean: zero, "
+        "precision: 0.1}`; null: none",
     )
 
     @model_validator(mode="after")
@@ -84,7 +103,7 @@ class PosteriorSpec(Settings):
 
     @model_validator(mode="after")
     def _has_a_density(self):
-        if self.nbeta == 0 and self.gamma == 0:
+        if self.nbeta == 0 and self.gamma == 0 and self.prior is None:
             rule = "without the loss and the localiser there is no density"
             raise Misfit("nbeta", self.nbeta, rule, "choose gamma > 0")
         return self

@@ -7,6 +7,7 @@ as in NumPy. A name is matched as a whole, with `*` for any characters and `?` f
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lambda_hat_core.config.errors import Misfit
@@ -58,13 +59,16 @@ def written(text: str) -> str:
 
 
 def chosen(
-    patterns: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+    patterns: Sequence[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> "dict[str, np.ndarray]":
     """Return the positions of the chosen entries in each array that has some, in order.
 
     Args:
         patterns: as `parsed` reads them; an entry that several of them name is taken once.
         shapes: the shapes of all arrays by dotted name, in the order of the flat vector.
+        names: patterns that one of `patterns` may stand for, by name.
 
     Raises:
         Misfit: if a pattern matches no array, or its slices do not fit one or leave nothing.
@@ -73,15 +77,16 @@ def chosen(
     import numpy as np
 
     found: dict[str, np.ndarray] = {}
-    for text in patterns:
+    for text in [text for entry in patterns for text in names.get(entry, (entry,))]:
         pattern = parsed(text)
-        names = [name for name in shapes if fnmatchcase(name, pattern.glob)]
-        if not names:
-            listed = ", ".join(list(shapes)[:_MOST_NAMES])
-            more = f" and {len(shapes) - _MOST_NAMES} more" if len(shapes) > _MOST_NAMES else ""
+        matching = [name for name in shapes if fnmatchcase(name, pattern.glob)]
+        if not matching:
+            known = [*names, *shapes]
+            listed = ", ".join(known[:_MOST_NAMES])
+            more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
             rule = f"no parameter has the name {pattern.glob}"
             raise Misfit("restrict", text, rule, f"there are {listed}{more}")
-        for name in names:
+        for name in matching:
             taken = _taken(text, name, shapes[name], pattern.slices)
             found[name] = np.union1d(found.get(name, taken), taken)
     return {name: found[name] for name in shapes if name in found}

@@ -1,7 +1,7 @@
 """Sections: mappings to be validated, with the place in the file where each key was written."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -85,11 +85,25 @@ def validate[M: BaseModel](part: Section, model: type[M], group: str | None = No
             rule = "beyond 2^53, where JSON has no exact integers"
             problems.add(part.at(key).problem(rule, _default(model, key), value))
     problems.raise_any()
+    values = dict(part.values)
+    for key, value in part.values.items():
+        inner = _inner(fields[key].annotation)
+        if inner is not None and isinstance(value, Mapping):
+            with problems:
+                values[key] = validate(inline(key, value, part.at(key)), inner)
+    problems.raise_any()
     try:
-        return model.model_validate(part.values)
+        return model.model_validate(values)
     except ValidationError as error:
         lines = _explain(part, model, error)
     raise ConfigError("\n".join(lines))
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a field that holds one model, or None."""
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if isinstance(kind, type)]
+    models = [kind for kind in kinds if issubclass(kind, BaseModel)]
+    return models[0] if len(models) == 1 else None
 
 
 def constructed[M: BaseModel](model: type[M], values: Mapping[str, Any]) -> M:
@@ -181,4 +195,5 @@ _KINDS = {
     "tuple": "a list",
     "list": "a list",
     "dict": "a mapping",
+    "model": "a mapping",
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from lambda_hat_core.gallery import figures, markdown
 from lambda_hat_core.gallery.along import CurveSection
+from lambda_hat_core.gallery.components import by_component, draw_components
 from lambda_hat_core.gallery.curves import Drawer, beside
 from lambda_hat_core.gallery.members import FACTS, Gallery, Training, fingerprint
 from lambda_hat_core.gallery.page import ASSETS, PageSection, inlined, one_file, page
@@ -105,7 +106,8 @@ def _curves(
 ) -> CurveSection:
     metas = {target: _meta(store, target) for target in training.steps}
     rows = sorted(rows, key=lambda row: training.steps[row.member.target])
-    stacks = drawer.of_training(id, training, series, beside(training, metas))
+    parts = by_component(series)
+    stacks = drawer.of_training(id, training, series, beside(training, metas), parts=parts)
     return CurveSection(id, training, metas, rows, stacks)
 
 
@@ -123,7 +125,10 @@ def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -
         label=label,
         meta=meta,
         rows=rows,
-        comparisons=figures.draw_comparisons(store, id, label, rows, known, assets),
+        comparisons=[
+            *figures.draw_comparisons(store, id, label, rows, known, assets),
+            *draw_components(store, id, label, rows, assets),
+        ],
         profiles=draw_profiles(store, id, label, rows, known, assets),
         figures=[figures.take(path, assets, id) for path in _target_figures(store, id)],
         diagnostics={

@@ -61,7 +61,13 @@ class Drawer:
         self._known: dict[tuple[CurvePoint, ...], Curve] = {}
 
     def of_training(
-        self, id: str, training: Training, series: Sequence[Series], beside: Beside
+        self,
+        id: str,
+        training: Training,
+        series: Sequence[Series],
+        beside: Beside,
+        *,
+        parts: Sequence[Series] = (),
     ) -> list[Stack]:
         """Draw all curves of one training: samplers over each other, and a frame per posterior.
 
@@ -70,8 +76,13 @@ class Drawer:
             training: its label.
             series: its curves.
             beside: losses and the metric by name, as pairs of steps and values.
+            parts: the curves of components, to be drawn over each other before all others.
         """
-        return [
+        together = [
+            self._stack(f"{id}_parts{i + 1}", f"{training.label}, by component", group, beside)
+            for i, group in enumerate(_by_setting(parts))
+        ]
+        return together + [
             self._stack(f"{id}_curve{i + 1}", training.label, group, beside)
             for i, group in enumerate(_by_loss(series))
         ]
@@ -163,6 +174,13 @@ def _by_loss(series: Sequence[Series]) -> Iterator[list[Series]]:
     groups: dict[str, list[Series]] = {}
     for one in series:
         groups.setdefault(one.at.loss, []).append(one)
+    yield from groups.values()
+
+
+def _by_setting(series: Sequence[Series]) -> Iterator[list[Series]]:
+    groups: dict[tuple[str, str], list[Series]] = {}
+    for one in series:
+        groups.setdefault((one.setting, one.at.loss), []).append(one)
     yield from groups.values()
 
 

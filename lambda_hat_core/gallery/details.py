@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from lambda_hat_core.gallery import observed
 from lambda_hat_core.gallery.rows import Row
 
 _DIAGNOSTICS = {
@@ -39,6 +40,7 @@ def details(row: Row) -> str:
         _table("Settings, as the run used them", row.settings),
         _table("Work in full-gradient evaluations", row.work),
         _ledger(row.facts.get("ledger")),
+        observed.table(row.means),
     ]
     log = ""
     if row.log:

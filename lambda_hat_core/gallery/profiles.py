@@ -151,11 +151,11 @@ def _biases(
 
 def _exact_twin(row: Row, rows: Sequence[Row]) -> Mapping[str, Any] | None:
     """Return the facts of an exact sampler's run on the same posterior, if there is one."""
-    same = ("nbeta", "gamma", "loss")
+    same = ("nbeta", "gamma", "loss", "restrict", "prior")
     for other in rows:
         facts = other.facts
         is_exact = facts["sampler"] in biases.EXACT and facts["verdict"] != "failed"
-        if is_exact and all(facts[name] == row.facts[name] for name in same):
+        if is_exact and all(facts.get(name) == row.facts.get(name) for name in same):
             return facts
     return None
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from lambda_hat_core.analysis.temperature import FINITE, finite_temperature, from_profiles
 from lambda_hat_core.gallery.caveats import Caveat, caveats
 from lambda_hat_core.gallery.members import Gallery, Member
+from lambda_hat_core.gallery.observed import Mean, read_means
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 
@@ -41,6 +42,7 @@ class Row(NamedTuple):
         log: the lines that the run told.
         localised: the predicted relative effect of the localiser, also if another run of the same
             posterior has accounted for it.
+        means: the means of its observables.
     """
 
     run: str
@@ -56,6 +58,7 @@ class Row(NamedTuple):
     work: Mapping[str, float] = MappingProxyType({})
     log: str = ""
     localised: float | None = None
+    means: tuple[Mean, ...] = ()
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -81,7 +84,7 @@ def _posterior(row: Row) -> tuple[Any, ...]:
     """Return what determines the effect of the localiser."""
     facts = row.facts
     where = tuple(facts.get("restrict") or ())
-    about = [float(f"{facts.get(name) or 0.0:.5g}") for name in ("nbeta", "gamma")]
+    about = [float(f"{facts.get(name) or 0.0:.5g}") for name in ("nbeta", "gamma", "prior")]
     return (row.member.target, facts.get("loss"), where, *about)
 
 
@@ -101,7 +104,10 @@ def _with_profile(row: Row, rows: list[Row]) -> Row:
         and other.member.target == row.member.target
         and other.facts.get("tempered")
     ]
-    found = from_profiles(others, nbeta=facts["nbeta"], gamma=facts["gamma"], loss=facts["loss"])
+    at: dict[str, Any] = {
+        name: facts.get(name) for name in ("nbeta", "gamma", "loss", "prior", "restrict")
+    }
+    found = from_profiles(others, **at)
     if found is None:
         return row
     told = finite_temperature(facts["llc"], facts["llc_se"], facts["llc_known"], found)
@@ -129,6 +135,7 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
             settings,
             store.read_json("runs", run, "work.json").get("work", {}) if there else {},
             log.read_text() if log.exists() else "",
+            means=read_means(store.path("analyses", run) / "observables.parquet"),
         )
     why = records.read_failure(store, run)
     if why is None:

@@ -17,7 +17,7 @@ class At(NamedTuple):
     Attributes:
         nbeta: n times the inverse temperature.
         gamma: strength of the localiser.
-        loss: the loss in words, with its noise scale and the sampled parameters.
+        loss: the loss in words, with its noise scale, the sampled parameters and the prior.
     """
 
     nbeta: float
@@ -98,6 +98,8 @@ def _posterior(spec: Mapping[str, Any], facts: Mapping[str, Any]) -> At:
         words.append(f"sigma {short(chosen['sigma'])}")
     if chosen.get("restrict") is not None:
         words.append(f"only {' + '.join(chosen['restrict'])}")
+    if facts.get("prior") is not None:
+        words.append(f"prior precision {short(facts['prior'])}")
     return At(facts["nbeta"], facts["gamma"], ", ".join(words))
 
 

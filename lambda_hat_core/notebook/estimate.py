@@ -62,7 +62,7 @@ def estimate_llc(
             adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default settings, or an
             object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
-            prior_radius. With loss="self_labelled" the labels are the model's own outputs at
+            prior_radius, prior. With loss="self_labelled" the labels are the model's own outputs at
             `params`, which are then an exact minimum; it needs `outputs`.
         rel_se: the run ends once its standard error is this share of the llc and every check of the
             verdict passes. A sampler with n_draws, n_burn or `until` of its own ends by those, and

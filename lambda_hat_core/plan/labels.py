@@ -97,6 +97,8 @@ def _posterior(posterior: PosteriorSpec) -> str:
         words += f"nbeta {posterior.nbeta:g}, "
     if posterior.restrict is not None:
         words += f"only {' + '.join(posterior.restrict)}, "
+    if posterior.prior is not None:
+        words += f"prior precision {posterior.prior.precision:g}, "
     if posterior.prior_radius is not None:
         return f"{words}radius {posterior.prior_radius:g}"
     return f"{words}gamma {posterior.gamma:g}"

@@ -111,8 +111,7 @@ def _advance(
     zero = jnp.zeros((), begun.t.dtype)
 
     def loss(state: Any) -> Scalar:
-        away = kernel.position(state) - posterior.w0
-        return -state.logdensity - 0.5 * posterior.gamma * jnp.sum(away**2)
+        return -state.logdensity - posterior.tether(kernel.position(state) - posterior.w0)
 
     def step(carry: _Progress, key: PRNGKeyArray) -> tuple[_Progress, None]:
         states, t, log_step, log_average, error, work, total, squares, losses, diverged = carry

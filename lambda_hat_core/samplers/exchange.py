@@ -124,8 +124,8 @@ class TemperedKernel(Kernel):
     def gradient(self, key: PRNGKeyArray, state: Replicas) -> tuple[Weights, float]:
         """Return grad U of the coldest replica, which its state already holds."""
         del key
-        away = state.w[0] - self.posterior.w0
-        return self.posterior.nbeta * state.slope[0] + self.posterior.gamma * away, 0.0
+        posterior, away = self.posterior, state.w[0] - self.posterior.w0
+        return posterior.nbeta * state.slope[0] + posterior.tether_grad(away), 0.0
 
     def _evaluated(self, w: Weights) -> tuple[Scalar, Weights]:
         return jax.value_and_grad(self.posterior.loss.mean)(w, self.posterior.data)
@@ -141,7 +141,7 @@ class TemperedKernel(Kernel):
         if not self.has_reference:
             return after, jnp.sum(work), accepted
         noise = jr.normal(reference_key, self.posterior.w0.shape, self.posterior.w0.dtype)
-        w = self.posterior.w0 + noise / jnp.sqrt(self.posterior.gamma)
+        w = self.posterior.centre + noise / jnp.sqrt(self.posterior.gamma)
         drawn = (w, *self._evaluated(w))
         joined = [jnp.concatenate([x, y[None]]) for x, y in zip(after, drawn, strict=True)]
         return (joined[0], joined[1], joined[2]), jnp.sum(work) + 1, jnp.append(accepted, 1.0)
@@ -150,24 +150,24 @@ class TemperedKernel(Kernel):
         self, key: PRNGKeyArray, rung: Rungs, w: Weights, loss: Scalar, slope: Weights
     ) -> tuple[tuple[Weights, Scalar, Weights], Scalar, Scalar]:
         """Take one step of a replica's own kernel, whose state is made from w, L and grad L."""
-        kernel, gamma = self._kernel(rung), self.posterior.gamma
-        away = w - self.posterior.w0
+        kernel, at = self._kernel(rung), self.posterior
+        away = w - at.w0
         state: Any = jax.eval_shape(kernel.init, key, w)
         state = type(state)(
             kernel.coordinates.to_u(w),
-            -rung.nbeta * loss - 0.5 * gamma * jnp.sum(away**2),
-            -kernel.coordinates.apply(rung.nbeta * slope + gamma * away),
+            -rung.nbeta * loss - at.tether(away),
+            -kernel.coordinates.apply(rung.nbeta * slope + at.tether_grad(away)),
         )
         state, stats = kernel.step(key, state)
         w = kernel.position(state)
-        away = w - self.posterior.w0
-        loss = (-state.logdensity - 0.5 * gamma * jnp.sum(away**2)) / rung.nbeta
-        slope = (kernel.gradient(key, state)[0] - gamma * away) / rung.nbeta
+        away = w - at.w0
+        loss = (-state.logdensity - at.tether(away)) / rung.nbeta
+        slope = (kernel.gradient(key, state)[0] - at.tether_grad(away)) / rung.nbeta
         return (w, loss, slope), stats["work"], jnp.nan_to_num(stats["acceptance_rate"], nan=0.0)
 
     def _kernel(self, rung: Rungs) -> HamiltonianKernel:
         at = self.posterior
-        posterior = Posterior(at.w0, at.data, rung.nbeta, at.gamma, at.loss, at.n)
+        posterior = Posterior(at.w0, at.data, rung.nbeta, at.gamma, at.loss, at.n, at.prior)
         coordinates = Coordinates(
             at.w0,
             jnp.full_like(at.w0, rung.rest),

@@ -56,7 +56,7 @@ class GradientEstimate(eqx.Module):
         """Return an estimate of grad U(w), from a batch that `key` draws."""
         posterior = self.posterior
         gradient = self.of_loss(key, w)
-        return posterior.nbeta * gradient + posterior.gamma * (w - posterior.w0)
+        return posterior.nbeta * gradient + posterior.tether_grad(w - posterior.w0)
 
     def of_loss(self, key: PRNGKeyArray, w: Weights) -> Weights:
         """Return an estimate of grad L_n(w), from a batch that `key` draws."""

@@ -62,6 +62,7 @@ def run_draws(
         alternates: whether draws are made at two step sizes.
     """
     n_draws = n_draws if rule is None else rule.most_draws
+    ends_at, dropped = (n_draws, n_burn) if rule is None else (0, 0)
     began = clock() - (ends[-1] if ends else 0.0)
     failure, stopped_by, spent = None, "length", None
 
@@ -77,7 +78,7 @@ def run_draws(
         states, part = advance(states, np.arange(first, first + chunk))
         failure = _not_finite(part, first, one)
         parts.append(part)
-        fold(parts, alternates=alternates)
+        fold(parts, alternates=alternates, n_burn=dropped, n_draws=ends_at)
         ends.append(clock() - began)
         if failure is None:
             save(states, parts, ends)
@@ -113,7 +114,7 @@ def run_draws(
         n_burn, is_enough = rule.look(collected(n_draws, 0))
         spent = None if is_enough else spent or "max_draws"
         stopped_by = "precision" if is_enough else "budget"
-    observed = None if failure else retained(parts, slice(n_burn, n_draws))
+    observed = None if failure else retained(parts, slice(n_burn, n_draws), dropped=dropped)
     return collected(n_draws, n_burn)._replace(
         stopped_by=stopped_by, spent=spent, observed=observed
     )

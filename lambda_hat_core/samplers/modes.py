@@ -138,9 +138,23 @@ def measure(
     if stochastic and gradients is not None:
         along = np.asarray(times(gradients * root, vectors.T), np.float64)
         noise = nbeta**2 * along.var(axis=1, ddof=1).mean(axis=0)
-    away = times((hosted(start) - hosted(posterior.w0)) / root, vectors.T)
+    away = times((hosted(start) - middle(posterior, spectrum)) / root, vectors.T)
     begun = mu * (np.asarray(away, np.float64) ** 2).mean(axis=0)
     return Modes(size, mu, _share(mu, soft), noise, begun), work
+
+
+def middle(posterior: Posterior, spectrum: Spectrum) -> Vector:
+    """Return the mean of the Gaussian: w*, unless a prior shifts it."""
+    w0 = hosted(posterior.w0)
+    if posterior.prior is None:
+        return w0
+    pull, vectors = posterior.prior_precision * w0, hosted(spectrum.vectors)
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    along = times(vectors, pull)
+    mu = (nbeta * np.maximum(np.asarray(spectrum.theta), 0.0) + gamma).astype(w0.dtype)
+    rest = nbeta * float(spectrum.rest) + gamma
+    shift = times(along / namespace().asarray(mu), vectors)
+    return w0 - shift - (pull - times(along, vectors)) / rest
 
 
 def _gradients(
@@ -182,7 +196,8 @@ def whitened(
     h = np.append(np.maximum(theta, 0.0), float(spectrum.rest))
     mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
     noise, work = np.zeros_like(mu), 0.0
-    away, variance = _seen(generator(key), estimate, start, spectrum.vectors)
+    centre = middle(posterior, spectrum)
+    away, variance = _seen(generator(key), estimate, start, centre, spectrum.vectors)
     if not estimate.is_exact:
         work = estimate.work * len(start) * _BATCHES
         noise = nbeta**2 * width**2 * variance
@@ -196,9 +211,10 @@ def _seen(
     rng: np.random.Generator,
     estimate: GradientEstimate,
     points: Float[Array, "chain d"],
+    centre: Vector,
     vectors: Float[Array, "k d"],
 ) -> tuple[Float[np.ndarray, " k+1"], Float[np.ndarray, " k+1"]]:
-    """Return the mean square of w - w*, and the variance of batch gradients of the loss.
+    """Return the mean square of w - centre, and the variance of batch gradients of the loss.
 
     Both along each vector, and last, in the mean over directions, on their complement. The variance
     is 0 for the full batch.
@@ -212,7 +228,7 @@ def _seen(
         across = np.asarray(v - times(along, vectors), np.float64)
         return np.asarray(along, np.float64), (across**2).sum(axis=-1)
 
-    along, across = split(hosted(points) - hosted(estimate.posterior.w0))
+    along, across = split(hosted(points) - centre)
     away = np.append((along**2).mean(axis=0), across.mean() / rest)
     if estimate.is_exact:
         return away, np.zeros_like(away)

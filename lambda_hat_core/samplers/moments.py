@@ -11,10 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
+
 OBSERVED = "observed"
 """The name of what the draws record, which has the loss on all data first."""
 
 _MOST_BATCHES = 16
+_SOME_BATCHES = 12
+"""How many there are about if fewer than 8 chunks are kept."""
 _MOST_NUMBERS = 2**22
 """Below this many numbers, 32 MB, all draws are kept however few observables there are."""
 
@@ -89,12 +93,14 @@ def sums(
     return Moments(count.copy(), total, cross[:, None])
 
 
-def fold(parts: list[Part], *, alternates: bool) -> None:
+def fold(parts: list[Part], *, alternates: bool, n_burn: int = 0, n_draws: int = 0) -> None:
     """Replace recorded draws by their sums where those are fewer numbers, in place.
 
     Args:
         parts: all chunks of a run, of equal length.
         alternates: whether the draws are made at two step sizes.
+        n_burn: draws that are known to be dropped, which are in no sum.
+        n_draws: draws of the whole run, if that is known; 0: they end by a rule.
     """
     if OBSERVED not in parts[0] and _COUNT not in parts[0]:
         return
@@ -104,14 +110,44 @@ def fold(parts: list[Part], *, alternates: bool) -> None:
         if kept <= max(_MOST_NUMBERS, _MOST_BATCHES * n_chains * m * (m + 1)):
             return
     largest = max(part["step_size"].max() for part in parts) if alternates else 0.0
-    for part in parts:
+    length = parts[0]["loss"].shape[1]
+    batch = _batch_length(length, n_burn, n_draws, cycle=BLOCK * CYCLE if alternates else 1)
+    for index, part in enumerate(parts):
         if OBSERVED in part:
             fine = part["step_size"][0] < 0.75 * largest if alternates else None
-            found = sums(part.pop(OBSERVED), fine)
+            dropped = min(max(n_burn - index * length, 0), length)
+            found = _summed(part.pop(OBSERVED), fine, dropped, batch)
             part |= {_COUNT: found.size, _SUM: found.total, _CROSS: found.cross}
-    width = _width(len(parts))
-    for first in range(0, len(parts), width):
-        _join(parts[first : first + width])
+    kept = parts[n_burn // length :]
+    width = _width(len(kept))
+    for first in range(0, len(kept), width):
+        _join(kept[first : first + width])
+
+
+def _summed(
+    values: Float[np.ndarray, "chain draw m"],
+    fine: Bool[np.ndarray, " draw"] | None,
+    dropped: int,
+    length: int,
+) -> Moments:
+    """Return the sums of a chunk in batches of one length, which end with it."""
+    n_draws = values.shape[1]
+    starts = range(dropped + (n_draws - dropped) % length, n_draws, length)
+    cuts = [slice(start, start + length) for start in starts]
+    found = [sums(values[:, cut], None if fine is None else fine[cut]) for cut in cuts]
+    if not found:
+        return Moments(*(x[:, :0] for x in sums(values[:, :0], None if fine is None else fine[:0])))
+    return Moments(*(np.concatenate(x, axis=1) for x in zip(*found, strict=True)))
+
+
+def _batch_length(length: int, n_burn: int, n_draws: int, *, cycle: int) -> int:
+    """Return the draws of a batch: a chunk, or a part of one if too few chunks are kept."""
+    left = n_draws - n_burn
+    n_kept = -(-n_draws // length) - n_burn // length
+    if not n_draws or 2 * n_kept >= _MOST_BATCHES:
+        return length
+    wanted = -(-left // _SOME_BATCHES)
+    return min(max(wanted // cycle, 1) * cycle, left)
 
 
 def _width(n_parts: int) -> int:
@@ -137,8 +173,14 @@ def is_observed(name: str) -> bool:
     return name.startswith(OBSERVED)
 
 
-def retained(parts: list[Part], kept: slice) -> Recorded | None:
-    """Return what was recorded in the draws of a slice; of sums, in the batches within it."""
+def retained(parts: list[Part], kept: slice, *, dropped: int = 0) -> Recorded | None:
+    """Return what was recorded in the draws of a slice; of sums, in the batches within it.
+
+    Args:
+        parts: all chunks of a run.
+        kept: the slice.
+        dropped: the `n_burn` that `fold` was told.
+    """
     if OBSERVED in parts[0]:
         joined = np.concatenate([part[OBSERVED] for part in parts], axis=1)
         return Recorded(joined[:, kept], None)
@@ -146,7 +188,7 @@ def retained(parts: list[Part], kept: slice) -> Recorded | None:
         return None
     length = parts[0]["loss"].shape[1]
     width = _width(len(parts))
-    first = -(-kept.start // (length * width))
+    first = 0 if dropped else -(-kept.start // (length * width))
     count, total, cross = (
         np.concatenate([part[name] for part in parts], axis=1)[:, first:]
         for name in (_COUNT, _SUM, _CROSS)

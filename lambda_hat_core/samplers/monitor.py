@@ -136,7 +136,7 @@ class Monitor(eqx.Module):
         if direction is None or seen.slope is None:
             virial_m = inside @ (self.vectors @ gradient)
         else:
-            pull = kernel.posterior.gamma * (delta @ direction)
+            pull = kernel.posterior.tether_along(delta, direction)
             virial_m = kernel.posterior.nbeta * seen.slope + pull
         noise = {} if seen.variance is None else {"loss_variance": seen.variance.astype(w.dtype)}
         cost += self.observables.work(kernel.posterior.n) if self.observables is not None else 0.0

@@ -100,8 +100,10 @@ class _Flight(NamedTuple):
         """Return grad U at every point."""
         posterior = self.estimate.posterior
         of_loss = loss_gradients(self.unused, self.estimate, w)
-        away = w - self.at.origin
-        return float(posterior.nbeta) * hosted(of_loss) + float(posterior.gamma) * away
+        pull = float(posterior.gamma) * (w - self.at.origin)
+        if posterior.prior is not None:
+            pull = pull + posterior.prior_precision * self.at.origin
+        return float(posterior.nbeta) * hosted(of_loss) + pull
 
     def take(
         self, rng: np.random.Generator, w: Float[AnyArray, "chain d"], size: float

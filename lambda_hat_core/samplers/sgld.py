@@ -89,7 +89,7 @@ class SgldKernel(Kernel):
             m = spec.beta1 * m + (1 - spec.beta1) * g
             drift = m / (1 - spec.beta1**t) if spec.bias_correction else m
         noise = standard_normal(noise_key, w, spec.noise)
-        force = posterior.gamma * (w - posterior.w0) + posterior.nbeta * drift
+        force = posterior.tether_grad(w - posterior.w0) + posterior.nbeta * drift
         step = self.step_size * preconditioner
         w = w - 0.5 * step * force + jnp.sqrt(step) * noise
         return SgldState(w, v, m, t), {

@@ -27,7 +27,7 @@ class Subset(NamedTuple):
     """The posterior with the loss of R of its examples.
 
     Attributes:
-        posterior: its data are the subset and its n is R; nbeta and gamma are the run's.
+        posterior: its data are the subset and its n is R; all else is the run's.
         tilt: t, of size 0 if the subset is all examples.
         cost: of one gradient on the subset, in full-gradient evaluations.
         work: full-gradient evaluations that it took to find the tilt.
@@ -54,5 +54,6 @@ def _drawn(key: PRNGKeyArray, posterior: Posterior, rows: int) -> tuple[Posterio
     data = jax.tree.map(lambda a: a[index], posterior.data)
     gradient = jax.grad(posterior.loss.mean)
     tilt = gradient(posterior.w0, posterior.data) - gradient(posterior.w0, data)
-    few = Posterior(posterior.w0, data, posterior.nbeta, posterior.gamma, posterior.loss, rows)
+    at = posterior
+    few = Posterior(at.w0, data, at.nbeta, at.gamma, at.loss, rows, at.prior)
     return few, tilt

@@ -72,7 +72,8 @@ def _moments(
     kernel: TemperedKernel, state: Replicas
 ) -> tuple[Float[Array, "replica k"], Float[Array, "replica k1"], Float[Array, "replica k1"]]:
     away = state.w - kernel.posterior.w0
-    force = kernel.rungs.nbeta[:, None] * state.slope + kernel.posterior.gamma * away
+    pull = jax.vmap(kernel.posterior.tether_grad)(away)
+    force = kernel.rungs.nbeta[:, None] * state.slope + pull
 
     def squares(x: Float[Array, "replica d"], along: Float[Array, "replica k"]) -> Array:
         rest = jnp.sum(x**2, 1) - jnp.sum(along**2, 1)
@@ -130,7 +131,7 @@ def _advance(
 def _probe(key: PRNGKeyArray, posterior: Posterior) -> Float[Array, " probe"]:
     """Return the rise of the loss at draws of the localiser."""
     noise = jr.normal(key, (_PROBES, posterior.w0.size), posterior.w0.dtype)
-    points = posterior.w0 + noise / jnp.sqrt(posterior.gamma)
+    points = posterior.centre + noise / jnp.sqrt(posterior.gamma)
     return jax.lax.map(posterior.loss_mean, points) - posterior.loss_mean(posterior.w0)
 
 

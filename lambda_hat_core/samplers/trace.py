@@ -46,6 +46,7 @@ class Trace(NamedTuple):
         extras: arrays of other shapes: elbo (restart, step), khat (restart,); restart_loss and
             restart_loss_se (restart,), a mean loss and its error from a control variate.
         observed: what the observables recorded; None if there are none, or the run failed.
+        prior: precision of a prior about 0; None if there is none.
     """
 
     loss: Float[np.ndarray, "chain draw"]
@@ -68,6 +69,7 @@ class Trace(NamedTuple):
     iid: bool = False
     extras: Mapping[str, Shaped[np.ndarray, "..."]] = MappingProxyType({})
     observed: Observed | None = None
+    prior: float | None = None
 
     @property
     def llc(self) -> Float[np.ndarray, "chain draw"]:

@@ -108,11 +108,14 @@ def _llc(store: Store) -> str:
     ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
     ON members.run_id = runs.run_id
     LEFT JOIN (
-        SELECT target_id, loss, nbeta, gamma, avg(llc) AS llc FROM {_read(store, "tempered")}
-        WHERE verdict = 'ok' GROUP BY ALL
+        SELECT target_id, loss, restrict, nbeta, gamma, avg(llc) AS llc
+        FROM {_read(store, "tempered")}
+        WHERE verdict = 'ok' AND settings NOT LIKE '%"prior":%' GROUP BY ALL
     ) AS cold ON cold.target_id = runs.target_id AND cold.loss = runs.loss
+    AND cold.restrict IS NOT DISTINCT FROM runs.restrict
     AND runs.sampler <> 'tempered' AND abs(cold.nbeta - runs.nbeta) <= 1e-6 * cold.nbeta
     AND abs(cold.gamma - runs.gamma) <= 1e-6 * cold.gamma
+    AND coalesce(runs.settings, '') NOT LIKE '%"prior":%'
     LEFT JOIN {_read(store, "trajectories")} AS checkpoints
     ON checkpoints.target_id = runs.target_id
     QUALIFY rank() OVER (PARTITION BY runs.run_id ORDER BY runs.rank) = 1"""

@@ -120,10 +120,13 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
     _check_integers(maker, name, values)
     if jnp.issubdtype(values.dtype, jnp.floating):
         values = values.astype(jnp.result_type(float))
+    else:
+        values = np.array(values)
     if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
         did = f"has {name} with NaN or infinite numbers"
         raise refusal(maker, did, "every number must be finite")
-    return fresh(values)
+    # A copy in either case, which JAX has not seen before (see `closures`).
+    return jax.device_put(values)
 
 
 def _check_integers(maker: str, name: str, values: np.ndarray) -> None:

@@ -33,6 +33,8 @@ _RANK, _OWN = 64, 32
 """Lanczos steps from a random start, and from the gradient."""
 _LOWEST = 8
 """Ritz vectors of a subset along which the curvature is measured on all examples."""
+_AT_ONCE = 2**20
+"""Losses of single rows that are evaluated at once."""
 _SAMPLES = 256
 """Number of gradients whose convex hull is searched at a kink."""
 _UNSEEN = 1e-3
@@ -152,7 +154,9 @@ def _hull_bias(
     directions = jr.normal(jr.split(key)[1], (_SAMPLES, d))
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     around = jnp.concatenate([w[None], w + reach * directions])
-    gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=16)
+    rows = 1 if data is None else len(jax.tree.leaves(data)[0])
+    at_once = max(1, min(16, _AT_ONCE // rows))
+    gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=at_once)
     components, scale = gradients @ vectors.T, _scale(theta, nbeta, gamma, jnp)
     outside = (gradients - components @ vectors) * jnp.max(scale)
     gram = (components * scale) @ (components * scale).T + outside @ outside.T

@@ -1,7 +1,7 @@
 """Targets made by a function of the user: `factory(key, **kwargs) -> CustomTarget`."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -23,8 +23,10 @@ from lambda_hat_core.targets.loss_check import (
     check_value,
     refusal,
 )
+from lambda_hat_core.targets.manyrows import each_row, mean_of_rows
 from lambda_hat_core.targets.networks.layout import Shapes
 from lambda_hat_core.targets.observables import named
+from lambda_hat_core.targets.parts import parts
 from lambda_hat_core.targets.probe import probed
 from lambda_hat_core.targets.problem import Metric, Outputs, Problem
 from lambda_hat_core.targets.program import program_of
@@ -57,6 +59,8 @@ class CustomTarget:
         outputs_loss: what compares two outputs: mse, or cross_entropy if they are logits.
         data_sets: other rows by name, pytrees like `data`, which observables may name.
         functions: `f(params) -> number or array` by name, which observables may name.
+        restrict_names: lists of patterns by name, which posterior.restrict may name in place of
+            them: `{"heads": ["attention.*", "output[0:4]"]}`.
     """
 
     params: Any
@@ -72,6 +76,7 @@ class CustomTarget:
     outputs_loss: str = "mse"
     data_sets: Mapping[str, Any] | None = None
     functions: Mapping[str, Callable[[Any], Any]] | None = None
+    restrict_names: Mapping[str, str | Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,9 @@ class CustomLoss:
         """Return the loss of every row, each of which is a batch of one."""
 
         def of_row(row: Batch) -> Scalar:
-            return self.mean(w, jax.tree.map(lambda a: a[None], row))
+            return self._at_once(w, jax.tree.map(lambda a: a[None], row))
 
-        return jax.vmap(of_row)(batch)
+        return each_row(of_row, batch)
 
     def __call__(self, w: Weights, batch: Batch) -> Any:
         """Call the user's function."""
@@ -114,11 +119,16 @@ class CustomLoss:
         return function(self.rebuild(w), batch[0] if self.weighted else batch)
 
     def mean(self, w: Weights, batch: Batch) -> Scalar:
-        """Return the mean loss over the rows of `batch`.
+        """Return the mean loss over the rows of `batch`, of many rows one part after the other.
 
         The user's function divides by the weights of the batch, which vary. The mean over rows of
         weight times loss, of which minibatches are unbiased estimates, divides by those of all.
         """
+        if self.by_row and batch is not None:
+            return mean_of_rows(lambda part: self._at_once(w, part), batch)
+        return self._at_once(w, batch)
+
+    def _at_once(self, w: Weights, batch: Batch) -> Scalar:
         value = jnp.asarray(self(w, batch))
         return value * jnp.mean(batch[1]) if self.weighted else value
 
@@ -275,6 +285,7 @@ class _Draft(NamedTuple):
             metric=None if made.metric is None else _metric(made.metric, rebuild),
             outputs=outputs,
             named=sets,
+            parts=parts(maker, made.restrict_names, shapes),
         )
 
 

@@ -6,6 +6,7 @@ CPU seconds; larger problems are left out, with the reason.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,21 +44,43 @@ _SE_MAX, _R_HAT_MAX = 0.02, 1.05
 """Largest relative error and R-hat of the Gibbs sampler."""
 
 
-def oracle(spec: TargetSpec, target: Target, nbeta: float, gamma: float) -> Exact:
-    """Return nbeta (E_p[L] - L(w*)), if it can be computed, and how it was found or why not."""
-    loss = target.loss
-    if isinstance(loss, QuadraticPotential):
+class Held(NamedTuple):
+    """The Gaussian that localiser and prior are together.
+
+    Attributes:
+        gamma: its precision.
+        at: its centre, in units of w*: 1 without a prior.
+    """
+
+    gamma: float
+    at: float
+
+
+def oracle(
+    spec: TargetSpec, target: Target, nbeta: float, gamma: float, prior: float = 0.0
+) -> Exact:
+    """Return nbeta (E_p[L] - L(w*)), if it can be computed, and how it was found or why not.
+
+    Args:
+        spec: of the target.
+        target: the target itself.
+        nbeta: n beta.
+        gamma: strength of the localiser.
+        prior: precision of a prior about 0; 0: there is none.
+    """
+    loss, held = target.loss, Held(gamma + prior, gamma / (gamma + prior) if prior else 1.0)
+    if isinstance(loss, QuadraticPotential) and not prior:
         value = oracles.quadratic(loss.eigenvalues(), nbeta, gamma)
         return Exact(value, None, "half the sum of nbeta h / (nbeta h + gamma)")
     with jax.enable_x64(True):
         wide = _widened(target)
         if target.w0.size <= 2:
-            return _quadrature(wide, nbeta, gamma)
-        found = _gaussian(wide, nbeta, gamma)
+            return _quadrature(wide, nbeta, held)
+        found = _gaussian(wide, nbeta, held)
         if found is not None:
             return Exact(found, None, "the loss is quadratic: the formula of a Gaussian posterior")
     if isinstance(loss, Supervised) and isinstance(loss.network, DeepLinearNetwork):
-        return _product(wide, loss, loss.network, nbeta, gamma)
+        return _product(wide, loss, loss.network, nbeta, held)
     many = f"quadrature is limited to d <= 2, but d is {target.w0.size}"
     if target.data is None:
         return Exact(None, None, many)
@@ -100,28 +123,30 @@ def _losses(target: Target) -> Callable[[np.ndarray], np.ndarray]:
     return losses
 
 
-def _quadrature(target: Target, nbeta: float, gamma: float) -> Exact:
-    if gamma <= 0:
+def _quadrature(target: Target, nbeta: float, held: Held) -> Exact:
+    if held.gamma <= 0:
         why = "quadrature needs gamma > 0: without it the posterior need not be proper"
         return Exact(None, None, why)
     w0, losses = np.asarray(target.w0), _losses(target)
+    centre = held.at * w0
     for levels in _LEVELS if target.data is not None else (quadrature.LEVELS,):
-        if quadrature.size(w0, levels) * _rows(target) > _POINTS:
+        if quadrature.size(w0, levels, centre) * _rows(target) > _POINTS:
             return Exact(None, None, f"quadrature over {target.n} examples would take too long")
-        value = quadrature.potential(losses, w0, nbeta, gamma, levels=levels)
+        value = quadrature.potential(losses, w0, nbeta, held.gamma, levels=levels, centre=centre)
         if value is not None:
             return Exact(value, None, f"quadrature in {w0.size} dimensions")
     return Exact(None, None, "quadrature did not converge")
 
 
-def _gaussian(target: Target, nbeta: float, gamma: float) -> float | None:
+def _gaussian(target: Target, nbeta: float, held: Held) -> float | None:
     """Return the value if the loss is quadratic, on all scales on which the localiser holds.
 
-    With L_n(w* + v) = L_n(w*) + g v + v H v / 2 the posterior of v is N(m, A^-1), where
-    A = nbeta H + gamma and m = -nbeta A^-1 g.
+    With L_n(w* + v) = L_n(w*) + g v + v H v / 2 and the localiser centred at w* + c the posterior
+    of v is N(m, A^-1), where A = nbeta H + gamma and m = A^-1 (gamma c - nbeta g).
     """
+    gamma = held.gamma
     d = target.w0.size
-    if d > _DENSE or _rows(target) * d**2 > _PRODUCTS or not _is_quadratic(target, gamma):
+    if d > _DENSE or _rows(target) * d**2 > _PRODUCTS or not _is_quadratic(target, held):
         return None
     g, hessian = map(np.asarray, _derivatives(target.loss, target.w0, target.data))
     h, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
@@ -130,7 +155,8 @@ def _gaussian(target: Target, nbeta: float, gamma: float) -> float | None:
     if precision.min() <= 0:
         return None
     slope = vectors.T @ g
-    mean = -nbeta * slope / precision
+    away = vectors.T @ ((held.at - 1) * np.asarray(target.w0))
+    mean = (gamma * away - nbeta * slope) / precision
     return float(nbeta * (slope @ mean + 0.5 * np.sum(h * (mean**2 + 1 / precision))))
 
 
@@ -144,9 +170,10 @@ def _derivatives(loss: Loss, w: Weights, data: Batch) -> tuple[Weights, Float[Ar
     return grad(w, data), jax.lax.map(product, jnp.eye(w.size), batch_size=16)
 
 
-def _is_quadratic(target: Target, gamma: float) -> bool:
+def _is_quadratic(target: Target, held: Held) -> bool:
     rng = np.random.default_rng(0)
-    width = 1.0 if gamma <= 0 else gamma**-0.5
+    width = 1.0 if held.gamma <= 0 else held.gamma**-0.5
+    width = max(width, (1 - held.at) * float(np.abs(np.asarray(target.w0)).max()))
     steps = width * rng.standard_normal((3, 1, target.w0.size)) * np.arange(-2, 3)[:, None]
     values = _losses(target)((np.asarray(target.w0) + steps).reshape(-1, target.w0.size))
     far2, far1, here, near1, near2 = values.reshape(3, 5).T
@@ -157,7 +184,7 @@ def _is_quadratic(target: Target, gamma: float) -> bool:
 
 
 def _product(
-    target: Target, loss: Supervised, network: DeepLinearNetwork, nbeta: float, gamma: float
+    target: Target, loss: Supervised, network: DeepLinearNetwork, nbeta: float, held: Held
 ) -> Exact:
     if loss.name not in ("mse", "gaussian"):
         return Exact(None, None, f"Gibbs sampling needs squared errors, the loss is {loss.name}")
@@ -168,7 +195,8 @@ def _product(
         return Exact(None, None, f"Gibbs sampling of widths {network.widths} would take too long")
     factor = 2 / y.shape[1] if loss.name == "mse" else loss.sigma**-2
     best = np.linalg.lstsq(x, y)[0]
-    draws = gibbs.sample(gibbs.Product(layers, x.T @ x / len(x), best, factor * nbeta), gamma)
+    product = gibbs.Product(layers, x.T @ x / len(x), best, factor * nbeta)
+    draws = gibbs.sample(product, held.gamma, held=held.at)
     found, mixed = mcmc_mean(draws), r_hat(draws)
     if found.se is None or mixed is None or mixed > _R_HAT_MAX or found.se > _SE_MAX * found.mean:
         return Exact(None, None, f"{len(draws[0])} sweeps of Gibbs sampling were too few")

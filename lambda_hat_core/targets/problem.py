@@ -1,6 +1,7 @@
 """The problem to be minimised: a loss, its data, the start, and what is known beforehand."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxtyping import Array
@@ -59,6 +60,7 @@ class Problem(NamedTuple):
         metric: a number of the author's own choice, for the checkpoints of a training.
         outputs: the outputs of a custom target, if its author gives them.
         named: data sets and functions that observables may name.
+        parts: patterns that posterior.restrict may name, by name.
     """
 
     loss: Loss
@@ -76,3 +78,4 @@ class Problem(NamedTuple):
     metric: Metric | None = None
     outputs: Outputs | None = None
     named: Named = NOTHING_NAMED
+    parts: Mapping[str, tuple[str, ...]] = MappingProxyType({})

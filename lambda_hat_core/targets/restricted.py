@@ -6,8 +6,9 @@ localiser and the cost of a sampler are those of the chosen entries.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -88,7 +89,17 @@ class Restricted:
         return jnp.concatenate(parts)
 
 
-def restricted(target: Target, shapes: Shapes, patterns: Sequence[str], maker: str) -> Target:
+Names = Mapping[str, Sequence[str]]
+"""The patterns that a target's own names for its parts stand for."""
+
+
+def restricted(
+    target: Target,
+    shapes: Shapes,
+    patterns: Sequence[str],
+    maker: str,
+    names: Names = MappingProxyType({}),
+) -> Target:
     """Return a target of which only the chosen parameters move.
 
     Args:
@@ -96,37 +107,41 @@ def restricted(target: Target, shapes: Shapes, patterns: Sequence[str], maker: s
         shapes: names and shapes of the arrays in its flat vector.
         patterns: the chosen parameters, as in `config.restrict`.
         maker: the name of what made the target, for errors.
+        names: its own names for its parts.
 
     Raises:
         ValueError: if a pattern chooses nothing; the error names the parameters that there are.
     """
-    loss, index = _made(target.loss, np.asarray(target.w0), shapes, patterns, maker)
+    loss, index = _made(target.loss, np.asarray(target.w0), shapes, patterns, maker, names)
     return Target(target.w0[index], target.data, loss, target.n)
 
 
 def restricted_problem(problem: Problem, patterns: Sequence[str]) -> Problem:
     """Return a problem of which only the chosen parameters move, at its start.
 
+    Patterns may be names that the problem has for its parts.
+
     Raises:
         ValueError: if a pattern chooses nothing; the error names the parameters that there are.
     """
     start = np.asarray(problem.start)
-    loss, index = _made(problem.loss, start, problem.shapes, patterns, problem.maker)
+    shapes, names = problem.shapes, problem.parts
+    loss, index = _made(problem.loss, start, shapes, patterns, problem.maker, names)
     return problem._replace(
         loss=loss,
         start=problem.start[index],
-        shapes=_names(problem.shapes, patterns),
+        shapes=_names(shapes, patterns, names),
         claim=None,
         truth=None,
     )
 
 
 def _made(
-    loss: Loss, w: np.ndarray, shapes: Shapes, patterns: Sequence[str], maker: str
+    loss: Loss, w: np.ndarray, shapes: Shapes, patterns: Sequence[str], maker: str, names: Names
 ) -> tuple[Restricted, np.ndarray]:
     """Return the loss, and the positions of its entries in the whole flat vector."""
     try:
-        taken = chosen(patterns, {dotted(name): shape for name, shape in shapes})
+        taken = chosen(patterns, {dotted(name): shape for name, shape in shapes}, names)
     except Misfit as misfit:
         raise ValueError(f"{maker}: {misfit}") from None
     pieces: list[Piece] = []
@@ -146,9 +161,9 @@ def _made(
     return Restricted(loss, tuple(patterns), digest, tuple(pieces)), np.concatenate(index)
 
 
-def _names(shapes: Shapes, patterns: Sequence[str]) -> Shapes:
+def _names(shapes: Shapes, patterns: Sequence[str], names: Names) -> Shapes:
     """Return the names of the arrays that move; one that moves in part is a vector."""
-    taken = chosen(patterns, {dotted(name): shape for name, shape in shapes})
+    taken = chosen(patterns, {dotted(name): shape for name, shape in shapes}, names)
     found: list[tuple[str, tuple[int, ...]]] = []
     for name, shape in shapes:
         count = taken[dotted(name)].size if dotted(name) in taken else 0

@@ -92,7 +92,7 @@ def _loaded(
         )
         for rows in (batch, held_out)
     )
-    named = Named({TEST: tested} if tested else {}, {})
+    named, parts = Named({TEST: tested} if tested else {}, {}), {}
     w, data = jax.device_put(flat.astype(dtype)), arrays or None
     if isinstance(spec.model, model.Custom):
         if posterior.loss not in (None, "own", SELF_LABELLED):
@@ -107,7 +107,7 @@ def _loaded(
             identity = ("outputs", getattr(loss, "identity", None))
             made = own_labels(made._replace(data=data, start=w), posterior.sigma, identity)
             loss, data = made.loss, made.data
-        named = made.named
+        named, parts = made.named, made.parts
     else:
         loss = loss_of(spec, posterior.loss, posterior.sigma)
         if isinstance(loss, SelfLabelled):
@@ -118,4 +118,4 @@ def _loaded(
     if posterior.restrict is None:
         return target, named
     shapes = tuple((name, tuple(shape)) for name, shape in meta["shapes"])
-    return restricted(target, shapes, posterior.restrict, f"target {spec.id}"), named
+    return restricted(target, shapes, posterior.restrict, f"target {spec.id}", parts), named

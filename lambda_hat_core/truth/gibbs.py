@@ -44,12 +44,15 @@ def work(layers: Sequence[Matrix]) -> float:
     return float(sum(a**3 + b**3 for a, b in (layer.shape for layer in layers)))
 
 
-def sample(product: Product, gamma: float, *, seed: int = 0) -> Float[np.ndarray, "chain draw"]:
+def sample(
+    product: Product, gamma: float, *, held: float = 1.0, seed: int = 0
+) -> Float[np.ndarray, "chain draw"]:
     """Return draws of nbeta (L_n(w) - L_n(w*)), every sweep after the burn-in.
 
     Args:
         product: at w*, where all chains start.
         gamma: strength of the localiser.
+        held: where it is centred, in units of w*.
         seed: seed of the draws.
     """
     rng = np.random.default_rng(seed)
@@ -60,7 +63,7 @@ def sample(product: Product, gamma: float, *, seed: int = 0) -> Float[np.ndarray
         after = _products_after(layers)
         before = np.broadcast_to(np.eye(len(product.best)), (CHAINS, *product.moments.shape))
         for index in range(len(layers)):
-            layers[index] = _renewed(rng, product, gamma, index, before, after[index])
+            layers[index] = _renewed(rng, product, (gamma, held), index, before, after[index])
             before = before @ layers[index]
         miss = before - product.best
         draws[:, sweep] = 0.5 * product.scale * np.sum(miss * (product.moments @ miss), axis=(1, 2))
@@ -79,17 +82,18 @@ def _products_after(layers: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _renewed(
     rng: np.random.Generator,
     product: Product,
-    gamma: float,
+    localiser: tuple[float, float],
     index: int,
     before: np.ndarray,
     after: np.ndarray,
 ) -> np.ndarray:
     """Return a layer of every chain, drawn given the others."""
+    gamma, held = localiser
     left = before.transpose(0, 2, 1) @ product.moments
     right = after.transpose(0, 2, 1)
     (a, rows), (b, columns) = np.linalg.eigh(left @ before), np.linalg.eigh(after @ right)
     precision = product.scale * a[:, :, None] * b[:, None, :] + gamma
-    pull = product.scale * left @ product.best @ right + gamma * product.layers[index]
+    pull = product.scale * left @ product.best @ right + gamma * held * product.layers[index]
     mean = rows.transpose(0, 2, 1) @ pull @ columns / precision
     drawn = mean + rng.standard_normal(mean.shape) / np.sqrt(precision)
     return rows @ drawn @ columns.transpose(0, 2, 1)

@@ -23,11 +23,13 @@ _BLOCK = 2**20
 Losses = Callable[[Float[np.ndarray, "point d"]], Float[np.ndarray, " point"]]
 
 
-def _rule(centre: float, width: float, order: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
+def _rule(
+    point: float, centre: float, width: float, order: int, levels: int
+) -> tuple[np.ndarray, np.ndarray]:
     low, high = centre - _REACH * width, centre + _REACH * width
     scales = _REACH * width * 0.5 ** np.arange(levels)
-    edges = [c + sign * scales for c in {0.0, centre} for sign in (-1, 1)]
-    grid = np.unique(np.concatenate([*edges, [0.0, centre, low, high]]))
+    edges = [c + sign * scales for c in {0.0, point} for sign in (-1, 1)]
+    grid = np.unique(np.concatenate([*edges, [0.0, point, low, high]]))
     grid = grid[(grid >= low) & (grid <= high)]
     nodes, weights = np.polynomial.legendre.leggauss(order)
     halves = [(0.5 * (b - a), 0.5 * (a + b)) for a, b in pairwise(grid)]
@@ -37,10 +39,15 @@ def _rule(centre: float, width: float, order: int, levels: int) -> tuple[np.ndar
     )
 
 
-def size(w0: Float[np.ndarray, " d"], levels: int = LEVELS) -> int:
+def size(
+    w0: Float[np.ndarray, " d"],
+    levels: int = LEVELS,
+    centre: Float[np.ndarray, " d"] | None = None,
+) -> int:
     """Return at how many points the loss is evaluated."""
+    pairs = list(zip(w0.tolist(), (w0 if centre is None else centre).tolist(), strict=True))
     return sum(
-        math.prod(len(_rule(float(c), 1.0, order, levels)[0]) for c in w0) for order in _ORDERS
+        math.prod(len(_rule(*pair, 1.0, order, levels)[0]) for pair in pairs) for order in _ORDERS
     )
 
 
@@ -49,17 +56,19 @@ def _estimate(
     w0: Float[np.ndarray, " d"],
     nbeta: float,
     gamma: float,
+    centre: Float[np.ndarray, " d"],
     order: int,
     levels: int,
 ) -> float:
-    rules = [_rule(float(c), gamma**-0.5, order, levels) for c in w0]
+    pairs = zip(w0.tolist(), centre.tolist(), strict=True)
+    rules = [_rule(*pair, gamma**-0.5, order, levels) for pair in pairs]
     points = np.stack(np.meshgrid(*(r[0] for r in rules), indexing="ij"), -1).reshape(-1, w0.size)
     weights = np.ones(1)
     for _, weight in rules:
         weights = np.multiply.outer(weights, weight).ravel()
     excess = np.concatenate([losses(points[i : i + _BLOCK]) for i in range(0, len(points), _BLOCK)])
     excess = nbeta * (excess - losses(w0[None])[0])
-    log_density = -excess - 0.5 * gamma * np.sum((points - w0) ** 2, axis=1)
+    log_density = -excess - 0.5 * gamma * np.sum((points - centre) ** 2, axis=1)
     mass = weights * np.exp(log_density - log_density.max())
     return float(np.sum(mass * excess) / np.sum(mass))
 
@@ -71,6 +80,7 @@ def potential(
     gamma: float,
     *,
     levels: int = LEVELS,
+    centre: Float[np.ndarray, " d"] | None = None,
 ) -> float | None:
     """Return nbeta (E_p[L] - L(w*)) for d <= 2, or None if the two rules disagree.
 
@@ -80,6 +90,7 @@ def potential(
         nbeta: n beta.
         gamma: strength of the localiser.
         levels: number of halvings of the panels towards w*.
+        centre: where the localiser is centred; None: at w*.
 
     Raises:
         ValueError: unless d is 1 or 2 and gamma > 0, without which the mean need not exist.
@@ -88,5 +99,6 @@ def potential(
         raise ValueError(
             f"quadrature: d is {w0.size} and gamma is {gamma}; it needs d <= 2 and gamma > 0"
         )
-    coarse, fine = (_estimate(losses, w0, nbeta, gamma, order, levels) for order in _ORDERS)
+    at = w0 if centre is None else centre
+    coarse, fine = (_estimate(losses, w0, nbeta, gamma, at, order, levels) for order in _ORDERS)
     return fine if abs(fine - coarse) <= _TOLERANCE * max(1.0, abs(fine)) else None

@@ -48,7 +48,8 @@ class Drawn(eqx.Module):
         """Draw the points with these numbers from every restart, and measure them on all data.
 
         A draw depends on its number and not on the others. Beside what every run records, `log_q`
-        is log q(w) and `control` is h of the twin, from `control.quadratic`.
+        is log q(w) and `control` is h of the twin, from `control.quadratic`; with a prior, `tether`
+        is what it and the localiser add to U(w).
         """
         with precision.mixed():
             part = to_host(_draws(self, jnp.asarray(indices)))
@@ -81,7 +82,9 @@ def _draws(drawn: Drawn, indices: Int[Array, " draw"]) -> dict[str, Array]:
             high, low = posterior.full_loss(w)
             gradient = posterior.potential_grad(w, posterior.data)
             along = (monitor.vectors @ delta) * (monitor.vectors @ gradient)
+            shifted = {} if posterior.prior is None else {"tether": posterior.tether(delta)}
             return {
+                **shifted,
                 "loss_high": high,
                 "loss_low": low,
                 "dist2": jnp.sum(delta**2),

@@ -144,7 +144,7 @@ def _objective(
     delta = jax.vmap(chart.displacement)(u)
     llc = posterior.nbeta * _losses_above_minimum(batch_key, posterior, minimum, delta, options)
     dist2 = jnp.sum(delta**2, axis=1)
-    log_p = -llc - 0.5 * posterior.gamma * dist2
+    log_p = -llc - jax.vmap(posterior.tether)(delta)
     log_q = log_q - chart.log_det
     advantage = jax.lax.stop_gradient(log_p - log_q - baseline)
     score = jax.vmap(family.score_log_density)(jax.lax.stop_gradient(u))

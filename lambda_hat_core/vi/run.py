@@ -124,6 +124,7 @@ def sample_vi(
     def trace(draws: Draws) -> Trace:
         values = dict(draws.values)
         log_q, control = values.pop("log_q"), values.pop("control")
+        tether = values.pop("tether", None)
         virial_m = values.pop("virial_m")
         made = Trace(
             **values,
@@ -133,7 +134,7 @@ def sample_vi(
             stats={},
             loss0=loss0,
             nbeta=nbeta,
-            gamma=float(posterior.gamma),
+            gamma=float(posterior.localiser),
             n=posterior.n,
             d=posterior.w0.size,
             work={**setup, "evaluation": float(draws.cumulative_work[-1]) - before},
@@ -149,10 +150,20 @@ def sample_vi(
             iid=True,
             observed=observed(draws.observed, monitor.observables),
             extras={**found.history, "cumulative_fge": np.tile(spent, (spec.n_chains, 1))},
+            prior=posterior.prior_precision,
         )
         if made.failure is not None:
             return made
-        return _certified(made, spec, log_q=log_q, control=control, control_means=control_means)
+        if tether is None:
+            tether = 0.5 * made.gamma * made.dist2
+        return _certified(
+            made,
+            spec,
+            log_p=-made.llc - tether,
+            log_q=log_q,
+            control=control,
+            control_means=control_means,
+        )
 
     rule = None
     if spec.until is not None:
@@ -184,12 +195,13 @@ def _certified(
     trace: Trace,
     spec: Vi,
     *,
+    log_p: Float[np.ndarray, "chain draw"],
     log_q: Float[np.ndarray, "chain draw"],
     control: Float[np.ndarray, "chain draw"],
     control_means: Float[np.ndarray, " chain"],
 ) -> Trace:
     """Add k-hat, the estimate with control variate and the importance-weighted estimate."""
-    log_ratios = -trace.llc - 0.5 * trace.gamma * trace.dist2 - log_q
+    log_ratios = log_p - log_q
     weights, khat = smooth(log_ratios)
     extras = {
         **trace.extras,

@@ -167,7 +167,16 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         at = targets.load(target, store.path("targets", spec.target), spec.posterior)
         used = as_sampled(spec, target, None if at.data is None else at.n)
         loss = spec.posterior.loss or meta["loss"]
-        oracle = exact(store, spec, target, at, nbeta=trace.nbeta, gamma=trace.gamma, loss=loss)
+        oracle = exact(
+            store,
+            spec,
+            target,
+            at,
+            nbeta=trace.nbeta,
+            gamma=trace.gamma,
+            loss=loss,
+            prior=trace.prior,
+        )
         found = estimate(trace, meta, sampler=used.sampler, exact=oracle)
         judged = checks(found, meta, exact=oracle, budget_fge=used.sampler.budget(trace.n))
         said = "; ".join(statements(found))

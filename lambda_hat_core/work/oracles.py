@@ -23,18 +23,20 @@ def exact(store: Store, spec: RunSpec, target: TargetSpec, at: Any, **constants:
         spec: the spec of the run.
         target: that of its target.
         at: the target itself.
-        constants: nbeta, gamma and the name of the loss.
+        constants: nbeta, gamma, the name of the loss and the precision of the prior.
     """
     from lambda_hat_core.analysis.temperature import from_profiles
 
-    found = _computed(store, spec, target, at, constants["nbeta"], constants["gamma"])
+    found = _computed(store, spec, target, at, constants)
     if found.value is not None:
         return found
-    return from_profiles(_tempered(store, spec), **constants) or found
+    restrict = spec.posterior.restrict
+    where = None if restrict is None else ", ".join(restrict)
+    return from_profiles(_tempered(store, spec), **constants, restrict=where) or found
 
 
 def _computed(
-    store: Store, spec: RunSpec, target: TargetSpec, at: Any, nbeta: float, gamma: float
+    store: Store, spec: RunSpec, target: TargetSpec, at: Any, constants: dict[str, Any]
 ) -> Exact:
     from lambda_hat_core import targets
 
@@ -42,7 +44,8 @@ def _computed(
     try:
         return Exact(**json.loads(path.read_bytes()))
     except FileNotFoundError:
-        found = targets.oracle(target, at, nbeta, gamma)
+        prior = constants["prior"] or 0.0
+        found = targets.oracle(target, at, constants["nbeta"], constants["gamma"], prior)
         files.write_atomic(path, lambda tmp: tmp.write_text(files.to_json(found._asdict())))
         return found
 

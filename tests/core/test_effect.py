@@ -13,7 +13,7 @@ from lambda_hat_core.config.base import content_hash
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.effect import Above, When
 from lambda_hat_core.config.errors import ConfigError
-from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.posterior import PosteriorSpec, Prior
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.samplers.stochastic import Sgld
@@ -111,7 +111,9 @@ OTHERS = {
         "prior_radius": 3.0,
         "sigma": 0.5,
         "restrict": ("head.*",),
+        "prior": Prior(precision=0.5),
     },
+    Prior: {"precision": 2.0},
     Training: {
         "loss": "mse",
         "start": "truth",
@@ -217,7 +219,7 @@ OTHERS = {
         "checkpoint_sha256": "0" * 64,
     },
 }
-"""Another value of every field but `kind`."""
+"""Another value of every field but `kind`, and `mean`, which has one value only."""
 
 REQUIRED = {
     model.DeepLinear: {"widths": (3, 4, 3), "rank": 2},
@@ -225,6 +227,7 @@ REQUIRED = {
     model.DiagonalLinear: {"in_dim": 3},
     model.NormalCrossing: {"powers": (1, 1)},
     model.Custom: {"factory": "a:f"},
+    Prior: {"precision": 1.0},
 }
 
 NEEDS = {(PosteriorSpec, "sigma"): {"loss": "gaussian"}}
@@ -255,7 +258,7 @@ def made(kind, **fields):
 def test_the_table_has_every_field_and_every_sampler():
     assert set(SAMPLERS.values()) < OTHERS.keys()
     for kind, others in OTHERS.items():
-        assert others.keys() == kind.model_fields.keys() - {"kind"}, kind.__name__
+        assert others.keys() == kind.model_fields.keys() - {"kind", "mean"}, kind.__name__
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda x: getattr(x, "__name__", x))

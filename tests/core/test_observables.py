@@ -186,6 +186,31 @@ def test_sums_of_long_runs_are_those_of_their_draws(monkeypatch):
             summed.waic()
 
 
+@pytest.mark.parametrize("n_burn", [0, 90, 1000, 1810, 1901, 1960])
+def test_sums_of_a_run_of_a_given_length_have_no_draw_of_the_burn_in(n_burn, monkeypatch):
+    from lambda_hat_core.samplers import moments
+
+    monkeypatch.setattr(moments, "_MOST_NUMBERS", 4 * 2 * 300 * 2)
+    draws = np.random.default_rng(0).normal(size=(2, 2000, 2))
+    draws[:, :n_burn] = np.nan
+    step = np.where(np.arange(2000) // 10 % 4 == 3, 0.5, 1.0)
+    for alternates in (False, True):
+        parts = []
+        for first in range(0, 2000, 100):
+            chunk = draws[:, first : first + 100]
+            sizes = np.tile(step[first : first + 100], (2, 1))
+            parts.append({"loss": chunk[:, :, 0], "observed": chunk, "step_size": sizes})
+            moments.fold(parts, alternates=alternates, n_burn=n_burn, n_draws=2000)
+        found = moments.retained(parts, slice(n_burn, None), dropped=n_burn).moments
+        size = found.size.sum(axis=-1)[0]
+        assert (1 if alternates and n_burn > 1000 else 8) <= len(size) <= 16
+        assert size.max() - size[:-1].min(initial=size[-1]) <= size.max() / 2
+        assert found.size.min() > 0 and np.isfinite(found.cross).all()
+        if n_burn > 1900:
+            whole = draws[:, -int(size.sum()) :]
+            assert np.allclose(found.total.sum(axis=(1, 2)), whole.sum(axis=1))
+
+
 def test_batches_are_joined_as_a_run_grows():
     from lambda_hat_core.samplers.moments import fold, retained
 

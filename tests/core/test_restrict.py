@@ -302,3 +302,71 @@ def test_a_run_of_a_block_has_its_own_exact_value(tmp_path, x64):
     assert abs(facts["llc"] - facts["llc_oracle"]) < 4 * facts["llc_se"] < 0.4
     rows = sql.query(store, "SELECT restrict, d, llc_known FROM llc").rows
     assert rows == [("w[1:4]", 3, None)]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a"], "write restrict_names="),
+        ({"my part": ["a"]}, "a name is made of letters"),
+        ({"a": ["d"]}, "neither that of an array"),
+        ({"each_head": ["d"]}, "nor each_layer or each_head"),
+        ({"part": []}, "write restrict_names="),
+        ({"part": ["e.*"]}, "no parameter has the name e.*; there are a, b.c, d"),
+        ({"part": "a[9]"}, "choose slices within that shape"),
+    ],
+)
+def test_names_for_parts_must_choose_something(names, words):
+    from lambda_hat_core.targets.parts import parts
+
+    shapes = (("['a']", (4,)), ("['b']['c']", (5,)), ("['d']", (3,)))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parts("a target", names, shapes)
+
+
+FACTORY = """
+import numpy as np
+from lambda_hat_core import CustomTarget
+from tests.core.test_restrict import regression
+
+
+def make(key):
+    loss, params, data, _ = regression(n=60)
+    few = {name: rows[:10] for name, rows in data.items()}
+    names = {"ends": ["a", "d"], "middle": "b.*"}
+    return CustomTarget(params, loss, data, 60, data_sets={"few": few}, restrict_names=names)
+"""
+
+
+def test_an_experiment_names_parts_and_data_sets_of_a_factory(tmp_path, monkeypatch, plan_of, x64):
+    """A name samples what its patterns do."""
+    from lambda_hat_core import targets
+    from lambda_hat_core.store.store import Store
+    from lambda_hat_core.work import making
+
+    (tmp_path / "with_names.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    plan = plan_of(
+        """
+        experiment: e
+        targets: [{model: {kind: custom, factory: "with_names:make"}}]
+        samplers: [{name: mala, overrides: {n_draws: 40, n_burn: 5, n_warmup: 20}}]
+        posterior: {restrict: [[ends], [a, d], [middle, 'd[0]'], [ens]]}
+        observables: [few]
+        """
+    )
+    store = Store(tmp_path / "home")
+    (target,) = plan.targets.values()
+    making.build_target(store, target, print)
+    folder, runs = store.path("targets", target.id), list(plan.runs.values())
+    found = [targets.load_observed(target, folder, run.posterior, ["few"]) for run in runs[:3]]
+    assert [made.w0.size for made, _ in found] == [5, 5, 6]
+    named, listed = (made for made, _ in found[:2])
+    assert np.array_equal(named.w0, listed.w0)
+    w = named.w0 + 0.1
+    assert named.loss.mean(w, named.data) == listed.loss.mean(w, listed.data)
+    assert found[0][1][0].name == "few" and found[0][1][0].n_rows == 10
+    assert "only ends" in plan.labels[runs[0].id]
+    with pytest.raises(ValueError, match=re.escape("there are ends, middle, a, b.c, d")):
+        targets.load(target, folder, runs[3].posterior)

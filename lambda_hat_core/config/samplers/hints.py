@@ -13,6 +13,10 @@ _POSTERIOR = (
 )
 REMOVE = "remove it"
 _PULL = "write gamma in posterior:, the strength of the pull towards w*"
+NO_BOX = (
+    "write prior_radius in posterior:, the scale of a Gaussian around w*. There is no box: the "
+    "certificate does not hold at its walls"
+)
 _CHOOSE = "write restrict in posterior:, a list of the parameters that are sampled"
 _CARD = REMOVE + ": the card that LAMBDA_HAT_CARD selects says where and how wide runs are computed"
 
@@ -20,12 +24,12 @@ ANY = {
     "localization": _PULL,
     "localisation": _PULL,
     "elasticity": _PULL,
-    "weight_decay": REMOVE + ": there is no pull towards 0; write gamma in posterior:, towards w*",
+    "weight_decay": "write prior: {precision: ...} in posterior:, nbeta times a decay of the loss",
     "temperature": "write beta0, which is 1 / temperature, in posterior:",
     "inverse_temperature": "write beta0 in posterior:",
     "noise_level": REMOVE + ": the noise is that of the posterior; write beta0 in posterior:, "
     "which is 1 / temperature",
-    "bounding_box_size": "write prior_radius in posterior:, the radius of a ball around w*",
+    "bounding_box_size": NO_BOX,
     "optimize_over": _CHOOSE,
     "optimize_over_per_model_param": _CHOOSE,
     "param_masks": _CHOOSE,
