@@ -24,12 +24,12 @@ def namespace() -> Any:
     return np if on_cpu() else jnp
 
 
-def hosted[T](tree: T) -> T:
+def hosted(tree: Any) -> Any:
     """Return a pytree with its arrays as those of `namespace`."""
     return jax.tree.map(np.asarray, tree) if on_cpu() else tree
 
 
-def placed[T](tree: T) -> T:
+def placed(tree: Any) -> Any:
     """Return a pytree with its NumPy arrays on the device."""
     return jax.tree.map(jax.device_put, tree)
 

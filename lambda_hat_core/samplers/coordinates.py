@@ -4,6 +4,8 @@ Only coordinates change; the target and its localiser stay what they are. `lancz
 A = (nbeta H + gamma)^(-1/2) from the Ritz pairs at w*, O(k d) an application.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -41,7 +43,7 @@ class Coordinates(eqx.Module):
         """grad_w f from grad_u f."""
         return self.inverse(gradient)
 
-    def apply(self, v: Float[AnyArray, " d"]) -> Float[AnyArray, " d"]:
+    def apply(self, v: Float[AnyArray, " d"]) -> Any:
         """A v: a momentum as a velocity of w, or grad_u f from grad_w f."""
         with jax.default_matmul_precision("highest"):
             return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
@@ -62,7 +64,7 @@ class Coordinates(eqx.Module):
             inside = (self.vectors @ vs.T).T
             return rest * vs + ((along - rest) * inside) @ self.vectors
 
-    def powered(self, vs: Float[AnyArray, "m d"], power: int) -> Float[AnyArray, "m d"]:
+    def powered(self, vs: Float[AnyArray, "m d"], power: int) -> Any:
         """A^power v for each of several vectors. Not for a metric with different scales."""
         common = self.scale[0]
         along = (common + self.extra) ** power - common**power

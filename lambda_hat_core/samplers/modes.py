@@ -55,7 +55,7 @@ class Modes(NamedTuple):
 def _potential_products(
     posterior: Posterior,
     points: Float[Array, "chain d"],
-    root: Float[AnyArray, " d"],
+    root: Any,
     v: Float[AnyArray, " d"],
 ) -> Weights:
     """Return P^(1/2) grad^2 U P^(1/2) v, the mean over the points."""
@@ -148,7 +148,7 @@ def middle(posterior: Posterior, spectrum: Spectrum) -> Vector:
     w0 = hosted(posterior.w0)
     if posterior.prior is None:
         return w0
-    pull, vectors = posterior.prior_precision * w0, hosted(spectrum.vectors)
+    pull, vectors = float(posterior.prior.precision) * w0, hosted(spectrum.vectors)
     nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
     along = times(vectors, pull)
     mu = (nbeta * np.maximum(np.asarray(spectrum.theta), 0.0) + gamma).astype(w0.dtype)

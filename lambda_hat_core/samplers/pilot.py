@@ -102,7 +102,7 @@ class _Flight(NamedTuple):
         of_loss = loss_gradients(self.unused, self.estimate, w)
         pull = float(posterior.gamma) * (w - self.at.origin)
         if posterior.prior is not None:
-            pull = pull + posterior.prior_precision * self.at.origin
+            pull = pull + float(posterior.prior.precision) * self.at.origin
         return float(posterior.nbeta) * hosted(of_loss) + pull
 
     def take(
