@@ -17,9 +17,6 @@ from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.drive import Checkpoint
 from lambda_hat_core.samplers.trace import Trace
 
-MAX_FGE = 200_000.0
-"""Budget of `tempered` where none was given: what an llc of 0.2 takes to 5 %."""
-
 
 class _Memory(Checkpoint):
     """Remembers the set-up, so that a run begins where a shorter one of the same chains ended."""
@@ -64,7 +61,7 @@ def nuts_or_tempered(
     say(f"{why}: tempered")
     del memory.kept["tuned"]
     spent = seen.work_fge - seen.work["pilot"] - seen.work["spectrum"]
-    budget = MAX_FGE if max_fge is None else max(max_fge - spent, 1.0)
+    budget = Tempered.max_fge if max_fge is None else max(max_fge - spent, 1.0)
     until = spec.until.model_copy(update={"max_fge": budget})
     run = _with(run, Tempered(n_chains=spec.n_chains, until=until))
     trace = draw(run, checkpoint=memory)

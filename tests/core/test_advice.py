@@ -86,6 +86,7 @@ def found_in(case):
         replicas = tempering(traces.replicated())
         poor = {"exchange rate": {"exchange_rate_min": 0.01}, "round trips": {"round_trips": 2}}
         changes = {"tempered": replicas._replace(**{"round_trips": 50} | poor[case])}
+        changes["v_m_se"] = 0.15
     estimate = good(**changes)
     [finding] = findings(estimate)
     assert finding.cause == case.partition(",")[0]

@@ -92,7 +92,8 @@ def test_what_nuts_shows_decides(changes, kinds, budget):
 
 
 def test_replica_exchange_has_a_larger_budget_where_none_was_given():
-    from lambda_hat_core.notebook.choosing import MAX_FGE, nuts_or_tempered
+    from lambda_hat_core.config.samplers.tempered import Tempered
+    from lambda_hat_core.notebook.choosing import nuts_or_tempered
 
     run, _ = nuts_or_tempered(Drawn(target=0.9), run_of(), max_fge=None, say=print)
-    assert run.sampler.until.max_fge == MAX_FGE
+    assert run.sampler.until.max_fge == Tempered.max_fge
