@@ -25,6 +25,7 @@ from lambda_hat_core.sample import sample
 from lambda_hat_core.samplers.drive import NOTHING_KEPT, Checkpoint, Progress
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
+from lambda_hat_core.targets import finite
 from lambda_hat_core.targets.audit import Audit, audit
 from lambda_hat_core.targets.custom import CustomTarget, Known, known, problem_of
 from lambda_hat_core.targets.infinity import judged
@@ -33,6 +34,7 @@ from lambda_hat_core.targets.observables import chosen as observables_of
 from lambda_hat_core.targets.own_labels import own_labels, own_minimum
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.restricted import restricted_problem
+from lambda_hat_core.truth.exact import Exact
 
 _NO_TARGET = f"tgt_{0:012x}"
 """A placeholder for the id of a target that is not in a store."""
@@ -61,6 +63,7 @@ class Computed(NamedTuple):
         audit: of w*.
         trace: the draws.
         loss: the user's own mean loss at w*.
+        exact: the posterior's own value, where a formula or quadrature has it.
         seen: what holds at other points too.
     """
 
@@ -69,6 +72,7 @@ class Computed(NamedTuple):
     audit: Audit
     trace: Trace
     loss: float
+    exact: Exact
     seen: Seen
 
 
@@ -151,7 +155,10 @@ def computed(
         until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
         trace = trace._replace(info=trace.info | {"until": until})
     here = Seen(known(own), _structure(made.params), outputs)
-    return Computed(run, wide, found, trace, loss, here)
+    exact = finite.computed(
+        Target(wide.start, wide.data, wide.loss, wide.n), trace.nbeta, trace.gamma
+    )
+    return Computed(run, wide, found, trace, loss, exact, here)
 
 
 def _moving(problem: Problem, run: RunSpec) -> Problem:

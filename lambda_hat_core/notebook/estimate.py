@@ -126,7 +126,7 @@ def estimate_llc(
     told = progress if callable(progress) else teller.progress
     with compilation.kept():
         try:
-            run, problem, found, trace, *_ = computed(
+            run, problem, found, trace, _, exact, _ = computed(
                 target,
                 wanted,
                 teller,
@@ -143,9 +143,9 @@ def estimate_llc(
         "is_minimum": not found.reasons,
         "audit_reasons": list(found.reasons),
     }
-    made = estimate(trace, meta, sampler=run.sampler)
+    made = estimate(trace, meta, sampler=run.sampler, exact=exact)
     if progress is True:
         for line in statements(made):
             teller.say(line)
     seconds = time.perf_counter() - began
-    return answer(made, trace, run, seconds=seconds, notes=problem.notes)
+    return answer(made, trace, run, seconds=seconds, notes=problem.notes, llc_oracle=exact.value)

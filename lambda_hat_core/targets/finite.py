@@ -46,23 +46,31 @@ _SE_MAX, _R_HAT_MAX = 0.02, 1.05
 def oracle(spec: TargetSpec, target: Target, nbeta: float, gamma: float) -> Exact:
     """Return nbeta (E_p[L] - L(w*)), if it can be computed, and how it was found or why not."""
     loss = target.loss
-    if isinstance(loss, QuadraticPotential):
-        value = oracles.quadratic(loss.eigenvalues(), nbeta, gamma)
+    found = computed(target, nbeta, gamma)
+    if found.value is not None or target.w0.size <= 2:
+        return found
+    if isinstance(loss, Supervised) and isinstance(loss.network, DeepLinearNetwork):
+        with jax.enable_x64(True):
+            wide = _widened(target)
+        return _product(wide, loss, loss.network, nbeta, gamma)
+    if target.data is None:
+        return found
+    return found._replace(source=f"no formula for {spec.model.kind}, and {found.source}")
+
+
+def computed(target: Target, nbeta: float, gamma: float) -> Exact:
+    """Return the value if a formula or quadrature has it, in about a second at most."""
+    if isinstance(target.loss, QuadraticPotential):
+        value = oracles.quadratic(target.loss.eigenvalues(), nbeta, gamma)
         return Exact(value, None, "half the sum of nbeta h / (nbeta h + gamma)")
     with jax.enable_x64(True):
         wide = _widened(target)
         if target.w0.size <= 2:
             return _quadrature(wide, nbeta, gamma)
         found = _gaussian(wide, nbeta, gamma)
-        if found is not None:
-            return Exact(found, None, "the loss is quadratic: the formula of a Gaussian posterior")
-    if isinstance(loss, Supervised) and isinstance(loss.network, DeepLinearNetwork):
-        return _product(wide, loss, loss.network, nbeta, gamma)
-    many = f"quadrature is limited to d <= 2, but d is {target.w0.size}"
-    if target.data is None:
-        return Exact(None, None, many)
-    why = f"no formula for {spec.model.kind}, and {many}"
-    return Exact(None, None, why)
+    if found is not None:
+        return Exact(found, None, "the loss is quadratic: the formula of a Gaussian posterior")
+    return Exact(None, None, f"quadrature is limited to d <= 2, but d is {target.w0.size}")
 
 
 def _widened(target: Target) -> Target:

@@ -23,6 +23,9 @@ def test_auto_is_right_at_a_crossing():
     assert found.settings["sampler"] == "tempered"
     assert found.se is not None and found.llc is not None and found.se < 0.06 * EXACT
     assert abs(found.llc - EXACT) < 4 * found.se
+    assert found.llc_oracle == pytest.approx(EXACT, abs=1e-4)
+    assert "the posterior's own value at this nbeta and gamma is 0.3934 (exact)" in str(found)
+    assert repr(found).endswith("ok, exact 0.3934)")
     assert found.estimate.n_divergent is None
     work = found.trace.work
     assert work["choice"] > 0
