@@ -12,11 +12,10 @@ import numpy as np
 
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
-from lambda_hat_core.config.samplers.choice import AUTO, chosen
-from lambda_hat_core.config.samplers.exact import Nuts
+from lambda_hat_core.config.samplers.choice import AUTO, chosen, is_affordable
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked
-from lambda_hat_core.notebook.choosing import nuts_or_tempered
+from lambda_hat_core.notebook.choosing import run_or_tempered
 from lambda_hat_core.notebook.telling import Display, duration
 from lambda_hat_core.notebook.timing import expected
 from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
@@ -100,7 +99,7 @@ def computed(
         maker: the name of the caller, for errors.
         seen: what is known of the loss from another point.
         checkpoint: keeps the set-up of the run.
-        is_auto: whether `nuts`, which nobody named, may become `tempered`.
+        is_auto: whether the sampler, which nobody named, may become `tempered`.
         max_fge: the budget that was asked for, None for the default.
 
     Raises:
@@ -147,8 +146,8 @@ def computed(
             is_late=is_late,
             observables=observables,
         )
-        if is_auto and isinstance(run.sampler, Nuts):
-            run, trace = nuts_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
+        if is_auto and is_affordable(count, wide.start.size):
+            run, trace = run_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
         else:
             trace = draw(run, checkpoint=checkpoint)
     if trace.info.get("until"):
