@@ -166,6 +166,12 @@ SENTENCES = {
         "finite temperature: the posterior's own value at this nbeta and gamma is 13.43 (exact), "
         "lambda is 16",
     ),
+    "far": (
+        None,
+        Exact(11.0, None, ""),
+        "finite temperature: the posterior's own value at this nbeta and gamma is 11 (exact), "
+        "12 se from the estimate",
+    ),
     "no lambda": (
         None,
         Exact(13.4312, 0.02, "", "exact, by Gibbs sampling"),
