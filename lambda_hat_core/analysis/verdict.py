@@ -27,7 +27,7 @@ SE_SHARE = 0.5
 """Largest ratio of the error to the estimate. Draws of the LLC scatter by about sqrt(2 / d_eff) of
 their mean, so with 50 effective draws a larger error means outliers, which no interval covers."""
 
-DIVERGING_MAX = 0.03
+DIVERGING_MAX = 0.05
 """Largest share of diverging steps. Up to it errors are as large as standard errors say, above 0.06
 they are 1.6 times that (`bench/verdicts.py`)."""
 

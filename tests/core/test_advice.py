@@ -49,7 +49,7 @@ CASES = {
     "r_hat, far apart": ({"r_hat": 5.0}, CHAINS),
     "ess": ({"ess_min": 12.0}, CHAINS),
     "se": ({"llc_se": 4.0}, CHAINS),
-    "divergences": ({"n_divergent": 7}, EXACT),
+    "divergences": ({"n_divergent": 11}, EXACT),
     "noisy certificate": ({"v_m_se": 0.15}, CHAINS - {"tempered"}),
     "k-hat": ({"khat": 1.4, "iid": True, "r_hat": None, "n_draws": 1000}, {"vi"}),
     "k-hat, noisy": ({"khat": 0.71, "iid": True, "r_hat": None, "n_draws": 30}, {"vi"}),
