@@ -125,6 +125,12 @@ STANDINGS = {
     "below w*": ({"llc_min": -0.061, "llc_rounding": 0.01}, {}, False, "below w*"),
     "below w* by rounding": ({"llc_min": -0.059, "llc_rounding": 0.01}, {}, True, ""),
     "audit": ({}, {"is_minimum": False, "audit_reasons": ["h_min -0.2"]}, False, "h_min -0.2"),
+    "at infinity": (
+        {},
+        {"is_minimum": False, "audit_reasons": ["the minimum is at infinity"]},
+        False,
+        "add weight decay",
+    ),
     "off centre": ({}, {"off_centre_bias": 0.051}, False, "lowers the LLC by 0.051"),
     "off centre at the limit": ({}, {"off_centre_bias": 0.05}, True, ""),
     "off centre by half": (
@@ -144,13 +150,14 @@ STANDINGS = {
 
 @pytest.mark.parametrize("name", list(STANDINGS))
 def test_whether_w_is_a_minimum_is_told_beside_the_verdict(name):
-    from lambda_hat_core.analysis.minimum import WAY_OUT, standing
+    from lambda_hat_core.analysis.minimum import NO_END, WAY_OUT, standing
 
     changes, meta, expected, text = STANDINGS[name]
     at = standing(good(**changes), META | meta)
     assert at.at_minimum is expected
     assert text in "; ".join(at.words) and bool(at.words) == bool(text)
-    assert not at.words or at.words[-1].endswith(WAY_OUT)
+    way_out = NO_END if name == "at infinity" else WAY_OUT
+    assert not at.words or at.words[-1].endswith(way_out)
     bias = (META | meta)["off_centre_bias"] * changes.get("nbeta", DEFAULT_NBETA) / DEFAULT_NBETA
     assert at.descent == pytest.approx(bias)
 
