@@ -24,6 +24,11 @@ OFF_CENTRE_SHARE = 0.5
 WAY_OUT = (
     "the estimate is that of the given point: train w* further, or read descent beside the llc"
 )
+NO_END = (
+    "the estimate is that of the given point: add weight decay to the loss, so that it has a "
+    "minimum, or read descent beside the llc"
+)
+"""The way out where training further only leads further out."""
 
 
 class Standing(NamedTuple):
@@ -47,7 +52,7 @@ def standing(estimate: Estimate, meta: Mapping[str, Any] | None) -> Standing:
     words += _drawn(estimate, seen=bool(words))
     fine = None if meta is None or meta.get("is_minimum") is None else True
     if words and (meta or {}).get("step") is None:
-        words[-1] = f"{words[-1]}; {WAY_OUT}"
+        words[-1] = f"{words[-1]}; {NO_END if 'at infinity' in words[0] else WAY_OUT}"
     return Standing(False if words else fine, off_centre_bias(estimate, meta or {}), words)
 
 

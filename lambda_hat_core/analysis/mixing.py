@@ -7,6 +7,11 @@ is one of rho z in the loss, so its ESS counts divided by the share, and the exc
 over 1 times the share. rho is itself measured by that many effective draws only, hence
 
     share = min(1, rho^2 + 1 / ESS).
+
+`mclmc` changes its direction only over a length L, which is long where flat directions mix slowly.
+Chains that are hardly longer than that look mixed and are not: on products of matrices, chains of 1
+to 7 lengths had errors of 2.2 of their standard errors. So the lengths of all chains together count
+as effective draws of the direction.
 """
 
 import math
@@ -68,6 +73,7 @@ def mixing(trace: Trace) -> Mixing:
         "the loss": ess_bulk(loss),
         "the tails of the loss": ess_tail(loss),
         "|w - w*|^2": None if away is None else away / share,
+        "the direction of motion": _turns(trace),
     }
     ratios = {
         "the loss": r_hat(loss),
@@ -87,6 +93,12 @@ def mixing(trace: Trace) -> Mixing:
         n_stuck=stuck,
         bfmi=bfmi(trace.stats["energy"]) if "energy" in trace.stats else None,
     )
+
+
+def _turns(trace: Trace) -> float | None:
+    """Return how many decoherence lengths the chains are long together, None without such."""
+    each = trace.info.get("turns_per_draw")
+    return None if each is None else each * trace.loss.size
 
 
 def _share(trace: Trace, ess: float | None) -> float:

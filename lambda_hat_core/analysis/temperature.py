@@ -4,6 +4,7 @@ A correct estimate is that of the posterior at its own nbeta and gamma. It diffe
 value at infinite nbeta without a localiser, by what no sampler is to blame for.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from lambda_hat_core.truth.exact import Exact
 
 FINITE = "finite temperature: "
 """How the sentence begins."""
+
+_FAR = 4.0
+"""Standard errors from which the distance of an estimate from an exact value is told."""
 
 _SAME = 1e-6
 """Relative difference of two nbeta, or two gamma, that rounding to float32 may cause."""
@@ -35,6 +39,9 @@ def finite_temperature(
         words = (
             f"{FINITE}the posterior's own value at this nbeta and gamma is {told} ({exact.word})"
         )
+        error = math.hypot(se or 0.0, exact.se or 0.0)
+        if llc is not None and error and abs(llc - exact.value) > _FAR * error:
+            words += f", {abs(llc - exact.value) / error:.0f} se from the estimate"
         return words if known is None else f"{words}, lambda is {known:.4g}"
     if known is None:
         return None

@@ -27,7 +27,7 @@ SE_SHARE = 0.5
 """Largest ratio of the error to the estimate. Draws of the LLC scatter by about sqrt(2 / d_eff) of
 their mean, so with 50 effective draws a larger error means outliers, which no interval covers."""
 
-DIVERGING_MAX = 0.03
+DIVERGING_MAX = 0.05
 """Largest share of diverging steps. Up to it errors are as large as standard errors say, above 0.06
 they are 1.6 times that (`bench/verdicts.py`)."""
 
@@ -172,7 +172,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
             f"above {KHAT_MAX}"
         )
         yield suspect("k-hat", estimate.khat, KHAT_MAX, text)._replace(persists=misfits(estimate))
-    for shortcoming in shortcomings(estimate.tempered):
+    for shortcoming in shortcomings(estimate.tempered, is_certified=_is_certified(estimate)):
         cause, value, threshold, text, persists = shortcoming
         yield Finding("converged", cause, "suspect", value, threshold, text, persists)
     yield from _precision(estimate)
@@ -207,6 +207,14 @@ def _family(estimate: Estimate) -> Iterator[Finding]:
         )
         persists = knows_family(estimate)
         yield Finding("converged", "family", "suspect", bias, limit, text, persists)
+
+
+def _is_certified(estimate: Estimate) -> bool:
+    """Return whether the certificate is near 1 within an error that is small enough to tell."""
+    value, se = estimate.v_m, estimate.v_m_se
+    if value is None:
+        value, se = estimate.v, estimate.v_se
+    return value is not None and max(abs(value - 1), se or 0.0) <= V_M_TOLERANCE
 
 
 def _certificate(estimate: Estimate) -> Iterator[Finding]:

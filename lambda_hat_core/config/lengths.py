@@ -14,15 +14,17 @@ def stopping[S: Sampler](sampler: S, written: Set[str], rule: Until | None = DEF
     """Return the sampler with the stop rule that it has.
 
     Explicit lengths mean explicit lengths; `rule` holds where neither they nor a rule are written.
+    A rule that names no budget has that of the sampler.
 
     Args:
         sampler: any sampler.
         written: the fields that somebody chose.
         rule: that of samplers that write nothing; None: their default lengths.
     """
-    if written & {*LENGTHS, "until"}:
-        return sampler
-    return sampler.model_copy(update={"until": rule})
+    chosen = sampler.until if written & {*LENGTHS, "until"} else rule
+    if chosen is not None and "max_fge" not in chosen.model_fields_set:
+        chosen = chosen.model_copy(update={"max_fge": sampler.max_fge})
+    return sampler.model_copy(update={"until": chosen})
 
 
 def read_rule(values: Any, place: Place, beneath: Section | None = None) -> Section:

@@ -178,8 +178,15 @@ def _judged(done: Computed, step: int | float, seconds: float) -> Llc:
         "audit_reasons": list(audit.reasons),
         "step": step,
     }
-    made = estimate(done.trace, meta, sampler=done.run.sampler)
-    return answer(made, done.trace, done.run, seconds=seconds, notes=done.problem.notes)
+    made = estimate(done.trace, meta, sampler=done.run.sampler, exact=done.exact)
+    return answer(
+        made,
+        done.trace,
+        done.run,
+        seconds=seconds,
+        notes=done.problem.notes,
+        llc_oracle=done.exact.value,
+    )
 
 
 def _ordered(checkpoints: Any, hold: Any) -> Iterator[tuple[int | float, Any]]:

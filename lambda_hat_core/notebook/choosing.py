@@ -1,9 +1,10 @@
-"""`auto` on a small problem: `nuts`, and on singular ground `tempered`.
+"""`auto`: the sampler that suits the size of a problem, and on singular ground `tempered`.
 
 Where the curvature changes by orders of magnitude within the posterior, one step size suits only a
 part of it. The warm-up of NUTS sees that as steps that diverge, before a draw is made. A run that
-ends at its budget without having mixed shows it too. Replica exchange then takes more gradients,
-each of them cheap here, and is right.
+ends with something against it besides its precision shows it too: chains that have not mixed or
+left every bound, a step whose bias is too large. Replica exchange then takes more gradients, and is
+right.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +13,11 @@ from typing import Any
 from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.config.samplers.exact import Nuts
+from lambda_hat_core.config.samplers.stochastic import Sghmc
 from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.drive import Checkpoint
 from lambda_hat_core.samplers.trace import Trace
-
-MAX_FGE = 200_000.0
-"""Budget of `tempered` where none was given: what an llc of 0.2 takes to 5 %."""
 
 
 class _Memory(Checkpoint):
@@ -35,7 +34,7 @@ class _Memory(Checkpoint):
         return self.kept[name]
 
 
-def nuts_or_tempered(
+def run_or_tempered(
     draw: Callable[..., Trace],
     run: RunSpec,
     *,
@@ -46,25 +45,30 @@ def nuts_or_tempered(
 
     Args:
         draw: makes a run, with a checkpoint.
-        run: of `nuts`, with a stop rule.
+        run: of `nuts` or `sghmc`, with a stop rule.
         max_fge: the budget that was asked for, None for the default.
         say: is told why it became `tempered`.
     """
     spec = run.sampler
-    assert isinstance(spec, Nuts) and spec.until is not None
-    memory = _Memory()
-    glance = spec.until.model_copy(update={"max_fge": 1.0})
-    seen = draw(_with(run, spec.model_copy(update={"until": glance})), checkpoint=memory)
-    why = "steps diverge in the warm-up of nuts"
-    if seen.failure is None and seen.info["target_acceptance"] <= spec.target_acceptance:
+    assert isinstance(spec, Nuts | Sghmc) and spec.until is not None
+    memory, seen, why = _Memory(), None, ""
+    if isinstance(spec, Nuts):
+        glance = spec.until.model_copy(update={"max_fge": 1.0})
+        seen = draw(_with(run, spec.model_copy(update={"until": glance})), checkpoint=memory)
+        if seen.failure is not None or seen.info["target_acceptance"] > spec.target_acceptance:
+            why = "steps diverge in the warm-up of nuts"
+    if not why:
         seen = draw(run, checkpoint=memory)
-        if not _is_lost(seen):
+        if seen.info.get("spent") == "max_seconds" or not _is_lost(seen):
             return run, seen
-        why = "nuts has not mixed within its budget"
+        why = f"{spec.kind} has not mixed within its budget"
+        if seen.failure is not None:
+            why = f"the chains of {spec.kind} left every bound"
+    assert seen is not None
     say(f"{why}: tempered")
-    del memory.kept["tuned"]
+    memory.kept = {"pilot": memory.kept["pilot"]}
     spent = seen.work_fge - seen.work["pilot"] - seen.work["spectrum"]
-    budget = MAX_FGE if max_fge is None else max(max_fge - spent, 1.0)
+    budget = Tempered.max_fge if max_fge is None else max(max_fge - spent, 1.0)
     until = spec.until.model_copy(update={"max_fge": budget})
     run = _with(run, Tempered(n_chains=spec.n_chains, until=until))
     trace = draw(run, checkpoint=memory)
@@ -73,7 +77,7 @@ def nuts_or_tempered(
     )
 
 
-def _with(run: RunSpec, sampler: Nuts | Tempered) -> RunSpec:
+def _with(run: RunSpec, sampler: Nuts | Sghmc | Tempered) -> RunSpec:
     return run.model_copy(update={"sampler": sampler})
 
 

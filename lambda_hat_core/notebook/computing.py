@@ -12,11 +12,10 @@ import numpy as np
 
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
-from lambda_hat_core.config.samplers.choice import AUTO, chosen
-from lambda_hat_core.config.samplers.exact import Nuts
+from lambda_hat_core.config.samplers.choice import AUTO, chosen, is_affordable
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked
-from lambda_hat_core.notebook.choosing import nuts_or_tempered
+from lambda_hat_core.notebook.choosing import run_or_tempered
 from lambda_hat_core.notebook.telling import Display, duration
 from lambda_hat_core.notebook.timing import expected
 from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
@@ -25,6 +24,7 @@ from lambda_hat_core.sample import sample
 from lambda_hat_core.samplers.drive import NOTHING_KEPT, Checkpoint, Progress
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
+from lambda_hat_core.targets import finite
 from lambda_hat_core.targets.audit import Audit, audit
 from lambda_hat_core.targets.custom import CustomTarget, Known, known, problem_of
 from lambda_hat_core.targets.infinity import judged
@@ -33,6 +33,7 @@ from lambda_hat_core.targets.observables import chosen as observables_of
 from lambda_hat_core.targets.own_labels import own_labels, own_minimum
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.restricted import restricted_problem
+from lambda_hat_core.truth.exact import Exact
 
 _NO_TARGET = f"tgt_{0:012x}"
 """A placeholder for the id of a target that is not in a store."""
@@ -61,6 +62,7 @@ class Computed(NamedTuple):
         audit: of w*.
         trace: the draws.
         loss: the user's own mean loss at w*.
+        exact: the posterior's own value, where a formula or quadrature has it.
         seen: what holds at other points too.
     """
 
@@ -69,6 +71,7 @@ class Computed(NamedTuple):
     audit: Audit
     trace: Trace
     loss: float
+    exact: Exact
     seen: Seen
 
 
@@ -96,7 +99,7 @@ def computed(
         maker: the name of the caller, for errors.
         seen: what is known of the loss from another point.
         checkpoint: keeps the set-up of the run.
-        is_auto: whether `nuts`, which nobody named, may become `tempered`.
+        is_auto: whether the sampler, which nobody named, may become `tempered`.
         max_fge: the budget that was asked for, None for the default.
 
     Raises:
@@ -143,15 +146,18 @@ def computed(
             is_late=is_late,
             observables=observables,
         )
-        if is_auto and isinstance(run.sampler, Nuts):
-            run, trace = nuts_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
+        if is_auto and is_affordable(count, wide.start.size):
+            run, trace = run_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
         else:
             trace = draw(run, checkpoint=checkpoint)
     if trace.info.get("until"):
         until = trace.info["until"] | {"max_seconds": wanted.max_seconds}
         trace = trace._replace(info=trace.info | {"until": until})
     here = Seen(known(own), _structure(made.params), outputs)
-    return Computed(run, wide, found, trace, loss, here)
+    exact = finite.computed(
+        Target(wide.start, wide.data, wide.loss, wide.n), trace.nbeta, trace.gamma
+    )
+    return Computed(run, wide, found, trace, loss, exact, here)
 
 
 def _moving(problem: Problem, run: RunSpec) -> Problem:

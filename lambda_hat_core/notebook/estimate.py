@@ -57,10 +57,11 @@ def estimate_llc(
             with some of the rows.
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
-        sampler: auto (if n d is at most 100,000 or data is None: nuts, or tempered where the steps
-            of nuts diverge or its chains do not mix; else sghmc), or nuts, hmc, mala, mclmc,
-            adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default settings, or an
-            object with other settings, such as `Sgld(batch_size=64)`.
+        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc; where steps of
+            nuts diverge in its warm-up, or the run has anything against it but its precision, and
+            n d is at most 1,000,000: tempered), or nuts, hmc, mala, mclmc, adjusted_mclmc,
+            tempered, sgld, sghmc, sgnht or vi with its default settings, or an object with other
+            settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius, prior. With loss="self_labelled" the labels are the model's own outputs at
             `params`, which are then an exact minimum; it needs `outputs`.
@@ -71,7 +72,7 @@ def estimate_llc(
             a chunk of draws, whatever its precision. How many draws that leaves depends on the
             speed of the machine, so the result does too.
         max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
-            50,000. The result does not depend on the machine.
+            50,000, for tempered 400,000. The result does not depend on the machine.
         restrict: the parameters that are sampled, as globs over their dotted names with slices:
             `["layers.0.*", "head.weight[0:16]"]`. The others keep their values, w* is audited with
             respect to these alone, and d is their number. By default all are sampled.
@@ -126,7 +127,7 @@ def estimate_llc(
     told = progress if callable(progress) else teller.progress
     with compilation.kept():
         try:
-            run, problem, found, trace, *_ = computed(
+            run, problem, found, trace, _, exact, _ = computed(
                 target,
                 wanted,
                 teller,
@@ -143,9 +144,9 @@ def estimate_llc(
         "is_minimum": not found.reasons,
         "audit_reasons": list(found.reasons),
     }
-    made = estimate(trace, meta, sampler=run.sampler)
+    made = estimate(trace, meta, sampler=run.sampler, exact=exact)
     if progress is True:
         for line in statements(made):
             teller.say(line)
     seconds = time.perf_counter() - began
-    return answer(made, trace, run, seconds=seconds, notes=problem.notes)
+    return answer(made, trace, run, seconds=seconds, notes=problem.notes, llc_oracle=exact.value)

@@ -7,6 +7,7 @@ from lambda_hat_core.analysis import words
 from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.observations import Observations
 from lambda_hat_core.analysis.settings import settings
+from lambda_hat_core.analysis.temperature import FINITE
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.trace import Trace
 
@@ -33,8 +34,10 @@ class Llc:
         advice: what to set so that each of the reasons does not occur again, one for each.
         at_minimum: whether neither the audit of w* nor the draws show that it is no minimum.
         descent: nbeta times the loss that a Newton step from w* predicts to lose.
-        notes: what does not affect the verdict: why w* is no minimum, parameters that are not
-            sampled, and parameters without an effect.
+        llc_oracle: the value that a perfect sampler would find at this nbeta and gamma, where it is
+            cheap to compute: for one or two parameters, and for a quadratic loss.
+        notes: what does not affect the verdict: why w* is no minimum, the value at this finite
+            temperature, parameters that are not sampled, and parameters without an effect.
         settings: the settings that the run actually used: sampler, its fields with the step size
             that was found, dtype, seed, nbeta, gamma.
         r_hat: largest R-hat over the loss and |w - w*|^2; 1 if the chains agree.
@@ -59,6 +62,7 @@ class Llc:
     advice: tuple[str, ...]
     at_minimum: bool
     descent: float | None
+    llc_oracle: float | None
     notes: tuple[str, ...]
     settings: dict[str, Any]
     r_hat: float | None
@@ -91,14 +95,15 @@ class Llc:
     def __repr__(self) -> str:
         """Return the estimate, its interval, the verdict and the ways out in one line."""
         ways_out = f"; set {'; '.join(dict.fromkeys(self.advice))}" if self.advice else ""
-        return f"Llc({self._words()}{ways_out})"
+        own = "" if self.llc_oracle is None else f", exact {self.llc_oracle:.4g}"
+        return f"Llc({self._words()}{own}{ways_out})"
 
     def __str__(self) -> str:
-        """Return the same line with the reasons for the verdict, and why w* is no minimum."""
+        """Return the same line with the reasons for the verdict, and what stands beside it."""
         pairs = zip(self.reasons, self.advice, strict=True)
         lines = [f"{reason}: set {advice}" for reason, advice in pairs]
-        if not self.at_minimum:
-            lines += [note for note in self.notes if note in self.estimate.notes]
+        beside = [note for note in self.notes if note in self.estimate.notes]
+        lines += [note for note in beside if not self.at_minimum or note.startswith(FINITE)]
         return f"llc {self._words()}" + (f": {'; '.join(lines)}" if lines else "")
 
     def _words(self) -> str:
@@ -157,6 +162,7 @@ def answer(
     *,
     seconds: float,
     notes: tuple[str, ...] = (),
+    llc_oracle: float | None = None,
 ) -> Llc:
     """Return the result of `estimate_llc`.
 
@@ -166,6 +172,7 @@ def answer(
         run: the specification of the run.
         seconds: wall time of the call.
         notes: what the checks of the loss found.
+        llc_oracle: the posterior's own value, if it is known.
     """
     ends = (found.llc_lo, found.llc_hi)
     return Llc(
@@ -177,6 +184,7 @@ def answer(
         advice=tuple(found.advice),
         at_minimum=found.at_minimum is not False,
         descent=found.descent,
+        llc_oracle=llc_oracle,
         notes=(*found.notes, *notes),
         settings=settings(trace, run),
         r_hat=found.r_hat,

@@ -198,6 +198,7 @@ def build(
     info = {
         "step_size": float(kernel.step_size),
         "L": float(kernel.length),
+        "turns_per_draw": float(spec.thin * kernel.step_size / kernel.length),
         "metric": spec.metric,
         "n_tuned": n_steps,
     }

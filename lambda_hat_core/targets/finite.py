@@ -56,6 +56,10 @@ class Held(NamedTuple):
     at: float
 
 
+def _held(gamma: float, prior: float) -> Held:
+    return Held(gamma + prior, gamma / (gamma + prior) if prior else 1.0)
+
+
 def oracle(
     spec: TargetSpec, target: Target, nbeta: float, gamma: float, prior: float = 0.0
 ) -> Exact:
@@ -68,24 +72,33 @@ def oracle(
         gamma: strength of the localiser.
         prior: precision of a prior about 0; 0: there is none.
     """
-    loss, held = target.loss, Held(gamma + prior, gamma / (gamma + prior) if prior else 1.0)
-    if isinstance(loss, QuadraticPotential) and not prior:
-        value = oracles.quadratic(loss.eigenvalues(), nbeta, gamma)
+    loss = target.loss
+    found = computed(target, nbeta, gamma, prior)
+    if found.value is not None or target.w0.size <= 2:
+        return found
+    if isinstance(loss, Supervised) and isinstance(loss.network, DeepLinearNetwork):
+        with jax.enable_x64(True):
+            wide = _widened(target)
+        return _product(wide, loss, loss.network, nbeta, _held(gamma, prior))
+    if target.data is None:
+        return found
+    return found._replace(source=f"no formula for {spec.model.kind}, and {found.source}")
+
+
+def computed(target: Target, nbeta: float, gamma: float, prior: float = 0.0) -> Exact:
+    """Return the value if a formula or quadrature has it, in about a second at most."""
+    held = _held(gamma, prior)
+    if isinstance(target.loss, QuadraticPotential) and not prior:
+        value = oracles.quadratic(target.loss.eigenvalues(), nbeta, gamma)
         return Exact(value, None, "half the sum of nbeta h / (nbeta h + gamma)")
     with jax.enable_x64(True):
         wide = _widened(target)
         if target.w0.size <= 2:
             return _quadrature(wide, nbeta, held)
         found = _gaussian(wide, nbeta, held)
-        if found is not None:
-            return Exact(found, None, "the loss is quadratic: the formula of a Gaussian posterior")
-    if isinstance(loss, Supervised) and isinstance(loss.network, DeepLinearNetwork):
-        return _product(wide, loss, loss.network, nbeta, held)
-    many = f"quadrature is limited to d <= 2, but d is {target.w0.size}"
-    if target.data is None:
-        return Exact(None, None, many)
-    why = f"no formula for {spec.model.kind}, and {many}"
-    return Exact(None, None, why)
+    if found is not None:
+        return Exact(found, None, "the loss is quadratic: the formula of a Gaussian posterior")
+    return Exact(None, None, f"quadrature is limited to d <= 2, but d is {target.w0.size}")
 
 
 def _widened(target: Target) -> Target:

@@ -67,10 +67,13 @@ def _estimate(
     for _, weight in rules:
         weights = np.multiply.outer(weights, weight).ravel()
     excess = np.concatenate([losses(points[i : i + _BLOCK]) for i in range(0, len(points), _BLOCK)])
-    excess = nbeta * (excess - losses(w0[None])[0])
-    log_density = -excess - 0.5 * gamma * np.sum((points - centre) ** 2, axis=1)
-    mass = weights * np.exp(log_density - log_density.max())
-    return float(np.sum(mass * excess) / np.sum(mass))
+    # A loss may be infinite far from w*, where the mass is 0. Where it is NaN so is the result, and
+    # the two rules do not agree.
+    with np.errstate(over="ignore", invalid="ignore"):
+        excess = nbeta * (excess - losses(w0[None])[0])
+        log_density = -excess - 0.5 * gamma * np.sum((points - centre) ** 2, axis=1)
+        mass = weights * np.exp(log_density - log_density.max())
+        return float(np.sum(np.where(mass == 0, 0.0, mass * excess)) / np.sum(mass))
 
 
 def potential(

@@ -1,4 +1,4 @@
-"""`auto` on small problems: nuts, and replica exchange where nuts diverges or does not mix."""
+"""`auto`: nuts or sghmc, and replica exchange where their steps diverge or they do not mix."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +23,9 @@ def test_auto_is_right_at_a_crossing():
     assert found.settings["sampler"] == "tempered"
     assert found.se is not None and found.llc is not None and found.se < 0.06 * EXACT
     assert abs(found.llc - EXACT) < 4 * found.se
+    assert found.llc_oracle == pytest.approx(EXACT, abs=1e-4)
+    assert "the posterior's own value at this nbeta and gamma is 0.3934 (exact)" in str(found)
+    assert repr(found).endswith("ok, exact 0.3934)")
     assert found.estimate.n_divergent is None
     work = found.trace.work
     assert work["choice"] > 0
@@ -30,15 +33,15 @@ def test_auto_is_right_at_a_crossing():
     assert found.trace.cumulative_fge[-1] == pytest.approx(found.work_fge)
 
 
-def run_of(**until):
+def run_of(kind="nuts", **until):
     from lambda_hat_core.config.posterior import PosteriorSpec
     from lambda_hat_core.config.samplers.base import Until
-    from lambda_hat_core.config.samplers.exact import Nuts
+    from lambda_hat_core.config.samplers.known import SAMPLERS
     from lambda_hat_core.config.spec import RunSpec
 
     return RunSpec(
         target="tgt_000000000000",
-        sampler=Nuts(until=Until(**until)),
+        sampler=SAMPLERS[kind](until=Until(**until)),
         posterior=PosteriorSpec(),
         seed=0,
         dtype="float64",
@@ -46,53 +49,63 @@ def run_of(**until):
 
 
 class Drawn:
-    """Makes traces of nuts whose warm-up ended at a target, and remembers what it was asked for."""
+    """Makes traces whose warm-up ended at a target, and remembers what it was asked for."""
 
-    def __init__(self, *, target=0.8, drift=0.0):
+    def __init__(self, *, target=0.8, drift=0.0, failure=None, spent=None):
         self.target, self.drift, self.asked = target, drift, []
+        self.failure, self.spent = failure, spent
 
     def __call__(self, run, checkpoint):
         self.asked.append(run.sampler)
-        for name in ("pilot", "tuned"):
+        for name in ("pilot", "tuned", "tuned-1"):
             checkpoint.remember(name, {}, lambda: run.sampler.kind)
-        assert checkpoint.remember("pilot", {}, lambda: None) == "nuts"
-        assert checkpoint.remember("tuned", {}, lambda: None) == run.sampler.kind
+        assert checkpoint.remember("pilot", {}, lambda: None) == self.asked[0].kind
+        assert checkpoint.remember("tuned-1", {}, lambda: None) == run.sampler.kind
         trace = traces.trace(n_draws=400)
-        drift = self.drift * np.arange(4)[:, None] if run.sampler.kind == "nuts" else 0.0
+        is_first = run.sampler.kind != "tempered"
+        drift = self.drift * np.arange(4)[:, None] if is_first else 0.0
         return trace._replace(
             loss=trace.loss + drift,
             work={"spectrum": 10.0, "pilot": 20.0, "adaptation": 100.0, "sampling": 200.0},
             cumulative_fge=np.linspace(130.0, 330.0, 400),
-            info={**trace.info, "target_acceptance": self.target},
+            info={**trace.info, "target_acceptance": self.target, "spent": self.spent},
+            failure=self.failure if is_first else None,
         )
 
 
 @pytest.mark.parametrize(
-    ("changes", "kinds", "budget"),
+    ("kind", "changes", "kinds", "word"),
     [
-        ({}, ["nuts", "nuts"], None),
-        ({"target": 0.9}, ["nuts", "tempered"], 700.0),
-        ({"drift": 1.0}, ["nuts", "nuts", "tempered"], 700.0),
+        ("nuts", {}, ["nuts", "nuts"], None),
+        ("nuts", {"target": 0.9}, ["nuts", "tempered"], "diverge"),
+        ("nuts", {"drift": 1.0}, ["nuts", "nuts", "tempered"], "not mixed"),
+        ("nuts", {"drift": 1.0, "spent": "max_seconds"}, ["nuts", "nuts"], None),
+        ("sghmc", {}, ["sghmc"], None),
+        ("sghmc", {"drift": 1.0}, ["sghmc", "tempered"], "sghmc has not mixed"),
+        ("sghmc", {"failure": "not finite"}, ["sghmc", "tempered"], "left every bound"),
     ],
 )
-def test_what_nuts_shows_decides(changes, kinds, budget):
-    from lambda_hat_core.notebook.choosing import nuts_or_tempered
+def test_what_the_first_run_shows_decides(kind, changes, kinds, word):
+    from lambda_hat_core.notebook.choosing import run_or_tempered
 
     draw, said = Drawn(**changes), []
-    run, trace = nuts_or_tempered(draw, run_of(rel_se=0.02), max_fge=1000.0, say=said.append)
+    first = run_of(kind, rel_se=0.02)
+    run, trace = run_or_tempered(draw, first, max_fge=1000.0, say=said.append)
     assert [spec.kind for spec in draw.asked] == kinds
-    assert draw.asked[0].until.max_fge == 1.0
+    assert draw.asked[0].until.max_fge == (1.0 if kind == "nuts" else 50_000)
     assert run.sampler.kind == kinds[-1]
-    assert len(said) == (kinds[-1] == "tempered")
-    if budget is None:
+    if word is None:
+        assert not said
         assert trace.work_fge == 330.0 and draw.asked[-1].until.max_fge == 50_000
     else:
-        assert (run.sampler.until.max_fge, run.sampler.until.rel_se) == (budget, 0.02)
+        assert len(said) == 1 and word in said[0]
+        assert (run.sampler.until.max_fge, run.sampler.until.rel_se) == (700.0, 0.02)
         assert trace.work_fge == 630.0 and trace.cumulative_fge[-1] == 630.0
 
 
 def test_replica_exchange_has_a_larger_budget_where_none_was_given():
-    from lambda_hat_core.notebook.choosing import MAX_FGE, nuts_or_tempered
+    from lambda_hat_core.config.samplers.tempered import Tempered
+    from lambda_hat_core.notebook.choosing import run_or_tempered
 
-    run, _ = nuts_or_tempered(Drawn(target=0.9), run_of(), max_fge=None, say=print)
-    assert run.sampler.until.max_fge == MAX_FGE
+    run, _ = run_or_tempered(Drawn(target=0.9), run_of(), max_fge=None, say=print)
+    assert run.sampler.until.max_fge == Tempered.max_fge

@@ -115,6 +115,18 @@ def test_distances_count_as_far_as_the_loss_depends_on_them():
     assert found.r_hat > 1.05 and found.r_hat_of == "|w - w*|^2"
 
 
+def test_chains_that_are_a_few_lengths_long_have_as_few_effective_draws():
+    from lambda_hat_core.analysis.measure import measure
+    from lambda_hat_core.analysis.verdict import findings
+
+    trace = traces.trace(n_draws=500)
+    trace = trace._replace(info={**trace.info, "turns_per_draw": 0.0055})
+    found = measure(trace)
+    assert found.ess_min == pytest.approx(11.0)
+    [finding] = findings(found)
+    assert finding.cause == "ess" and "11 of the direction of motion" in finding.text
+
+
 def test_r_hat_detects_chains_with_equal_losses_but_different_distances():
     from lambda_hat_core.analysis.measure import measure
 

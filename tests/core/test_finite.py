@@ -79,6 +79,17 @@ def test_two_parameters_on_data_are_integrated(x64):
     assert exact.source == "quadrature in 2 dimensions"
 
 
+@pytest.mark.parametrize("beyond", [np.inf, np.nan])
+def test_a_loss_may_be_infinite_where_there_is_no_mass_but_must_be_known_there(beyond):
+    from lambda_hat_core.truth import quadrature
+
+    def loss(points):
+        return np.where(np.abs(points[:, 0]) > 5, beyond, points[:, 0] ** 2)
+
+    value = quadrature.potential(loss, np.zeros(1), 50.0, 1.0)
+    assert value == (None if np.isnan(beyond) else pytest.approx(0.5 * 100 / 101, rel=1e-6))
+
+
 def network(widths, rank, *, loss="mse", sigma=1.0, n=300, scale=1.0):
     from lambda_hat_core.posterior import Target
     from lambda_hat_core.targets.losses import Supervised
@@ -154,6 +165,12 @@ SENTENCES = {
         Exact(13.4312, None, ""),
         "finite temperature: the posterior's own value at this nbeta and gamma is 13.43 (exact), "
         "lambda is 16",
+    ),
+    "far": (
+        None,
+        Exact(11.0, None, ""),
+        "finite temperature: the posterior's own value at this nbeta and gamma is 11 (exact), "
+        "12 se from the estimate",
     ),
     "no lambda": (
         None,

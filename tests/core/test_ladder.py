@@ -93,19 +93,25 @@ def test_the_error_of_the_evidence_is_the_scatter_over_runs():
 
 
 @pytest.mark.parametrize(
-    ("rates", "trips", "words"),
+    ("rates", "trips", "spread", "words"),
     [
-        (0.4, 1.0, []),
-        (0.04, 1.0, ["below 0.05", "n_replicas: 10"]),
-        (0.4, 0.0, ["only 0 round trips", "n_draws: "]),
+        (0.4, 1.0, 1.0, []),
+        (0.04, 1.0, 1.0, ["below 0.05", "n_replicas: 10"]),
+        (0.4, 0.0, 1.0, []),
+        (0.4, 0.0, 200.0, ["only 0 round trips", "n_draws: "]),
+        (0.4, 1.0, 200.0, []),
     ],
 )
-def test_replicas_that_do_not_exchange_make_a_run_suspect(rates, trips, words):
+def test_replicas_that_do_not_exchange_make_a_run_suspect(rates, trips, spread, words):
+    """Few round trips are no reason where V_M is known well, but its noise is none with many."""
     from lambda_hat_core.analysis.estimate import estimate
     from lambda_hat_core.config.samplers.tempered import Tempered
 
     trace = traces.quadratic_at_several_nbeta(rates=rates, trips=trips)[0]
+    mean = trace.virial_m.mean()
+    trace = trace._replace(virial_m=mean + spread * (trace.virial_m - mean))
     found = estimate(trace, sampler=Tempered(n_draws=1000, n_burn=0))
+    assert (found.v_m_se > 0.1) == (spread > 1)
     assert found.verdict == ("suspect" if words else "ok"), found.reasons
     assert len(found.reasons) == bool(words)
     for word, said in zip(words, [*found.reasons, *found.advice], strict=True):

@@ -28,6 +28,8 @@ def test_mclmc_continues_its_tuning_until_equilibrium(lost):
     assert tuned.failure is None
     assert tuned.info["n_tuned"] > 600
     assert tuned.work == 8 * (1 + 2 * tuned.info["n_tuned"])
+    turns = 4 * tuned.info["step_size"] / tuned.info["L"]
+    assert tuned.info["turns_per_draw"] == pytest.approx(turns)
     potential = jax.jit(jax.vmap(tuned.kernel.posterior.potential))(tuned.positions)
     assert np.mean(potential) < 5 * mixed.D
 

@@ -210,6 +210,17 @@ def test_a_call_chooses_the_rule_of_a_sampler_that_has_none():
     assert call(sampler=Vi(n_draws=300)) == Vi(n_draws=300)
 
 
+def test_a_rule_that_names_no_budget_has_that_of_its_sampler():
+    from lambda_hat_core.config.samplers.tempered import Tempered
+
+    most = Tempered.max_fge
+    assert most > Until().max_fge == call().until.max_fge
+    assert call(sampler="tempered", rel_se=0.1).until == Until(rel_se=0.1, max_fge=most)
+    assert call(sampler=Tempered(until=Until(rel_se=0.3))).until.max_fge == most
+    assert call(sampler="tempered", max_fge=50_000).until == Until()
+    assert call(sampler=Tempered(n_draws=900)).until is None
+
+
 CALLS = {
     "rel_se": ({"rel_se": 0}, ["rel_se is 0: must be > 0; the default is 0.05"]),
     "infinite": ({"rel_se": math.inf}, ["rel_se", "finite number"]),

@@ -36,8 +36,8 @@ REASONS = {
     "ess": ({"ess_min": 49.0, "ess_min_of": "|w - w*|^2"}, "suspect", "49 of |w - w*|^2"),
     "ess at the limit": ({"ess_min": 50.0}, "ok", ""),
     "stuck": ({"n_stuck": 1}, "suspect", "1 of 4 chains never moved"),
-    "divergences": ({"n_divergent": 7}, "suspect", "7 steps diverged, 0.035 of them"),
-    "divergences at the limit": ({"n_divergent": 6}, "ok", ""),
+    "divergences": ({"n_divergent": 11}, "suspect", "11 steps diverged, 0.055 of them"),
+    "divergences at the limit": ({"n_divergent": 10}, "ok", ""),
     "no divergence statistic": ({"n_divergent": None}, "ok", ""),
     "v_m low": ({"v_m": 0.89}, "suspect", "not equilibrated"),
     "v_m high": ({"v_m": 1.11}, "suspect", "heated"),
@@ -125,6 +125,12 @@ STANDINGS = {
     "below w*": ({"llc_min": -0.061, "llc_rounding": 0.01}, {}, False, "below w*"),
     "below w* by rounding": ({"llc_min": -0.059, "llc_rounding": 0.01}, {}, True, ""),
     "audit": ({}, {"is_minimum": False, "audit_reasons": ["h_min -0.2"]}, False, "h_min -0.2"),
+    "at infinity": (
+        {},
+        {"is_minimum": False, "audit_reasons": ["the minimum is at infinity"]},
+        False,
+        "add weight decay",
+    ),
     "off centre": ({}, {"off_centre_bias": 0.051}, False, "lowers the LLC by 0.051"),
     "off centre at the limit": ({}, {"off_centre_bias": 0.05}, True, ""),
     "off centre by half": (
@@ -144,13 +150,14 @@ STANDINGS = {
 
 @pytest.mark.parametrize("name", list(STANDINGS))
 def test_whether_w_is_a_minimum_is_told_beside_the_verdict(name):
-    from lambda_hat_core.analysis.minimum import WAY_OUT, standing
+    from lambda_hat_core.analysis.minimum import NO_END, WAY_OUT, standing
 
     changes, meta, expected, text = STANDINGS[name]
     at = standing(good(**changes), META | meta)
     assert at.at_minimum is expected
     assert text in "; ".join(at.words) and bool(at.words) == bool(text)
-    assert not at.words or at.words[-1].endswith(WAY_OUT)
+    way_out = NO_END if name == "at infinity" else WAY_OUT
+    assert not at.words or at.words[-1].endswith(way_out)
     bias = (META | meta)["off_centre_bias"] * changes.get("nbeta", DEFAULT_NBETA) / DEFAULT_NBETA
     assert at.descent == pytest.approx(bias)
 
@@ -253,7 +260,7 @@ def test_a_known_value_never_enters_the_verdict():
         ({"v_m": 1.2, "v_m_se": 0.05}, True),
         ({"v_m": 1.2, "v_m_se": 0.05, "iid": False}, False),
         ({"n_chains": 1, "r_hat": None}, True),
-        ({"n_divergent": 7}, True),
+        ({"n_divergent": 11}, True),
         ({"ess_min": 10.0}, False),
     ],
 )

@@ -54,7 +54,9 @@ class Until(Settings):
         "check of its verdict passes",
     )
     max_fge: PositiveFloat = Field(
-        default=50_000.0, description="full-gradient evaluations, set-up included, all chains"
+        default=50_000.0,
+        description="full-gradient evaluations, set-up included, all chains; left out of the rule "
+        "of tempered: 400,000",
     )
     max_draws: PositiveInt = Field(default=20_000, description="draws per chain")
 
@@ -83,6 +85,7 @@ class Sampler(Settings):
         n_programs: number of programs that a run compiles, each about as large as one gradient.
         is_exact: whether a Metropolis test removes the bias from the step size.
         typical_draws: draws per chain of a typical run that ends at a precision.
+        max_fge: budget of a stop rule that names none.
     """
 
     default_dtype: ClassVar[Dtype] = "float64"
@@ -90,6 +93,7 @@ class Sampler(Settings):
     n_programs: ClassVar[float] = 10.0
     is_exact: ClassVar[bool] = False
     typical_draws: ClassVar[int] = 400
+    max_fge: ClassVar[float] = Until().max_fge
 
     n_chains: PositiveInt = Field(
         default=4, description="number of independent chains; R-hat needs two"

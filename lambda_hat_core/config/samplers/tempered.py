@@ -26,6 +26,7 @@ class Tempered(Exact):
     hints: ClassVar[Mapping[str, str]] = TEMPERED
     n_programs: ClassVar[float] = 20.0
     is_exact: ClassVar[bool] = True
+    max_fge: ClassVar[float] = 400_000.0
 
     kind: Literal["tempered"] = "tempered"
     n_draws: PositiveInt = Field(default=3000, description="draws per chain, burn-in included")
