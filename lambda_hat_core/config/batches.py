@@ -77,7 +77,7 @@ def as_sampled(run: RunSpec, target: TargetSpec, n: int | None) -> RunSpec:
         ValueError: if a batch size other than the default exceeds n.
     """
     if target.step is not None:
-        run = run.model_copy(update={"seed": _seed_at(run.seed, target.step)})
+        run = run.model_copy(update={"seed": seed_at(run.seed, target.step)})
     if not isinstance(target.model, Custom):
         return run
     field = type(run.sampler).model_fields.get("batch_size")
@@ -86,5 +86,12 @@ def as_sampled(run: RunSpec, target: TargetSpec, n: int | None) -> RunSpec:
     return run.model_copy(update={"sampler": sampler})
 
 
-def _seed_at(seed: int, step: int) -> int:
-    return zlib.crc32(f"{seed} at step {step}".encode()) >> 1
+def seed_at(seed: int, step: int | float) -> int:
+    """Return the seed of the random numbers at one step of a training, in [0, 2^31).
+
+    Args:
+        seed: the seed that all its checkpoints share.
+        step: the step; 3.0 is the step 3.
+    """
+    at = int(step) if step == int(step) else step
+    return zlib.crc32(f"{seed} at step {at}".encode()) >> 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from lambda_hat_core.analysis.estimate import estimate
 from lambda_hat_core.analysis.words import plus_minus
+from lambda_hat_core.config.batches import seed_at
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
@@ -26,7 +27,6 @@ from lambda_hat_core.targets.custom import CustomTarget
 from lambda_hat_core.work import compilation
 
 _CALL = Place("llc_along")
-_SEEDS = 2**31 - 1
 EACH = "each"
 
 
@@ -83,8 +83,8 @@ def llc_along(
         outputs_loss: as in `estimate_llc`.
         metrics: other quantities by name, such as {"test loss": lambda params: ...}, each a number
             at every checkpoint.
-        seed: seed of all random numbers; every checkpoint has its own, so that errors are
-            independent.
+        seed: seed of all random numbers; every checkpoint has its own, by its step as in an
+            experiment, so that errors are independent.
         progress: whether to write a line for every checkpoint to stderr.
 
     Returns:
@@ -146,7 +146,7 @@ class _Run(NamedTuple):
     def at(self, step: int | float, target: CustomTarget) -> tuple[Checkpoint, "_Run"]:
         """Return the estimate at one checkpoint."""
         began = time.perf_counter()
-        wanted = self.wanted._replace(seed=(self.wanted.seed + int(step)) % _SEEDS)
+        wanted = self.wanted._replace(seed=seed_at(self.wanted.seed, step))
         try:
             done = computed(
                 target,

@@ -93,10 +93,9 @@ def build(
         log(f"trained {spec.training.steps} steps of {spec.training.optimizer}")
     polished, found = _settle(spec, problem, trained.w, nbeta, gamma, log)
     answer = known(spec, problem, polished.w, found)
-    log(
-        f"audit {'passed' if not found.reasons else 'failed: ' + '; '.join(found.reasons)}; "
-        f"known llc: {answer.reason}"
-    )
+    failed = "audit failed" if spec.step is None else "a checkpoint that is no minimum"
+    result = f"{failed}: {'; '.join(found.reasons)}" if found.reasons else "audit passed"
+    log(f"{result}; known llc: {answer.reason}")
     views = {"curve": trained.curve, "spectrum": found.spectrum}
     if spec.step is None:
         views |= _outputs(problem, polished.w)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lambda_hat_core import LlcCurve, Nuts, Posterior, Sghmc, Sgld, llc_along
+from lambda_hat_core.config.batches import seed_at
 from lambda_hat_core.posterior import Target, localised
 from lambda_hat_core.samplers.held import moved
 from tests.core import mixed
@@ -127,6 +128,8 @@ def test_a_setting_is_held_or_each_has_its_own():
     sizes = [at.found.settings["step_size"] for at in held.checkpoints]
     assert sizes[0] == sizes[1] == own.checkpoints[1].found.settings["step_size"]
     assert own.checkpoints[0].found.settings["step_size"] != sizes[0]
+    seeds = [at.found.settings["seed"] for at in own.checkpoints]
+    assert seeds == [seed_at(0, 0), seed_at(0, 50)]
     first, last = (at.found.trace.work for at in held.checkpoints)
     assert last["adaptation"] > 0 and last["pilot"] > 0
     assert first["adaptation"] == first["pilot"] == first["spectrum"] == 0

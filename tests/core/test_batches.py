@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lambda_hat_core.config.batches import as_sampled, on_examples
+from lambda_hat_core.config.batches import as_sampled, on_examples, seed_at
 from lambda_hat_core.config.data import NoData
 from lambda_hat_core.config.model import Custom, Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -255,6 +255,7 @@ def test_every_checkpoint_of_a_training_has_random_numbers_of_its_own(plan_of):
     runs = [(run, plan.targets[run.target]) for run in plan.runs.values()]
     used = {as_sampled(run, target, 40).seed for run, target in runs if target.step is not None}
     assert len(used) == 6 and all(0 <= seed < 2**31 for seed in used)
+    assert used == {seed_at(seed, step) for seed in (0, 1) for step in (0, 1.0, 60)}
     assert [as_sampled(run, at, 40) for run, at in runs if at.step is None] == [
         run for run, at in runs if at.step is None
     ]

@@ -105,7 +105,8 @@ class Site:
 
     def corrupt(self) -> dict[str, str]:
         """Return the problems of all folders in the store, after hashing every file again."""
-        folders = [(kind, id) for kind in ("targets", "runs", "analyses") for id in self.ids(kind)]
+        kinds = ("trajectories", "targets", "runs", "analyses")
+        folders = [(kind, id) for kind in kinds for id in self.ids(kind)]
         problems = {id: self.store.verify(kind, id) for kind, id in folders}
         return {id: problem for id, problem in problems.items() if problem}
 
@@ -125,7 +126,8 @@ def end(process: subprocess.Popen) -> None:
         process.stdout.close()
 
 
-def _leases(kind: str) -> Callable[[Site], bool]:
+def leases(kind: str) -> Callable[[Site], bool]:
+    """Return the sign that an artifact of a kind is being made."""
     return lambda site: any((site.store.root / "leases" / kind).glob("*.lease"))
 
 
@@ -151,11 +153,11 @@ class Phase(NamedTuple):
 
 PHASES = (
     Phase("planning", lambda site: True, 3.0),
-    Phase("training", _leases("targets"), 1.0),
+    Phase("training", leases("targets"), 1.0),
     Phase("writing the target", _half_written("targets", "meta.json"), 0.02),
-    Phase("sampling", _leases("runs"), 0.7),
+    Phase("sampling", leases("runs"), 0.7),
     Phase("writing the run", _half_written("runs", "trace.nc"), 0.02),
-    Phase("analysing", _leases("analyses"), 0.5),
+    Phase("analysing", leases("analyses"), 0.5),
     Phase("writing the analysis", _half_written("analyses", "estimate.json"), 0.02),
     Phase("the first DuckDB refresh", _refreshing, 0.01),
     Phase("the last DuckDB refresh", _refreshing_at_the_end, 0.01),
