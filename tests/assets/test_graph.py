@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from lambda_hat_assets.project.project import CODE_VERSION
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import sql
+from lambda_hat_core.store.damaged import read_asked
 from tests.assets.conftest import ROOT, out_of_sync
 
 
@@ -188,7 +189,7 @@ def test_changes_that_do_not_fit_are_refused_and_ask_for_nothing(site, built):
     result = job.execute_in_process(instance=site.instance, raise_on_error=False, run_config=config)
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "posterior.gama" in str(failure.step_failure_data.error.cause.message)
-    assert records.read_asked(site.project().store) == {}
+    assert read_asked(site.project().store) == {}
 
 
 def test_the_launchpad_opens_with_what_a_person_chooses(repository):

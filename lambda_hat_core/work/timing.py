@@ -1,9 +1,9 @@
-"""The forecast of a call's duration, from the number of gradients and the time of the loss."""
+"""The forecast of a run's duration, from the number of gradients and the time of the loss."""
 
 import time
 from typing import Any, NamedTuple
 
-from lambda_hat_core.posterior import Posterior, mean_loss
+from lambda_hat_core.posterior import Posterior, loss_at_minimum
 from lambda_hat_core.targets import audit
 
 _LONG_ENOUGH = 0.03
@@ -21,14 +21,20 @@ class Timed(NamedTuple):
     each: float
 
 
-def expected(posterior: Posterior, sampler: Any) -> float:
-    """Return roughly how many seconds the audit and the run will take.
+def expected(posterior: Posterior, sampler: Any, *, audited: bool) -> float:
+    """Return roughly how many seconds a run will take.
 
     The loss of all examples is evaluated for about a tenth of a second, but at least twice.
+
+    Args:
+        posterior: the posterior.
+        sampler: the settings of the sampler.
+        audited: whether w* was audited before, so that this takes no time.
     """
     full, batches = sampler.gradients(posterior.n)
     n = None if posterior.data is None else posterior.n
-    full += audit.work(posterior.w0.size, n, sampler.setup_rows)
+    if not audited:
+        full += audit.work(posterior.w0.size, n, sampler.setup_rows)
     size = sampler.batch(posterior.n) if batches else None
     full += batches * (1.0 if size is None else size / posterior.n)
     loss = timed(posterior)
@@ -48,5 +54,5 @@ def timed(posterior: Posterior) -> Timed:
 def _seconds(posterior: Posterior, count: int) -> float:
     began = time.perf_counter()
     for _ in range(count):
-        mean_loss(posterior.loss, posterior.w0, posterior.data).block_until_ready()
+        loss_at_minimum(posterior)  # compiled for the run anyway
     return time.perf_counter() - began
