@@ -28,7 +28,7 @@ def test_the_queries_in_the_docs_are_found():
 
 
 def test_results_are_taken_into_other_tools_as_the_page_says(tmp_path, monkeypatch):
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    (block,) = re.findall(r"```py\n(.*?)```", PAGE, flags=re.DOTALL)
     if importlib.util.find_spec("polars") is None:
         block = "\n".join(line for line in block.splitlines() if "polars" not in line)
     sql.refresh(Store(tmp_path / "runs"))
