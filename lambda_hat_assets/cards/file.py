@@ -1,6 +1,5 @@
 """Reads cards from files, applies changes from the command line, and reports every mistake."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +11,7 @@ from lambda_hat_assets.cards.slurm import Cluster, SlurmTag, Ssh
 from lambda_hat_core.config.errors import Place, Problems, display, suggest
 from lambda_hat_core.config.sections import inline, validate
 from lambda_hat_core.plan.overrides import split
-from lambda_hat_core.plan.read import read_mapping, require_config
+from lambda_hat_core.plan.read import files_of, is_path, read_mapping, require_config
 
 DEFAULT = "local"
 _EXECUTORS: dict[str, type[LocalTag] | type[SlurmTag]] = {"local": LocalTag, "slurm": SlurmTag}
@@ -26,23 +25,20 @@ _PARTS: dict[str, type[BaseModel]] = {
 
 
 def load_card(card: str, config: Path) -> Card:
-    """Return a card, given by its name under `config`/card or by a path.
-
-    The default card may be missing; it is this machine with the default settings.
+    """Return a card, given by its name in `config`/card or in the package, or by a path.
 
     Raises:
         ConfigError: if there is no such card, or if it has mistakes, with one line per mistake.
     """
-    folder = config / "card"
-    is_path = card.endswith((".yaml", ".yml")) or os.sep in card
-    file = Path(card).expanduser() if is_path else folder / f"{card}.yaml"
-    if not file.is_file() and card == DEFAULT:
-        return Card()
-    if not file.is_file() and not is_path:
-        require_config(config, "LAMBDA_HAT_CARD", card)
-        known = [path.stem for path in folder.glob("*.yaml")]
-        place = Place(display(folder), "LAMBDA_HAT_CARD")
-        raise place.error("no such card", suggest(card, known), card)
+    if is_path(card):
+        file = Path(card).expanduser()
+    else:
+        known = files_of(config, "card")
+        if card not in known:
+            require_config(config, "LAMBDA_HAT_CARD", card)
+            place = Place(display(config / "card"), "LAMBDA_HAT_CARD")
+            raise place.error("no such card", suggest(card, known), card)
+        file = known[card]
     return _validated(read_mapping(file), Place(display(file)))
 
 

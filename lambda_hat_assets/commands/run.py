@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     total = len(plan.targets) + len(plan.runs)
     print(
         f"{plan.experiment}: {len(plan.targets)} targets and {len(plan.runs)} runs, "
-        f"{total - left} exist"
+        f"{total - left} exist",
+        flush=True,
     )
     gallery = _gallery(plan, args.changes)
     end_by_signals(silent)
@@ -121,6 +122,8 @@ class LineListener(Listener):
         self._last: dict[str, float] = {}
 
     def __enter__(self) -> "LineListener":
+        if self._total:
+            print("setting up: a process starts, and compiles what it computes", flush=True)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from lambda_hat_assets.commands import open_store
-from lambda_hat_core.store.damaged import REASON, WAY_OUT
+from lambda_hat_core.store.damaged import left_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     store = open_store()
     table = sql.query(store, args.query)
     for path in table.left_out:
-        print(f"lambda-hat: {path} is left out: {REASON}; {WAY_OUT}", file=sys.stderr)
+        print(f"lambda-hat: {left_out(path)}", file=sys.stderr)
     if not table.left_out and not sql.is_fresh(store):
         sql.refresh(store)
     if args.csv:

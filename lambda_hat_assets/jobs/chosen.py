@@ -72,9 +72,8 @@ def chosen_by(context: dg.OpExecutionContext, project: Project, repository: Repo
     written = plan_config(context)
     changes = list(written.get("overrides") or [])
     base = project.plan(written.get("experiment"))
-    whole, plan = project, base
-    if changes:
-        plan = project.changed(base.experiment, changes)
-        whole = project.with_plan(plan)
+    plan = project.changed(base.experiment, changes) if changes else base
+    is_new = bool(changes) or plan.experiment not in project.plans
+    whole = project.with_plan(plan) if is_new else project
     build = cache(lambda: repository(whole))
     return Chosen(whole, plan, base.experiment, changes, lambda name: build().get_job(name))

@@ -56,7 +56,7 @@ def llc_job(
         executor: an executor that runs each step in a separate process.
     """
     store = project.store
-    known = ", ".join(project.plans) or "none"
+    known = ", ".join(project.names)
 
     class PlanConfig(dg.Config):
         """The run config of the job."""

@@ -5,7 +5,7 @@ A file that cannot be read does not prevent the others from being shown. Its mis
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +18,9 @@ from lambda_hat_core.config.errors import ConfigError, Place, display
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import changed_name
 from lambda_hat_core.plan.plan import Plan, joined, load_plan
-from lambda_hat_core.plan.read import resolve_experiment
-from lambda_hat_core.store import records
+from lambda_hat_core.plan.read import files_of, resolve_experiment
+from lambda_hat_core.store.damaged import damaged, left_out, read_asked
+from lambda_hat_core.store.records import asked_files
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work.steps import missing_steps
 
@@ -35,7 +36,8 @@ class Project(NamedTuple):
     Attributes:
         store: the store at LAMBDA_HAT_HOME.
         card: the card that LAMBDA_HAT_CARD selects.
-        plans: every experiment that can be read, by name.
+        plans: every experiment of config/ that can be read, and those of the package that somebody
+            asked for, by name.
         selected: the name of the experiment that LAMBDA_HAT_EXPERIMENT selects.
         problems: the mistakes, one per line, by the stem of the file or by `card`.
         targets: every target of every experiment, by id.
@@ -60,6 +62,11 @@ class Project(NamedTuple):
     files: dict[str, Path]
     config: Path
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all experiments that may be run, those of the package among them."""
+        return sorted({*self.plans, *files_of(self.config, "experiment")})
+
     def is_made(self, kind: Kind, key: str) -> bool:
         """Return whether the store has an artifact: of a training, all steps that are asked for."""
         if kind == "trajectories":
@@ -72,7 +79,7 @@ class Project(NamedTuple):
         These are the experiment that LAMBDA_HAT_EXPERIMENT selects and those that were run in this
         store; all of them, if there are none. What nobody asked for is not missing.
         """
-        names = {self.selected, *records.read_asked(self.store)}
+        names = {self.selected, *read_asked(self.store)}
         plans = {name: plan for name, plan in self.plans.items() if name in names} or self.plans
         members = _members(plans)
         trained = {id: self.trajectories[id] for id in members["trajectories"]}
@@ -88,7 +95,9 @@ class Project(NamedTuple):
         Raises:
             ConfigError: if the changes do not fit the file.
         """
-        return _changed(self.files[experiment], self.config, changes)
+        shipped = files_of(self.config, "experiment")
+        file = self.files[experiment] if experiment in self.files else shipped[experiment]
+        return _changed(file, self.config, changes)
 
     def with_plan(self, plan: Plan) -> "Project":
         """Return the project with one more experiment."""
@@ -107,11 +116,14 @@ class Project(NamedTuple):
             wrong.append(self.problems[name])
         if wrong:
             raise ConfigError("\n".join(wrong))
+        shipped = files_of(self.config, "experiment")
+        if name not in self.plans and name in shipped:
+            return load_plan(shipped[name], self.config)
         if name not in self.plans:
-            known = ", ".join(sorted(self.plans)) or "none"
             raise Place("job config", "ops.plan.config.experiment").error(
                 "no experiment of that name is loaded",
-                f"name one of: {known}; a file elsewhere is loaded by LAMBDA_HAT_EXPERIMENT",
+                f"name one of: {', '.join(self.names)}; a file elsewhere is loaded by "
+                "LAMBDA_HAT_EXPERIMENT",
                 name,
             )
         return self.plans[name]
@@ -125,11 +137,16 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
         card = load_card(environment.get("LAMBDA_HAT_CARD", DEFAULT), config)
     except ConfigError as error:
         problems["card"] = str(error)
-    plans, selected, named = _load_plans(
-        environment.get("LAMBDA_HAT_EXPERIMENT", "default"), config, problems
-    )
     store = Store(environment.get("LAMBDA_HAT_HOME", "runs"))
-    for name, (experiment, changes) in records.read_asked(store).items():
+    asked = read_asked(store)
+    problems |= {path.name: left_out(path) for path in damaged(asked_files(store))}
+    plans, selected, named = _load_plans(
+        environment.get("LAMBDA_HAT_EXPERIMENT", "default"),
+        {experiment for experiment, _ in asked.values()},
+        config,
+        problems,
+    )
+    for name, (experiment, changes) in asked.items():
         if changes and experiment in named:
             try:
                 plans[name] = _changed(named[experiment], config, changes)
@@ -165,13 +182,17 @@ def _changed(file: Path, config: Path, changes: Sequence[str]) -> Plan:
 
 
 def _load_plans(
-    wanted: str, config: Path, problems: dict[str, str]
+    wanted: str, asked: Collection[str], config: Path, problems: dict[str, str]
 ) -> tuple[dict[str, Plan], str, dict[str, Path]]:
     """Return the valid plans, the name of the wanted one, and the file of each.
 
-    Mistakes are added to `problems`.
+    Mistakes are added to `problems`. Of the package's experiments those that were asked for before
+    are read.
     """
-    files = {file.resolve(): file for file in sorted((config / "experiment").glob("*.yaml"))}
+    own = sorted((config / "experiment").glob("*.yaml"))
+    known = files_of(config, "experiment")
+    listed = [*own, *(known[name] for name in sorted(known.keys() & {*asked}))]
+    files = {file.resolve(): file for file in listed}
     chosen, selected = Path(), wanted
     try:
         chosen = resolve_experiment(wanted, config)
@@ -184,6 +205,8 @@ def _load_plans(
     for file in files.values():
         try:
             plan = load_plan(file, config)
+            if plan.experiment in plans and file not in (*own, chosen):
+                continue
             if plan.experiment in plans and file != chosen:
                 place = Place(display(file), "experiment")
                 raise place.error("two files have this name", "rename one", plan.experiment)

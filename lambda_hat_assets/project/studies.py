@@ -7,7 +7,7 @@ from typing import NamedTuple
 from lambda_hat_assets.cards.card import Card
 from lambda_hat_core.config.errors import ConfigError, Place, Problems
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.plan.read import resolve
+from lambda_hat_core.plan.read import files_of, resolve
 from lambda_hat_core.plan.study import VARIABLE, TunePlan, load_tuning
 
 DEFAULT = "demo"
@@ -61,19 +61,18 @@ class Studies(NamedTuple):
 
 
 def read_studies(environment: Mapping[str, str], config: Path) -> Studies:
-    """Read every tuning file. Without LAMBDA_HAT_TUNE the default file may be missing."""
+    """Read every tuning file of the project and of the package."""
     wanted = environment.get(VARIABLE, DEFAULT)
-    folder = config / "tune"
-    files = sorted(folder.glob("*.yaml"))
+    files = list(files_of(config, "tune").values())
     plans: dict[str, TunePlan] = {}
     asked: frozenset[str] = frozenset()
     mistakes: dict[str, str] = {}
     chosen = None
     try:
-        chosen = resolve(wanted, folder, "tuning plan", VARIABLE)
+        chosen = resolve(wanted, config, "tune", "tuning plan", VARIABLE)
         files = [chosen, *(file for file in files if not file.samefile(chosen))]
     except ConfigError as error:
-        if VARIABLE in environment or files:
+        if VARIABLE in environment:
             mistakes[wanted] = str(error)
     for file in files:
         try:

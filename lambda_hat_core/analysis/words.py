@@ -41,3 +41,15 @@ def short(value: float) -> str:
         if unit <= size < 1e12:
             return f"{value / unit:.4g}{suffix}"
     return f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Format a duration roughly: 3 s, 40 s, 5 min, 2 h."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * length:
+            return f"{_rough(seconds / length)} {unit}"
+    return f"{_rough(seconds)} s"
+
+
+def _rough(value: float) -> str:
+    return f"{value:.0f}" if value < 10 else f"{float(f'{value:.1g}'):.0f}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lambda_hat_core.analysis.estimate import estimate
-from lambda_hat_core.analysis.words import plus_minus
+from lambda_hat_core.analysis.words import duration, plus_minus
 from lambda_hat_core.config.batches import seed_at
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -20,7 +20,7 @@ from lambda_hat_core.notebook.arguments import Asked, asked, check_labels
 from lambda_hat_core.notebook.computing import Computed, Seen, computed, count_of, sampler_of
 from lambda_hat_core.notebook.curve import Checkpoint, LlcCurve
 from lambda_hat_core.notebook.llc import Llc, answer
-from lambda_hat_core.notebook.telling import Display, Silent, duration
+from lambda_hat_core.notebook.telling import Display, Silent
 from lambda_hat_core.samplers.drive import NOTHING_KEPT
 from lambda_hat_core.samplers.held import Held
 from lambda_hat_core.targets.custom import CustomTarget
@@ -109,6 +109,7 @@ def llc_along(
                 _check_hold(hold, wanted)
                 kept = NOTHING_KEPT if hold == EACH else Held()
                 teller = (Display if progress else Silent)(wanted.sampler.kind)
+                teller.begin()
                 run = _Run(wanted, kept, teller, None)
             target = CustomTarget(
                 params,

@@ -10,14 +10,14 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from lambda_hat_core.analysis.words import duration
 from lambda_hat_core.config.batches import on_examples
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.samplers.choice import AUTO, chosen, is_affordable
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.notebook.arguments import Asked
 from lambda_hat_core.notebook.choosing import run_or_tempered
-from lambda_hat_core.notebook.telling import Display, duration
-from lambda_hat_core.notebook.timing import expected
+from lambda_hat_core.notebook.telling import Display
 from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
 from lambda_hat_core.programs import forget_if_many
 from lambda_hat_core.sample import sample
@@ -34,6 +34,7 @@ from lambda_hat_core.targets.own_labels import own_labels, own_minimum
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.restricted import restricted_problem
 from lambda_hat_core.truth.exact import Exact
+from lambda_hat_core.work.timing import expected
 
 _NO_TARGET = f"tgt_{0:012x}"
 """A placeholder for the id of a target that is not in a store."""
@@ -134,10 +135,13 @@ def computed(
         observables = observables_of(run.observables or (), problem.named, target, maker)
     if seen is None:
         _forecast(teller, at, run, most, wide.notes)
+        teller.hear("w* is audited")
     with jax.enable_x64(True):
         found = _audit(wide, run)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(maker, problem.loss, problem.start, problem.data, found.loss0, problem.n)
+        if seen is None:
+            teller.hear("the sampler is compiled")
         draw = partial(
             sample,
             at,
@@ -216,7 +220,7 @@ def _forecast(
     teller: Display, at: Posterior, run: RunSpec, most: float, notes: tuple[str, ...]
 ) -> None:
     with jax.enable_x64(run.dtype == "float64"):
-        seconds = duration(min(expected(at, run.sampler), most))
+        seconds = duration(min(expected(at, run.sampler, audited=False), most))
     teller.say(f"about {seconds} (d = {at.w0.size}, n = {at.n})")
     for note in notes:
         teller.say(note)

@@ -125,6 +125,7 @@ def estimate_llc(
     kind = wanted.sampler.kind
     teller = Display(kind) if progress is True else Silent(kind)
     told = progress if callable(progress) else teller.progress
+    teller.begin()
     with compilation.kept():
         try:
             run, problem, found, trace, _, exact, _ = computed(

@@ -5,24 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lambda_hat_core.analysis.words import plus_minus
+from lambda_hat_core.analysis.words import duration, plus_minus
 from lambda_hat_core.samplers.drive import Progress
 
 _BETWEEN_LINES = 10.0
 _BETWEEN_RENEWALS = 0.2
 _CLEAR = "\r\033[K"
-
-
-def duration(seconds: float) -> str:
-    """Format a duration roughly: 3 s, 40 s, 5 min, 2 h."""
-    for unit, length in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 1.5 * length:
-            return f"{_rough(seconds / length)} {unit}"
-    return f"{_rough(seconds)} s"
-
-
-def _rough(value: float) -> str:
-    return f"{value:.0f}" if value < 10 else f"{float(f'{value:.1g}'):.0f}"
 
 
 class Display:
@@ -46,10 +34,17 @@ class Display:
         )
         self._last = clock()
         self._counted = False
+        self._is_shown = False
+
+    def begin(self) -> None:
+        """Write at once that the call has begun, on the line of progress where there is one."""
+        self._write("setting up: the loss is checked, timed and compiled")
 
     def say(self, line: str) -> None:
         """Write a permanent line."""
-        print(f"{self._name}: {line}", file=self._stream, flush=True)
+        start = _CLEAR if self._is_shown else ""
+        self._is_shown = False
+        print(f"{start}{self._name}: {line}", file=self._stream, flush=True)
 
     def hear(self, line: str) -> None:
         """Write a line of progress, unless the last one was written only just now."""
@@ -57,7 +52,11 @@ class Display:
         if now - self._last < (_BETWEEN_RENEWALS if self._renews else _BETWEEN_LINES):
             return
         self._last = now
+        self._write(line)
+
+    def _write(self, line: str) -> None:
         start, end = (_CLEAR, "") if self._renews else ("", "\n")
+        self._is_shown = self._renews
         print(f"{start}{self._name}: {line}", end=end, file=self._stream, flush=True)
 
     def progress(self, at: Progress) -> None:
@@ -76,6 +75,9 @@ class Display:
 
 class Silent(Display):
     """A display that writes nothing."""
+
+    def begin(self) -> None:
+        """Do nothing."""
 
     def say(self, line: str) -> None:
         """Ignore a line."""

@@ -120,7 +120,9 @@ def is_installed(file: str | Path) -> bool:
     parts = Path(path).parts
     ours = tuple(str(Path(__file__).parents[2] / name) for name in _OURS)
     within = any(path.startswith(folder + os.sep) for folder in (*_INSTALLED, *ours))
-    return within or "site-packages" in parts or "dist-packages" in parts
+    # Packages may be installed into any folder, and then have their metadata there.
+    packaged = any(part.endswith((".dist-info", ".egg-info")) for part in parts)
+    return within or packaged or "site-packages" in parts or "dist-packages" in parts
 
 
 def _gather(name: str, into: dict[str, Path], *, required: bool = False) -> None:

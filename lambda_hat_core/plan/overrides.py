@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lambda_hat_core.config.errors import Place, Problems, one_line, show, suggest
 from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
+from lambda_hat_core.config.samplers.known import SAMPLERS
 
 _LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
 _WHOLE = ("experiment", "until", "hold", "observables")
@@ -105,13 +106,21 @@ def _set(content: dict[str, Any], key: str, value: Any, place: Place) -> None:
     elif head in _MAPPINGS:
         _nested(content, [head, *path], value, place)
     elif head in _LISTS and path:
-        for entry, rest in _chosen(content.get(head), path, place):
+        for entry, rest in _chosen(content.get(head), path, place, head):
             _set_entry(entry, rest, value, head, place)
     else:
         raise place.error("an experiment has no such key", suggest(head, _TOP), value)
 
 
-def _chosen(entries: Any, path: list[str], place: Place) -> list[tuple[dict[str, Any], list[str]]]:
+def _is_setting(key: str) -> bool:
+    """Return whether entries of samplers, or any sampler, have such a key."""
+    models = (SamplerEntry, *SAMPLERS.values())
+    return any(key in model.model_fields for model in models)
+
+
+def _chosen(
+    entries: Any, path: list[str], place: Place, of: str
+) -> list[tuple[dict[str, Any], list[str]]]:
     """Return the entries that a path selects, and the rest of the path for each of them."""
     listed = [entry for entry in entries or [] if isinstance(entry, dict)]
     first, *rest = path
@@ -123,6 +132,10 @@ def _chosen(entries: Any, path: list[str], place: Place) -> list[tuple[dict[str,
     named = [entry for entry in listed if entry.get("name") == first]
     if named and rest:
         return [(entry, rest) for entry in named]
+    if listed and rest and of == "samplers" and not _is_setting(first):
+        names = list(dict.fromkeys(str(entry.get("name")) for entry in listed))
+        rule = f"there is no sampler {first} in this experiment; it has {', '.join(names)}"
+        raise place.error(rule, f"write e.g. samplers.{names[0]}.{'.'.join(rest)}")
     return [(entry, path) for entry in listed]
 
 

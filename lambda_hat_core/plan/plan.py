@@ -20,7 +20,7 @@ from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.observables import check_observables
 from lambda_hat_core.plan.posteriors import experiment_posterior
-from lambda_hat_core.plan.read import Presets, read_mapping, resolve_experiment
+from lambda_hat_core.plan.read import Presets, files_of, read_mapping, resolve_experiment
 from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
 from lambda_hat_core.plan.targets import Draft, read_target
 
@@ -50,7 +50,7 @@ def load_plan(experiment: str | Path, config_dir: Path, words: Sequence[str] = (
     """Return the plan of one experiment, given by name or by path.
 
     Args:
-        experiment: its name under `config_dir`/experiment, or a path.
+        experiment: its name in `config_dir`/experiment or in the package, or a path.
         config_dir: the folder that holds experiments and presets.
         words: `key=value` changes to the file, as `overrides.apply` reads them.
 
@@ -61,24 +61,28 @@ def load_plan(experiment: str | Path, config_dir: Path, words: Sequence[str] = (
 
 
 def load_union(config_dir: Path, selected: str | Path) -> Plan:
-    """Return the union of all experiments under `config_dir` and the selected one.
+    """Return the union of the selected experiment, those of `config_dir` and those of the package.
 
-    A selected file outside the folder replaces the file in the folder that has the same name.
+    A selected file outside the folder replaces the file in the folder that has the same name, as
+    one of the folder replaces one of the package.
 
     Raises:
         ConfigError: naming every mistake of every file, or two files with the same name.
     """
     presets = Presets(config_dir)
     chosen = resolve_experiment(selected, config_dir)
-    folder = sorted((config_dir / "experiment").glob("*.yaml"))
+    own = sorted((config_dir / "experiment").glob("*.yaml"))
+    shipped = [file for file in files_of(config_dir, "experiment").values() if file not in own]
     problems = Problems()
     plans: list[Plan] = []
     with problems:
         plans.append(_plan(chosen, presets))
     named: dict[str, Path] = {}
-    for file in folder:
+    for file in (*own, *shipped):
         with problems:
             plan = plans[0] if plans and file.samefile(chosen) else _plan(file, presets)
+            if plan.experiment in named and file in shipped:
+                continue
             if plan.experiment in named:
                 place = Place(display(file), "experiment")
                 rule = f"{display(named[plan.experiment])} has this name too"

@@ -11,6 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lambda_hat_core.config.errors import ConfigError, Place, Problems, display, one_line, suggest
 
+SHIPPED = Path(__file__).parents[1] / "shipped"
+"""The experiments, presets and cards of the package, which every project has besides its own."""
+
 _MOST_NODES = 1_000_000
 """Largest number of nodes of one file after its aliases are expanded. It admits 10^5 targets and is
 far below the size of an alias bomb."""
@@ -85,20 +88,31 @@ def _odd_entries(value: Any, place: Place) -> Iterator[str]:
         yield place.problem(rule, "write it as text", value)
 
 
+def files_of(config_dir: Path, group: str) -> dict[str, Path]:
+    """Return the YAML files of a group such as `model` by name, those of the folder first.
+
+    A file of the package counts unless the folder has one of the same name.
+    """
+    own = sorted((config_dir / group).glob("*.yaml"))
+    shipped = sorted((SHIPPED / group).glob("*.yaml"))
+    return {file.stem: file for file in reversed([*own, *shipped])}
+
+
 class Presets:
-    """The folder of presets; each file is read once."""
+    """The presets of a folder and of the package; each file is read once."""
 
     def __init__(self, config_dir: Path):
         self.folder = config_dir
+        self._files: dict[str, dict[str, Path]] = {}
         self._read: dict[tuple[str, str], dict[str, Any]] = {}
 
     def names(self, group: str) -> list[str]:
         """Return the presets of a group such as `model`."""
-        return sorted(file.stem for file in (self.folder / group).glob("*.yaml"))
+        return sorted(self._of(group))
 
     def file(self, group: str, name: str) -> Path:
         """Return the path of a preset's file."""
-        return self.folder / group / f"{name}.yaml"
+        return self._of(group)[name]
 
     def get(self, group: str, name: str, place: Place) -> dict[str, Any]:
         """Return a preset's mapping.
@@ -107,7 +121,7 @@ class Presets:
             ConfigError: if there is no such preset; `place` is where it was asked for.
         """
         if (group, name) not in self._read:
-            if name not in self.names(group):
+            if name not in self._of(group):
                 raise place.error(
                     f"no such preset in {display(self.folder / group)}",
                     suggest(name, self.names(group)),
@@ -116,6 +130,11 @@ class Presets:
             self._read[group, name] = read_mapping(self.file(group, name))
         return self._read[group, name]
 
+    def _of(self, group: str) -> dict[str, Path]:
+        if group not in self._files:
+            self._files[group] = files_of(self.folder, group)
+        return self._files[group]
+
 
 def resolve_experiment(experiment: str | Path, config_dir: Path) -> Path:
     """Return the YAML file of an experiment, given its name or a path.
@@ -123,7 +142,7 @@ def resolve_experiment(experiment: str | Path, config_dir: Path) -> Path:
     Raises:
         ConfigError: if there is no such file.
     """
-    return resolve(experiment, config_dir / "experiment", "experiment", "LAMBDA_HAT_EXPERIMENT")
+    return resolve(experiment, config_dir, "experiment", "experiment", "LAMBDA_HAT_EXPERIMENT")
 
 
 def require_config(config: Path, variable: str, value: str) -> None:
@@ -134,7 +153,10 @@ def require_config(config: Path, variable: str, value: str) -> None:
     """
     if not config.is_dir():
         rule = f"there is no folder {config.name}/ in {config.absolute().parent}, where names are"
-        way_out = f"run from the project's folder, or give {variable} the path of a YAML file"
+        way_out = (
+            "run from the project's folder, make one by `lambda-hat init FOLDER`, or give "
+            f"{variable} the path of a YAML file"
+        )
         raise Place(variable).error(rule, way_out, value)
 
 
@@ -143,12 +165,13 @@ def is_path(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) or "/" in name or "\\" in name
 
 
-def resolve(name: str | Path, folder: Path, what: str, variable: str) -> Path:
-    """Return the YAML file that a name in `folder`, or a path, stands for.
+def resolve(name: str | Path, config_dir: Path, group: str, what: str, variable: str) -> Path:
+    """Return the YAML file that a name in a group of files, or a path, stands for.
 
     Args:
         name: what was written.
-        folder: where names are looked up.
+        config_dir: the folder of the project's files.
+        group: the group in which names are looked up, such as `experiment`.
         what: a description of the file, for the error.
         variable: the environment variable that chooses it.
 
@@ -156,18 +179,20 @@ def resolve(name: str | Path, folder: Path, what: str, variable: str) -> Path:
         ConfigError: if there is no such file.
     """
     text = str(name)
-    file = Path(text).expanduser() if is_path(text) else folder / f"{text}.yaml"
-    if file.is_file():
-        return file
     if is_path(text):
+        file = Path(text).expanduser()
+        if file.is_file():
+            return file
         raise ConfigError(
             Place(display(file)).problem(
                 f"no such {what} file",
                 f"check {variable} and the working directory",
             )
         )
-    require_config(folder.parent, variable, text)
-    known = [path.stem for path in folder.glob("*.yaml")]
-    raise Place(display(folder), variable).error(
+    require_config(config_dir, variable, text)
+    known = files_of(config_dir, group)
+    if text in known:
+        return known[text]
+    raise Place(display(config_dir / group), variable).error(
         f"no such {what}", f"{suggest(text, known)}, or give a path to a YAML file", text
     )

@@ -104,7 +104,7 @@ def load_tuning(file: str | Path, config_dir: Path, words: Sequence[str] = ()) -
     Raises:
         ConfigError: naming every mistake.
     """
-    path = resolve(file, config_dir / "tune", "tuning plan", VARIABLE)
+    path = resolve(file, config_dir, "tune", "tuning plan", VARIABLE)
     place, presets = Place(display(path)), Presets(config_dir)
     content = changed(read_mapping(path), words)
     settings = _settings(content, place)

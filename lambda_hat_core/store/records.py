@@ -293,13 +293,21 @@ def write_asked(store: Store, name: str, experiment: str, changes: Sequence[str]
     files.write_atomic(path, lambda tmp: tmp.write_text(content))
 
 
-def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
-    """Return each experiment that somebody asked for: name -> (name without changes, changes)."""
-    found = {}
-    for path in sorted((store.root / "experiments").glob("[!._]*.json")):
-        content = json.loads(path.read_bytes())
-        found[path.stem] = (content["experiment"], content["changes"])
-    return found
+def asked_files(store: Store) -> list[Path]:
+    """Return the files of the experiments that somebody asked for."""
+    return sorted((store.root / "experiments").glob("[!._]*.json"))
+
+
+def asked_in(path: Path) -> tuple[str, list[str]]:
+    """Return the experiment in one of these files: its name without changes, and the changes.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    match json.loads(path.read_bytes()):
+        case {"experiment": str(experiment), "changes": list(changes)}:
+            return experiment, changes
+    raise ValueError(f"{path} has no experiment with changes")
 
 
 def write_experiment(

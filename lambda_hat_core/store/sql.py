@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from lambda_hat_core.store import files, records, views
 from lambda_hat_core.store.damaged import WAY_OUT, damaged
 from lambda_hat_core.store.store import Store
-
-DATABASE = "llc.duckdb"
+from lambda_hat_core.store.views import DATABASE
 
 
 def refresh(store: Store) -> Path:

@@ -7,6 +7,7 @@ with size and sha256; its spec.json is canonical JSON whose hash is part of the 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ SCHEMA = "_schema"
 """A folder in each kind with empty tables for SQL; it is not an artifact."""
 
 _HASHED: tuple[Kind, ...] = ("trajectories", "targets", "runs", "analyses")
+_ID = re.compile(r"\w+_[0-9a-f]{12}")
 
 
 class Store:
@@ -58,13 +60,18 @@ class Store:
         return json.loads(path.read_bytes())
 
     def list(self, kind: Folder) -> tuple[str, ...]:
-        """Return the sorted ids that have a folder, without checking that it is complete."""
+        """Return the sorted ids that have a folder, without checking that it is complete.
+
+        A folder whose name is no id, such as a copy `run_x.bak`, is no artifact.
+        """
         folder = self.root / kind
         if not folder.is_dir():
             return ()
         with os.scandir(folder) as entries:
             names = [e.name for e in entries if e.is_dir() and e.name[0] != "."]
-        return tuple(sorted(name for name in names if name != SCHEMA))
+        hashed = kind in _HASHED
+        listed = (name for name in names if name != SCHEMA)
+        return tuple(sorted(name for name in listed if not hashed or _ID.fullmatch(name)))
 
     def is_complete(self, kind: Folder, id: str) -> bool:
         """Return whether a folder is complete according to `problem`."""

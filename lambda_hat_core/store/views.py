@@ -1,7 +1,8 @@
 """The views of llc.duckdb: each is one SELECT over parquet globs.
 
 Every glob also matches an empty file with the table's schema, so that the views of a store without
-results are empty rather than an error.
+results are empty rather than an error. No glob matches a folder whose name is no id, such as
+`run_x.bak`.
 """
 
 import re
@@ -12,6 +13,8 @@ from typing import NamedTuple, get_args
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import SCHEMA, Store
 
+DATABASE = "llc.duckdb"
+
 
 class Source(NamedTuple):
     """The files of one schema, and the empty file that ensures that the glob matches something."""
@@ -21,48 +24,38 @@ class Source(NamedTuple):
     empty: str
 
 
+_ID_OR_SCHEMA = "[_rt]*[s0-9a-f][c0-9a-f][h0-9a-f][e0-9a-f][m0-9a-f][a0-9a-f]"
+"""The folder of the empty file, and those named by an id, which ends in twelve digits of its hash.
+The pattern reads the last six characters, since the name of the former has no more."""
+
 _SCHEMA_OR_TEMPERED = "[_r][su][cn][h_][et][me][am]*"
 """The folder of the empty file, and those of runs of `tempered`."""
 
+
+def _part(schema: records.Table, folder: str, name: str) -> Source:
+    """Return the files of a name in the artifacts of a folder."""
+    return Source(schema, f"{folder}/{_ID_OR_SCHEMA}/{name}", f"{folder}/{SCHEMA}/{name}")
+
+
 SOURCES = {
-    "llc": Source("llc", "analyses/[_r]*/estimate.parquet", f"analyses/{SCHEMA}/estimate.parquet"),
+    "llc": _part("llc", "analyses", "estimate.parquet"),
     "failures": Source("llc", "failures/*run_*.parquet", "failures/_run_schema.parquet"),
-    "targets": Source(
-        "targets", "targets/[_t]*/target.parquet", f"targets/{SCHEMA}/target.parquet"
-    ),
+    "targets": _part("targets", "targets", "target.parquet"),
     "unbuilt": Source("unbuilt", "failures/*tgt_*.parquet", "failures/_tgt_schema.parquet"),
-    "run_checks": Source(
-        "checks", "analyses/[_r]*/checks.parquet", f"analyses/{SCHEMA}/checks.parquet"
+    "run_checks": _part("checks", "analyses", "checks.parquet"),
+    "target_checks": _part("checks", "targets", "checks.parquet"),
+    "tempered": _part("llc", "analyses", "estimate.parquet")._replace(
+        files=f"analyses/{_SCHEMA_OR_TEMPERED}/estimate.parquet"
     ),
-    "target_checks": Source(
-        "checks", "targets/[_t]*/checks.parquet", f"targets/{SCHEMA}/checks.parquet"
-    ),
-    "tempered": Source(
-        "llc",
-        f"analyses/{_SCHEMA_OR_TEMPERED}/estimate.parquet",
-        f"analyses/{SCHEMA}/estimate.parquet",
-    ),
-    "draws": Source("draws", "analyses/[_r]*/draws.parquet", f"analyses/{SCHEMA}/draws.parquet"),
-    "profiles": Source(
-        "profiles", "analyses/[_r]*/profile.parquet", f"analyses/{SCHEMA}/profile.parquet"
-    ),
+    "draws": _part("draws", "analyses", "draws.parquet"),
+    "profiles": _part("profiles", "analyses", "profile.parquet"),
     "experiments": Source(
         "experiments", "experiments/[!.]*.parquet", f"experiments/{SCHEMA}.parquet"
     ),
     "trials": Source("trials", "tuning/[!.]*/trials.parquet", f"tuning/{SCHEMA}/trials.parquet"),
-    "trajectories": Source(
-        "trajectories", "targets/[_t]*/checkpoint.parquet", f"targets/{SCHEMA}/checkpoint.parquet"
-    ),
-    "observables": Source(
-        "observables",
-        "analyses/[_r]*/observables.parquet",
-        f"analyses/{SCHEMA}/observables.parquet",
-    ),
-    "covariances": Source(
-        "covariances",
-        "analyses/[_r]*/covariances.parquet",
-        f"analyses/{SCHEMA}/covariances.parquet",
-    ),
+    "trajectories": _part("trajectories", "targets", "checkpoint.parquet"),
+    "observables": _part("observables", "analyses", "observables.parquet"),
+    "covariances": _part("covariances", "analyses", "covariances.parquet"),
 }
 """The sources of the views. Folders with temporary names start with a dot and do not match."""
 
@@ -75,7 +68,11 @@ VIEWS: tuple[records.Table, ...] = tuple(
 
 
 def statements(store: Store) -> dict[records.Table, str]:
-    """Return the statement that creates each view, with absolute paths; write missing seeds."""
+    """Return the statement that creates each view; write missing seeds.
+
+    The files are those beside llc.duckdb, wherever it lies, or those of the store if the views are
+    in another database or llc.duckdb is attached to one.
+    """
     write_seeds(store, [source for source in SOURCES if not seed(store, source).exists()])
     special = {"llc": _llc(store), "targets": _targets(store), "checks": _checks(store)}
     selects: dict[records.Table, str] = {
@@ -145,8 +142,21 @@ def _read(store: Store, source: str, *options: str) -> str:
 
 
 def _glob(store: Store, source: str) -> str:
-    root = re.sub(r"([*?[])", r"[\1]", str(store.root))
-    return quoted(f"{root}/{SOURCES[source].files}")
+    return f"{_root(store)} || {quoted(SOURCES[source].files)}"
+
+
+def _root(store: Store) -> str:
+    """Return an expression for the folder of the store, with a slash at the end, as a glob.
+
+    A table function takes neither a subquery nor a column, but the value of a setting, and DuckDB
+    derives the default of `temp_directory` from the path of the database that was opened.
+    """
+    found = f"current_setting('temp_directory'), '^(.*/)?{re.escape(DATABASE)}[.]tmp$'"
+    escape = r"'([*?[])', '[\1]', 'g'"
+    return (
+        f"regexp_replace(CASE WHEN regexp_matches({found}) THEN regexp_extract({found}, 1) "
+        f"ELSE {quoted(store.root)} || '/' END, {escape})"
+    )
 
 
 def write_seeds(store: Store, sources: Iterable[str]) -> None:

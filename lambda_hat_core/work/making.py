@@ -86,8 +86,10 @@ def sample_run(
     def make(folder: Path) -> None:
         from lambda_hat_core import targets
         from lambda_hat_core.analysis.traceio import save_trace
+        from lambda_hat_core.analysis.words import duration
         from lambda_hat_core.posterior import localised
         from lambda_hat_core.sample import sample
+        from lambda_hat_core.work.timing import expected
 
         _require(store, "targets", spec.target)
         with (folder / "log.txt").open("w") as file:
@@ -111,6 +113,8 @@ def sample_run(
             used = as_sampled(spec, target, None if posterior.data is None else posterior.n)
             if used.sampler != spec.sampler:
                 say(f"the full batch is used: the target has n = {posterior.n}")
+            seconds = expected(posterior, used.sampler, audited=True)
+            say(f"d = {posterior.w0.size}, n = {posterior.n}: about {duration(seconds)}")
             metric = None
             if spec.hold is not None:
                 source = holding.source(store, spec)

@@ -5,7 +5,7 @@ import json
 import dagster as dg
 import pytest
 
-from tests.core.fake_numerics import FakeTargets, fake_sample
+from tests.core.fake_numerics import FakeTargets, fake_expected, fake_sample
 from tests.core.test_gallery import Page
 
 COLUMNS = "llc llc_se llc_lo llc_hi llc_known llc_oracle v_m r_hat work_fge wall_s verdict".split()
@@ -16,10 +16,12 @@ COLUMNS = "llc llc_se llc_lo llc_hi llc_known llc_oracle v_m r_hat work_fge wall
 def numerics(monkeypatch):
     """Fake targets and samplers in this process; everything else is real."""
     from lambda_hat_core import precision, sample, targets
+    from lambda_hat_core.work import timing
 
     for name in ("build", "save", "load", "load_observed", "oracle"):
         monkeypatch.setattr(targets, name, getattr(FakeTargets, name))
     monkeypatch.setattr(sample, "sample", fake_sample)
+    monkeypatch.setattr(timing, "expected", fake_expected)
     monkeypatch.setattr(precision, "require", lambda dtype: None)
 
 

@@ -324,8 +324,6 @@ def test_outside_of_the_project_it_is_said_that_config_is_missing(command, tmp_p
 
 
 def test_a_damaged_file_is_named_once_with_its_way_out(command, home):
-    from lambda_hat_core.store import records
-
     records.write_experiment(Store(home), "e", [("t", "r")])
     path = home / "experiments" / "e.parquet"
     path.write_bytes(path.read_bytes()[:-9])
@@ -335,6 +333,23 @@ def test_a_damaged_file_is_named_once_with_its_way_out(command, home):
     assert command("verify").returncode == 1
     assert str(path) in command("verify", "--remove").stdout and not path.exists()
     assert command("verify").returncode == 0
+
+
+def test_a_damaged_wish_does_not_keep_the_project_from_loading(command, home, capsys):
+    from lambda_hat_assets.project.project import load_project
+
+    store = Store(home)
+    for name in ("small", "other"):
+        records.write_asked(store, name, name)
+    path = home / "experiments" / "other.json"
+    for content in ('{"experiment": "oth', "[]"):
+        path.write_text(content)
+        problems = load_project().problems
+        assert "lambda-hat verify --remove" in problems.pop("other.json")
+        assert not any("other" in words for words in problems.values())
+        assert command("verify").returncode == 1
+    assert str(path) in command("verify", "--remove").stdout and not path.exists()
+    assert "other.json" not in load_project().problems
 
 
 def test_an_unknown_card_is_an_error_in_one_line(command, monkeypatch):

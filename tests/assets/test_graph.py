@@ -5,7 +5,9 @@ import pytest
 import yaml
 
 from lambda_hat_assets.project.project import CODE_VERSION
+from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.store import records, sql
+from lambda_hat_core.store.damaged import read_asked
 from tests.assets.conftest import ROOT, out_of_sync
 
 
@@ -188,7 +190,7 @@ def test_changes_that_do_not_fit_are_refused_and_ask_for_nothing(site, built):
     result = job.execute_in_process(instance=site.instance, raise_on_error=False, run_config=config)
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "posterior.gama" in str(failure.step_failure_data.error.cause.message)
-    assert records.read_asked(site.project().store) == {}
+    assert read_asked(site.project().store) == {}
 
 
 def test_the_launchpad_opens_with_what_a_person_chooses(repository):
@@ -348,3 +350,18 @@ def test_an_experiment_lists_its_members_with_states_and_links(site, built):
 
 def partitions(site, *path):
     return site.instance.get_materialized_partitions(dg.AssetKey(path))
+
+
+def test_experiments_of_the_package_are_beside_those_of_the_folder_and_shown_once_asked_for(site):
+    site.experiment()
+    site.card()
+    project = site.project()
+    assert {*project.plans} == {"default"} and {"default", "smoke"} <= {*project.names}
+    assert {spec.model.kind for spec in project.plan("default").targets.values()} == {"quadratic"}
+    assert len(project.plan("smoke").targets) == 3
+    changed = project.changed("smoke", ["posterior.gamma=5"]).experiment
+    records.write_asked(project.store, changed, "smoke", ["posterior.gamma=5"])
+    later = site.project()
+    assert {*later.wanted().plans} == {"default", changed}
+    with pytest.raises(ConfigError, match="name one of: default, grokking, "):
+        later.plan("nope")

@@ -1,5 +1,6 @@
 """The SQL queries in the docs are valid for the views."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def test_the_queries_in_the_docs_are_valid_on_an_empty_store(tmp_path, query):
 def test_the_queries_in_the_docs_are_found():
     assert len(QUERIES) == PAGE.count("```sql") == 6
     assert README_QUERIES
+
+
+def test_results_are_taken_into_other_tools_as_the_page_says(tmp_path, monkeypatch):
+    (block,) = re.findall(r"```py\n(.*?)```", PAGE, flags=re.DOTALL)
+    if importlib.util.find_spec("polars") is None:
+        block = "\n".join(line for line in block.splitlines() if "polars" not in line)
+    sql.refresh(Store(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(block, found)
+    assert "llc_se" in found["frame"]
+    assert "llc_se" in (tmp_path / "llc.csv").read_text()
+    assert (tmp_path / "llc.parquet").exists()
 
 
 @pytest.mark.parametrize("view", views.VIEWS)

@@ -4,10 +4,14 @@ import re
 
 import pytest
 
-from lambda_hat_core.config.experiment import ExperimentFile
+from lambda_hat_core.config.data import Synthetic, Teacher
+from lambda_hat_core.config.experiment import ExperimentFile, SamplerEntry, TargetEntry
 from lambda_hat_core.config.hints import _HINTS, hint
+from lambda_hat_core.config.model import Mlp
 from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.training import Training
 
 BESIDE = {"name", "seed", "dtype", "posterior", "overrides", "until"}
 NOT_KEYS = {"it", "its"}
@@ -67,3 +71,22 @@ def test_words_of_other_tools_are_understood(name):
     for word in OTHERS.split():
         assert hint(name, word), word
     assert "1 / temperature" in (hint(name, "temperature") or "")
+
+
+def test_the_hints_of_other_parts_point_to_keys_that_exist():
+    of = {
+        "target": TargetEntry,
+        "sampler entry": SamplerEntry,
+        "model": Mlp,
+        "data": Synthetic,
+        "teacher": Teacher,
+        "training": Training,
+        "until": Until,
+    }
+    of_entries = {"seed", "model", "posterior", "n_draws"}
+    for group, model in of.items():
+        known = model.model_fields.keys()
+        known = known | of_entries | ({"d"} if group == "model" else set())
+        for key, words in _HINTS[group].items():
+            assert key not in model.model_fields, (group, key)
+            assert pointed_to(words) <= known, (group, key, words)

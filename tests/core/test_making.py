@@ -5,7 +5,7 @@ import pytest
 from lambda_hat_core.store import records, sql
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import making
-from tests.core.fake_numerics import FakeTargets, fake_sample, run, target
+from tests.core.fake_numerics import FakeTargets, fake_expected, fake_sample, run, target
 
 
 @pytest.fixture
@@ -22,11 +22,13 @@ def numerics(monkeypatch):
     from lambda_hat_core import precision
     from lambda_hat_core import sample as sampling
     from lambda_hat_core.analysis.figures import run as figures
+    from lambda_hat_core.work import timing
 
     fake = FakeTargets("lambda_hat_core.targets")
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     monkeypatch.setattr(lambda_hat_core, "targets", fake, raising=False)
     monkeypatch.setattr(sampling, "sample", fake_sample)
+    monkeypatch.setattr(timing, "expected", fake_expected)
     monkeypatch.setattr(precision, "require", lambda dtype: None)
     monkeypatch.setattr(figures, "draw_figures", lambda trace, found, folder, **rest: [])
 

@@ -107,7 +107,7 @@ def test_draws_can_be_passed_to_arviz():
     ],
 )
 def test_durations_are_rough(seconds, words):
-    from lambda_hat_core.notebook.telling import duration
+    from lambda_hat_core.analysis.words import duration
 
     assert duration(seconds) == words
 
@@ -118,6 +118,7 @@ def heard(stream):
 
     now = [0.0]
     teller = Display("nuts", stream, lambda: now[0])
+    teller.begin()
     teller.say("about 40 s")
     for second, done in ((1.0, 10), (12.0, 50), (13.0, 100)):
         now[0] = second
@@ -128,7 +129,8 @@ def heard(stream):
 
 def test_a_file_gets_a_line_every_ten_seconds():
     lines = heard(io.StringIO()).splitlines()
-    assert lines == ["nuts: about 40 s", "nuts: 50% of 100 draws, 40 s left, llc 8.00 ± 0.10"]
+    assert lines[0].startswith("nuts: setting up")
+    assert lines[1:] == ["nuts: about 40 s", "nuts: 50% of 100 draws, 40 s left, llc 8.00 ± 0.10"]
 
 
 def test_a_terminal_gets_one_line_that_is_removed():
@@ -136,8 +138,9 @@ def test_a_terminal_gets_one_line_that_is_removed():
         def isatty(self):
             return True
 
-    forecast, rest = heard(Terminal()).split("\n")
-    assert forecast == "nuts: about 40 s"
+    before, rest = heard(Terminal()).split("\n")
+    begin, forecast = before.split("\r\033[K")[1:]
+    assert begin.startswith("nuts: setting up") and forecast == "nuts: about 40 s"
     parts = rest.split("\r\033[K")
     assert (
         len(parts) == 5 and parts[-1] == "" and parts[3].startswith("nuts: 100% of 100 draws, llc")
@@ -159,30 +162,31 @@ def test_a_call_prints_a_forecast_before_it_begins(capsys):
     assert [at.done for at in told] == list(range(2, 41, 2))
     estimate_llc(loss, **arguments)
     said = capsys.readouterr()
-    assert said.out == "" and said.err.startswith("mala: about ")
-    assert "(d = 2, n = 100)" in said.err
+    first, forecast = said.err.splitlines()[:2]
+    assert said.out == "" and first.startswith("mala: setting up")
+    assert forecast.startswith("mala: about ") and forecast.endswith("(d = 2, n = 100)")
 
 
 def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypatch):
     from lambda_hat_core.config.samplers.exact import Nuts
     from lambda_hat_core.config.samplers.stochastic import Sgld
-    from lambda_hat_core.notebook import timing
     from lambda_hat_core.targets import audit
+    from lambda_hat_core.work import timing
     from tests.core import mixed
 
     monkeypatch.setattr(timing, "timed", lambda posterior: timing.Timed(0.0, 1e-3))
     posterior = mixed.posterior(mixed.quadratic(1.0))
     nuts, sgld = Nuts(), Sgld(batch_size=10)
     full = nuts.work(mixed.N) + audit.work(mixed.D)
-    assert timing.expected(posterior, nuts) == pytest.approx(full * 3e-3)
+    assert timing.expected(posterior, nuts, audited=False) == pytest.approx(full * 3e-3)
     full, batches = sgld.gradients(mixed.N)
     assert batches == 4 * (16 + sgld.n_draws * sgld.thin)
     gradients = full + audit.work(mixed.D) + batches * 10 / mixed.N
-    assert timing.expected(posterior, sgld) == pytest.approx(gradients * 3e-3)
+    assert timing.expected(posterior, sgld, audited=False) == pytest.approx(gradients * 3e-3)
 
 
 def test_the_measured_time_of_the_loss_is_positive(x64):
-    from lambda_hat_core.notebook.timing import timed
+    from lambda_hat_core.work.timing import timed
     from tests.core import mixed
 
     found = timed(mixed.posterior(mixed.quadratic(1.0)))

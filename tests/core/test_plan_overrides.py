@@ -76,3 +76,14 @@ def test_an_unknown_key_is_an_error_in_one_line(word):
     with pytest.raises(ConfigError, match="command line") as info:
         apply(CONTENT, [word])
     assert len(info.value.lines) == 1
+
+
+def test_a_sampler_that_the_experiment_lacks_is_named_with_those_that_it_has():
+    message = (
+        "command line: samplers.foo.n_draws: there is no sampler foo in this experiment; it has "
+        "{}; write e.g. samplers.{}.n_draws"
+    )
+    names = [entry["name"] for entry in CONTENT["samplers"]]
+    with pytest.raises(ConfigError) as info:
+        apply(CONTENT, ["samplers.foo.n_draws=5"])
+    assert str(info.value) == message.format(", ".join(names), names[0])

@@ -1,9 +1,11 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -39,6 +41,8 @@ COLUMNS = {
     "experiments": "experiment target_id run_id".split(),
     "trials": "problem method number state parameters llc llc_se llc_ref objective v_m work_fge "
     "wall_s run_id reason study".split(),
+    "observables": "run_id name index mean se r_hat at_minimum".split(),
+    "covariances": "run_id a b index_a index_b cov se".split(),
 }
 
 WRITER = """
@@ -285,16 +289,56 @@ def test_database_holds_views_only_and_is_small(store):
         assert "v1.0.0" in str(tags.fetchall())
 
 
-def test_the_database_of_a_moved_store_is_rewritten(store, tmp_path):
-    add_run(store, spec(), llc=1.0)
-    sql.refresh(store)
+def test_a_copied_store_answers_from_the_copy_and_a_moved_one_where_it_is(store, tmp_path):
+    def labels(database):
+        with duckdb.connect(str(database), read_only=True) as connection:
+            return connection.execute("SELECT label FROM llc").fetchall()
+
+    file = store.path("analyses", run_spec(1).id) / "estimate.parquet"
+    records.write("llc", [{"run_id": run_spec(1).id, "label": "original"}], file)
+    database = sql.refresh(store)
     assert sql.is_fresh(store)
+    copy = shutil.copytree(store.root, tmp_path / "a [copy]*")
+    row = {"run_id": run_spec(1).id, "label": "copy"}
+    records.write("llc", [row], copy / file.relative_to(store.root))
+    assert labels(database) == [("original",)] and labels(copy / database.name) == [("copy",)]
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{str(database).replace("'", "''")}' AS kept (READ_ONLY)")
+        assert connection.execute("SELECT label FROM kept.llc").fetchall() == [("original",)]
     os.rename(store.root, tmp_path / "moved")
+    assert labels(tmp_path / "moved" / database.name) == [("original",)]
     moved = Store(tmp_path / "moved")
     assert not sql.is_fresh(moved)
-    with duckdb.connect(str(sql.refresh(moved)), read_only=True) as connection:
-        assert connection.execute("SELECT count(*) FROM llc").fetchall() == [(1,)]
+    sql.refresh(moved)
     assert sql.is_fresh(moved)
+
+
+def test_a_folder_whose_name_is_no_id_is_not_counted(store):
+    folder = store.path("analyses", run_spec(1).id)
+    records.write("llc", [{"run_id": run_spec(1).id}], folder / "estimate.parquet")
+    for name in (f"{folder.name}.bak", f"{folder.name} (copy)", f"{folder.name}_old"):
+        shutil.copytree(folder, folder.with_name(name))
+    assert sql.query(store, "SELECT count(*) FROM llc").rows == [(1,)]
+    assert store.list("analyses") == (folder.name,)
+
+
+def test_columns_with_two_meanings_are_named_in_the_docs():
+    """A column that two views have means the same in both, or the page says which do not."""
+    page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+    listed = page.partition("| column | in |")[2].partition("\n\n")[0]
+    rows = [
+        [re.findall(r"`(\w+)`", cell) for cell in line.split("|")[1:3]]
+        for line in listed.splitlines()[2:]
+    ]
+    differ = {(column, view) for columns, views in rows for column in columns for view in views}
+    keys = {"run_id", "target_id", "experiment", "trajectory_id", "step"}
+    shared = {
+        (column, view)
+        for view, columns in COLUMNS.items()
+        for column in columns
+        if column not in keys and sum(column in others for others in COLUMNS.values()) > 1
+    }
+    assert differ == shared
 
 
 def test_an_invalid_database_file_is_rewritten(store):

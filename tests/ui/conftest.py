@@ -63,6 +63,15 @@ def browser(tmp_path_factory):
         context.close()
 
 
+@pytest.fixture(scope="session")
+def ui(tmp_path_factory):
+    """One `dagster dev` for all files of tests that need no experiment of their own."""
+    from tests.ui.test_clicks import EXPERIMENT, running
+
+    with running(tmp_path_factory.mktemp("site"), EXPERIMENT) as ui:
+        yield ui
+
+
 @pytest.fixture
 def page(browser):
     """A page that collects the errors of its scripts; there must be none."""

@@ -51,12 +51,6 @@ def running(root, experiment):
         yield Ui(root, url)
 
 
-@pytest.fixture(scope="module")
-def ui(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("site"), EXPERIMENT) as ui:
-        yield ui
-
-
 def answers(page, ui):
     from playwright.sync_api import Error
 
