@@ -14,7 +14,7 @@ from lambda_hat_core.store.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
 
-_LAYOUT = 6
+_LAYOUT = 7
 """Increased when the page itself changes, so that existing galleries are made again."""
 
 

@@ -21,6 +21,12 @@ from lambda_hat_core.gallery.rows import Row
 ASSETS = "assets"
 _FEW_TARGETS = 12
 _FEW_RUNS = 12
+_WHOLE_RUNS = 30
+"""Most runs whose pictures are all in the page that is one file."""
+
+_OTHERS = re.compile(
+    rf'<figure[^>]*><img src="{ASSETS}/run_\w+?_[0-9a-f]{{12}}_(?!llc_convergence)[^>]*></figure>'
+)
 _ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
 _HERE = Path(__file__).parent
 
@@ -140,6 +146,9 @@ def one_file(experiment: str) -> str:
 def inlined(text: str, folder: Path) -> str:
     """Return a page with its pictures in itself, and without links to itself and to the store.
 
+    A page of many runs could not be sent with all their pictures. Each run then has only that of
+    its convergence, and the last line of the page says so.
+
     Args:
         text: the page.
         folder: the folder of the page.
@@ -149,7 +158,11 @@ def inlined(text: str, folder: Path) -> str:
         content = (folder / unescape(source[1])).read_bytes()
         return f'src="data:image/png;base64,{base64.b64encode(content).decode()}"'
 
-    text = re.sub(r'<a class="send".*?</a>', "", text)
+    said = ""
+    if text.count("data-run=") > _WHOLE_RUNS:
+        text = _OTHERS.sub("", text)
+        said = "To keep this file small, it has only the convergence of each run."
+    text = re.sub(r'<a class="send".*?</a>', said, text)
     text = re.sub(rf'<a href="{along.STORE}/[^"]*">(.*?)</a>', "", text)
     return re.sub(rf'src="({ASSETS}/[^"]*)"', data, text)
 
