@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("run", "plan", "card", "sql", "verify", "artifacts", "promote")
+COMMANDS = ("run", "plan", "card", "sql", "verify", "artifacts", "promote", "compare")
 """Modules of `lambda_hat_assets.commands`, each with functions `add_arguments` and `run`."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from lambda_hat_core.gallery import along, glossary, profiles, table
+from lambda_hat_core.gallery import along, glossary, profiles, sheets, table
 from lambda_hat_core.gallery.along import CurveSection
 from lambda_hat_core.gallery.columns import count_words, estimate_words, many, with_values
 from lambda_hat_core.gallery.curves import Stack
@@ -17,6 +17,7 @@ from lambda_hat_core.gallery.details import details
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.gallery.profiles import Profile
 from lambda_hat_core.gallery.rows import Row
+from lambda_hat_core.gallery.sheets import Sheet
 
 ASSETS = "assets"
 _FEW_TARGETS = 12
@@ -28,7 +29,8 @@ _OTHERS = re.compile(
     rf'<figure[^>]*><img src="{ASSETS}/run_\w+?_[0-9a-f]{{12}}_(?!llc_convergence)[^>]*></figure>'
 )
 _ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
+"""The folder of the style sheet and the scripts."""
 
 
 class PageSection(NamedTuple):
@@ -43,6 +45,7 @@ class PageSection(NamedTuple):
         profiles: curves over gamma and nbeta.
         figures: file names of the target's own figures.
         diagnostics: file names of each run's figures, by run id.
+        sheets: calibration sheets.
     """
 
     id: str
@@ -53,6 +56,7 @@ class PageSection(NamedTuple):
     profiles: list[Profile]
     figures: list[str]
     diagnostics: dict[str, list[str]]
+    sheets: list[Sheet]
 
 
 def page(
@@ -81,7 +85,7 @@ def page(
     )
     columns = with_values(rows)
     names = ("style.css", "table.js", "curves.js")
-    style, *scripts = (_HERE.joinpath(name).read_text() for name in names)
+    style, *scripts = (HERE.joinpath(name).read_text() for name in names)
 
     def line(row: Row) -> str:
         target = row.member.target
@@ -130,7 +134,9 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 {_lines(map(part, sections))}
 </main>
 <footer class="note">{escape(_newest(rows))}
-<a class="send" href="{quote(one_file(experiment))}">This page in one file, to send.</a></footer>
+<a class="send" href="{quote(one_file(experiment))}">This page in one file, to send.</a>
+To compare it with another experiment on the same targets:
+<code>lambda-hat compare {escape(experiment)} OTHER</code>.</footer>
 <script>
 {"".join(scripts)}</script>
 </body>
@@ -192,6 +198,7 @@ def _section(section: PageSection, folder: Path) -> str:
         f'<h2 id="{section.id}">{escape(section.label)}</h2>',
         f'<p class="facts">{_target_facts(section)}</p>',
         _figures(section.comparisons, section.label, folder),
+        sheets.section(section.sheets, lambda name: _figure(name, section.label, folder)),
         profiles.section(section.profiles, lambda name: _figure(name, section.label, folder)),
     ]
     if section.figures:

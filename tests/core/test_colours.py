@@ -55,7 +55,7 @@ def schemes():
     """Return the variables of the style sheet in light and in dark mode."""
     from lambda_hat_core.gallery import page
 
-    sheet = page._HERE.joinpath("style.css").read_text()
+    sheet = page.HERE.joinpath("style.css").read_text()
     light, dark = (
         dict(re.findall(r"--([\w-]+): (#\w{6})", part))
         for part in re.findall(r":root \{(.*?)\}", sheet, flags=re.DOTALL)

@@ -57,9 +57,14 @@ def sampler_colour(sampler: str) -> str:
 
 
 def forest_figure(
-    runs: Sequence[Interval], title: str, said: str, lines: Sequence[ReferenceLine]
+    runs: Sequence[Interval],
+    title: str,
+    said: str,
+    lines: Sequence[ReferenceLine],
+    *,
+    what: str = "local learning coefficient",
 ) -> Figure:
-    """Draw every run's whole interval.
+    """Draw every run's whole interval of `what`.
 
     Intervals that would leave the axis of the others end there in an arrow, and are drawn whole in
     a second panel, which has a scale of its own and says so.
@@ -84,7 +89,7 @@ def forest_figure(
         1, 2 if far else 1, width_ratios=(3, 1)[: 2 if far else 1], sharey=True, squeeze=False
     )[0]
     axes = panels[0]
-    style.dress(axes, "local learning coefficient", "")
+    style.dress(axes, what, "")
     for row, run in enumerate(rows):
         _forest_row(axes, row, run, shown, named=named)
     style.draw_references(axes, lines, vertical=True)

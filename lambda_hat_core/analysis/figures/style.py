@@ -34,6 +34,9 @@ gallery in dark mode shows them, inverted (tested)."""
 HEAT = "cividis"
 """The colour map of heat maps: its lightness rises for every vision."""
 
+DIVERGING = "PuOr"
+"""The colour map around a middle, which is the lightest: orange below, violet above."""
+
 INK = "#222222"
 FAINT = "#6b6b6b"
 GRID = "#e3e3e3"
