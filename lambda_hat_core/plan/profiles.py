@@ -92,7 +92,7 @@ def check_has_step(profiles: Profiles, drafts: list[SamplerDraft], place: Place)
     if profiles.step_size is None or not drafts:
         return
     if not any(STEP in type(draft.spec).model_fields for draft in drafts):
-        names = ", ".join(dict.fromkeys(draft.part.group for draft in drafts))
+        names = ", ".join(dict.fromkeys(str(draft.spec.model_dump()["kind"]) for draft in drafts))
         rule = f"no sampler here has a {STEP} that can be set: {names}"
         way_out = "add e.g. sgld, or remove the key"
         raise place.key(STEP).error(rule, way_out, list(profiles.step_size))
