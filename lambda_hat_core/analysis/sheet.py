@@ -89,17 +89,20 @@ def cell_at(
 
 
 def note(cells: Sequence[Cell]) -> str:
-    """Return a sentence about the largest step size at which the draws are the posterior's."""
+    """Return a sentence about the step sizes at which the draws are the posterior's."""
     steps = layout(cells).values["step_size"]
     if len(steps) < 2:
         return "every cell is one run"
-    good = []
-    for step in steps:
-        found = [cell.v_m for cell in cells if cell.step_size == step]
-        if any(v_m is None or abs(v_m - 1) > V_M_NEAR for v_m in found):
-            break
-        good.append(step)
+    good = [
+        step
+        for step in steps
+        if all(_is_near(cell.v_m) for cell in cells if cell.step_size == step)
+    ]
     words = f"V_M is within {V_M_NEAR:.0%} of 1 at every nβ and gamma"
     if not good:
-        return f"there is no step size from {short(steps[0])} up at which {words}"
-    return f"{words} up to step size {short(good[-1])}"
+        return f"there is no step size here at which {words}"
+    return f"{words} at step size {', '.join(map(short, good))}"
+
+
+def _is_near(v_m: float | None) -> bool:
+    return v_m is not None and abs(v_m - 1) <= V_M_NEAR

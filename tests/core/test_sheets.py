@@ -98,11 +98,11 @@ def test_a_sheet_is_drawn_legibly_with_every_number(axes):
     assert words.count("5.1 ?") == sum(cell.verdict == "suspect" for cell in cells[:-1])
 
 
-def test_the_sentence_names_the_largest_step_size_at_which_v_m_is_1():
+def test_the_sentence_names_the_step_sizes_at_which_v_m_is_1():
     from lambda_hat_core.analysis.sheet import note
 
-    assert note(sheet_cells()).endswith("of 1 at every nβ and gamma up to step size 0.0001")
-    assert note(sheet_cells(steps=(1e-3, 1e-2))).startswith("there is no step size from 0.001 up")
+    assert note(sheet_cells()).endswith("nβ and gamma at step size 1e-05, 0.0001")
+    assert note(sheet_cells(steps=(1e-3, 1e-2))).startswith("there is no step size here")
 
 
 def test_the_page_shows_the_sheet_and_leads_to_the_chains(store):
@@ -115,7 +115,9 @@ def test_the_page_shows_the_sheet_and_leads_to_the_chains(store):
     runs.append(add(store, NUTS, 5.0, {"nbeta": 30.0}))
     record, text = page_of(store, runs)
     (sheet,) = record["profiles"]
-    assert sheet["figure"].endswith("_sheet_1.png") and "up to step size 0.0001" in sheet["note"]
+    assert (
+        sheet["figure"].endswith("_sheet_1.png") and "at step size 1e-05, 0.0001" in sheet["note"]
+    )
     behind = text.split("The runs behind the cells")[1].split("</details>")[0]
     for run in runs[:4]:
         assert f'<a href="#{run.id}">5.000 ± 0.010</a><small>ok, V_M 1</small>' in behind

@@ -34,6 +34,10 @@ def sheet_figure(cells: Sequence[Cell], title: str, said: str) -> Figure:
     """
     if not cells:
         return style.empty_figure(7.5, 2.5, title, said, "no run to draw")
+    seen = {cell.verdict for cell in cells}
+    shown_marks = [(mark.strip(), verdict) for verdict, mark in _MARKS.items() if mark]
+    marks = [f"{mark} {verdict}" for mark, verdict in shown_marks if verdict in seen]
+    said = "; ".join([said, *marks])
     at = layout(cells)
     beside = at.of(at.beside)
     shown = [("LLC", _llc, *_llc_scale(cells))]
@@ -44,7 +48,7 @@ def sheet_figure(cells: Sequence[Cell], title: str, said: str) -> Figure:
     columns, rows = len(at.of(at.across)), len(at.of(at.down))
     wide, high = max(1.6, _CELL[0] * columns) + 0.35, _CELL[1] * rows + 0.75
     width = max(7.5, 0.95 + wide * per_row)
-    height = 1.05 + high * lines * len(shown)
+    height = 0.85 + high * lines * len(shown)
     figure = style.new_figure(width, height, title, said)
     for line, (name, number, colours, scale) in enumerate(
         (*one,) for one in shown for _ in range(lines)
