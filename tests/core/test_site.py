@@ -13,6 +13,12 @@ def test_every_page_is_in_the_navigation():
     assert named == {path.name for path in DOCS.glob("*.md")}
 
 
+def test_the_site_is_built_strictly():
+    """With --quiet mkdocs does not count its warnings, and a broken link passes."""
+    (line,) = re.findall(r"mkdocs build.*", (ROOT / "Makefile").read_text())
+    assert line == "mkdocs build --strict"
+
+
 def test_every_public_name_is_in_the_reference():
     import lambda_hat_core
 
