@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from lambda_hat_core.config.checkpoints import Checkpoints
 from lambda_hat_core.config.data import Teacher
 from lambda_hat_core.config.errors import one_line
-from lambda_hat_core.config.experiment import ExperimentFile, SamplerEntry, TargetEntry
+from lambda_hat_core.config.experiment import ExperimentFile, Profiles, SamplerEntry, TargetEntry
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Sampler, Until
 from lambda_hat_core.config.samplers.known import SAMPLERS
@@ -88,6 +88,7 @@ def reference() -> str:
         _section("`checkpoints` of an entry of `targets`", Checkpoints),
         _section("Entries of `samplers`", SamplerEntry),
         _section("`posterior`", PosteriorSpec),
+        _section("`profiles`", Profiles),
         _section("`until`", Until),
         _family("model", "Models", MODELS),
         _family("data", "Data", DATA),

@@ -5,7 +5,9 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("init", "run", "plan", "card", "sql", "verify", "artifacts", "promote")
+COMMANDS = (
+    "init", "run", "plan", "card", "sql", "verify", "artifacts", "promote", "compare",
+)  # fmt: skip
 """Modules of `lambda_hat_assets.commands`, each with functions `add_arguments` and `run`."""
 
 

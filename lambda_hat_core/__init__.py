@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lambda_hat_core.notebook.along import llc_along
     from lambda_hat_core.notebook.curve import LlcCurve
     from lambda_hat_core.notebook.estimate import estimate_llc
+    from lambda_hat_core.notebook.grid import LlcGrid, llc_grid
     from lambda_hat_core.notebook.llc import Llc
     from lambda_hat_core.targets.custom import CustomTarget
     from lambda_hat_core.targets.rows import load_rows
@@ -26,6 +27,7 @@ __all__ = [
     "Hmc",
     "Llc",
     "LlcCurve",
+    "LlcGrid",
     "Mala",
     "Mclmc",
     "Nuts",
@@ -38,6 +40,7 @@ __all__ = [
     "__version__",
     "estimate_llc",
     "llc_along",
+    "llc_grid",
     "load_rows",
     "load_weights",
 ]
@@ -50,6 +53,8 @@ _HOMES = {
     "estimate_llc": ("notebook.estimate", "estimate_llc"),
     "load_rows": ("targets.rows", "load_rows"),
     "load_weights": ("targets.weights", "load_weights"),
+    "LlcGrid": ("notebook.grid", "LlcGrid"),
+    "llc_grid": ("notebook.grid", "llc_grid"),
     "llc_along": ("notebook.along", "llc_along"),
 }
 

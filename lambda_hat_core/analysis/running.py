@@ -24,6 +24,8 @@ class Running(NamedTuple):
         lo: lower end of its 90 % interval, nan if unknown.
         hi: upper end of that interval.
         chains: the running mean of each chain.
+        setup_fge: full-gradient evaluations before the first draw: set-up and burn-in.
+        setup_seconds: wall time before the first draw.
     """
 
     draws: Int[np.ndarray, " point"]
@@ -34,12 +36,21 @@ class Running(NamedTuple):
     lo: Float[np.ndarray, " point"]
     hi: Float[np.ndarray, " point"]
     chains: Float[np.ndarray, "chain point"]
+    setup_fge: float
+    setup_seconds: float
 
 
 def finite_prefix(trace: Trace) -> int:
     """Return the number of draws before the first one with a non-finite loss or distance."""
     bad = ~(np.isfinite(trace.loss) & np.isfinite(trace.dist2)).all(axis=0)
     return int(np.argmax(bad)) if bad.any() else trace.loss.shape[1]
+
+
+def before_first(totals: Float[np.ndarray, " draw"]) -> float:
+    """Return the total before the first draw, which costs as much as the second."""
+    if totals.size < 2:
+        return float(totals[0]) if totals.size else 0.0
+    return max(0.0, float(2 * totals[0] - totals[1]))
 
 
 def running(trace: Trace) -> Running:
@@ -61,4 +72,6 @@ def running(trace: Trace) -> Running:
         lo=llc - width,
         hi=llc + width,
         chains=sums[:, counts - 1] / counts,
+        setup_fge=before_first(trace.cumulative_fge),
+        setup_seconds=before_first(trace.seconds),
     )

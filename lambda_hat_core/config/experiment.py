@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.samplers.base import Dtype
@@ -69,6 +69,25 @@ class SamplerEntry(Frozen):
     )
 
 
+class Profiles(Frozen):
+    """A grid of settings: every sampler runs at every combination of the values.
+
+    Each cell is an ordinary run. The gallery draws the LLC and V_M of all cells as heat maps.
+    """
+
+    step_size: tuple[PositiveFloat, ...] | None = Field(
+        default=None,
+        description="step sizes of the samplers that have one; the others, such as nuts, make one "
+        "run for each nbeta and gamma, to be compared with",
+    )
+    nbeta: tuple[NonNegativeFloat, ...] | None = Field(
+        default=None, description="values of posterior.nbeta"
+    )
+    gamma: tuple[NonNegativeFloat, ...] | None = Field(
+        default=None, description="values of posterior.gamma"
+    )
+
+
 class ExperimentFile(Frozen):
     """An experiment runs every sampler on every target."""
 
@@ -88,6 +107,11 @@ class ExperimentFile(Frozen):
         default=None,
         description="settings of the posterior; a list under gamma or nbeta defines one run per "
         "value",
+    )
+    profiles: dict[str, Any] | None = Field(
+        default=None,
+        description="a grid, such as {step_size: [1e-5, 1e-4], nbeta: [30, 100], gamma: [1, 10]}: "
+        "one run per combination, drawn as heat maps",
     )
     until: dict[str, Any] | None = Field(
         default=None,

@@ -16,6 +16,7 @@ from lambda_hat_core.gallery.page import ASSETS, PageSection, inlined, one_file,
 from lambda_hat_core.gallery.profiles import draw_profiles
 from lambda_hat_core.gallery.rows import Row, read_rows
 from lambda_hat_core.gallery.series import Series, series_of
+from lambda_hat_core.gallery.sheets import draw_sheets
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
 
@@ -64,7 +65,7 @@ def write(store: Store, gallery: Gallery, folder: Path) -> None:
             {"figure": f"{ASSETS}/{p.figure}", "note": f"{p.title}: {p.note}"}
             for s in sections
             if isinstance(s, PageSection)
-            for p in s.profiles
+            for p in (*s.sheets, *s.profiles)
         ],
         "curves": [
             {
@@ -93,7 +94,8 @@ def _figures(section: PageSection | CurveSection) -> list[str]:
     """Return the names of a section's figures, as documents show them."""
     if isinstance(section, CurveSection):
         return [frame.figures[s.shown] for s in section.stacks for frame in s.frames]
-    return [*section.comparisons, *(profile.figure for profile in section.profiles)]
+    drawn = [*section.sheets, *section.profiles]
+    return [*section.comparisons, *(one.figure for one in drawn)]
 
 
 def _curves(
@@ -120,6 +122,9 @@ def _meta(store: Store, id: str) -> dict[str, Any]:
 def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -> PageSection:
     meta = _meta(store, id)
     known = meta.get("llc_known")
+    sheets = draw_sheets(store, id, label, rows, assets)
+    within = {cell.run for sheet in sheets if sheet.has_steps for cell in sheet.cells}
+    alone = [row for row in rows if row.run not in within]
     return PageSection(
         id=id,
         label=label,
@@ -129,7 +134,8 @@ def _section(store: Store, id: str, label: str, rows: list[Row], assets: Path) -
             *figures.draw_comparisons(store, id, label, rows, known, assets),
             *draw_components(store, id, label, rows, assets),
         ],
-        profiles=draw_profiles(store, id, label, rows, known, assets),
+        profiles=draw_profiles(store, id, label, alone, known, assets),
+        sheets=sheets,
         figures=[figures.take(path, assets, id) for path in _target_figures(store, id)],
         diagnostics={
             row.run: [figures.take(path, assets, row.run) for path in row.figures] for row in rows

@@ -41,9 +41,14 @@ def draw_comparisons(
     tried = [row for row in rows if row.verdict != "missing"]
     said = f"{len(tried)} of {many(len(rows), 'run')}, 90 % intervals"
     intervals = forest.forest_figure([_interval(row) for row in tried], label, said, lines)
-    curves = [_curve(store, row) for row in rows if row.facts]
+    done = [row for row in rows if row.facts]
+    few = len(done) <= comparison.WITH_BANDS
+    curves = [_curve(store, row, with_band=few) for row in done]
     settled = comparison.convergence_comparison(
-        curves, label, f"{many(len(curves), 'run')}, running estimates", lines
+        curves,
+        label,
+        f"{many(len(curves), 'run')}: means of the draws so far, and the estimate at the end",
+        lines,
     )
     names = [f"{id}_forest.png", f"{id}_convergence.png"]
     for name, figure in zip(names, (intervals, settled), strict=True):
@@ -85,6 +90,16 @@ def read_draws(store: Store, run: str) -> tuple[Series, np.ndarray]:
     return llc.reshape(n_chains, -1), fge[: llc.size // n_chains]
 
 
-def _curve(store: Store, row: Row) -> Curve:
+def _curve(store: Store, row: Row, *, with_band: bool) -> Curve:
     llc, fge = read_draws(store, row.run)
-    return comparison.running_curve(row.member.sampler, row.short, row.facts["verdict"], llc, fge)
+    facts = row.facts
+    end = (facts["llc"], facts["llc_lo"], facts["llc_hi"])
+    return comparison.running_curve(
+        row.member.sampler,
+        row.short,
+        facts["verdict"],
+        llc,
+        fge,
+        end=None if None in end else end,
+        with_band=with_band,
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from lambda_hat_core.gallery import along, glossary, profiles, table
+from lambda_hat_core.gallery import along, glossary, profiles, sheets, table
 from lambda_hat_core.gallery.along import CurveSection
 from lambda_hat_core.gallery.columns import count_words, estimate_words, many, with_values
 from lambda_hat_core.gallery.curves import Stack
@@ -17,12 +17,20 @@ from lambda_hat_core.gallery.details import details
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.gallery.profiles import Profile
 from lambda_hat_core.gallery.rows import Row
+from lambda_hat_core.gallery.sheets import Sheet
 
 ASSETS = "assets"
 _FEW_TARGETS = 12
 _FEW_RUNS = 12
+_WHOLE_RUNS = 30
+"""Most runs whose pictures are all in the page that is one file."""
+
+_OTHERS = re.compile(
+    rf'<figure[^>]*><img src="{ASSETS}/run_\w+?_[0-9a-f]{{12}}_(?!llc_convergence)[^>]*></figure>'
+)
 _ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
+"""The folder of the style sheet and the scripts."""
 
 
 class PageSection(NamedTuple):
@@ -37,6 +45,7 @@ class PageSection(NamedTuple):
         profiles: curves over gamma and nbeta.
         figures: file names of the target's own figures.
         diagnostics: file names of each run's figures, by run id.
+        sheets: calibration sheets.
     """
 
     id: str
@@ -47,6 +56,7 @@ class PageSection(NamedTuple):
     profiles: list[Profile]
     figures: list[str]
     diagnostics: dict[str, list[str]]
+    sheets: list[Sheet]
 
 
 def page(
@@ -75,7 +85,7 @@ def page(
     )
     columns = with_values(rows)
     names = ("style.css", "table.js", "curves.js")
-    style, *scripts = (_HERE.joinpath(name).read_text() for name in names)
+    style, *scripts = (HERE.joinpath(name).read_text() for name in names)
 
     def line(row: Row) -> str:
         target = row.member.target
@@ -124,7 +134,9 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 {_lines(map(part, sections))}
 </main>
 <footer class="note">{escape(_newest(rows))}
-<a class="send" href="{quote(one_file(experiment))}">This page in one file, to send.</a></footer>
+<a class="send" href="{quote(one_file(experiment))}">This page in one file, to send.</a>
+To compare it with another experiment on the same targets:
+<code>lambda-hat compare {escape(experiment)} OTHER</code>.</footer>
 <script>
 {"".join(scripts)}</script>
 </body>
@@ -140,6 +152,9 @@ def one_file(experiment: str) -> str:
 def inlined(text: str, folder: Path) -> str:
     """Return a page with its pictures in itself, and without links to itself and to the store.
 
+    A page of many runs could not be sent with all their pictures. Each run then has only that of
+    its convergence, and the last line of the page says so.
+
     Args:
         text: the page.
         folder: the folder of the page.
@@ -149,7 +164,11 @@ def inlined(text: str, folder: Path) -> str:
         content = (folder / unescape(source[1])).read_bytes()
         return f'src="data:image/png;base64,{base64.b64encode(content).decode()}"'
 
-    text = re.sub(r'<a class="send".*?</a>', "", text)
+    said = ""
+    if text.count("data-run=") > _WHOLE_RUNS:
+        text = _OTHERS.sub("", text)
+        said = "To keep this file small, it has only the convergence of each run."
+    text = re.sub(r'<a class="send".*?</a>', said, text)
     text = re.sub(rf'<a href="{along.STORE}/[^"]*">(.*?)</a>', "", text)
     return re.sub(rf'src="({ASSETS}/[^"]*)"', data, text)
 
@@ -179,6 +198,7 @@ def _section(section: PageSection, folder: Path) -> str:
         f'<h2 id="{section.id}">{escape(section.label)}</h2>',
         f'<p class="facts">{_target_facts(section)}</p>',
         _figures(section.comparisons, section.label, folder),
+        sheets.section(section.sheets, lambda name: _figure(name, section.label, folder)),
         profiles.section(section.profiles, lambda name: _figure(name, section.label, folder)),
     ]
     if section.figures:

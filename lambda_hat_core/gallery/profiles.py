@@ -18,7 +18,7 @@ from lambda_hat_core.store.store import SPEC, Store
 
 Axis = Literal["gamma", "nbeta"]
 
-_SETS: dict[Axis, set[str]] = {
+SETS: dict[Axis, set[str]] = {
     "gamma": {"gamma", "prior_radius"},
     "nbeta": {"nbeta", "beta0", "beta_mode"},
 }
@@ -62,7 +62,7 @@ def draw_profiles(
     done = [row for row in rows if row.facts.get("llc") is not None and row.facts["nbeta"] > 0]
     drawn, exact_fits = [], {}
     for index, (axis, group) in enumerate(_groups(store, done)):
-        title = f"{label}: {_shared_name(group)}"
+        title = f"{label}: {shared_name(group)}"
         points = [_point(row, axis) for row in group]
         name = f"{id}_{axis}_profile_{index + 1}.png"
         if axis == "gamma":
@@ -118,11 +118,11 @@ def _groups(store: Store, rows: Sequence[Row]) -> Iterator[tuple[Axis, list[Row]
 
 
 def _without(spec: Mapping[str, Any], axis: Axis) -> str:
-    rest = {name: v for name, v in spec["posterior"].items() if name not in _SETS[axis]}
+    rest = {name: v for name, v in spec["posterior"].items() if name not in SETS[axis]}
     return json.dumps({**spec, "seed": None, "posterior": rest}, sort_keys=True)
 
 
-def _shared_name(group: Sequence[Row]) -> str:
+def shared_name(group: Sequence[Row]) -> str:
     """Return the part that the labels of all runs have in common."""
     labels = [split(row.member.label) for row in group]
     shared = [part for part in labels[0][1] if all(part in parts for _, parts in labels)]

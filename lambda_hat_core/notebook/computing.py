@@ -159,7 +159,10 @@ def computed(
         trace = trace._replace(info=trace.info | {"until": until})
     here = Seen(known(own), _structure(made.params), outputs)
     exact = finite.computed(
-        Target(wide.start, wide.data, wide.loss, wide.n), trace.nbeta, trace.gamma
+        Target(wide.start, wide.data, wide.loss, wide.n),
+        trace.nbeta,
+        trace.gamma,
+        trace.prior or 0.0,
     )
     return Computed(run, wide, found, trace, loss, exact, here)
 

@@ -41,7 +41,9 @@ def run_label(spec: RunSpec, target: str) -> str:
     sampler = spec.sampler.kind
     kind = spec.sampler.flavour
     words = sampler if kind in (None, "none") else f"{sampler} {kind}"
-    at = [_posterior(spec.posterior), spec.dtype, f"seed {spec.seed}"]
+    step = getattr(spec.sampler, "step_size", None)
+    steps = [f"step {step:g}"] if isinstance(step, float) else []
+    at = [*steps, _posterior(spec.posterior), spec.dtype, f"seed {spec.seed}"]
     if spec.hold is not None:
         at.append(f"held from {spec.hold}")
     return f"{words} ({', '.join(at)}) on {target}"

@@ -18,8 +18,8 @@ from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
 from lambda_hat_core.config.samplers.known import SAMPLERS
 
 _LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
-_WHOLE = ("experiment", "until", "hold", "observables")
-_MAPPINGS = ("posterior", "until", "hold")
+_WHOLE = ("experiment", "until", "hold", "observables", "profiles")
+_MAPPINGS = ("posterior", "profiles", "until", "hold")
 _TOP = tuple(dict.fromkeys((*_WHOLE, *_MAPPINGS, *_LISTS)))
 
 

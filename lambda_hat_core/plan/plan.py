@@ -8,7 +8,7 @@ from typing import Any
 import rfc8785
 
 from lambda_hat_core.config.errors import Place, Problems, display
-from lambda_hat_core.config.experiment import ExperimentFile
+from lambda_hat_core.config.experiment import ExperimentFile, Profiles
 from lambda_hat_core.config.lengths import read_rule
 from lambda_hat_core.config.observables import read_observables
 from lambda_hat_core.config.sections import Section, inline, validate
@@ -20,8 +20,14 @@ from lambda_hat_core.plan.layers import restrictions
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.observables import check_observables
 from lambda_hat_core.plan.posteriors import experiment_posterior
+from lambda_hat_core.plan.profiles import (
+    check_has_step,
+    on_posterior,
+    read_profiles,
+    read_samplers,
+)
 from lambda_hat_core.plan.read import Presets, files_of, read_mapping, resolve_experiment
-from lambda_hat_core.plan.samplers import SamplerDraft, read_sampler, sampler_on
+from lambda_hat_core.plan.samplers import SamplerDraft, sampler_on
 from lambda_hat_core.plan.targets import Draft, read_target
 
 
@@ -123,8 +129,12 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     with problems:
         validate(inline("experiment", content, place), ExperimentFile)
     posterior = Section("posterior", {}, {}, place.key("posterior"))
-    if isinstance(values := content.get("posterior"), dict):
+    profiles = Profiles()
+    with problems:
+        profiles = read_profiles(content.get("profiles"), place.key("profiles"))
+    if isinstance(values := content.get("posterior", {}), dict | None):
         with problems:
+            values = on_posterior(values or {}, profiles, place.key("profiles"))
             posterior = experiment_posterior(values, place.key("posterior"))
     written = content.get("until", {})
     rule: Section | None = None
@@ -146,8 +156,10 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
     for index, raw in _mappings(content.get("samplers")):
         with problems:
             at = place.key("samplers").item(index)
-            chosen.append(read_sampler(raw, at, presets, posterior, rule=rule, hold=hold))
-    with problems:
+            chosen += read_samplers(raw, at, presets, posterior, profiles, rule=rule, hold=hold)
+    if not problems.lines:
+        with problems:
+            check_has_step(profiles, chosen, place.key("profiles"))
         _holds_something(drafts, chosen, place)
     problems.raise_any()
     return _product(content.get("experiment") or file.stem, drafts, chosen, observables)

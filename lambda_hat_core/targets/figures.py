@@ -7,14 +7,21 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lambda_hat_core.analysis.figures import style
+from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.targets import taskfigures
 from lambda_hat_core.targets.building import BuiltTarget
 
 _WIDTH, _HEIGHT = 9.0, 4.0
+_POLISH_SHARE = 0.06
+"""Width of the polish relative to the training, since its iterations are not steps."""
 _SHOWN = 2000
 """Most points per scatter plot."""
 
-_TRAIN, _TEST = style.colour(0), style.colour(1)
+_TRAIN, _TEST, _NEGATIVE = style.colour(0), style.colour(1), style.colour(7)
+_HELD = PosteriorSpec()
+_ROUNDING = 1e-15
+"""Eigenvalues of at most this share of the largest are drawn as 0."""
+
 _SMALL = {"size": 8.5, "color": style.INK}
 
 
@@ -68,9 +75,26 @@ def _training(built: BuiltTarget, axes: list[Axes]) -> None:
             label = f"{name} at w*, {final:.3g}"
             ax.axhline(final, color=colour, linestyle=":", linewidth=1.6, label=label)
             shown.append(final)
+    _mark_polish(built, ax)
     if min(shown) > 0:
         style.log_axis(ax, "y", shown)
     style.legend(ax)
+
+
+def _mark_polish(built: BuiltTarget, ax: Axes) -> None:
+    """Mark what follows the training: the losses at w*, joined to the ends of the curves."""
+    curve, done = built.views["curve"], built.meta["train"]["polish_iterations"]
+    if not done:
+        return
+    end = float(curve[-1, 0])
+    after = end * (1 + _POLISH_SHARE)
+    ax.axvspan(end, after, color=style.GRID, lw=0, zorder=0, label=f"polish, {done} iterations")
+    for colour, field, column in ((_TRAIN, "loss0", 1), (_TEST, "test_loss", 2)):
+        final = built.meta[field]
+        if final is not None and np.isfinite(curve[-1, column]):
+            options = {"color": colour, "linewidth": 1.2, "marker": "D", "markevery": [1]}
+            ax.plot([end, after], [curve[-1, column], final], markersize=5, **options)
+    ax.set_xlim(right=after * 1.02)
 
 
 def _predictions(built: BuiltTarget, axes: list[Axes]) -> None:
@@ -141,14 +165,22 @@ def _spectrum(built: BuiltTarget, axes: list[Axes]) -> None:
     if scale == 0:
         style.message(ax, "the Hessian is 0")
         return
-    size = np.maximum(np.abs(values), 1e-16 * scale)
-    up = values > 0
+    zero = np.abs(values) <= _ROUNDING * scale
     kind = "eigenvalue" if values.size == built.meta["d"] else "Ritz value"
-    style.dress(ax, "rank", f"{kind} of the Hessian at w*")
+    style.dress(ax, "rank", f"|{kind}| of the Hessian at w*")
+    size = np.maximum(np.abs(values), _ROUNDING * scale)
     mark = {"linestyle": "", "markersize": 5 if values.size < 100 else 3}
-    ax.plot(rank[up], size[up], marker="o", color=_TRAIN, label="positive", **mark)
-    if (~up).any():
-        words = "negative or 0 (magnitude)"
-        ax.plot(rank[~up], size[~up], marker="v", color=_TEST, label=words, **mark)
-    style.log_axis(ax, "y", size)
-    style.legend(ax)
+    groups = (
+        (~zero & (values > 0), "positive", "o", _TRAIN),
+        (~zero & (values < 0), "negative, by magnitude", "v", _NEGATIVE),
+        (zero, "0 up to rounding", "_", style.FAINT),
+    )
+    for members, words, marker, colour in groups:
+        if members.any():
+            label = f"{words}: {np.sum(members)}"
+            ax.plot(rank[members], size[members], marker, color=colour, label=label, **mark)
+    held = _HELD.gamma / _HELD.resolved_nbeta(built.meta["n"])
+    words = f"gamma / nβ by default, {held:.2g}: below it the localiser holds"
+    ax.axhline(held, color=style.INK, linestyle="--", linewidth=1.1, label=words)
+    style.log_axis(ax, "y", [*size, held])
+    style.legend(ax, loc="best")

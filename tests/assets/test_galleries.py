@@ -91,3 +91,19 @@ def test_a_gallery_that_cannot_be_made_fails_only_its_partition(site, project, b
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "cannot be started" in failure.step_failure_data.error.message
     assert not project.store.root.joinpath("failures", "b.parquet").exists()
+
+
+def test_the_command_compares_two_experiments(site, project, tmp_path, monkeypatch, capsys):
+    from lambda_hat_assets import cli
+    from lambda_hat_assets.commands import compare
+
+    monkeypatch.setattr(compare, "CONFIG", site.config)
+    monkeypatch.setenv("LAMBDA_HAT_HOME", str(project.store.root))
+    monkeypatch.chdir(tmp_path)
+    records.write_asked(project.store, "a_posterior.gamma=5", "a", ["posterior.gamma=5"])
+    assert cli.main(["compare", "a", "a_posterior.gamma=5"]) == 0
+    name = "lambda_hat_a_a_posterior.gamma=5.html"
+    assert capsys.readouterr().out == f"{name}\n"
+    assert "a_posterior.gamma=5 against a" in (tmp_path / name).read_text()
+    assert cli.main(["compare", "a", "none"]) == 2
+    assert "none" in capsys.readouterr().err

@@ -10,28 +10,6 @@ from PIL import Image
 from tests.core import traces
 
 LONG = "nuts on tgt_0123456789ab: MLP 8-32-32-10, digits, cross_entropy, n = 1500, seed 42, " * 2
-CVD = {
-    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
-    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
-    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
-}
-"""Linear-RGB matrices of Machado, Oliveira & Fernandes (2009), severity 1."""
-
-
-def linear(palette):
-    channels = np.array([[int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)] for code in palette])
-    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-
-
-def lab(rgb):
-    xyz = np.clip(rgb, 0, 1) @ np.array(
-        [[0.4125, 0.2127, 0.0193], [0.3576, 0.7152, 0.1192], [0.1804, 0.0722, 0.9503]]
-    )
-    scaled = xyz / [0.9505, 1.0, 1.089]
-    f = np.where(scaled > 216 / 24389, np.cbrt(scaled), (24389 / 27 * scaled + 16) / 116)
-    return np.stack(
-        [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1
-    )
 
 
 def cases():
@@ -99,26 +77,6 @@ def assert_legible(figure):
             box = word.get_window_extent(renderer)
             inside = page.contains(box.x0, box.y0) and page.contains(box.x1, box.y1)
             assert inside, (word.get_text(), box)
-
-
-def test_palette_colours_have_contrast_and_differ():
-    from lambda_hat_core.analysis.figures.style import PALETTE
-    from lambda_hat_core.config.samplers.known import SAMPLERS
-
-    assert len(PALETTE) >= len(SAMPLERS)
-    rgb = linear(PALETTE)
-    luminance = rgb @ np.array([0.2126, 0.7152, 0.0722])
-    assert (1.05 / (luminance + 0.05)).min() >= 3
-    for matrix in (np.eye(3), *CVD.values()):
-        seen = lab(rgb @ np.array(matrix).T)
-        apart = np.linalg.norm(seen[:, None] - seen, axis=-1)
-        assert apart[~np.eye(len(seen), dtype=bool)].min() >= 20
-
-
-def test_the_colour_check_can_fail():
-    seen = lab(linear(["#d62728", "#2ca02c"]) @ np.array(CVD["deuteranopia"]).T)
-    told_apart = lab(linear(["#d62728", "#2ca02c"]))
-    assert np.linalg.norm(seen[0] - seen[1]) < 0.5 * np.linalg.norm(told_apart[0] - told_apart[1])
 
 
 @pytest.mark.parametrize("name", list(cases()))
@@ -239,7 +197,9 @@ def curves(count):
     for index, run in enumerate(intervals(count)):
         trace = traces.trace(index, n_draws=40, d=4)
         work = trace.cumulative_fge * (1 + index % 9)
-        made.append(running_curve(run.sampler, run.label, run.verdict, trace.llc, work))
+        options = {"end": None if run.llc is None else (run.llc, run.lo, run.hi)}
+        options["with_band"] = count <= 10
+        made.append(running_curve(run.sampler, run.label, run.verdict, trace.llc, work, **options))
     return made
 
 
@@ -263,16 +223,57 @@ def test_a_forest_plot_shows_every_run_at_its_value():
     from lambda_hat_core.analysis.figures.forest import forest_figure
 
     runs = intervals(12)
-    axes = forest_figure(runs, "", "", []).axes[0]
+    figure = forest_figure(runs, "", "", [])
+    axes = figure.axes[0]
     points = {line.get_marker(): 0 for line in axes.get_lines()}
     for line in axes.get_lines():
         points[line.get_marker()] += len(line.get_xdata()) == 1
     assert (points[">"], points["X"], points["o"]) == (1, 1, 10)
+    far = figure.axes[1]
+    assert [line.get_marker() for line in far.get_lines() if len(line.get_xdata()) == 1] == ["o"]
+    low, high = far.get_xlim()
+    assert low < runs[4].lo < runs[4].hi < high
+    assert [label.get_text() for label in axes.get_yticklabels()][:2] == [
+        "nuts seed 0",
+        "nuts seed 1",
+    ]
+    assert "1 on a scale of its own" in figure.texts[1].get_text()
     hollow = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
     assert len(hollow) == sum(run.verdict == "suspect" for run in runs) - 1
-    texts = {text.get_text() for text in axes.texts}
+    texts = {text.get_text() for text in figure.axes[1].texts}
     assert {"failed"} < texts
     assert any(text.startswith("54.") or text.startswith("55.") for text in texts)
+
+
+def test_no_convergence_curve_is_cut_off_and_the_set_up_is_marked():
+    from lambda_hat_core.analysis.figures.convergence import convergence_figure
+    from lambda_hat_core.analysis.running import running
+
+    wild = traces.trace(n_chains=12)
+    wild = wild._replace(loss=wild.loss + np.exp(-np.arange(500.0)))
+    run = running(wild)
+    assert run.setup_fge == 40.0 and run.setup_seconds == pytest.approx(0.5)
+    figure = convergence_figure(run, "", "", [])
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        drawn = [line.get_ydata() for line in axes.get_lines() if len(line.get_ydata()) > 2]
+        assert len(drawn) == 9 and all(np.isfinite(values[-1]) for values in drawn)
+        assert all(low <= y <= high for values in drawn for y in values[np.isfinite(values)])
+        assert axes.get_ylabel() and axes.get_xlabel()
+    assert figure.axes[0].patches[0].get_bbox().x1 == 40.0
+
+
+def test_runs_that_end_outside_the_axis_of_a_comparison_are_named():
+    from lambda_hat_core.analysis.figures.comparison import convergence_comparison
+
+    drawn = curves(10)
+    figure = convergence_comparison(drawn, "", "10 runs", [])
+    assert f"outside the axis: {drawn[4].label} at 5" in figure.texts[1].get_text()
+    low, high = figure.axes[0].get_ylim()
+    for line in figure.axes[0].get_lines():
+        values = np.asarray(line.get_ydata())
+        if len(values) > 2:
+            assert ((values >= low) & (values <= high) | np.isnan(values)).all()
 
 
 def test_a_curve_is_the_running_mean():

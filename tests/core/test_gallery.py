@@ -177,6 +177,17 @@ def test_one_file_has_the_whole_page_with_its_pictures(store, gallery):
     assert "assets/" not in text and "lambda_hat_exp.html" not in text
 
 
+def test_one_file_of_many_runs_has_only_the_convergence_of_each(store, gallery, monkeypatch):
+    from lambda_hat_core.gallery import page as pages
+
+    monkeypatch.setattr(pages, "_WHOLE_RUNS", 3)
+    _, page, _ = made(store, gallery)
+    text = (store.path("galleries", "exp") / "lambda_hat_exp.html").read_text()
+    assert len(Page(text).images) == len(page.images) - 2
+    assert text.count('alt="llc convergence combined of') == 2 and 'alt="trace of' not in text
+    assert "only the convergence of each run" in text
+
+
 def test_text_cannot_become_markup_and_nothing_is_fetched(store, gallery):
     _, page, text = made(store, gallery)
     assert page.tags.count("script") == 1 and "b" not in page.tags

@@ -55,7 +55,7 @@ def blocks(page):
 
 def test_the_pages_with_python_are_found():
     found = {"README.md", "docs/along-training.md", "docs/observables.md", "docs/recipes.md"}
-    assert {str(page) for page in pages()} == found
+    assert {str(page) for page in pages()} == found | {"docs/tutorial.md"}
     assert [shown is not None for _, shown in blocks("docs/recipes.md")] == [True, True, False]
 
 
@@ -85,6 +85,27 @@ def test_the_python_of_a_page_prints_the_output_on_the_page(page, tmp_path):
             assert text == expected
         for line, other in zip(text.splitlines(), expected.splitlines(), strict=True):
             assert_alike(*(VERDICT.sub("", one) for one in (line, other)))
+
+
+def test_the_notebooks_run(tmp_path):
+    """Run the cells of both in one process, each notebook with names of its own."""
+    found = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+    assert [path.stem for path in found] == ["along_training", "one_call"]
+    cells = []
+    for path in found:
+        notebook = json.loads(path.read_text())
+        codes = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+        assert not any(c.get("outputs") for c in notebook["cells"]), "outputs are not kept"
+        cells += [*codes, "del loss" if "def loss" in codes[0] else "del potential"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN],
+        input=json.dumps(cells),
+        env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 def assert_alike(line, expected):

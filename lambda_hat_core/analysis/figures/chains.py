@@ -5,6 +5,7 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lambda_hat_core.analysis.diagnostics import MIN_DRAWS, Series, ess_bulk, moves
 from lambda_hat_core.analysis.figures import style
@@ -29,7 +30,7 @@ def trace_figure(trace: Trace, title: str, said: str, lines: list[ReferenceLine]
     count = finite_prefix(trace)
     if count == 0:
         return style.empty_figure(9.0, 3.0, title, said, "there is no finite draw")
-    figure = style.new_figure(9.0, 5.2, title, said)
+    figure = style.new_figure(9.0, 5.5, title, said, bottom=0.8)
     grid = figure.subplots(2, 2, width_ratios=(4, 1), sharey="row", sharex="col", squeeze=False)
     rows = ((trace.llc[:, :count], LLC_DRAWS), (trace.dist2[:, :count], DISTANCE))
     for (wide, narrow), (series, label) in zip(grid, rows, strict=True):
@@ -52,9 +53,21 @@ def trace_figure(trace: Trace, title: str, said: str, lines: list[ReferenceLine]
     style.count_axis(grid[1, 0])
     grid[1, 0].set_xlim(-0.02 * count - 0.5, 1.02 * count - 0.5)
     style.legend(grid[0, 0], loc="upper left", ncols=3)
+    style.legend(figure, _chain_handles(len(trace.llc)), loc="lower center", ncols=10)
     grid[1, 0].set_xlabel("draw after burn-in", size=9.5, color=style.INK)
     grid[1, 1].set_xlabel("draws", size=9.5, color=style.INK)
     return figure
+
+
+def _chain_handles(n_chains: int) -> list[Line2D]:
+    """Return a legend entry for each colour, with the numbers of the chains that have it."""
+    count, handles = len(style.PALETTE), []
+    for first in range(min(n_chains, count)):
+        shared = [str(chain + 1) for chain in range(first, n_chains, count)]
+        few = shared if len(shared) <= 2 else [shared[0], "..."]
+        label = ("" if first else "chain ") + ", ".join(few)
+        handles.append(Line2D([], [], color=style.colour(first), linewidth=2, label=label))
+    return handles
 
 
 def _steps(axes: Axes, values: np.ndarray, every: int, colour: str, n_chains: int) -> None:
@@ -99,8 +112,9 @@ def rank_figure(trace: Trace, title: str, said: str) -> Figure:
             axes.plot(pooled, ecdf - pooled, color=colour, linewidth=1.2, label=labels[chain])
     panels[0].set_ylabel("fraction below, chain - all chains", size=9.5, color=style.INK)
     handles, _ = panels[1].get_legend_handles_labels()
-    shown = handles if len(handles) <= 1 + len(style.PALETTE) else handles[:1]
-    style.legend(panels[1], shown, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    if len(trace.llc) > 1:
+        handles = [*handles[:1], *_chain_handles(len(trace.llc))]
+    style.legend(panels[1], handles, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return figure
 
 

@@ -1,10 +1,13 @@
 """Figures of the convergence of a run's estimate, and of its efficiency."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lambda_hat_core.analysis.diagnostics import COVERAGE
 from lambda_hat_core.analysis.figures import style
+from lambda_hat_core.analysis.figures.limits import inside, limits
 from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.running import Running
 
@@ -12,33 +15,56 @@ FGE = "full-gradient evaluations, all chains"
 SECONDS = "wall time (s)"
 
 _CHAINS_SHOWN = 8
+_GOOD = "good: level at the end, and the chains close together"
+_WNV = "Work-normalised variance, se² times cost. Good: low, and level at the end."
+_SETUP_SHARE = 0.08
+"""Share of the logarithmic axis that shows the set-up."""
 
 
 def convergence_figure(run: Running, title: str, said: str, lines: list[ReferenceLine]) -> Figure:
-    """Draw the running estimate with its interval against work and against seconds."""
+    """Draw the running estimate with its interval against work and against seconds.
+
+    What precedes the first draw is shaded. No curve is cut off: each begins where it stays within
+    the limits, which contain all of the last two thirds of the run.
+    """
     if run.llc.size == 0:
         return style.empty_figure(9.0, 3.0, title, said, "there is no finite draw")
-    figure = style.new_figure(9.0, 4.2, title, said, bottom=0.9)
+    figure = style.new_figure(9.0, 4.4, title, said, bottom=0.95, top=0.85, gap=0.75)
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, x, label in zip(panels, (run.fge, run.seconds), (FGE, SECONDS), strict=True):
-        style.dress(axes, label, "")
-        for values in run.chains[:_CHAINS_SHOWN] if len(run.chains) > 1 else ():
-            axes.plot(x, values, color=style.FAINT, linewidth=0.6, alpha=0.6)
+    chains = run.chains[:_CHAINS_SHOWN] if len(run.chains) > 1 else run.chains[:0]
+    shown = limits((run.lo, run.hi, run.llc), chains[:, -1].tolist(), lines)
+    llc, lo, hi = (inside(values, shown) for values in (run.llc, run.lo, run.hi))
+    columns = ((run.fge, run.setup_fge, FGE), (run.seconds, run.setup_seconds, SECONDS))
+    for axes, (x, setup, label) in zip(panels, columns, strict=True):
+        style.dress(axes, label, "LLC from the draws so far")
+        for values in chains:
+            axes.plot(x, inside(values, shown), color=style.FAINT, linewidth=0.6, alpha=0.6)
         band = f"{COVERAGE:.0%} interval"
-        axes.fill_between(x, run.lo, run.hi, color=style.colour(0), alpha=0.22, lw=0, label=band)
-        axes.plot(x, run.llc, color=style.colour(0), linewidth=1.8, marker=_marker(x), label="LLC")
+        axes.fill_between(x, lo, hi, color=style.colour(0), alpha=0.22, lw=0, label=band)
+        axes.plot(x, llc, color=style.colour(0), linewidth=1.8, marker=_marker(x), label="LLC")
         style.draw_references(axes, lines)
-        style.log_axis(axes, "x", x)
-    panels[0].set_ylabel("LLC from the draws so far", size=9.5, color=style.INK)
-    panels[0].set_ylim(*_settled_limits(run, lines))
+        style.log_axis(axes, "x", [setup, *x])
+        _mark_setup(axes, setup, float(x[0]))
+        axes.tick_params(labelleft=True)
+    panels[0].set_title(_GOOD, loc="left", size=9.5, color=style.INK)
+    panels[0].set_ylim(*shown)
     handles, _ = panels[0].get_legend_handles_labels()
-    shown, total = min(len(run.chains), _CHAINS_SHOWN), len(run.chains)
-    if total > 1:
-        chain = panels[0].get_lines()[0]
-        chain.set_label("single chains" if shown == total else f"{shown} of {total} chains")
-        handles.append(chain)
-    style.legend(figure, handles, loc="lower center", ncols=5)
+    if chains.size:
+        few, total = len(chains), len(run.chains)
+        words = "single chains" if few == total else f"{few} of {total} chains"
+        handles.append(Line2D([], [], color=style.FAINT, linewidth=0.6, label=words))
+    style.legend(figure, handles, loc="lower center", ncols=6)
     return figure
+
+
+def _mark_setup(axes: Axes, setup: float, first: float) -> None:
+    """Shade what precedes the first draw; on a log axis a part of it shows that there is some."""
+    low, high = axes.get_xlim()
+    if not 0 < setup <= first:
+        return
+    left = min(low, setup * (setup / high) ** _SETUP_SHARE)
+    axes.axvspan(left, setup, color=style.GRID, lw=0, zorder=0, label="set-up and burn-in")
+    axes.set_xlim(left, high)
 
 
 def wnv_figure(run: Running, title: str, said: str) -> Figure:
@@ -46,9 +72,13 @@ def wnv_figure(run: Running, title: str, said: str) -> Figure:
     known = np.isfinite(run.se) & (run.se > 0)
     if not known.any():
         return style.empty_figure(9.0, 3.0, title, said, "no standard error is known")
+    said = f"{_WNV} {said}"
     figure = style.new_figure(9.0, 3.9, title, said, left=0.85, top=0.85, gap=0.95)
     panels = figure.subplots(1, 2)
-    columns = ((run.fge, FGE, "se² x FGE"), (run.seconds, SECONDS, "se² x seconds"))
+    columns = (
+        (run.fge, FGE, "se² x FGE"),
+        (run.seconds, SECONDS, "se² x seconds"),
+    )
     for axes, (x, label, what) in zip(panels, columns, strict=True):
         values = run.se[known] ** 2 * x[known]
         style.dress(axes, label, what, f"at the end {values[-1]:.3g}")
@@ -62,16 +92,3 @@ def wnv_figure(run: Running, title: str, said: str) -> Figure:
 
 def _marker(values: np.ndarray) -> str | None:
     return "o" if values.size < 8 else None
-
-
-def _settled_limits(run: Running, lines: list[ReferenceLine]) -> tuple[float, float]:
-    """Return limits that show the last two thirds of the points, and references near them."""
-    tail = slice(run.llc.size // 3, None)
-    values = np.concatenate([run.lo[tail], run.hi[tail], run.llc[tail]])
-    values = values[np.isfinite(values)]
-    low, high = float(values.min()), float(values.max())
-    room = max(high - low, 0.02 * abs(high), 1e-12)
-    near = [line.value for line in lines if low - 2 * room < line.value < high + 2 * room]
-    low, high = min([low, *near]), max([high, *near])
-    margin = 0.12 * max(high - low, room)
-    return low - margin, high + margin

@@ -16,19 +16,26 @@ from numpy.typing import ArrayLike
 from lambda_hat_core.analysis.words import short
 
 PALETTE = (
-    "#1f5792",
-    "#d77e15",
-    "#00a95a",
-    "#ab78a0",
-    "#410da0",
-    "#6f4e0f",
-    "#5380fc",
-    "#882255",
-    "#2d161a",
-    "#8007ed",
+    "#5720f3",
+    "#d57e0c",
+    "#043d00",
+    "#5a99ca",
+    "#913c5e",
+    "#789f5a",
+    "#9f6cfa",
+    "#4f6200",
+    "#be818e",
+    "#000200",
 )
-"""Ten colours that differ pairwise by at least 20 in CIELAB, for normal vision and simulated
-protanopia, deuteranopia and tritanopia, with a contrast of at least 3 on white (tested)."""
+"""Ten colours that differ pairwise by at least 21 in CIELAB, for normal vision and simulated
+protanopia, deuteranopia and tritanopia, with a contrast of at least 3, both on white and as a
+gallery in dark mode shows them, inverted (tested)."""
+
+HEAT = "cividis"
+"""The colour map of heat maps: its lightness rises for every vision."""
+
+DIVERGING = "PuOr"
+"""The colour map around a middle, which is the lightest: orange below, violet above."""
 
 INK = "#222222"
 FAINT = "#6b6b6b"
