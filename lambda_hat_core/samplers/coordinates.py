@@ -81,9 +81,11 @@ def diagonal(posterior: Posterior, scale: Weights | Scalar | float) -> Coordinat
     """A = diag(scale), where a single number stands for all of them."""
     w0 = posterior.w0
     empty = np.zeros(0)
+    if isinstance(scale, float):
+        scale = constant(np.full(w0.shape, scale), w0)
     return Coordinates(
         w0,
-        constant(np.broadcast_to(np.asarray(scale), w0.shape), w0),
+        jnp.broadcast_to(scale, w0.shape),
         constant(np.zeros((0, w0.size)), w0),
         constant(empty, w0),
         constant(empty, w0),

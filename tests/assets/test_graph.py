@@ -219,7 +219,7 @@ def made(site, key):
 def test_a_store_without_runs_and_a_selection_that_is_missing_show_every_experiment(site):
     site.experiment("a")
     site.experiment("b", target_seeds=(1,))
-    assert set(site.project().wanted().plans) == {"a", "b"}
+    assert set(site.project(LAMBDA_HAT_EXPERIMENT="c").wanted().plans) == {"a", "b"}
     assert set(site.project(LAMBDA_HAT_EXPERIMENT="b").wanted().plans) == {"b"}
 
 

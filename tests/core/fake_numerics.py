@@ -107,7 +107,7 @@ class FakeTargets(ModuleType):
         return FakeTargets.load(spec, folder, posterior), ()
 
     @staticmethod
-    def oracle(spec, target, nbeta, gamma):
+    def oracle(spec, target, nbeta, gamma, prior=0.0):
         from lambda_hat_core.truth.exact import Exact
 
         return Exact(1.5, None, "quadratic")

@@ -41,12 +41,12 @@ def test_work_of_sgld_by_hand():
 
 
 def test_the_set_up_costs_the_pilot_and_the_spectrum():
-    from lambda_hat_core.linalg import spectrum
+    from lambda_hat_core.linalg import hessian, spectrum
     from lambda_hat_core.samplers import modes, peaks, pilot
 
     assert base.SPECTRUM == spectrum.spectrum_work(spectrum.RANK + 1, spectrum.RANK)
     assert base.MEAN_HESSIAN == spectrum.spectrum_work(pilot.RANK + 1, pilot.RANK)
-    assert base.SHARED_ROWS == spectrum._FEWEST_ROWS
+    assert base.SHARED_ROWS == hessian._FEWEST_ROWS
     assert base.PILOT == pilot._STEPS + 1
     assert base.NOISE_BATCHES == modes._BATCHES
     nodes = modes._PROBES * modes._NODES

@@ -70,7 +70,7 @@ def test_lbfgs_copes_with_kinks(x64):
 
 def test_one_newton_step_minimises_a_quadratic(x64):
     loss = QuadraticPotential(6, condition=1e6, seed=1)
-    start, radius = jnp.ones(6), jnp.asarray(10.0)
+    start, radius = jnp.ones(6), 10.0
     step = newton_step(jr.key(0), loss, start, None, radius, rank=6)
     np.testing.assert_allclose(step.w, 0.0, atol=1e-8)
     short = newton_step(jr.key(0), loss, start, None, 0.5, rank=6)

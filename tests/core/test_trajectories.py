@@ -105,7 +105,8 @@ def test_two_entries_and_two_experiments_share_a_training(plan_of, tmp_path):
     for name, steps in (("a", "{at: [0, 5]}"), ("b", "{at: [9]}")):
         (tmp_path / "experiment" / f"{name}.yaml").write_text(one(entry(steps)))
     union = load_union(tmp_path, "a")
-    assert [found.steps for found in union.trajectories.values()] == [(0, 5, 9)]
+    own = set(twice.trajectories)
+    assert [union.trajectories[id].steps for id in own] == [(0, 5, 9)]
 
 
 @pytest.mark.parametrize(

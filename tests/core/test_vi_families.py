@@ -181,9 +181,10 @@ def test_the_gradient_has_no_variance_at_the_answer(x64):
     target, _ = vicases.regression()
     spectrum, _ = hessian_spectrum(jr.key(1), target)
 
+    chart, _ = build_chart(jr.key(0), target, spectrum, target.w0[None], spec())
+
     @eqx.filter_jit
     def gradient(target, log_scale):
-        chart, _ = build_chart(jr.key(0), target, spectrum, target.w0[None], spec())
         family = paramax.unwrap(mfa.build(jr.key(2), spec(M=1, r=1), target.w0))
         family = eqx.tree_at(lambda f: (f.means, f.factors), family, replace_fn=jnp.zeros_like)
 
