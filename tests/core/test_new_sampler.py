@@ -53,7 +53,7 @@ def copy(tmp_path_factory) -> Path:
     # the case.
     build = core / "samplers" / "build.py"
     edited(build, "import Sghmc, Sgld, Sgnht\n", f"import Sghmc, Sgld, Sgnht\n{IMPORT}")
-    edited(build, "    tempered,\n)", "    tempered,\n    toy,\n)")
+    edited(build, "import sghmc, sgld, sgnht\n", "import sghmc, sgld, sgnht, toy\n")
     shutil.copy(build, core / "samplers" / "undone.py")
     edited(build, "    assert_never(spec)\n", f"{CASE}    assert_never(spec)\n")
     return home
