@@ -21,6 +21,8 @@ def damaged(paths: Iterable[Path]) -> list[Path]:
 
 
 def _readable(path: Path) -> bool:
+    if path.is_dir():
+        return False
     try:
         if path.suffix == ".json":
             records.asked_in(path)

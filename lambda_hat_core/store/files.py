@@ -50,6 +50,8 @@ def sha256(path: Path) -> str:
 def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     """Write `path` so that readers see the old file or the new one, also after a crash.
 
+    A folder of that name is a fault, and gives way.
+
     Args:
         path: the file; its folder is created if necessary.
         content: bytes, text, or a function that writes the file whose path it is given.
@@ -63,10 +65,28 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) ->
             else:
                 tmp.write_bytes(content.encode() if isinstance(content, str) else content)
             sync(tmp)
+            if path.is_dir() and not path.is_symlink():
+                remove(path)
             os.replace(tmp, path)
             sync(path.parent)
         finally:
             tmp.unlink(missing_ok=True)
+
+
+def write_sealed(path: Path, content: Any) -> None:
+    """Write JSON together with its hash."""
+    text = to_json(content)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_atomic(path, f"{digest}\n{text}")
+
+
+def read_sealed(path: Path) -> Any:
+    """Return what `write_sealed` has written; None if it is not there, or not as it was written."""
+    try:
+        digest, _, text = path.read_bytes().partition(b"\n")
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    return json.loads(text) if hashlib.sha256(text).hexdigest().encode() == digest else None
 
 
 def to_json(content: Any, indent: int | None = None) -> str:

@@ -230,6 +230,9 @@ def _problem(folder: Path, kind: Folder, *, deep: bool, name: str | None = None)
             return f"{SPEC} does not hash to the folder's name"
     except FileNotFoundError as error:
         return f"{Path(error.filename).relative_to(folder)} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError, NotADirectoryError):
+    except OSError as error:
+        part = Path(error.filename or folder / MANIFEST).relative_to(folder)
+        return f"{part} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{MANIFEST} cannot be read"
     return None

@@ -312,6 +312,28 @@ def test_a_home_that_cannot_be_written_is_an_error_in_one_line(command, home):
     one_line_error(command("sql", "select 1"), str(home), "LAMBDA_HAT_HOME")
 
 
+def test_an_empty_home_is_refused(command, monkeypatch):
+    from lambda_hat_assets.project.project import load_project
+
+    monkeypatch.setenv("LAMBDA_HAT_HOME", "")
+    for words in (["sql", "from llc"], ["verify"], ["plan", "smoke"], ["artifacts", "ls"]):
+        one_line_error(command(*words), "LAMBDA_HAT_HOME", "set but empty", "unset it")
+    with pytest.raises(ValueError, match="set but empty"):
+        load_project()
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "-1", "1e9", "x"])
+def test_gc_refuses_what_is_no_number_of_days(command, capsys, days):
+    with pytest.raises(SystemExit):
+        command("artifacts", "gc", f"--ttl-days={days}")
+    assert f"{days} is no number of days from 0 to" in capsys.readouterr().err
+
+
+def test_a_time_on_the_command_line_is_text(command):
+    said = command("card", "show", "slurm-cpu", "--set", "walltime=12:00:00")
+    assert said.returncode == 0 and "12:00:00" in said.stdout
+
+
 def test_outside_of_the_project_it_is_said_that_config_is_missing(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one_line_error(command("plan", "default"), "there is no folder config/ in", "run from the")

@@ -118,6 +118,27 @@ def test_missing_or_truncated_file_is_named(store, part):
     assert store.problem("targets", SPEC.id)
 
 
+@pytest.mark.parametrize("part", ["data.txt", "spec.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["folder", "dangling", "loop"])
+def test_what_cannot_be_read_is_made_again(store, part, damage):
+    path = write(store) / part
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path if damage == "loop" else "nowhere")
+    assert part in (store.problem("targets", SPEC.id) or "")
+    assert part in (store.verify("targets", SPEC.id) or "")
+    write(store)
+    assert store.verify("targets", SPEC.id) is None and hidden(store) == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 10_000, "null", '{"sha256": 1}'])
+def test_a_manifest_that_is_none_counts_as_incomplete(store, content):
+    (write(store) / "manifest.json").write_text(content)
+    assert "manifest.json" in (store.problem("targets", SPEC.id) or "")
+
+
 def test_copied_folder_is_complete_although_its_times_changed(store, tmp_path):
     folder = write(store)
     for path in folder.rglob("*"):
