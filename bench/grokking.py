@@ -75,7 +75,7 @@ def curve(store: Store) -> pd.DataFrame:
 
 def main() -> None:
     """Print the table and what is known of the curve's shape."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[0])
     parser.add_argument("--home", type=Path, default=Path("runs"), help="the store")
     parser.add_argument("--docs", type=Path, help="a page with a place for the table")
     given = parser.parse_args()

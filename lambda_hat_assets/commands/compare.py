@@ -34,9 +34,9 @@ def _gallery(store: Store, name: str) -> Gallery:
     """Return the runs of an experiment; one with changed values is known to the store."""
     from lambda_hat_core.gallery.members import gallery_of
     from lambda_hat_core.plan.plan import load_plan
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store.damaged import read_asked
 
-    experiment, changes = records.read_asked(store).get(name, (name, []))
+    experiment, changes = read_asked(store).get(name, (name, []))
     if not changes:
         return gallery_of(load_plan(name, CONFIG))
     gallery = gallery_of(load_plan(experiment, CONFIG, changes))

@@ -108,7 +108,7 @@ RESULTS = (
     ),
     Term(
         "step bias",
-        "The bias of the draws at the larger step size of a run that makes a quarter of its draws "
+        "The bias of the draws at the larger step size of a run that makes half of its draws "
         "at half the step. The LLC is extrapolated to step size 0, so it does not contain this "
         "bias; more than a quarter of the LLC is too much to extrapolate, and the run is suspect.",
     ),

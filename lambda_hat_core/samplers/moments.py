@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
-
 OBSERVED = "observed"
 """The name of what the draws record, which has the loss on all data first."""
 
@@ -111,7 +109,7 @@ def fold(parts: list[Part], *, alternates: bool, n_burn: int = 0, n_draws: int =
             return
     largest = max(part["step_size"].max() for part in parts) if alternates else 0.0
     length = parts[0]["loss"].shape[1]
-    batch = _batch_length(length, n_burn, n_draws, cycle=BLOCK * CYCLE if alternates else 1)
+    batch = _batch_length(length, n_burn, n_draws, cycle=_cycle() if alternates else 1)
     for index, part in enumerate(parts):
         if OBSERVED in part:
             fine = part["step_size"][0] < 0.75 * largest if alternates else None
@@ -138,6 +136,14 @@ def _summed(
     if not found:
         return Moments(*(x[:, :0] for x in sums(values[:, :0], None if fine is None else fine[:0])))
     return Moments(*(np.concatenate(x, axis=1) for x in zip(*found, strict=True)))
+
+
+def _cycle() -> int:
+    """Return the draws after which both step sizes have had their share."""
+    # Definitions load this module, and that one imports JAX.
+    from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
+
+    return BLOCK * CYCLE
 
 
 def _batch_length(length: int, n_burn: int, n_draws: int, *, cycle: int) -> int:

@@ -8,7 +8,7 @@ import rfc8785
 from lambda_hat_core.config.base import canonical_json
 from lambda_hat_core.config.data import NoData, Synthetic, Teacher
 from lambda_hat_core.config.model import Custom, Mlp
-from lambda_hat_core.config.posterior import PosteriorSpec
+from lambda_hat_core.config.posterior import PosteriorSpec, Prior
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.config.training import Training
@@ -69,6 +69,7 @@ def test_every_field_is_in_the_id():
         "prior_radius": 3.0,
         "sigma": 0.5,
         "restrict": ("head.*",),
+        "prior": Prior(precision=1.0),
     }
     assert others.keys() == PosteriorSpec.model_fields.keys()
     run = RunSpec(target=f"tgt_{0:012}", sampler=Nuts(), posterior=posterior, dtype="float64")

@@ -8,7 +8,6 @@ import yaml
 from tests.ui.test_clicks import (
     answers,
     asked,
-    counts,
     dialog,
     launch_missing,
     launch_one,
@@ -192,6 +191,13 @@ def has_cursor(page, ui):
     return found is not None and found["lastCursor"] is not None
 
 
+def in_graph(page, ui, *path):
+    """Return whether the definitions that are loaded have an asset."""
+    query = """query ($path: [String!]!) {
+        assetNodeOrError(assetKey: {path: $path}) { __typename } }"""
+    return asked(page, ui, query, path=path)["assetNodeOrError"]["__typename"] == "AssetNode"
+
+
 def test_a_study_is_launched_and_its_page_opened(page, ui, shot):
     wait_for(lambda: answers(page, ui), "the web server")
     (ui.root / "config" / "tune").mkdir()
@@ -206,7 +212,8 @@ def test_a_study_is_launched_and_its_page_opened(page, ui, shot):
     wait_for(lambda: (newest(page, ui, "tune") or ("", ""))[1] == "SUCCESS", "the study")
     page.goto(f"{ui.url}/asset-groups")
     page.get_by_role("button", name="Reload definitions").first.click()
-    wait_for(lambda: counts(page, ui, ["tuning", "study"]) == (1, 1), "the study in the graph")
+    wait_for(lambda: in_graph(page, ui, "tuning", "study"), "the study in the graph")
+    assert state(page, ui, "tuning", "study") == (1, 0, 1)
     (study,) = made(ui, "tuning")
     page.goto(f"{ui.url}/assets/tuning/study?view=partitions&partition={study}")
     page.get_by_text("mala on quadratic").first.wait_for()
