@@ -107,7 +107,7 @@ def _llc(store: Store) -> str:
     LEFT JOIN (
         SELECT target_id, loss, restrict, nbeta, gamma, avg(llc) AS llc
         FROM {_read(store, "tempered")}
-        WHERE verdict = 'ok' AND settings NOT LIKE '%"prior":%' GROUP BY ALL
+        WHERE verdict = 'ok' AND coalesce(settings, '') NOT LIKE '%"prior":%' GROUP BY ALL
     ) AS cold ON cold.target_id = runs.target_id AND cold.loss = runs.loss
     AND cold.restrict IS NOT DISTINCT FROM runs.restrict
     AND runs.sampler <> 'tempered' AND abs(cold.nbeta - runs.nbeta) <= 1e-6 * cold.nbeta
