@@ -88,9 +88,7 @@ def _gc(args: argparse.Namespace) -> int:
         if not args.dry_run:
             files.remove(path)
     if not args.dry_run:
-        for folder in (store.root, *(store.root / kind for kind in FOLDERS)):
-            if folder.is_dir():
-                files.sweep(folder)
+        store.sweep()
     verb = "would be removed" if args.dry_run else "removed"
     print(f"{len(going)} folders, {_bytes(sum(entry.size for entry in going))} {verb}")
     return 0

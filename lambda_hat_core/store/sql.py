@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_core.store import files, records, views
-from lambda_hat_core.store.damaged import WAY_OUT, damaged
+from lambda_hat_core.store.damaged import damaged
 from lambda_hat_core.store.store import Store
+from lambda_hat_core.store.tables import WAY_OUT
 from lambda_hat_core.store.views import DATABASE
 
 
@@ -21,7 +22,7 @@ def refresh(store: Store) -> Path:
     path = store.root / DATABASE
     views.write_seeds(store, views.SOURCES)
     made = views.statements(store)
-    files.sweep(store.root)
+    store.sweep()
     files.write_atomic(path, lambda tmp: _build(made, tmp))
     return path
 
@@ -99,6 +100,10 @@ def query(store: Store, statement: str, *, unsafe: bool = False) -> Table:
         )
         if not bad:
             raise _refused(error) from error
+        empty = {views.seed(store, source) for source in views.SOURCES}
+        if not empty.isdisjoint(bad):
+            views.write_seeds(store, views.SOURCES)
+            bad = [path for path in bad if path not in empty]
     try:
         return _query(store, statement, bad, unsafe=unsafe)
     except duckdb.Error as error:

@@ -140,6 +140,16 @@ class Store:
             finally:
                 files.remove(tmp)
 
+    def sweep(self) -> None:
+        """Remove what killed processes left of the files that they were writing."""
+        inner = ("leases", "tuning", "checkpoints", "best")
+        folders = [self.root, *self.root.glob("[!.]*/")]
+        for name in inner:
+            folders += self.root.glob(f"{name}/[!.]*/")
+        for folder in folders:
+            if folder.is_dir():
+                files.sweep(folder)
+
     def lease(
         self, kind: Folder, id: str, on_wait: Callable[[str], None] | None = None
     ) -> AbstractContextManager[None]:
