@@ -48,12 +48,12 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_database(path: Path) -> bool:
-    """Read all of a study's trials in SQLite."""
+    """Read all of a study's trials in SQLite; one that is being written is not damaged."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    except sqlite3.DatabaseError:
-        return False
+    except sqlite3.DatabaseError as error:
+        return error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _is_preset(path: Path) -> bool:
