@@ -37,7 +37,7 @@ def _readable(path: Path) -> bool:
 
 
 def _is_json(path: Path) -> bool:
-    """Wishes have no hash of their own, and neither has the spec of a study, but its folder has."""
+    """Wishes and specs of studies have no hash of their own, so only their form is checked."""
     if path.parent.name == "experiments":
         records.asked_in(path)
     elif path.name == SPEC:
