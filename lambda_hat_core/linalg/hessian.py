@@ -93,7 +93,7 @@ class MeanHessian:
         """Return v -> H v for as many points, or for one, and the passes that a product costs."""
         if self._shares:
             if len(points) == 1:
-                points = jax.device_put(hosted(points)[[0] * self._count])
+                points = jax.device_put(namespace().repeat(hosted(points), self._count, axis=0))
             return self._product([points]), 1.0
         host = hosted(points)
         single = [jax.device_put(host[i : i + 1]) for i in range(len(host))]
