@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from lambda_hat_assets.project.home import store_at
 from lambda_hat_core.store.store import Store
 
 CONFIG = Path("config")
@@ -10,7 +11,7 @@ CONFIG = Path("config")
 
 def open_store() -> Store:
     """Return the store at LAMBDA_HAT_HOME."""
-    return Store(os.environ.get("LAMBDA_HAT_HOME", "runs"))
+    return store_at()
 
 
 def default_experiment() -> str:

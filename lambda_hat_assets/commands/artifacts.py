@@ -1,12 +1,15 @@
 """List the artifacts in the store, remove unused ones, and show logs in TensorBoard."""
 
 import argparse
+import math
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
 from lambda_hat_core.store.store import FOLDERS
+
+_MOST_DAYS = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +21,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ls.add_argument("--kind", choices=FOLDERS, help="only this kind")
     gc = actions.add_parser("gc", help="remove old artifacts that no experiment or study uses")
     gc.add_argument(
-        "--ttl-days", type=float, required=True, metavar="N", help="keep those younger than N days"
+        "--ttl-days", type=_days, required=True, metavar="N", help="keep those younger than N days"
     )
     gc.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     tb = actions.add_parser("tb", help="start TensorBoard on the logs of variational runs")
     tb.add_argument("--port", type=int, default=6006)
+
+
+def _days(text: str) -> float:
+    """Return a number of days that a date can be moved back by.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 <= days <= _MOST_DAYS:
+        rule = f"{text} is no number of days from 0 to {_MOST_DAYS}; write e.g. 30"
+        raise argparse.ArgumentTypeError(rule)
+    return days
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,9 +88,7 @@ def _gc(args: argparse.Namespace) -> int:
         if not args.dry_run:
             files.remove(path)
     if not args.dry_run:
-        for folder in (store.root, *(store.root / kind for kind in FOLDERS)):
-            if folder.is_dir():
-                files.sweep(folder)
+        store.sweep()
     verb = "would be removed" if args.dry_run else "removed"
     print(f"{len(going)} folders, {_bytes(sum(entry.size for entry in going))} {verb}")
     return 0

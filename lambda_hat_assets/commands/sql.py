@@ -11,6 +11,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `sql`."""
     parser.add_argument("query", help='such as "select sampler, llc, llc_se from llc"')
     parser.add_argument("--full", action="store_true", help="do not shorten long values")
+    parser.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="allow every statement (COPY, ATTACH, SET, ...), and to read and write every file",
+    )
     parser.add_argument("--csv", action="store_true", help="write comma-separated values")
 
 
@@ -19,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from lambda_hat_core.store import sql
 
     store = open_store()
-    table = sql.query(store, args.query)
+    table = sql.query(store, args.query, unsafe=args.unsafe)
     for path in table.left_out:
         print(f"lambda-hat: {left_out(path)}", file=sys.stderr)
     if not table.left_out and not sql.is_fresh(store):

@@ -3,6 +3,7 @@
 import argparse
 
 from lambda_hat_assets.commands import open_store
+from lambda_hat_core.store import files
 from lambda_hat_core.store.damaged import REASON, damaged, records_of
 from lambda_hat_core.store.store import FOLDERS
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     for path in damaged(records):
         corrupt += 1
         if args.remove:
-            path.unlink(missing_ok=True)
+            files.remove(path)
         print(f"{path}: {REASON}{' (removed)' if args.remove else ''}")
     print(
         f"{checked} folders and {len(records)} records of {store.root} read again, "

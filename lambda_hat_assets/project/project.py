@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.cards.file import DEFAULT, load_card
+from lambda_hat_assets.project.home import store_at
 from lambda_hat_assets.project.studies import Studies, read_studies
 from lambda_hat_core.config.base import NUMERICS_VERSION
 from lambda_hat_core.config.errors import ConfigError, Place, display
@@ -137,7 +138,7 @@ def load_project(environment: Mapping[str, str] = os.environ, config: Path = CON
         card = load_card(environment.get("LAMBDA_HAT_CARD", DEFAULT), config)
     except ConfigError as error:
         problems["card"] = str(error)
-    store = Store(environment.get("LAMBDA_HAT_HOME", "runs"))
+    store = store_at(environment)
     asked = read_asked(store)
     problems |= {path.name: left_out(path) for path in damaged(asked_files(store))}
     plans, selected, named = _load_plans(

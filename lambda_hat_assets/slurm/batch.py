@@ -3,13 +3,12 @@
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work.client import Event
+from lambda_hat_core.work.client import Event, event_of
 
 REQUESTS, EVENTS, SCRIPT, _RUNS = "requests.jsonl", "events.jsonl", "job.sh", "runs.txt"
 
@@ -39,7 +38,7 @@ class Batch:
     @cached_property
     def keys(self) -> set[str]:
         """The ids of the artifacts that the job makes."""
-        return {request["id"] for request in parsed(read(self.folder / REQUESTS))}
+        return {json.loads(line)["id"] for line in read(self.folder / REQUESTS).splitlines()}
 
     def runs(self) -> list[str]:
         """Return the ids of the Dagster runs that wait for the job."""
@@ -90,8 +89,8 @@ def read(file: Path, start: int = 0) -> bytes:
 def parsed(lines: bytes) -> Iterator[Event]:
     """Yield the event of each line, except lines that a payload left incomplete when it died."""
     for line in lines.splitlines():
-        with suppress(ValueError):
-            yield json.loads(line)
+        if (event := event_of(line)) is not None:
+            yield event
 
 
 def write(store: Store, requests: Sequence[Event], script: Sequence[str], run: str) -> Batch:

@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     store = Store(os.environ["LAMBDA_HAT_HOME"])
     worker.prepare_jax(store)
     earlier = parsed(read(folder / EVENTS))
-    failed = {event["id"] for event in earlier if event.get("transient") is False}
+    failed = {event.get("id") for event in earlier if event.get("transient") is False}
     with (folder / EVENTS).open("a") as events:
         # An earlier payload may have left an incomplete line when it died.
         events.write("\n")

@@ -93,6 +93,7 @@ class ExperimentFile(Frozen):
 
     experiment: str | None = Field(
         default=None,
+        max_length=100,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="name of the experiment, made of letters, digits, '.', '_' and '-'; null: the "
         "name of the file",

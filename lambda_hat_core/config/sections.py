@@ -164,7 +164,8 @@ def _line(
 def _default(model: type[BaseModel], name: str) -> str:
     """Return the advice for a bad value: the key's default and its meaning."""
     field = model.model_fields[name]
-    default = "" if field.is_required() else f"the default is {show(field.default)}"
+    usual = field.get_default(call_default_factory=True)
+    default = "" if field.is_required() else f"the default is {show(usual)}"
     meaning = f"{name}: {field.description}" if field.description else ""
     return ". ".join(text for text in (default, meaning) if text)
 
@@ -181,6 +182,8 @@ def _rule(detail: ErrorDetails) -> str:
         return str(context["expected"])
     if kind == "too_short":
         return f"a list of at least {context['min_length']}"
+    if kind == "string_too_long":
+        return f"text of at most {context['max_length']} characters"
     if kind == "string_pattern_mismatch":
         return f"text that matches {context['pattern']}"
     return _KINDS.get(kind.split("_")[0], detail["msg"])

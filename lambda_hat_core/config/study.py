@@ -164,6 +164,7 @@ class TuneFile(Frozen):
 
     tune: str | None = Field(
         default=None,
+        max_length=100,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="name of the study, made of letters, digits, '.', '_' and '-'; null: the name "
         "of the file",

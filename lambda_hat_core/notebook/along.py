@@ -95,7 +95,7 @@ def llc_along(
     """
     ordered = _ordered(checkpoints, hold)
     limits = {"rel_se": rel_se, "max_seconds": max_seconds, "max_fge": max_fge}
-    count = count_of(data) if n is None else n
+    count = count_of(data, n, place=_CALL)
     made: list[Checkpoint] = []
     run: _Run | None = None
     with compilation.kept():

@@ -66,7 +66,7 @@ def asked(
     """
     problems = Problems()
     found: dict[str, Any] = {}
-    chosen = {} if rel_se == REL_SE else {"rel_se": rel_se}
+    chosen = {} if np.array_equal(rel_se, REL_SE) else {"rel_se": rel_se}
     chosen |= {} if max_fge is None else {"max_fge": max_fge}
     with problems:
         found["max_seconds"] = _seconds(max_seconds, place)

@@ -12,10 +12,11 @@ import numpy as np
 
 from lambda_hat_core.analysis.words import duration
 from lambda_hat_core.config.batches import on_examples
+from lambda_hat_core.config.errors import Place
 from lambda_hat_core.config.posterior import SELF_LABELLED, PosteriorSpec
 from lambda_hat_core.config.samplers.choice import AUTO, chosen, is_affordable
 from lambda_hat_core.config.spec import RunSpec
-from lambda_hat_core.notebook.arguments import Asked
+from lambda_hat_core.notebook.arguments import CALL, Asked
 from lambda_hat_core.notebook.choosing import run_or_tempered
 from lambda_hat_core.notebook.telling import Display
 from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
@@ -181,13 +182,23 @@ def sampler_of(sampler: Any, n: int | None, params: Any) -> Any:
     return chosen(n, d)
 
 
-def count_of(data: Any) -> int:
-    """Return the number of rows of the data.
+def count_of(data: Any, n: Any = None, *, place: Place = CALL) -> int:
+    """Return the number of examples: n if it is given, else the number of rows of the data.
 
     Raises:
-        ValueError: if there are no data.
+        ConfigError: if n is not a positive integer.
+        ValueError: if neither is there.
     """
+    if n is not None:
+        if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
+            rule, way_out = "must be a whole number > 0", "write the number of examples"
+            raise place.key("n").error(rule, f"{way_out}, or leave it out where data has rows", n)
+        return int(n)
     leaves = jax.tree.leaves(data)
+    if not leaves and data is not None:
+        raise place.key("data").error(
+            "there is no array in it", "give arrays of n rows, or leave it out for a potential"
+        )
     if not leaves:
         raise ValueError(
             "data is None, so the loss is a potential; give n, which sets n beta = n / log n"

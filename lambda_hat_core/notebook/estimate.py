@@ -104,7 +104,7 @@ def estimate_llc(
     """
     began = time.perf_counter()
     limits = {"rel_se": rel_se, "max_seconds": max_seconds, "max_fge": max_fge}
-    count = count_of(data) if n is None else n
+    count = count_of(data, n)
     target = CustomTarget(
         params,
         loss,

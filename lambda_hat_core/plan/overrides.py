@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lambda_hat_core.config.errors import Place, Problems, one_line, show, suggest
 from lambda_hat_core.config.experiment import SamplerEntry, TargetEntry
 from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.plan.yaml_text import check_text, is_sexagesimal
 
 _LISTS = {"targets": TargetEntry, "samplers": SamplerEntry}
 _WHOLE = ("experiment", "until", "hold", "observables", "profiles")
@@ -84,13 +85,18 @@ def _within(holder: Any, path: list[str], value: Any, place: Place) -> None:
 def split(word: str, place: Place) -> tuple[str, Any]:
     """Return the key of a `key=value` word, and its value as YAML reads it.
 
+    A value such as 12:00:00 is text, which a shell makes hard to put in quotes.
+
     Raises:
         ConfigError: if it does not have that form or its value is not YAML.
     """
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise place.error("not of the form key=value", "write e.g. posterior.gamma=5", word)
+    if is_sexagesimal(text):
+        return key, text
     try:
+        check_text(text, place.key(key))
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise place.key(key).error(

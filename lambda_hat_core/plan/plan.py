@@ -26,7 +26,7 @@ from lambda_hat_core.plan.profiles import (
     read_profiles,
     read_samplers,
 )
-from lambda_hat_core.plan.read import Presets, files_of, read_mapping, resolve_experiment
+from lambda_hat_core.plan.read import Presets, files_of, name_of, read_mapping, resolve_experiment
 from lambda_hat_core.plan.samplers import SamplerDraft, sampler_on
 from lambda_hat_core.plan.targets import Draft, read_target
 
@@ -162,7 +162,8 @@ def _plan(file: Path, presets: Presets, words: Sequence[str] = ()) -> Plan:
             check_has_step(profiles, chosen, place.key("profiles"))
         _holds_something(drafts, chosen, place)
     problems.raise_any()
-    return _product(content.get("experiment") or file.stem, drafts, chosen, observables)
+    name = name_of(file, "experiment", content.get("experiment"))
+    return _product(name, drafts, chosen, observables)
 
 
 def _holds_something(

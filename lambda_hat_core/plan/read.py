@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lambda_hat_core.config.errors import ConfigError, Place, Problems, display, one_line, suggest
+from lambda_hat_core.plan.yaml_text import check_text
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 """The experiments, presets and cards of the package, which every project has besides its own."""
@@ -28,9 +29,6 @@ def read_mapping(file: Path) -> dict[str, Any]:
     """
     place = Place(display(file))
     content = _parse(_text(file, place), place)
-    if not isinstance(content, dict):
-        rule = f"contains a {type(content).__name__}, not a mapping"
-        raise place.error(rule, "write 'key: value' lines")
     problems = Problems()
     for line in _odd_entries(content, place):
         problems.add(line)
@@ -47,14 +45,27 @@ def _text(file: Path, place: Place) -> str:
         raise place.error(f"cannot be read ({error})", "give a readable UTF-8 file") from None
 
 
-def _parse(text: str, place: Place) -> Any:
+def _parse(text: str, place: Place) -> dict[str, Any]:
     try:
+        first = check_text(text, place)
+        if first is None or (first is yaml.ScalarEvent and yaml.safe_load(text) is None):
+            return {}
+        if first is not yaml.MappingStartEvent:
+            kind = "text" if first is yaml.ScalarEvent else "a list"
+            raise place.error(f"contains {kind}, not a mapping", "write 'key: value' lines")
         loaded = OmegaConf.load(io.StringIO(text), max_yaml_expanded_nodes=_MOST_NODES)
         content = OmegaConf.to_container(loaded, resolve=False)
+    except ConfigError:
+        raise
+    except (ValueError, OSError) as error:
+        raise place.error(
+            f"contains a value that cannot be read ({one_line(str(error))})",
+            "write it as a plain number or text",
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f":{mark.line + 1}" if mark else ""
-        reason = error.problem or error.context or "unreadable"
+        reason = (error.problem or error.context or "unreadable").partition(". See ")[0]
         raise Place(f"{place.file}{at}").error(
             f"not valid YAML ({reason})", "correct that line or the one before it"
         ) from None
@@ -65,9 +76,9 @@ def _parse(text: str, place: Place) -> Any:
             f"contains an interpolation or key that is not plain YAML ({one_line(str(error))})",
             "write the value itself",
         ) from None
-    if isinstance(content, dict) and list(content.values()) == [None] and text.strip() in content:
-        return text.strip()
-    return content
+    if not isinstance(content, dict):
+        raise place.error("its tags make something else than a mapping", "remove the tags")
+    return content  # pyright: ignore[reportReturnType]
 
 
 def _odd_entries(value: Any, place: Place) -> Iterator[str]:
@@ -86,6 +97,22 @@ def _odd_entries(value: Any, place: Place) -> Iterator[str]:
     elif isinstance(value, bytes | Path):
         rule = "must be a number, text, a list or a mapping"
         yield place.problem(rule, "write it as text", value)
+
+
+_LONGEST_NAME = 100
+"""Most bytes of a name; names of files have at most 255, and temporary ones have more parts."""
+
+
+def name_of(file: Path, key: str, written: str | None) -> str:
+    """Return the name of an experiment or a study: what its file says, or the file's own.
+
+    Raises:
+        ConfigError: if the file's own name is too long for what is named after it.
+    """
+    if written is None and len(file.stem.encode()) > _LONGEST_NAME:
+        rule = f"the name of the file has more than {_LONGEST_NAME} bytes"
+        raise Place(display(file)).error(rule, f"write {key}: and a shorter name in it")
+    return written or file.stem
 
 
 def files_of(config_dir: Path, group: str) -> dict[str, Path]:
@@ -183,11 +210,12 @@ def resolve(name: str | Path, config_dir: Path, group: str, what: str, variable:
         file = Path(text).expanduser()
         if file.is_file():
             return file
-        raise ConfigError(
-            Place(display(file)).problem(
-                f"no such {what} file",
-                f"check {variable} and the working directory",
+        if file.is_dir():
+            raise Place(display(file)).error(
+                "this is a folder, not a YAML file", "name a file in it"
             )
+        raise Place(display(file)).error(
+            f"no such {what} file", f"check {variable} and the working directory"
         )
     require_config(config_dir, variable, text)
     known = files_of(config_dir, group)

@@ -24,7 +24,7 @@ from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.plan.losses import run_posterior
 from lambda_hat_core.plan.overrides import changed
 from lambda_hat_core.plan.posteriors import experiment_posterior
-from lambda_hat_core.plan.read import Presets, read_mapping, resolve
+from lambda_hat_core.plan.read import Presets, name_of, read_mapping, resolve
 from lambda_hat_core.plan.samplers import SamplerDraft, read_fixed, sampler_on
 from lambda_hat_core.plan.spaces import Space, read_space
 from lambda_hat_core.plan.targets import Draft, read_target
@@ -123,7 +123,7 @@ def load_tuning(file: str | Path, config_dir: Path, words: Sequence[str] = ()) -
     with problems:
         references.append(_reference(settings.reference, place, presets, posterior))
     problems.raise_any()
-    plan = TunePlan(settings.tune or path.stem, settings)
+    plan = TunePlan(name_of(path, "tune", settings.tune), settings)
     _fill(plan, drafts, methods, references[0], place)
     return plan
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,9 @@ import numpy as np
 from lambda_hat_core.store import files
 
 _CHUNK, _KEY = "__chunk__", "__key__"
+_DIGEST = hashlib.sha256().digest_size
+"""Bytes of the checksum, which follows the archive."""
+
 _PACKAGES = ("jax", "jaxlib", "numpy", "blackjax", "lambda-hat")
 
 
@@ -47,15 +49,23 @@ class CheckpointFile:
         buffer = io.BytesIO()
         entries: dict[str, Any] = {_CHUNK: chunk_index, _KEY: self._key(), **arrays}
         np.savez(buffer, allow_pickle=False, **entries)
-        files.write_atomic(self.path, buffer.getvalue())
+        content = buffer.getvalue()
+        files.write_atomic(self.path, content + hashlib.sha256(content).digest())
 
     def load(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """Return the last stored chunk's index and its arrays; None if nothing usable exists."""
+        """Return the last stored chunk's index and its arrays; None if nothing usable exists.
+
+        Nothing is read of a file that differs in any byte from the one that was stored.
+        """
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, KeyError):
+            whole = memoryview(self.path.read_bytes())
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
+        content, digest = whole[:-_DIGEST], whole[-_DIGEST:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
         if str(arrays.pop(_KEY, "")) != self._key() or _CHUNK not in arrays:
             return None
         return int(arrays.pop(_CHUNK)), arrays

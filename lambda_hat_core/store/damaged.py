@@ -1,13 +1,18 @@
 """Records of the store that cannot be read: they are left out and named."""
 
-from collections.abc import Iterable, Iterator
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
-from lambda_hat_core.store import records
-from lambda_hat_core.store.store import Store
+import yaml
+
+from lambda_hat_core.store import files, records
+from lambda_hat_core.store.store import SPEC, Store
+from lambda_hat_core.store.tables import WAY_OUT, read_table
 
 REASON = "it cannot be read to its end"
-WAY_OUT = "lambda-hat verify --remove removes it, and the next run makes it again"
 
 
 def left_out(path: Path) -> str:
@@ -16,30 +21,59 @@ def left_out(path: Path) -> str:
 
 
 def damaged(paths: Iterable[Path]) -> list[Path]:
-    """Return the files among some that cannot be read to their end, of parquet or JSON."""
+    """Return the files among some that cannot be read to their end, or not as they were written."""
     return [path for path in paths if not _readable(path)]
 
 
 def _readable(path: Path) -> bool:
+    if path.is_dir():
+        return False
     try:
-        if path.suffix == ".json":
-            records.asked_in(path)
-        else:
-            _read_table(path)
+        return _CHECKS[path.suffix](path)
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
         return False
+
+
+def _is_json(path: Path) -> bool:
+    """Wishes and specs of studies have no hash of their own, so only their form is checked."""
+    if path.parent.name == "experiments":
+        records.asked_in(path)
+    elif path.name == SPEC:
+        json.loads(path.read_bytes())
+    else:
+        return files.read_sealed(path) is not None
     return True
 
 
-def _read_table(path: Path) -> None:
-    from pyarrow import ArrowException, parquet
-
+def _is_database(path: Path) -> bool:
+    """Read all of a study's trials in SQLite; one that is being written is not damaged."""
     try:
-        parquet.read_table(path)
-    except ArrowException as error:
-        raise ValueError(str(error)) from error
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    except sqlite3.DatabaseError as error:
+        return error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _is_preset(path: Path) -> bool:
+    try:
+        return isinstance(yaml.safe_load(path.read_bytes()), dict)
+    except yaml.YAMLError:
+        return False
+
+
+def _is_table(path: Path) -> bool:
+    read_table(path)
+    return True
+
+
+_CHECKS: dict[str, Callable[[Path], bool]] = {
+    ".json": _is_json,
+    ".parquet": _is_table,
+    ".db": _is_database,
+    ".yaml": _is_preset,
+}
 
 
 def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
@@ -50,7 +84,15 @@ def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
 
 
 def records_of(store: Store) -> Iterator[Path]:
-    """Yield the files that are not part of an artifact: memberships, failures and wishes."""
+    """Yield the files that are not part of an artifact.
+
+    These are memberships, failures, wishes, exact values, studies, and the presets of their best
+    trials. A study that lost one of its files repeats its trials, whose runs are still there.
+    """
     for folder in ("experiments", "failures"):
         yield from sorted((store.root / folder).glob("[!.]*.parquet"))
     yield from records.asked_files(store)
+    for pattern in ("exact/[!.]*.json", "best/*/[!.]*.yaml"):
+        yield from sorted(store.root.glob(pattern))
+    for name in ("trials.parquet", "study.db", "reference.json", SPEC):
+        yield from sorted(store.root.glob(f"tuning/[!.]*/{name}"))

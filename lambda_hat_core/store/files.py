@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from lambda_hat_core.store import process
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 _TMP, _OLD = ".tmp-", ".old-"
-_SWEEP_AFTER = 3600.0
+_SEAL = "sha256"
+_SWEEP_AFTER = 7 * 86400.0
+"""Age in seconds of what a process of another host, or before a reboot, has left for certain."""
 
 
 def private(path: Path, prefix: str = _TMP) -> Path:
@@ -50,6 +52,8 @@ def sha256(path: Path) -> str:
 def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     """Write `path` so that readers see the old file or the new one, also after a crash.
 
+    A folder of that name is a fault, and gives way.
+
     Args:
         path: the file; its folder is created if necessary.
         content: bytes, text, or a function that writes the file whose path it is given.
@@ -63,10 +67,33 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], object]) ->
             else:
                 tmp.write_bytes(content.encode() if isinstance(content, str) else content)
             sync(tmp)
+            if path.is_dir() and not path.is_symlink():
+                remove(path)
             os.replace(tmp, path)
             sync(path.parent)
         finally:
             tmp.unlink(missing_ok=True)
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, together with its hash."""
+    plain = _finite(content)
+    write_atomic(path, to_json({**plain, _SEAL: _digest(plain)}, indent=1))
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Return what `write_sealed` has written; None if it is not there, or not as it was written."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.pop(_SEAL, None) != _digest(content):
+        return None
+    return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
@@ -96,21 +123,21 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, older_than: float = _SWEEP_AFTER) -> list[Path]:
-    """Remove incomplete files that dead processes of this host left in `folder`.
+def sweep(folder: Path) -> list[Path]:
+    """Remove the incomplete files that dead processes left in `folder`, but not in its subfolders.
 
-    Args:
-        folder: the folder; its subfolders are not searched.
-        older_than: files that changed fewer seconds ago are kept.
+    Whether a process of another host is dead is not known, so its files must be a week old.
     """
     gone = []
     with os.scandir(folder) as entries:
         left = [Path(entry.path) for entry in entries if entry.name.startswith((_TMP, _OLD))]
     for path in left:
         host, pid = [*path.name.split("-")[-3:], "", ""][:2]
-        if host != process.host() or not pid.isdigit() or process.alive(int(pid)):
-            continue
-        if time.time() - path.lstat().st_mtime > older_than:
+        if host == process.host() and pid.isdigit():
+            dead = not process.alive(int(pid))
+        else:
+            dead = time.time() - path.lstat().st_mtime > _SWEEP_AFTER
+        if dead:
             remove(path)
             gone.append(path)
     return gone

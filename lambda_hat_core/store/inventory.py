@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import FOLDERS, MANIFEST, SPEC, Folder, Store
+from lambda_hat_core.store.tables import read_table
 
 _KINDS: dict[str, Folder] = {"trj_": "trajectories", "tgt_": "targets"}
 
@@ -54,30 +55,24 @@ def users_of(store: Store) -> dict[str, set[str]]:
 
 def _checkpoints(store: Store) -> Iterator[tuple[str, str]]:
     """Yield every checkpoint with the training that it is of."""
-    from pyarrow import parquet
-
     for path in store.root.glob("targets/[!._]*/checkpoint.parquet"):
-        for row in parquet.read_table(path, columns=["target_id", "trajectory_id"]).to_pylist():
+        for row in read_table(path, ["target_id", "trajectory_id"]):
             yield row["target_id"], row["trajectory_id"]
 
 
 def _members(store: Store) -> dict[str, set[str]]:
-    from pyarrow import parquet
-
     found: dict[str, set[str]] = {}
     for path in sorted((store.root / "experiments").glob("[!._]*.parquet")):
-        for row in parquet.read_table(path).to_pylist():
+        for row in read_table(path):
             found.setdefault(row["experiment"], set()).update((row["target_id"], row["run_id"]))
     return found
 
 
 def _trials(store: Store) -> dict[str, set[str]]:
     """Return the runs of every study, with their targets."""
-    from pyarrow import parquet
-
     found: dict[str, set[str]] = {}
     for path in sorted((store.root / "tuning").glob("[!._]*/trials.parquet")):
-        listed = parquet.read_table(path, columns=["run_id"])["run_id"].to_pylist()
+        listed = [row["run_id"] for row in read_table(path, ["run_id"])]
         reference = _json(path.with_name("reference.json"))
         runs = [run for text in filter(None, listed) for run in text.split()]
         runs += [reference[name] for name in ("run_id", "checked_by") if reference.get(name)]
@@ -102,7 +97,7 @@ def _what(path: Path) -> str:
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

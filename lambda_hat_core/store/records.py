@@ -11,6 +11,7 @@ from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.store import files
 from lambda_hat_core.store.store import Store
+from lambda_hat_core.store.tables import Damaged, read_table
 
 Table = Literal[
     "llc",
@@ -269,12 +270,10 @@ def clear_failure(store: Store, id: str) -> None:
 
 
 def read_failure(store: Store, id: str) -> str | None:
-    """Return why the last attempt at `id` failed; None if it did not fail."""
-    from pyarrow import parquet
-
+    """Return why the last attempt at `id` failed; None if it did not, or the record is damaged."""
     try:
-        rows = parquet.read_table(failure_path(store, id), columns=["reasons"]).to_pylist()
-    except FileNotFoundError:
+        rows = read_table(failure_path(store, id), columns=["reasons"])
+    except (FileNotFoundError, Damaged):
         return None
     return rows[0]["reasons"][0]
 
@@ -324,9 +323,7 @@ def write_experiment(
     path = store.root / "experiments" / f"{experiment}.parquet"
     named = dict.fromkeys(members)
     if add and path.exists():
-        from pyarrow import parquet
-
-        before = parquet.read_table(path).to_pylist()
+        before = read_table(path)
         named = dict.fromkeys((row["target_id"], row["run_id"]) for row in before) | named
     rows = [{"experiment": experiment, "target_id": target, "run_id": run} for target, run in named]
     write("experiments", rows, path)

@@ -4,14 +4,16 @@ DuckDB is imported inside functions.
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lambda_hat_core.store import files, records, views
-from lambda_hat_core.store.damaged import WAY_OUT, damaged
+from lambda_hat_core.store.damaged import damaged
 from lambda_hat_core.store.store import Store
+from lambda_hat_core.store.tables import WAY_OUT
 from lambda_hat_core.store.views import DATABASE
 
 
@@ -20,7 +22,7 @@ def refresh(store: Store) -> Path:
     path = store.root / DATABASE
     views.write_seeds(store, views.SOURCES)
     made = views.statements(store)
-    files.sweep(store.root)
+    store.sweep()
     files.write_atomic(path, lambda tmp: _build(made, tmp))
     return path
 
@@ -30,7 +32,9 @@ def is_fresh(store: Store) -> bool:
     import duckdb
 
     path = store.root / DATABASE
-    if not path.exists() or not all(views.seed(store, source).exists() for source in views.SOURCES):
+    if not path.is_file() or not all(
+        views.seed(store, source).is_file() for source in views.SOURCES
+    ):
         return False
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
@@ -71,16 +75,23 @@ class Table(NamedTuple):
     left_out: Sequence[Path] = ()
 
 
-def query(store: Store, statement: str) -> Table:
-    """Run one SQL statement on the views. Files that cannot be read are left out.
+def query(store: Store, statement: str, *, unsafe: bool = False) -> Table:
+    """Run SQL on the views. Files that cannot be read are left out.
+
+    Args:
+        store: the store.
+        statement: a query, which can neither write files nor read any beyond the store.
+        unsafe: whether it may be any statement, and read and write any file.
 
     Raises:
-        ValueError: if the statement is empty, or DuckDB rejects it.
+        ValueError: if the statement is empty or does more than it may, or DuckDB rejects it.
     """
     import duckdb
 
     try:
-        return _query(store, statement)
+        if not unsafe:
+            _check_reads_only(statement)
+        return _query(store, statement, unsafe=unsafe)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
         raise _refused(error) from error
     except duckdb.Error as error:
@@ -89,14 +100,20 @@ def query(store: Store, statement: str) -> Table:
         )
         if not bad:
             raise _refused(error) from error
+        empty = {views.seed(store, source) for source in views.SOURCES}
+        if not empty.isdisjoint(bad):
+            views.write_seeds(store, views.SOURCES)
+            bad = [path for path in bad if path not in empty]
     try:
-        return _query(store, statement, bad)
+        return _query(store, statement, bad, unsafe=unsafe)
     except duckdb.Error as error:
         raise _refused(error) from error
 
 
-def _query(store: Store, statement: str, without: Sequence[Path] = ()) -> Table:
+def _query(store: Store, statement: str, without: Sequence[Path] = (), *, unsafe: bool) -> Table:
     with connect(store, without) as connection:
+        if not unsafe:
+            _confine(connection, store)
         cursor = connection.execute(statement)
         if cursor is None:
             raise ValueError('the query is empty; write one, such as "from llc"')
@@ -104,8 +121,45 @@ def _query(store: Store, statement: str, without: Sequence[Path] = ()) -> Table:
         return Table(names, cursor.fetchall(), without)
 
 
+_READS = re.compile(
+    r"(\s|\(|--[^\n]*\n|/\*.*?\*/)*(explain\s+(analyze\s+)?)?\(*\s*"
+    r"(select|from|with|values|table|describe|desc|show|summarize|pivot|unpivot)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _check_reads_only(statement: str) -> None:
+    """Refuse statements that are no queries.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    import duckdb
+
+    reading = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    for part in duckdb.extract_statements(statement):
+        kind = part.type
+        pivots = kind == duckdb.StatementType.MULTI
+        if not (kind in reading or pivots) or not _READS.match(part.query):
+            raise ValueError(
+                f"this SQL is no query but {kind.name}, which may write; write SELECT "
+                "..., or allow every statement and every file by --unsafe"
+            )
+
+
+def _confine(connection: Any, store: Store) -> None:
+    """Keep a connection from all files but those of the store, for good."""
+    folder = f"{store.root}/"
+    listed = ", ".join(views.quoted(text) for text in {folder, views.as_glob(folder)})
+    connection.execute(f"SET allowed_directories = [{listed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
 def _refused(error: Exception) -> ValueError:
     message = " ".join(str(error).split("\n\nLINE")[0].split())
+    if "disabled by configuration" in message:
+        message += "; only files of the store may be read, unless --unsafe allows every file"
     return ValueError(f"this SQL cannot be run: {message}")
 
 

@@ -140,6 +140,16 @@ class Store:
             finally:
                 files.remove(tmp)
 
+    def sweep(self) -> None:
+        """Remove what killed processes left of the files that they were writing."""
+        inner = ("leases", "tuning", "checkpoints", "best")
+        folders = [self.root, *self.root.glob("[!.]*/")]
+        for name in inner:
+            folders += self.root.glob(f"{name}/[!.]*/")
+        for folder in folders:
+            if folder.is_dir():
+                files.sweep(folder)
+
     def lease(
         self, kind: Folder, id: str, on_wait: Callable[[str], None] | None = None
     ) -> AbstractContextManager[None]:
@@ -230,6 +240,9 @@ def _problem(folder: Path, kind: Folder, *, deep: bool, name: str | None = None)
             return f"{SPEC} does not hash to the folder's name"
     except FileNotFoundError as error:
         return f"{Path(error.filename).relative_to(folder)} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError, NotADirectoryError):
+    except OSError as error:
+        part = Path(error.filename or folder / MANIFEST).relative_to(folder)
+        return f"{part} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{MANIFEST} cannot be read"
     return None

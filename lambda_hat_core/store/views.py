@@ -73,7 +73,7 @@ def statements(store: Store) -> dict[records.Table, str]:
     The files are those beside llc.duckdb, wherever it lies, or those of the store if the views are
     in another database or llc.duckdb is attached to one.
     """
-    write_seeds(store, [source for source in SOURCES if not seed(store, source).exists()])
+    write_seeds(store, [source for source in SOURCES if not seed(store, source).is_file()])
     special = {"llc": _llc(store), "targets": _targets(store), "checks": _checks(store)}
     selects: dict[records.Table, str] = {
         view: special[view] if view in special else _plain(store, view) for view in VIEWS
@@ -168,6 +168,11 @@ def write_seeds(store: Store, sources: Iterable[str]) -> None:
 def seed(store: Store, source: str) -> Path:
     """Return the empty file that a source's glob always matches."""
     return store.root / SOURCES[source].empty
+
+
+def as_glob(text: str) -> str:
+    """Return the glob that matches a path and nothing else, as the views write it."""
+    return re.sub(r"([*?[])", r"[\1]", text)
 
 
 def quoted(path: Path | str) -> str:

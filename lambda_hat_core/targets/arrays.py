@@ -112,7 +112,7 @@ def shares(maker: str, weights: Any, n: int) -> Array:
 
 def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array:
     values = np.asarray(leaf)
-    if values.ndim == 0 or values.dtype.kind in "OUSM":
+    if values.ndim == 0 or values.dtype.kind in "OUSMm" or values.dtype.names is not None:
         of = type(leaf).__name__ if values.ndim == 0 else f"{values.dtype} values"
         raise refusal(maker, f"has {name} of type {of}", f"{rule}, of numbers")
     if values.shape[0] != n:

@@ -7,7 +7,6 @@ gamma)/2 |w - w*|^2). Chains that miss a part of the posterior can pass the firs
 that miss different parts disagree in the second.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -83,18 +82,18 @@ class Reference(NamedTuple):
 
 
 def read(store: Store, id: str) -> Reference | None:
-    """Return the stored reference of a problem or of a study, None if there is none."""
-    path = store.path("tuning", id) / REFERENCE
-    try:
-        return Reference(**json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return None
+    """Return the stored reference of a problem or of a study.
+
+    It is None if there is none, or if its file is damaged: then it is found again.
+    """
+    facts = files.read_sealed(store.path("tuning", id) / REFERENCE)
+    return None if facts is None else Reference(**facts)
 
 
 def write(store: Store, id: str, found: Reference) -> None:
     """Store the reference of a problem, or the one that a study used."""
     path = store.path("tuning", id) / REFERENCE
-    files.write_atomic(path, files.to_json(found._asdict(), indent=1))
+    files.write_sealed(path, found._asdict())
 
 
 def certify(

@@ -140,6 +140,7 @@ class WorkerClient:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                errors="replace",
                 env=self._env,
             )
             self._reader = threading.Thread(
@@ -183,15 +184,34 @@ def _failed(line: Event, reason: str) -> Event:
     }
 
 
+_FIELDS: dict[str, dict[str, type]] = {
+    "ready": {},
+    "begun": {},
+    "end": {},
+    "log": {"message": str},
+    "progress": {"done": int, "total": int},
+    "done": {},
+    "failed": {"reason": str, "cause": str, "transient": bool},
+}
+"""What the events of workers and of payloads must have, by their kind."""
+
+
+def event_of(line: str | bytes) -> Event | None:
+    """Return the event on a line; None if there is none, as on those that a wrapper writes."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    kind = event.get("event") if isinstance(event, dict) else None
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        return None
+    fields = _FIELDS[kind].items()
+    return event if all(isinstance(event.get(name), of) for name, of in fields) else None
+
+
 def _parse(answer: str) -> Event:
     """Return the event on a line; other lines, such as a wrapper's output, become log events."""
-    try:
-        event = json.loads(answer)
-    except json.JSONDecodeError:
-        event = None
-    if isinstance(event, dict) and "event" in event:
-        return event
-    return {"event": "log", "message": answer.rstrip("\n")}
+    return event_of(answer) or {"event": "log", "message": answer.rstrip("\n")}
 
 
 def _forward(stream: Any, tail: "collections.deque[str]") -> None:

@@ -1,6 +1,5 @@
 """The posterior's own value of a run, computed once for each target and posterior of a store."""
 
-import json
 from typing import Any
 
 from lambda_hat_core.config.base import content_hash
@@ -41,13 +40,13 @@ def _computed(
     from lambda_hat_core import targets
 
     path = store.root / FOLDER / f"{spec.target}.{content_hash(spec.posterior)}.json"
-    try:
-        return Exact(**json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        prior = constants["prior"] or 0.0
-        found = targets.oracle(target, at, constants["nbeta"], constants["gamma"], prior)
-        files.write_atomic(path, lambda tmp: tmp.write_text(files.to_json(found._asdict())))
-        return found
+    kept = files.read_sealed(path)
+    if kept is not None:
+        return Exact(**kept)
+    prior = constants["prior"] or 0.0
+    found = targets.oracle(target, at, constants["nbeta"], constants["gamma"], prior)
+    files.write_sealed(path, found._asdict())
+    return found
 
 
 def _tempered(store: Store, spec: RunSpec) -> list[dict[str, Any]]:

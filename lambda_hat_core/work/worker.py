@@ -172,7 +172,7 @@ def _from_parent() -> Iterator[str]:
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_watch, args=(waiting, os.getppid()), daemon=True).start()
     while True:
-        yield waiting.get().decode()
+        yield waiting.get().decode(errors="replace")
 
 
 def _watch(waiting: "queue.SimpleQueue[bytes]", parent: int) -> None:

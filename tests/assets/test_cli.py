@@ -2,6 +2,7 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from lambda_hat_assets import cli
 from lambda_hat_assets.commands.run import Bars
 from lambda_hat_assets.compute.orders import missing_runs
 from lambda_hat_core.plan.plan import load_plan
-from lambda_hat_core.store import records
+from lambda_hat_core.store import files, records
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import retries
 from lambda_hat_core.work.endings import INTERRUPTED
@@ -312,6 +313,28 @@ def test_a_home_that_cannot_be_written_is_an_error_in_one_line(command, home):
     one_line_error(command("sql", "select 1"), str(home), "LAMBDA_HAT_HOME")
 
 
+def test_an_empty_home_is_refused(command, monkeypatch):
+    from lambda_hat_assets.project.project import load_project
+
+    monkeypatch.setenv("LAMBDA_HAT_HOME", "")
+    for words in (["sql", "from llc"], ["verify"], ["plan", "smoke"], ["artifacts", "ls"]):
+        one_line_error(command(*words), "LAMBDA_HAT_HOME", "set but empty", "unset it")
+    with pytest.raises(ValueError, match="set but empty"):
+        load_project()
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "-1", "1e9", "x"])
+def test_gc_refuses_what_is_no_number_of_days(command, capsys, days):
+    with pytest.raises(SystemExit):
+        command("artifacts", "gc", f"--ttl-days={days}")
+    assert f"{days} is no number of days from 0 to" in capsys.readouterr().err
+
+
+def test_a_time_on_the_command_line_is_text(command):
+    said = command("card", "show", "slurm-cpu", "--set", "walltime=12:00:00")
+    assert said.returncode == 0 and "12:00:00" in said.stdout
+
+
 def test_outside_of_the_project_it_is_said_that_config_is_missing(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one_line_error(command("plan", "default"), "there is no folder config/ in", "run from the")
@@ -332,6 +355,34 @@ def test_a_damaged_file_is_named_once_with_its_way_out(command, home):
     assert said.stderr.count(str(path)) == 1 and "lambda-hat verify --remove" in said.stderr
     assert command("verify").returncode == 1
     assert str(path) in command("verify", "--remove").stdout and not path.exists()
+    assert command("verify").returncode == 0
+
+
+def test_verify_reads_studies_presets_and_exact_values(command, home):
+    study = home / "tuning" / "sgld_0123456789ab"
+    study.mkdir(parents=True)
+    with sqlite3.connect(study / "study.db") as made:
+        made.execute("CREATE TABLE trials (number INTEGER)")
+    made.close()
+    records.write("trials", [], study / "trials.parquet")
+    (study / "spec.json").write_text("{}")
+    files.write_sealed(study / "reference.json", {"llc": 1.5})
+    files.write_sealed(home / "exact" / "tgt_0123456789ab.0.json", {"value": 1.5})
+    files.write_atomic(home / "best" / "small" / "sgld.yaml", "kind: sgld\n")
+    assert command("verify").returncode == 0
+    damages = {
+        study / "study.db": b"SQLite format 3\0" + bytes(5000),
+        study / "trials.parquet": b"PAR1",
+        study / "spec.json": b"{",
+        study / "reference.json": (study / "reference.json").read_bytes().replace(b"1.5", b"1.6"),
+        home / "exact" / "tgt_0123456789ab.0.json": b'{"value": 1.6}',
+        home / "best" / "small" / "sgld.yaml": b"kind: [",
+    }
+    for path, content in damages.items():
+        path.write_bytes(content)
+    said = command("verify", "--remove")
+    assert said.returncode == 1 and "6 corrupt" in said.stdout
+    assert all(f"{path}: " in said.stdout and not path.exists() for path in damages)
     assert command("verify").returncode == 0
 
 

@@ -56,7 +56,15 @@ def test_a_payload_that_is_run_again_skips_final_failures(batch, monkeypatch):
         served.append(key + kind[0])
         answer({"id": key, "event": "log", "message": "at work"})
         if key == "a" or (key, len(served)) == ("b", 2):
-            answer({"id": key, "event": "failed", "reason": "no", "transient": key == "b"})
+            answer(
+                {
+                    "id": key,
+                    "event": "failed",
+                    "reason": "no",
+                    "cause": "error",
+                    "transient": key == "b",
+                }
+            )
             return False
         answer({"id": key, "event": "done", "record": {"large": 1}})
         return True

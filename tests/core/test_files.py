@@ -42,11 +42,12 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
     assert path.read_text() == "new"
 
 
-def test_sweep_keeps_files_of_running_processes_new_files_and_other_hosts(tmp_path):
-    old = time.time() - 7200
+def test_sweep_removes_what_dead_processes_left(tmp_path):
+    """Of other hosts, and before a reboot, it is not known which are dead."""
+    week = time.time() - 8 * 86400
     names = {
         "gone": f".tmp-x-{process.host()}-999999999-ab",
-        "young": f".tmp-y-{process.host()}-999999999-ab",
+        "gone for long": ".tmp-x-00000000-1-cd",
         "alive": f".tmp-z-{process.host()}-{os.getpid()}-ab",
         "elsewhere": ".tmp-x-00000000-1-ab",
         "foreign": ".tmp-nobody",
@@ -54,10 +55,28 @@ def test_sweep_keeps_files_of_running_processes_new_files_and_other_hosts(tmp_pa
     }
     for kind, name in names.items():
         (tmp_path / name).mkdir()
-        if kind != "young":
-            os.utime(tmp_path / name, (old, old))
-    assert files.sweep(tmp_path) == [tmp_path / names.pop("gone")]
+        if kind in ("gone for long", "alive", "result"):
+            os.utime(tmp_path / name, (week, week))
+    gone = {tmp_path / names.pop(kind) for kind in ("gone", "gone for long")}
+    assert set(files.sweep(tmp_path)) == gone
     assert {path.name for path in tmp_path.iterdir()} == set(names.values())
+
+
+def test_sealed_json_is_read_as_it_was_written_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    content = {"value": 1.25, "none": None, "words": ["a", "é"]}
+    files.write_sealed(path, content)
+    assert files.read_sealed(path) == content
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert files.read_sealed(path) in (None, content), place
+        path.write_bytes(whole[:place])
+        assert files.read_sealed(path) is None
+    path.unlink()
+    assert files.read_sealed(path) is None
+    path.mkdir()
+    assert files.read_sealed(path) is None
 
 
 def test_a_process_is_distinguished_from_a_later_one_with_its_pid():

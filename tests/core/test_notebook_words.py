@@ -1,5 +1,7 @@
 """Mistakes in a notebook: one sentence each, the same as for an experiment file."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,12 @@ CALLS = {
     "seed": ({"seed": -1}, "seed is -1: must be a whole number"),
     "rows": ({"n": 7}, "estimate_llc has data[0] of shape (200, 3); "),
     "potential": ({"data": None}, "give n"),
+    "no count": ({"n": 0}, "n is 0: must be a whole number > 0"),
+    "no arrays": ({"data": ()}, "data: there is no array in it; give arrays of n rows"),
+    "scalar": ({"data": 3.0}, "has data of type float; "),
+    "text": ({"data": "abc"}, "has data of type str; "),
+    "object": ({"data": object()}, "has data of type object; "),
+    "records": ({"data": np.zeros(9, [("a", "f4")])}, "has data of type [('a', '<f4')] values; "),
     "integers": ({"params": {"w": jnp.arange(3)}}, "params must be float arrays"),
 }
 
@@ -42,6 +50,27 @@ def test_mistakes_of_a_call_are_named(name):
     assert words in message
     assert message.startswith(("estimate_llc", "data is None"))
     assert "\n" not in message and "pydantic" not in message
+
+
+@pytest.mark.parametrize("n", ["x", [40], 40.5, math.nan, -1, True, np.array([40])])
+def test_a_count_that_is_none_is_refused(n):
+    from lambda_hat_core.notebook.computing import count_of
+
+    with pytest.raises(ValueError, match=r"^estimate_llc: n is .*: must be a whole number > 0; "):
+        count_of(None, n)
+    assert count_of(None, np.int64(40)) == 40
+
+
+@pytest.mark.parametrize("value", ["x", [1], np.array([0.1, 0.2]), math.nan, None, 0, object()])
+@pytest.mark.parametrize("name", ["rel_se", "max_fge", "max_seconds"])
+def test_limits_that_are_no_numbers_are_refused(name, value):
+    from lambda_hat_core.notebook.arguments import asked
+
+    if value is None and name != "rel_se":
+        return
+    with pytest.raises(ValueError, match=rf"^estimate_llc: {name} is ") as caught:
+        asked("sgld", None, None, 0, **{name: value})
+    assert "; " in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_each_of_several_mistakes_has_a_line():
@@ -118,6 +147,10 @@ LOSSES = {
     "numpy": (numpy_loss, "calls NumPy on params or batch; "),
     "branch": (branching, "whose Python code depends on values of params or batch"),
     "bug": (lambda p, b: p["slop"], "raised KeyError: 'slop'; "),
+    "one argument": (lambda p: 0.0, "takes 1 positional argument but 2 were given; "),
+    "complex": (lambda p, b: squares(p, b).astype(complex), "returns complex128; "),
+    "text": (lambda p, b: "a", "returns str; "),
+    "float": (lambda p, b: float(p["offset"]), "whose Python code depends on values of params"),
     "integer": (lambda p, b: jnp.sum(p["slope"] > 0), "returns int64; "),
     "infinite": (lambda p, b: 1 / jnp.sum(0 * p["slope"]), "a loss of inf at its params; "),
 }

@@ -35,7 +35,17 @@ BAD = {
     "tag": ("targets: !!python/object/apply:os.system ['true']", [":1", "not valid YAML"]),
     "interpolation": (experiment(rest="experiment: ${oc.env:HOME}"), ["experiment", "${oc.env"]),
     "broken_interpolation": (experiment(rest="experiment: ${a"), ["interpolation"]),
-    "scalar": ("hello", ["contains a str"]),
+    "scalar": ("hello", ["contains text, not a mapping"]),
+    "no_yaml": ("Dear all,\nthis is no YAML.\n", ["bad.yaml: contains text"]),
+    "number": ("1.5", ["contains text"]),
+    "tagged": ("!!str 5", ["contains text"]),
+    "set": ("!!set {a}", ["cannot be read"]),
+    "wrong_tag": (experiment(rest="experiment: !!int five"), ["cannot be read", "invalid literal"]),
+    "nested_lists": ("a: " + "[" * 5000 + "]" * 5000, [":1: more than 32 lists and mappings"]),
+    "nested_mappings": ("targets: " + "{a: " * 5000 + "1" + "}" * 5000, ["more than 32"]),
+    "nested_blocks": ("".join(" " * i + "a:\n" for i in range(100)), [":33: more than 32"]),
+    "octal": (experiment("{model: small, seed: 010}"), [":1: YAML reads 010 as 8", "write 10"]),
+    "sexagesimal": (experiment(rest="posterior: {gamma: 1:30}"), [":3: YAML reads 1:30 as 90"]),
     "list": ("- 1\n", ["contains a list"]),
     "control_character": ("a: \x00", ["not valid YAML"]),
     "number_key": (experiment(rest="1: 2"), ["1 is 2", "a key must be a string"]),
@@ -44,6 +54,7 @@ BAD = {
     "unknown_top": (experiment(rest="targetz: 1"), ["targetz", "did you mean targets?"]),
     "store_root": (experiment(rest="store_root: runs"), ["store_root", "LAMBDA_HAT_HOME"]),
     "x64": (experiment(rest="jax_enable_x64: true"), ["jax_enable_x64", "dtype"]),
+    "long_name": (experiment(rest="experiment: " + "n" * 300), ["text of at most 100 characters"]),
     "name": (experiment(rest="experiment: a/b"), ["experiment", '"a/b"', "must be"]),
     "no_targets": ("targets: []\nsamplers: [{name: nuts}]", ["targets is []", "at least 1"]),
     "not_a_list": ("targets: {}\nsamplers: [{name: nuts}]", ["targets is {}", "a list"]),
@@ -224,6 +235,10 @@ BAD = {
         experiment("{model: {kind: custom, factory: 'json:loads', kwargs: {k: .nan}}}"),
         ["targets[0].model", "kwargs"],
     ),
+    "no_kwargs": (
+        experiment("{model: {kind: custom, factory: 'json:loads', kwargs: 1}}"),
+        ["targets[0].model.kwargs is 1", "the default is {}"],
+    ),
     "custom_data": (
         experiment("{model: {kind: custom, factory: 'json:loads'}, data: {n_data: 5}}"),
         ["targets[0].data", "factory returns"],
@@ -309,6 +324,29 @@ def test_a_missing_experiment_is_named(name: str, wanted: str):
     with pytest.raises(ConfigError, match=wanted) as caught:
         load_plan(name, CONFIG)
     assert len(caught.value.lines) == 1
+
+
+def test_a_file_with_a_long_name_says_how_to_name_the_experiment(tmp_path: Path):
+    file = tmp_path / f"{'n' * 200}.yaml"
+    file.write_text(experiment(QUADRATIC))
+    with pytest.raises(ConfigError, match="more than 100 bytes; write experiment: and a shorter"):
+        load_plan(file, CONFIG)
+    file.write_text(experiment(QUADRATIC, rest="experiment: short"))
+    assert load_plan(file, CONFIG).experiment == "short"
+
+
+def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path):
+    (tmp_path / "odd.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"odd\.yaml: this is a folder, not a YAML file"):
+        load_plan(tmp_path / "odd.yaml", CONFIG)
+
+
+def test_dates_are_text_and_quoted_numbers_too(tmp_path: Path):
+    file = tmp_path / "e.yaml"
+    file.write_text(experiment(QUADRATIC, rest="experiment: 2024-01-01"))
+    assert load_plan(file, CONFIG).experiment == "2024-01-01"
+    file.write_text(experiment(QUADRATIC, rest="experiment: '010'"))
+    assert load_plan(file, CONFIG).experiment == "010"
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path):

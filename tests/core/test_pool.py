@@ -24,7 +24,7 @@ for text in sys.stdin:
         time.sleep(600)
     if do == "run":
         for done in range(4):
-            tell(id=id, event="progress", done=done)
+            tell(id=id, event="progress", done=done, total=3)
             if line.get("steered") and not json.loads(sys.stdin.readline())["go"]:
                 tell(id=id, event="failed", reason="", cause="stopped", transient=False)
                 break

@@ -17,7 +17,7 @@ from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import records, sql, views
 from lambda_hat_core.store.inventory import orphans
 from lambda_hat_core.store.store import Store
 from tests.counts import reads
@@ -367,6 +367,65 @@ def test_the_error_of_wrong_sql_is_one_line(store):
     with pytest.raises(ValueError, match=r"this SQL cannot be run: .*lcc") as info:
         sql.query(store, "select * from lcc")
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "copy (select 1) to '{0}/x.csv'",
+        "copy (pivot llc on verdict using count(*)) to '{0}/x.csv'",
+        "explain analyze copy (select 1) to '{0}/x.csv'",
+        "select 1; copy (select 1) to '{0}/x.csv'",
+        "attach '{0}/x.db'",
+        "set enable_external_access = true",
+        "install httpfs",
+        "select * from read_text('{1}/secret')",
+        "select * from read_text('{0}/../secret')",
+        "select * from glob('{1}/*')",
+    ],
+)
+def test_a_query_neither_writes_nor_reads_beyond_the_store(tmp_path, statement):
+    home = tmp_path / "a [b]*c"
+    (tmp_path / "secret").write_text("secret")
+    store = Store(home)
+    assert sql.query(store, "from llc").rows == []
+    before = sorted(home.rglob("*"))
+    with pytest.raises(ValueError, match="--unsafe"):
+        sql.query(store, statement.format(home, tmp_path))
+    assert sorted(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "-- all\nfrom llc",
+        "explain from llc",
+        "describe llc",
+        "with a as (from llc) from a",
+        "pivot llc on verdict using count(*)",
+        "select content from read_text({0})",
+    ],
+)
+def test_every_query_of_the_store_is_allowed(store, statement):
+    records.write_asked(store, "small", "small")
+    file = views.quoted(store.root / "experiments" / "small.json")
+    assert sql.query(store, statement.format(file)).names
+
+
+def test_unsafe_allows_to_write_a_file(store, tmp_path):
+    file = tmp_path / "llc.csv"
+    sql.query(store, f"copy (select 1 as one) to '{file}'", unsafe=True)
+    assert file.read_text().split() == ["one", "1"]
+
+
+def test_a_folder_in_place_of_a_file_gives_way(store):
+    sql.refresh(store)
+    for name in ("llc.duckdb", "analyses/_schema/draws.parquet", "failures/_run_schema.parquet"):
+        (store.root / name).unlink()
+        (store.root / name).mkdir()
+    assert not sql.is_fresh(store)
+    sql.refresh(store)
+    assert sql.is_fresh(store) and sql.query(store, "from draws").rows == []
 
 
 def test_an_empty_query_is_refused_in_one_line(store):

@@ -118,6 +118,27 @@ def test_missing_or_truncated_file_is_named(store, part):
     assert store.problem("targets", SPEC.id)
 
 
+@pytest.mark.parametrize("part", ["data.txt", "spec.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["folder", "dangling", "loop"])
+def test_what_cannot_be_read_is_made_again(store, part, damage):
+    path = write(store) / part
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path if damage == "loop" else "nowhere")
+    assert part in (store.problem("targets", SPEC.id) or "")
+    assert part in (store.verify("targets", SPEC.id) or "")
+    write(store)
+    assert store.verify("targets", SPEC.id) is None and hidden(store) == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 10_000, "null", '{"sha256": 1}'])
+def test_a_manifest_that_is_none_counts_as_incomplete(store, content):
+    (write(store) / "manifest.json").write_text(content)
+    assert "manifest.json" in (store.problem("targets", SPEC.id) or "")
+
+
 def test_copied_folder_is_complete_although_its_times_changed(store, tmp_path):
     folder = write(store)
     for path in folder.rglob("*"):
@@ -152,11 +173,13 @@ def test_a_killed_writer_leaves_no_folder_and_its_files_are_swept(store):
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
+    elsewhere = store.root / "targets" / ".tmp-tgt_x-0123abcd-1-0123abcd"
+    elsewhere.mkdir()
+    store.sweep()
+    assert hidden(store) == [elsewhere.name], "that process may be alive"
+    old = time.time() - 8 * 86400
+    os.utime(elsewhere, (old, old))
     write(store)
-    assert hidden(store) == left, "younger than an hour: kept"
-    old = time.time() - 4000
-    os.utime(store.root / "targets" / left[0], (old, old))
-    write(store, Spec(x=2))
     assert hidden(store) == []
 
 

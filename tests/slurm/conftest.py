@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lambda_hat_core.store import process as processes
+
 ROOT = Path(__file__).parents[2]
 DAGSTER = Path(sys.executable).with_name("dagster")
 PROBE = '''
@@ -151,6 +153,19 @@ class Site:
         while not any(job[2] == "RUNNING" for job in self.jobs()):
             assert process.poll() is None and time.monotonic() < deadline, self.said()
             time.sleep(0.5)
+
+
+def restart(daemon):
+    """End a daemon of the test SLURM, and start it again a second after it is gone."""
+    pid = int(Path(f"/var/lib/lambda-hat-slurm/ctld/{daemon}.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while processes.alive(pid):
+        assert time.monotonic() < deadline, f"{daemon} does not end"
+        time.sleep(0.1)
+    time.sleep(1)
+    user = ["runuser", "-u", "slurm", "--"] if daemon == "slurmdbd" else []
+    subprocess.run([*user, f"/usr/sbin/{daemon}"], check=True)
 
 
 def kill(process):

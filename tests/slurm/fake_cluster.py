@@ -254,7 +254,9 @@ class FakeCluster:
             passing = habit == "disk" or (habit == "disk once" and self.tries[kind, key] == 1)
             if habit == "numeric" or passing:
                 reason = "disk full" if passing else "not finite"
-                self._note(job, id=key, event="failed", reason=reason, transient=passing)
+                self._note(
+                    job, id=key, event="failed", reason=reason, cause="error", transient=passing
+                )
                 left[:] = [other for other in left if other["id"] != key]
                 job.failed |= set() if passing else {key}
             else:

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
@@ -12,7 +13,7 @@ from lambda_hat_assets.cards.file import load_card
 from lambda_hat_assets.slurm.login import Login
 from lambda_hat_assets.slurm.resource import connection
 from tests.faults.test_interrupts_ui import commands
-from tests.slurm.conftest import ROOT, Site, kill, target
+from tests.slurm.conftest import ROOT, Site, kill, restart, target
 
 pytestmark = pytest.mark.slurm
 
@@ -51,6 +52,20 @@ def test_the_smoke_experiment_survives_a_kill(site, overrun):
     assert [state for _, _, state, *_ in jobs] == ["COMPLETED"] * 3, "the first job was not lost"
     assert sorted(job[1] for job in jobs) == ["cpu", "cpu", "gpu"]
     assert {job[1]: job[4] for job in jobs} == {"cpu": "plain", "gpu": ""}
+
+
+def test_daemons_that_restart_on_the_way_lose_no_key_and_make_none_twice(site):
+    """Twice each: while the first job runs, and while the others are submitted or polled."""
+    smoke = site("smoke")
+    process = smoke.start("max_concurrent=1")
+    smoke.until_running(process)
+    for daemon in ("slurmctld", "slurmdbd", "slurmctld", "slurmdbd"):
+        restart(daemon)
+        time.sleep(3)
+    assert process.wait(timeout=400) == 0, smoke.said()
+    assert len(smoke.rows()) == 6
+    jobs = smoke.jobs()
+    assert [state for _, _, state, *_ in jobs] == ["COMPLETED"] * 3, "each key in one job"
 
 
 def test_dtypes_go_to_their_partitions_and_a_failure_is_a_row(site):

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from lambda_hat_core.config.effect import Above, When
+from lambda_hat_core.config.errors import Misfit
 from lambda_hat_core.config.samplers.base import RECORD, SPECTRUM, Dtype, Gradients, Sampler
 from lambda_hat_core.config.samplers.hints import VI
 
@@ -96,7 +97,8 @@ class Vi(Sampler):
     def _one_rank_a_component(self):
         ranks = self.r_per_component
         if ranks is not None and len(ranks) != self.M:
-            raise ValueError(f"r_per_component has {len(ranks)} entries, but M is {self.M}")
+            rule = f"{len(ranks)} entries, but M is {self.M}"
+            raise Misfit("r_per_component", ranks, rule, "give one rank for each component")
         return self
 
     @property
