@@ -1,5 +1,6 @@
 """Lanczos against prescribed spectra."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -105,3 +106,26 @@ def test_spectrum_rest_is_the_mean_of_the_other_eigenvalues(x64, namespace):
     assert abs(spectrum.rest - 0.25) < 1e-10
     assert work == 2 * (8 + 4)
     np.testing.assert_allclose(spectrum.shrinkage(10.0, 1.0)[-1], 50 / 51)
+
+
+def test_both_kinds_of_arrays_make_the_same_set_up(monkeypatch, x64):
+    """What an accelerator would do, operation by operation, on this machine's CPU."""
+    from lambda_hat_core.linalg import host
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.samplers.pilot import fly
+    from lambda_hat_core.samplers.start import laplace_start
+    from lambda_hat_core.samplers.subset import subset
+    from tests.core import mixed
+
+    found = []
+    for is_cpu in (True, False):
+        monkeypatch.setattr(host, "on_cpu", lambda is_cpu=is_cpu: is_cpu)
+        posterior = mixed.posterior(mixed.deep_linear())
+        few = subset(jr.key(0), posterior, None)
+        spectrum, work = hessian_spectrum(jr.key(1), posterior, beside=4)
+        start = laplace_start(jr.key(2), posterior, spectrum, 4)
+        pilot = fly(jr.key(3), few, start, spectrum)
+        assert isinstance(pilot.positions, jax.Array) and work > 0
+        found.append((spectrum.theta, pilot.positions, pilot.spectrum.theta, pilot.llc))
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-8, atol=1e-10)
