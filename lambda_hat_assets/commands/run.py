@@ -9,7 +9,7 @@ from typing import Any
 from lambda_hat_assets.cards.card import Card
 from lambda_hat_assets.cards.file import DEFAULT, load_card
 from lambda_hat_assets.commands import CONFIG, default_experiment, open_store
-from lambda_hat_assets.compute.orders import missing_runs, missing_targets
+from lambda_hat_assets.compute.orders import missing_runs, missing_targets, missing_trajectories
 from lambda_hat_assets.compute.plain import Listener, make
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.gallery.members import Gallery, changed_name, gallery_of
@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     )
     gallery = _gallery(plan, args.changes)
     end_by_signals(silent)
-    with _listener(left) as listener:
+    trainings = len(missing_trajectories(store, plan))
+    with _listener(left + trainings) as listener:
         failures, not_drawn = make(store, card, plan, gallery, listener)
     for id, reason in failures.items():
         print(f"{id} failed: {reason}")
@@ -166,7 +167,7 @@ class Bars(Listener):
             TextColumn("{task.fields[note]}", markup=False),
             console=console,
         )
-        self._all = self._progress.add_task("targets and runs", total=total, note="")
+        self._all = self._progress.add_task("trainings, targets, runs", total=total, note="")
         self._bars: dict[str, Any] = {}
 
     def __enter__(self) -> "Bars":
