@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.config.samplers.vi import Vi
-from lambda_hat_core.linalg.hessian import MeanHessian, shares_rows
+from lambda_hat_core.linalg.hessian import MeanHessian
 from lambda_hat_core.linalg.host import generator, hosted
 from lambda_hat_core.linalg.lanczos import Vector
 from lambda_hat_core.linalg.spectrum import (
@@ -65,10 +65,10 @@ def _scale(key: PRNGKeyArray, posterior: Posterior, spec: Vi) -> tuple[Weights, 
 
 def _whitened_spectrum(
     key: PRNGKeyArray, posterior: Posterior, points: Float[Array, "point d"], scale: Weights, k: int
-) -> Spectrum:
-    """Return the spectrum of K, with nbeta S H S clipped at 0 so that K >= gamma S^2."""
+) -> tuple[Spectrum, float]:
+    """Return the spectrum of K, clipped at 0 so that K >= gamma S^2, and the work."""
     rng, like, d = generator(key), posterior.w0, posterior.w0.size
-    hessian, _ = MeanHessian(rng, posterior, len(points)).at(points)
+    hessian, passes = MeanHessian(rng, posterior, len(points)).at(points)
     nbeta, wide = float(posterior.nbeta), hosted(scale)
     floor = float(posterior.gamma) * wide**2
 
@@ -80,7 +80,8 @@ def _whitened_spectrum(
     outside = (float(floor.sum()) - inside.sum()) / max(d - k, 1)
     theta = np.maximum(np.asarray(found.theta, np.float64), inside)
     rest = max(float(found.rest), outside) if k < d else 0.0
-    return Spectrum(constant(theta, like), found.vectors, constant(rest, like))
+    clipped = Spectrum(constant(theta, like), found.vectors, constant(rest, like))
+    return clipped, passes * spectrum_work(d, k)
 
 
 def build_chart(
@@ -106,9 +107,7 @@ def build_chart(
     k = min(d, max(RANK, spec.d_latent if spec.algo == "flow" else 0))
     curvature, products = posterior, 0.0
     if spec.whitening != "none":
-        spectrum = _whitened_spectrum(spectrum_key, posterior, points, scale, k)
-        passes = 1 if shares_rows(posterior, len(points)) else len(points)
-        products = passes * spectrum_work(d, k)
+        spectrum, products = _whitened_spectrum(spectrum_key, posterior, points, scale, k)
         one, zero = jnp.ones_like(posterior.nbeta), jnp.zeros_like(posterior.gamma)
         curvature = eqx.tree_at(lambda p: (p.nbeta, p.gamma), posterior, (one, zero))
     elif k > spectrum.theta.size:
