@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ from lambda_hat_core.programs import quickly
 from lambda_hat_core.types import AnyArray, Batch, Weights
 
 
-@quickly
+@eqx.filter_jit
 def hessian_product(
     loss: Loss, points: Float[Array, "part d"], parts: Batch, v: Float[AnyArray, " d"]
 ) -> Weights:

@@ -134,8 +134,9 @@ def computed(
         target = Target(problem.start, problem.data, problem.loss, problem.n)
         at = localised(target, run.posterior)
         observables = observables_of(run.observables or (), problem.named, target, maker)
-    if seen is None:
+    if seen is None and teller.is_heard:
         _forecast(teller, at, run, most, wide.notes)
+    if seen is None:
         teller.hear("w* is audited")
     with jax.enable_x64(True):
         found = _audit(wide, run)

@@ -25,6 +25,9 @@ class Display:
         clock: a function that returns the time in seconds.
     """
 
+    is_heard = True
+    """Whether lines are written, so that it is worth to measure what they say."""
+
     def __init__(self, name: str, stream: Any = None, clock: Callable[[], float] = time.monotonic):
         self._name = name
         self._stream = sys.stderr if stream is None else stream
@@ -75,6 +78,8 @@ class Display:
 
 class Silent(Display):
     """A display that writes nothing."""
+
+    is_heard = False
 
     def begin(self) -> None:
         """Do nothing."""

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.exact import Hmc, Mala, Nuts
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
@@ -26,8 +27,10 @@ from lambda_hat_core.types import constant
 
 # Hoffman & Gelman 2014, section 3.2.1.
 SHRINKAGE, STABILITY, DECAY = 0.05, 10.0, 0.75
-_CHUNK = 50
-"""Largest number of warm-up steps between two progress lines."""
+_CHUNK = 10
+"""Largest number of warm-up steps between two looks at the budget."""
+_SHARE = 0.5
+"""Of the budget of a run that ends by itself, what its warm-up may take."""
 DIVERGING_MAX = 0.01
 """Share of diverging steps above which a step size is too large. A few leave no trace in the mean;
 at a crossing it is a tenth of them, and the mean is up to 30 % off."""
@@ -140,13 +143,15 @@ def _advance(
 
 @eqx.filter_jit
 def _end(kernel: HamiltonianKernel, ended: _Progress, half: Scalar) -> Adapted:
-    count = len(ended.states.position) * (ended.t - half)
-    mean = ended.total / count
-    variance = (ended.squares - count * mean**2) / (count - 1)
+    # There are none in a warm-up that its budget ended in the first half.
+    count = len(ended.states.position) * jnp.maximum(ended.t - half, 0)
+    least = jnp.maximum(count, 1)
+    mean = ended.total / least
+    variance = (ended.squares - count * mean**2) / jnp.maximum(count - 1, 1)
     last = jax.vmap(kernel.position)(ended.states)
     step = jnp.exp(ended.log_average)
-    diverging = ended.diverged / count
-    return Adapted(step, last, variance, count, ended.losses / count, ended.work, diverging)
+    diverging = ended.diverged / least
+    return Adapted(step, last, variance, count, ended.losses / least, ended.work, diverging)
 
 
 def dual_averaging(
@@ -156,10 +161,13 @@ def dual_averaging(
     n_steps: int,
     target: Scalar,
     log: Callable[[str], None] = silent,
+    *,
+    most: float = math.inf,
 ) -> Adapted:
     """Drive the mean acceptance of all chains to `target` in `n_steps` steps per chain.
 
-    Progress goes to `log`, because the warm-up with long trees can take longer than the draws.
+    It ends before that once it has taken `most` gradients. Progress goes to `log`, because the
+    warm-up with long trees can take longer than the draws.
     """
     half = constant(n_steps // 2, positions)
     length = max(k for k in range(1, min(_CHUNK, n_steps) + 1) if n_steps % k == 0)
@@ -171,6 +179,9 @@ def dual_averaging(
         gradients = (work - before) / (length * len(positions))
         log(f"warm-up {done * length}/{n_steps}, {gradients:.3g} gradients per step")
         before = work
+        if work >= most:
+            log(f"the warm-up ends after {work:.3g} gradients, its share of max_fge")
+            break
     return _end(kernel, found, half)
 
 
@@ -198,6 +209,7 @@ def adapted(
         spectrum=spectrum,
         log=log,
         step_size=step_size,
+        until=spec.until,
     )
 
 
@@ -212,16 +224,19 @@ def warm_up(
     spectrum: Spectrum,
     log: Callable[[str], None],
     step_size: float | None = None,
+    until: Until | None = None,
 ) -> Tuned:
     """Adapt step size and metric, and return the kernel, which is fixed from then on.
 
     `lanczos` and `identity` adapt the step size only. `diagonal` spends half of the warm-up under
     a multiple of the identity, takes the pooled variances of the second half of these steps as the
     metric, and adapts the step size to this metric in the remaining steps. The step size of the
-    kernel that is passed in refers to coordinates of unit width. A given `step_size` is kept.
+    kernel that is passed in refers to coordinates of unit width. A given `step_size` is kept. Where
+    a rule ends the run, at most half of its budget is spent here.
     """
     posterior = kernel.posterior
     goal = constant(target, positions)
+    most = math.inf if until is None else _SHARE * until.max_fge
     work = 0.0
     stiffness = float(posterior.nbeta) * spectrum.h_max + float(posterior.gamma)
     narrowest = constant(1 / math.sqrt(stiffness or 1.0), posterior.w0)
@@ -235,7 +250,7 @@ def warm_up(
         kernel = eqx.tree_at(lambda k: k.coordinates, kernel, rough)
         first = n_warmup // 2
         key, first_key = jr.split(key)
-        seen = dual_averaging(first_key, kernel, positions, first, goal, log)
+        seen = dual_averaging(first_key, kernel, positions, first, goal, log, most=most / 2)
         work, positions = float(seen.work), seen.positions
         kernel, n_warmup = with_step(kernel, seen.step_size), n_warmup - first
         # Stan's regularisation towards a small multiple of the identity.
@@ -244,7 +259,7 @@ def warm_up(
     kernel = eqx.tree_at(lambda k: k.coordinates, kernel, chosen)
     info: dict[str, Any] = {"metric": metric}
     if step_size is None:
-        seen, aim = _settled(key, kernel, positions, n_warmup, target, log)
+        seen, aim = _settled(key, kernel, positions, n_warmup, target, log, most - work)
         step, positions, work = seen.step_size, seen.positions, work + float(seen.work)
         info |= {"target_acceptance": aim, "diverging": float(seen.diverging)}
     else:
@@ -259,20 +274,27 @@ def _settled(
     n_steps: int,
     target: float,
     log: Callable[[str], None],
+    most: float,
 ) -> tuple[Adapted, float]:
     """Adapt again with a higher target while steps diverge; return that target too.
 
-    The work is that of all turns.
+    The work is that of all turns, which take about `most` gradients together.
     """
     work = 0.0
     for turn in itertools.count():
         turn_key = jr.fold_in(key, turn) if turn else key
         seen = dual_averaging(
-            turn_key, kernel, positions, n_steps, constant(target, positions), log
+            turn_key,
+            kernel,
+            positions,
+            n_steps,
+            constant(target, positions),
+            log,
+            most=most - work,
         )
         work += float(seen.work)
         share = float(seen.diverging)
-        if share <= DIVERGING_MAX or turn + 1 == _TURNS:
+        if share <= DIVERGING_MAX or turn + 1 == _TURNS or work >= most:
             return seen._replace(work=constant(work, positions)), target
         target = 1 - _CLOSER * (1 - target)
         log(f"{share:.1%} of the steps diverged: on with target_acceptance {target:.4g}")

@@ -13,7 +13,7 @@ from jaxtyping import Array, Scalar
 
 from lambda_hat_core.types import constant
 
-BLOCK, CYCLE = 10, 4
+BLOCK, CYCLE = 10, 2
 """Draws in a block, and blocks in a cycle."""
 
 

@@ -117,7 +117,7 @@ def control_variate(posterior: Posterior, batch_size: int) -> GradientEstimate:
     return GradientEstimate(posterior, gradient_at_minimum(posterior), batch_size, varies=True)
 
 
-@quickly
+@eqx.filter_jit
 def loss_gradients(
     words: UInt32[Array, "chain 2"], estimate: GradientEstimate, points: Float[AnyArray, "chain d"]
 ) -> Float[Array, "chain d"]:

@@ -38,12 +38,16 @@ class MalaKernel(HamiltonianKernel):
         return blackjax.mcmc.mala.init(self.coordinates.to_u(w), self.log_density)
 
     def step(self, key: PRNGKeyArray, state: Any) -> tuple[Any, Stats]:
-        """Propose, accept or reject. blackjax's step size is eps / 2."""
+        """Propose, accept or reject. blackjax's step size is eps / 2.
+
+        A step diverges if nothing is left of its acceptance rate in the dtype, or it is NaN.
+        """
         state, info = _step(key, state, self.log_density, self.step_size**2 / 2)
-        dtype = self.posterior.w0.dtype
+        accepted = jnp.asarray(info.acceptance_rate, self.posterior.w0.dtype)
         return state, {
-            "work": jnp.ones((), dtype),
-            "acceptance_rate": jnp.asarray(info.acceptance_rate, dtype),
+            "work": jnp.ones_like(accepted),
+            "acceptance_rate": accepted,
+            "diverging": 1 - jnp.asarray(accepted > 0, accepted.dtype),
         }
 
 
