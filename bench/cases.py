@@ -6,77 +6,26 @@ and gamma of the case, so no finite-temperature term is left in them. What diffe
 of a family is in their data, so that they share programs.
 """
 
-import json
-import zlib
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from references import SWEEPS, gibbs, slices
-from scipy.optimize import minimize
+from case import Case, Loss, default_nbeta, once
+from fitted import NETWORKS, logistic, network, student
+from planar import polynomial, potential
+from references import SWEEPS, gibbs
 
-from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.posterior import Target
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.networks import DeepLinearNetwork
-from lambda_hat_core.truth import quadrature
-
-ANSWERS = Path("bench/out/answers.json")
-"""Answers by sampling, which take minutes together. Remove it after a change of a case."""
-
-Loss = Callable[[Any, Any], Any]
-Terms = dict[tuple[int, int], float]
-"""A polynomial in two weights: coefficients by powers."""
-
-
-class Case(NamedTuple):
-    """A call of `estimate_llc`, and its answer.
-
-    Attributes:
-        loss: the loss.
-        params: w*, its minimum.
-        data: rows.
-        posterior: settings that differ from the defaults.
-        exact: the value that a perfect sampler would find.
-        exact_se: its standard error, 0 if it is exact.
-    """
-
-    loss: Loss
-    params: np.ndarray
-    data: Any
-    posterior: dict[str, float]
-    exact: float
-    exact_se: float = 0.0
-
-
-def is_held_out(name: str) -> bool:
-    """Return whether a case is kept out of the choice of thresholds: about every third is."""
-    return zlib.crc32(name.encode()) % 3 == 0
-
-
-def _once(name: str, compute: Callable[[], tuple[float, float]]) -> tuple[float, float]:
-    """Return a sampled answer and its error, from the file of those that were made before."""
-    made = json.loads(ANSWERS.read_text()) if ANSWERS.exists() else {}
-    if name not in made:
-        made[name] = compute()
-        ANSWERS.parent.mkdir(parents=True, exist_ok=True)
-        ANSWERS.write_text(json.dumps(made))
-    value, se = made[name]
-    return value, se
 
 
 def _half_sum(curvatures: np.ndarray, nbeta: float) -> float:
     stiffness = nbeta * curvatures
     return float(0.5 * np.sum(stiffness / (stiffness + 1)))
-
-
-def _nbeta(n: int) -> float:
-    return PosteriorSpec().resolved_nbeta(n)
 
 
 def _quadratic_loss(w: Any, rows: Any) -> Any:
@@ -90,96 +39,6 @@ def quadratic(curvatures: np.ndarray, nbeta: float = 145.0) -> Case:
     axes = np.linalg.qr(np.random.default_rng(d).normal(size=(d, d)))[0]
     exact = _half_sum(curvatures, nbeta)
     return Case(_quadratic_loss, np.zeros(d), (axes, d * curvatures), {"nbeta": nbeta}, exact)
-
-
-def _grid(excess: Callable[[Any], Any], w: np.ndarray, nbeta: float) -> float:
-    """Return the mean on an even grid, for zero sets that are curves; smooth, so it converges."""
-    found = []
-    for count in (2400, 3000):
-        axes = [np.linspace(c - 7, c + 7, count) for c in w]
-        mass = total = 0.0
-        for first in axes[0]:
-            points = np.stack([np.full(count, first), axes[1]], axis=1)
-            rise = nbeta * excess(points)
-            weights = np.exp(-rise - 0.5 * np.sum((points - w) ** 2, axis=1))
-            mass, total = mass + weights.sum(), total + weights @ rise
-        found.append(total / mass)
-    assert abs(found[0] - found[1]) < 1e-4 * found[1], found
-    return float(found[1])
-
-
-def _planar(excess: Callable[[Any], Any], w: np.ndarray, nbeta: float) -> float:
-    exact = quadrature.potential(excess, w, nbeta, 1.0)
-    return _grid(excess, w, nbeta) if exact is None else exact
-
-
-_ROWS = 12
-
-
-def _powers(x: Any) -> Any:
-    """Return x^0 to x^6."""
-    found = [jnp.ones_like(x)]
-    for _ in range(6):
-        found.append(found[-1] * x)
-    return jnp.stack(found)
-
-
-def _potential_loss(w: Any, rows: Any) -> Any:
-    i, j, coefficients = rows
-    return jnp.mean(coefficients * (i @ _powers(w[0])) * (j @ _powers(w[1])))
-
-
-def _evaluated(terms: Terms, points: np.ndarray) -> np.ndarray:
-    return sum(c * points[:, 0] ** i * points[:, 1] ** j for (i, j), c in terms.items()) + 0.0
-
-
-def potential(terms: Terms, at: tuple[float, float] = (0.0, 0.0), nbeta: float = 145.0) -> Case:
-    """Return a polynomial in two weights, with its value by quadrature; a row is a term."""
-    powers = np.zeros((_ROWS, 2), int)
-    coefficients = np.zeros(_ROWS)
-    for row, (power, coefficient) in enumerate(terms.items()):
-        powers[row], coefficients[row] = power, _ROWS * coefficient
-    choice = np.eye(7)
-    data = (choice[powers[:, 0]], choice[powers[:, 1]], coefficients)
-    w = np.array(at)
-    lowest = _evaluated(terms, w[None])[0]
-    exact = _planar(lambda points: _evaluated(terms, points) - lowest, w, nbeta)
-    return Case(_potential_loss, w, data, {"nbeta": nbeta}, exact)
-
-
-_DEGREES = [(i, j) for i in range(4) for j in range(4)]
-
-
-def _net_loss(w: Any, rows: Any) -> Any:
-    features, labels = rows
-    first, second = _powers(w[0])[:4], _powers(w[1])[:4]
-    return jnp.mean((features @ jnp.outer(first, second).ravel() - labels) ** 2)
-
-
-def polynomial(
-    coefficients: list[Terms], at: tuple[float, float], n: int = 1000, sigma: float = 1.0
-) -> Case:
-    """Return a net of two weights, sum_k c_k(w) x^(k+1), c_k a polynomial in w."""
-    w, rng = np.array(at), np.random.default_rng(7)
-    x = rng.normal(size=n // 2)
-    features = np.zeros((n // 2, 16))
-    for k, terms in enumerate(coefficients):
-        for power, coefficient in terms.items():
-            features[:, _DEGREES.index(power)] += coefficient * x ** (k + 1)
-    moments = features.T @ features / len(x)
-
-    def monomials(points: np.ndarray) -> np.ndarray:
-        return np.stack([points[:, 0] ** i * points[:, 1] ** j for i, j in _DEGREES], axis=1)
-
-    origin = monomials(w[None])
-
-    def excess(points: np.ndarray) -> np.ndarray:
-        off = monomials(points) - origin
-        return np.sum((off @ moments) * off, axis=1)
-
-    out, noise = features @ origin[0], sigma * rng.normal(size=n // 2)
-    data = (np.concatenate([features, features]), np.concatenate([out + noise, out - noise]))
-    return Case(_net_loss, w, data, {}, _planar(excess, w, _nbeta(n)))
 
 
 def product_of_squares(d: int, nbeta: float) -> Case:
@@ -211,7 +70,7 @@ def regression(n: int, d: int, spread: float, tails: float | None = None) -> Cas
     x = rng.normal(size=(n, d)) if tails is None else rng.standard_t(tails, size=(n, d))
     x = x * np.geomspace(1 / spread, 1.0, d)
     y = x @ rng.normal(size=d) + rng.normal(size=n)
-    exact = _half_sum(np.linalg.eigvalsh(2 * x.T @ x / n), _nbeta(n))
+    exact = _half_sum(np.linalg.eigvalsh(2 * x.T @ x / n), default_nbeta(n))
     return Case(_linear_loss, np.linalg.lstsq(x, y)[0], (x, y), {}, exact)
 
 
@@ -245,7 +104,7 @@ def product_of_matrices(*widths: int, rank: int, n: int = 1000, sigma: float = 0
     # A sweep diagonalises; on wide networks few of them are precise enough.
     cubes = sum(a**3 + b**3 for a, b in pairwise(widths))
     sweeps = min(SWEEPS, max(400, _CUBES // cubes))
-    exact = _once(name, lambda: gibbs(target, _nbeta(n), 1.0, sweeps=sweeps))
+    exact = once(name, lambda: gibbs(target, default_nbeta(n), 1.0, sweeps=sweeps))
     return Case(_product_loss(widths), w, data, {}, *exact)
 
 
@@ -268,7 +127,7 @@ def zero_truth(inputs: int, hidden: int, n: int = 1000) -> Case:
     for _ in range(100):
         features = np.tanh(np.einsum("ni,pih->pnh", x, rng.normal(size=(500, inputs, hidden))))
         moments = features.transpose(0, 2, 1) @ features / len(x)
-        stiffness = 2 * _nbeta(n) * np.linalg.eigvalsh(moments)
+        stiffness = 2 * default_nbeta(n) * np.linalg.eigvalsh(moments)
         weights.append(np.prod(1 + stiffness, axis=1) ** -0.5)
         values.append(0.5 * np.sum(stiffness / (1 + stiffness), axis=1))
     weight, value = np.concatenate(weights), np.concatenate(values)
@@ -276,53 +135,6 @@ def zero_truth(inputs: int, hidden: int, n: int = 1000) -> Case:
     exact = float(weight @ value)
     se = float(np.sqrt(np.sum(weight**2 * (value - exact) ** 2)))
     return Case(loss, np.zeros((inputs + 1) * hidden), data, {}, exact, se)
-
-
-def _logistic_loss(w: Any, rows: Any) -> Any:
-    inputs, labels = rows
-    return jnp.mean(jnp.logaddexp(0.0, -labels * (inputs @ w)))
-
-
-def _student_loss(w: Any, rows: Any) -> Any:
-    inputs, labels = rows
-    return jnp.mean(2.0 * jnp.log1p((inputs @ w - labels) ** 2 / 3))
-
-
-class _Mean:
-    """A loss as a target has it."""
-
-    def __init__(self, loss: Loss) -> None:
-        self.mean = loss
-
-
-def _fitted(loss: Loss, x: np.ndarray, y: np.ndarray) -> Case:
-    """Return a convex loss at its minimum, by elliptical slice sampling."""
-    n, d = x.shape
-    both = jax.jit(jax.value_and_grad(lambda w: loss(w, (x, y))))
-    hessian = jax.jit(jax.hessian(lambda w: loss(w, (x, y))))
-    w = minimize(lambda w: tuple(map(np.asarray, both(w))), np.zeros(d), jac=True).x
-    for _ in range(5):
-        w = w - np.linalg.solve(np.asarray(hessian(w)), np.asarray(both(w)[1]))
-    of: Any = _Mean(loss)
-    target = Target(jnp.asarray(w), (jnp.asarray(x), jnp.asarray(y)), of, n)
-    name = f"slices {loss.__name__} {n} {d}"
-    exact = _once(name, lambda: slices(target, _nbeta(n), 1.0, draws=8000))
-    return Case(loss, w, (x, y), {}, *exact)
-
-
-def logistic(n: int, d: int) -> Case:
-    """Return a logistic regression with noisy classes."""
-    rng = np.random.default_rng(n + d)
-    x = rng.normal(size=(n, d))
-    y = np.where(rng.uniform(size=n) < 1 / (1 + np.exp(-x @ rng.normal(size=d))), 1.0, -1.0)
-    return _fitted(_logistic_loss, x, y)
-
-
-def student(n: int, d: int) -> Case:
-    """Return a regression with outliers under Student's t likelihood."""
-    rng = np.random.default_rng(n + d)
-    x = rng.normal(size=(n, d))
-    return _fitted(_student_loss, x, x @ np.ones(d) + rng.standard_t(3, n))
 
 
 MAKERS: dict[str, Callable[[], Case]] = {
@@ -363,6 +175,7 @@ MAKERS: dict[str, Callable[[], Case]] = {
     "crossing of four weights": lambda: product_of_squares(4, 1000.0),
     "deep linear 6-8-6 rank 3": lambda: product_of_matrices(6, 8, 6, rank=3),
 }
+MAKERS |= {name: lambda name=name: network(name) for name in NETWORKS}
 
 DEEP = {
     "10-7-7 rank 3": lambda: product_of_matrices(10, 7, 7, rank=3, n=2000),

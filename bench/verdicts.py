@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cases import MAKERS, Case, case, is_held_out, is_large
+from case import Case, is_held_out
+from cases import MAKERS, case, is_large
 from pages import markdown, rewrite
 
 from lambda_hat_core import estimate_llc
