@@ -23,6 +23,7 @@ import numpy as np
 from lambda_hat_core.analysis.diagnostics import ess_bulk, number, r_hat
 from lambda_hat_core.analysis.groups import Groups, Measured, grouped
 from lambda_hat_core.analysis.means import alternates, llc_at_step_zero, mean_of
+from lambda_hat_core.analysis.observed_mean import ObservedMean
 from lambda_hat_core.config.errors import suggest
 from lambda_hat_core.samplers.moments import Observed
 from lambda_hat_core.samplers.trace import Trace
@@ -33,27 +34,6 @@ _FEW = 64
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Row:
-    """The mean of one observable.
-
-    Attributes:
-        name: of the observable.
-        index: the number of the value: the row, or the position in the result of a function.
-        at_minimum: its value at w*.
-        mean: its mean over the posterior.
-        se: the standard error of that.
-        r_hat: 1 if the chains agree; None for one chain or a fitted family.
-    """
-
-    name: str
-    index: int
-    at_minimum: float | None
-    mean: float | None
-    se: float | None
-    r_hat: float | None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -122,7 +102,7 @@ class Observations:
         ess = None if trace.iid or not known else min(known)
         return grouped(self._observed.recorded, ess=ess, fine=fine, weights=weights)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ObservedMean]:
         """Return the mean of every observable with its error, in order.
 
         Those of few observables are found like that of the llc, of many from groups of draws.
@@ -132,7 +112,7 @@ class Observations:
         draws = self._observed.recorded.draws
         means = self._by_groups() if draws is None or len(names) > _FEW else self._one_by_one(draws)
         return [
-            Row(name, index, number(at), number(at + mean), number(se), number(agree))
+            ObservedMean(name, index, number(at), number(at + mean), number(se), number(agree))
             for name, index, at, (mean, se, agree) in zip(
                 names, columns.numbers, columns.at, means, strict=True
             )

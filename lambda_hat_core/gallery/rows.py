@@ -8,10 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from lambda_hat_core.analysis.observed_mean import ObservedMean
 from lambda_hat_core.analysis.temperature import FINITE, finite_temperature, from_profiles
 from lambda_hat_core.gallery.caveats import Caveat, caveats
 from lambda_hat_core.gallery.members import Gallery, Member
-from lambda_hat_core.gallery.observed import Mean, read_means
+from lambda_hat_core.gallery.observed import read_means
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 
@@ -58,7 +59,7 @@ class Row(NamedTuple):
     work: Mapping[str, float] = MappingProxyType({})
     log: str = ""
     localised: float | None = None
-    means: tuple[Mean, ...] = ()
+    means: tuple[ObservedMean, ...] = ()
 
     @property
     def caveats(self) -> list[Caveat]:
