@@ -1,10 +1,11 @@
 """Two step sizes in one run, so that its bias can be measured and taken away.
 
-Draws come in blocks. In the second half of every cycle the step is half as long. If the bias is of
-first order, the extrapolation has the variance 4 V_fine + V_coarse, and draws at half the step
-count half: a share p of them makes it proportional to 8 / p + 1 / (1 - p), which is 33 at a
-quarter, 18 at a half, and 15 at its least, but the smaller steps mix more slowly.
-`analysis.extrapolation` makes one estimate of both.
+Draws come in blocks, and in every other one the step is half as long. If the bias is of first
+order, the extrapolation has the variance 4 V_fine + V_coarse, and draws at half the step count
+half: a share p of them makes it proportional to 8 / p + 1 / (1 - p), which is 33 at a quarter, 18
+at a half, and 15 at its least, but the smaller steps mix more slowly. `analysis.extrapolation`
+makes one estimate of both. Burn-in and length are whole cycles of two blocks, so short cycles waste
+fewer draws.
 """
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from jaxtyping import Array, Scalar
 from lambda_hat_core.types import constant
 
 BLOCK, CYCLE = 10, 2
-"""Draws in a block, and blocks in a cycle."""
+"""Draws in a block, and blocks in a cycle, of which the second half has the smaller step."""
 
 
 class Alternation(eqx.Module):

@@ -104,7 +104,7 @@ class Constant(Stochastic):
     )
     extrapolate: Annotated[bool, When(precond=("none", "lanczos"))] = Field(
         default=True,
-        description="make one block of draws in four at half the step size, and extrapolate the "
+        description="make every other block of draws at half the step size, and extrapolate the "
         "estimate to step size 0",
     )
     gradient: Annotated[_Gradient, When(precond=("none", "lanczos"))] = Field(
