@@ -165,7 +165,7 @@ PARTS = (
     ),
     Term(
         "chunk",
-        "40 draws of a chain that ends at a precision, or 128 draws from a variational fit; else a "
+        "20 draws of a chain that ends at a precision, or 128 draws from a variational fit; else a "
         "twentieth of the draws of a run. After each chunk progress is reported, a checkpoint may "
         "be written, and the pruner of a study may stop the run. The steps of a variational fit "
         "are twenty chunks too, after which only a checkpoint may be written.",
