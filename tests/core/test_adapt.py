@@ -1,5 +1,7 @@
 """The warm-up on a posterior whose centre is not w* and whose widths are known."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -14,16 +16,11 @@ NBETA, GAMMA = 5.0, 2.0
 CHAINS, STEPS, TARGET = 16, 600, 0.9
 
 
-def test_the_warm_up_reaches_its_acceptance_and_measures_the_posterior(x64):
-    """At least a third of the 4,800 points are independent: the error of a variance is 0.04.
-
-    The averaged step size has a slightly higher acceptance than the step sizes that it averages.
-    """
+def of_widths():
+    """Return the posterior with curvatures H."""
     from lambda_hat_core.posterior import Posterior
-    from lambda_hat_core.samplers import coordinates, hmc
-    from lambda_hat_core.samplers.adapt import dual_averaging, with_step
 
-    posterior = Posterior(
+    return Posterior(
         w0=jnp.asarray(W0),
         data=None,
         nbeta=jnp.asarray(NBETA),
@@ -31,6 +28,17 @@ def test_the_warm_up_reaches_its_acceptance_and_measures_the_posterior(x64):
         loss=DiagonalQuadratic(tuple(H)),
         n=100,
     )
+
+
+def test_the_warm_up_reaches_its_acceptance_and_measures_the_posterior(x64):
+    """At least a third of the 4,800 points are independent: the error of a variance is 0.04.
+
+    The averaged step size has a slightly higher acceptance than the step sizes that it averages.
+    """
+    from lambda_hat_core.samplers import coordinates, hmc
+    from lambda_hat_core.samplers.adapt import dual_averaging, with_step
+
+    posterior = of_widths()
     kernel = hmc.HmcKernel(posterior, coordinates.identity(posterior), jnp.asarray(0.01), 4)
     start = jnp.asarray(np.tile(W0, (CHAINS, 1)))
     found = dual_averaging(jr.key(0), kernel, start, STEPS, jnp.asarray(TARGET))
@@ -71,7 +79,7 @@ def test_a_warm_up_goes_on_with_a_higher_target_while_steps_diverge(x64):
         start = jnp.tile(w0, (CHAINS, 1))
         plain = adapt.dual_averaging(jr.key(0), kernel, start, 100, jnp.asarray(0.8))
         heard = []
-        found, target = adapt._settled(jr.key(0), kernel, start, 100, 0.8, heard.append)
+        found, target = adapt._settled(jr.key(0), kernel, start, 100, 0.8, heard.append, math.inf)
         return plain, found, target, [line for line in heard if "diverged" in line]
 
     crossing = tuple(map(jnp.asarray, polynomials.data((2, 2))))
@@ -87,3 +95,25 @@ def test_a_warm_up_goes_on_with_a_higher_target_while_steps_diverge(x64):
     assert target == 0.8 and not heard
     assert float(found.step_size) == float(plain.step_size)
     np.testing.assert_array_equal(found.positions, plain.positions)
+
+
+def test_a_warm_up_ends_with_its_share_of_the_budget(x64):
+    """The draws that the run then has time for are made with what was found by then."""
+    from lambda_hat_core.samplers import adapt, coordinates, hmc
+
+    posterior = of_widths()
+    kernel = hmc.HmcKernel(posterior, coordinates.identity(posterior), jnp.asarray(0.01), 8)
+    start, goal = jnp.asarray(np.tile(W0, (CHAINS, 1))), jnp.asarray(0.8)
+    whole = adapt.dual_averaging(jr.key(0), kernel, start, 100, goal)
+    said = []
+    found = adapt.dual_averaging(jr.key(0), kernel, start, 100, goal, said.append, most=1000.0)
+    assert 1000 <= float(found.work) < 1000 + 15 * 10 * CHAINS < float(whole.work)
+    assert said[-1].startswith("the warm-up ends after") and float(found.step_size) > 0.01
+    # Its second half, over which means are taken, had not begun.
+    assert float(found.n_points) == 0 and np.isfinite(found.variance).all()
+    half = adapt.dual_averaging(jr.key(0), kernel, start, 100, goal, most=float(whole.work) * 0.75)
+    assert 0 < float(half.n_points) < float(whole.n_points)
+    assert np.isfinite(half.variance).all()
+
+    seen, target = adapt._settled(jr.key(0), kernel, start, 100, 0.8, said.append, 500.0)
+    assert float(seen.work) < 500 + 15 * 10 * CHAINS and target == 0.8
