@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -89,9 +90,12 @@ def _local_card() -> Card:
 def _summary(store: Store, plan: Plan) -> bool:
     """Print the table, and return whether any run has no estimate."""
     from lambda_hat_core.store import sql
+    from lambda_hat_core.store.damaged import left_out
 
     ids = ", ".join(f"'{id}'" for id in plan.runs)
     table = sql.query(store, _SUMMARY.format(ids))
+    for path in table.left_out:
+        print(left_out(path), file=sys.stderr)
     print(sql.show(table))
     verdict = table.names.index("verdict")
     return sum(row[verdict] != "failed" for row in table.rows) < len(plan.runs)

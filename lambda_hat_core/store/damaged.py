@@ -32,7 +32,7 @@ def _readable(path: Path) -> bool:
         return _CHECKS[path.suffix](path)
     except FileNotFoundError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -64,7 +64,16 @@ def _is_preset(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
+    """Read a table, whose rows must name what they are about."""
+    kind = "failures" if path.parent.name == "failures" else path.stem
+    keys = {
+        "failures": ["run_id" if path.name.startswith("run_") else "target_id", "reasons"],
+        "trials": ["study", "number", "run_id"],
+    }
+    if path.parent.name == "experiments":
+        kind, keys["experiments"] = "experiments", ["experiment", "target_id", "run_id"]
     read_table(path)
+    read_table(path, keys.get(kind))
     return True
 
 
