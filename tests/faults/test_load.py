@@ -42,7 +42,7 @@ now = time.time
 time.time = lambda: now() + skew
 process.host = lambda: name
 sys.stdin.readline()
-for key in range(6):
+for key in range(4):
     with lease.hold(root / f"{key}.lease", stale=3.0, beat=0.2, poll=0.02):
         if not (root / f"{key}.made").exists():
             with open(root / "log", "a") as log:
@@ -109,8 +109,9 @@ def test_machines_whose_clocks_differ_by_an_hour_make_every_key_once(skew, tmp_p
         )
         for name, of in (("right", 0), ("wrong", skew))
     }
+    started = list(machines.values())
     try:
-        for process in machines.values():
+        for process in started:
             process.stdin.write("go\n")
             process.stdin.flush()
         hung = tmp_path / "hung"
@@ -119,11 +120,11 @@ def test_machines_whose_clocks_differ_by_an_hour_make_every_key_once(skew, tmp_p
         (left,) = machines.values()
         assert left.wait(timeout=120) == 0
     finally:
-        for process in machines.values():
+        for process in started:
             process.kill()
             process.communicate()
     made = [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()]
-    assert Counter(made) == {str(key): 1 + (key == 2) for key in range(6)}
+    assert Counter(made) == {str(key): 1 + (key == 2) for key in range(4)}
     assert not list(tmp_path.glob("*.lease"))
 
 
