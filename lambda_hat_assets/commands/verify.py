@@ -24,17 +24,18 @@ def run(args: argparse.Namespace) -> int:
         for id in store.list(kind)
         if kind != "tuning" and not store.is_leased(kind, id)
     ]
-    records, programs = list(records_of(store)), compiled.programs(store)
+    records = list(records_of(store))
     wrong = {store.path(kind, id): store.verify(kind, id) for kind, id in folders}
     wrong |= dict.fromkeys(damaged(records), REASON)
-    wrong |= dict.fromkeys(compiled.partial(programs), "it is not as JAX wrote it")
+    programs = compiled.partial(compiled.programs(store))
+    wrong |= dict.fromkeys(programs, "it is not as JAX wrote it")
     corrupt = {path: reason for path, reason in wrong.items() if reason is not None}
     for path, reason in corrupt.items():
         if args.remove:
             files.discard(path)
         print(f"{path}: {reason}{' (removed)' if args.remove else ''}")
     print(
-        f"{len(folders)} folders, {len(records)} records and {len(programs)} compiled programs of "
-        f"{store.root} read again, {len(corrupt)} corrupt"
+        f"{len(folders)} folders and {len(records)} records of {store.root} read again, "
+        f"{len(corrupt)} corrupt"
     )
     return 1 if corrupt else 0
