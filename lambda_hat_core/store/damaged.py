@@ -92,15 +92,20 @@ def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
     return {path.stem: records.asked_in(path) for path in paths if path not in bad}
 
 
+def commands_records(store: Store) -> Iterator[Path]:
+    """Yield the records that every command reads: memberships, failures and wishes."""
+    for folder in ("experiments", "failures"):
+        yield from sorted((store.root / folder).glob("[!.]*.parquet"))
+    yield from records.asked_files(store)
+
+
 def records_of(store: Store) -> Iterator[Path]:
     """Yield the files that are not part of an artifact.
 
     These are memberships, failures, wishes, exact values, studies, and the presets of their best
     trials. A study that lost one of its files repeats its trials, whose runs are still there.
     """
-    for folder in ("experiments", "failures"):
-        yield from sorted((store.root / folder).glob("[!.]*.parquet"))
-    yield from records.asked_files(store)
+    yield from commands_records(store)
     for pattern in ("exact/[!.]*.json", "best/*/[!.]*.yaml"):
         yield from sorted(store.root.glob(pattern))
     for name in ("trials.parquet", "study.db", "reference.json", SPEC):
