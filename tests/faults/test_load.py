@@ -4,8 +4,8 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_machines_whose_clocks_differ_by_an_hour_make_every_key_once(skew, tmp_p
     assert not list(tmp_path.glob("*.lease"))
 
 
-def test_a_day_of_heartbeats_keeps_a_lease_and_a_minute_of_silence_ends_it(tmp_path):
+def test_a_day_of_heartbeats_keeps_a_lease_and_a_minute_of_silence_ends_it(tmp_path, monkeypatch):
     """Time passes by making files older; some heartbeats are half a minute late.
 
     What a writer of another machine has not finished stays for the whole day.
@@ -156,7 +156,9 @@ def test_a_day_of_heartbeats_keeps_a_lease_and_a_minute_of_silence_ends_it(tmp_p
             assert not lease.is_dead(path, lease.read(path))
             return next(beats, None) is None
 
-        lease._beat(path, me, SimpleNamespace(wait=wait), lease._BEAT)
+        stop = threading.Event()
+        monkeypatch.setattr(stop, "wait", wait)
+        lease._beat(path, me, stop, lease._BEAT)
         os.utime(path)
         age(50)
         store.sweep()
