@@ -10,7 +10,7 @@ export DAGSTER_MODULE_NAME := lambda_hat_assets
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: llc test test-faults test-slurm test-torch mutants lint format ui ui-test docs bench clean
+.PHONY: llc test test-faults test-slurm test-torch mutants lint audit format ui ui-test docs bench clean
 .DEFAULT_GOAL := llc
 
 .tools/bin/uv:
@@ -46,6 +46,10 @@ lint: .venv/.synced  ## format, lint and types
 	$(RUN)/ruff check .
 	$(RUN)/pyright
 
+audit: .venv/.synced  ## known vulnerabilities of the locked packages; offline it says so and passes
+	$(UV) audit --frozen --preview-features audit-command || { code=$$?; [ $$code -eq 2 ] \
+		&& echo "the database of vulnerabilities cannot be reached, so nothing was audited"; }
+
 format: .venv/.synced
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
@@ -74,6 +78,7 @@ bench: .venv/.synced  ## benchmarks of accuracy, speed, costs and all samplers, 
 	$(RUN)/python bench/certificate.py
 	$(RUN)/python bench/plateaus.py
 	$(RUN)/python bench/orchestration.py
+	$(RUN)/python bench/load.py
 	$(RUN)/python bench/threads.py
 	$(RUN)/python bench/samplers.py
 	$(RUN)/python bench/tuning.py

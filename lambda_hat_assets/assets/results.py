@@ -58,9 +58,9 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
 
 def _read(project: Project) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return the newest rows of `llc`, and the number of rows with each verdict."""
-    with sql.connect(project.store) as connection:
-        newest = connection.execute(
-            f"SELECT {', '.join(_COLUMNS)} FROM llc ORDER BY created_at DESC LIMIT {_SHOWN}"
-        ).fetchall()
-        counts = connection.execute("SELECT verdict, count(*) FROM llc GROUP BY verdict").fetchall()
-    return [dict(zip(_COLUMNS, row, strict=True)) for row in newest], dict(counts)
+    newest = sql.query(
+        project.store,
+        f"SELECT {', '.join(_COLUMNS)} FROM llc ORDER BY created_at DESC LIMIT {_SHOWN}",
+    )
+    counts = sql.query(project.store, "SELECT verdict, count(*) FROM llc GROUP BY verdict")
+    return [dict(zip(_COLUMNS, row, strict=True)) for row in newest.rows], dict(counts.rows)

@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import sys
 import threading
 import time
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from lambda_hat_assets.cards.card import Card
@@ -43,10 +46,14 @@ def run(args: argparse.Namespace) -> int:
         Exit code 1 if anything failed, otherwise 0.
     """
     from lambda_hat_core.store import records, sql
+    from lambda_hat_core.store.damaged import commands_records, damaged, left_out
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
     card = _local_card()
     store = open_store()
+    unread = damaged(commands_records(store))
+    for path in unread:
+        print(left_out(path), file=sys.stderr)
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
     if not args.changes:
@@ -66,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         failures, not_drawn = make(store, card, plan, gallery, listener)
     for id, reason in failures.items():
         print(f"{id} failed: {reason}")
-    failed = _summary(store, plan)
+    failed = _summary(store, plan, unread)
     page = store.path("galleries", gallery.id) / "index.html"
     print(f"the gallery could not be made: {not_drawn}" if not_drawn else page)
     return int(failed or not_drawn is not None)
@@ -86,12 +93,16 @@ def _local_card() -> Card:
     return card
 
 
-def _summary(store: Store, plan: Plan) -> bool:
-    """Print the table, and return whether any run has no estimate."""
+def _summary(store: Store, plan: Plan, named: Collection[Path]) -> bool:
+    """Print the table and the damaged files not yet named; return if any run has no estimate."""
     from lambda_hat_core.store import sql
+    from lambda_hat_core.store.damaged import left_out
 
     ids = ", ".join(f"'{id}'" for id in plan.runs)
     table = sql.query(store, _SUMMARY.format(ids))
+    for path in table.left_out:
+        if path not in named:
+            print(left_out(path), file=sys.stderr)
     print(sql.show(table))
     verdict = table.names.index("verdict")
     return sum(row[verdict] != "failed" for row in table.rows) < len(plan.runs)

@@ -3,9 +3,9 @@
 import argparse
 
 from lambda_hat_assets.commands import open_store
-from lambda_hat_core.store import files
+from lambda_hat_core.store import compiled, files
 from lambda_hat_core.store.damaged import REASON, damaged, records_of
-from lambda_hat_core.store.store import FOLDERS
+from lambda_hat_core.store.store import FOLDERS, Folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,29 +16,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line per corrupt folder, then a summary."""
+    """Print one line per corrupt folder or file, then a summary."""
     store = open_store()
-    checked = corrupt = 0
-    for kind in FOLDERS:
-        for id in store.list(kind):
-            if kind == "tuning" or store.is_leased(kind, id):
-                continue
-            checked += 1
-            problem = store.verify(kind, id)
-            if problem is None:
-                continue
-            corrupt += 1
-            if args.remove:
-                store.remove(kind, id)
-            print(f"{store.path(kind, id)}: {problem}{' (removed)' if args.remove else ''}")
+    folders: list[tuple[Folder, str]] = [
+        (kind, id)
+        for kind in FOLDERS
+        for id in store.list(kind)
+        if kind != "tuning" and not store.is_leased(kind, id)
+    ]
     records = list(records_of(store))
-    for path in damaged(records):
-        corrupt += 1
+    wrong = {store.path(kind, id): store.verify(kind, id) for kind, id in folders}
+    wrong |= dict.fromkeys(damaged(records), REASON)
+    programs = compiled.partial(compiled.programs(store))
+    wrong |= dict.fromkeys(programs, "it is not as JAX wrote it")
+    corrupt = {path: reason for path, reason in wrong.items() if reason is not None}
+    for path, reason in corrupt.items():
         if args.remove:
-            files.remove(path)
-        print(f"{path}: {REASON}{' (removed)' if args.remove else ''}")
+            files.discard(path)
+        print(f"{path}: {reason}{' (removed)' if args.remove else ''}")
     print(
-        f"{checked} folders and {len(records)} records of {store.root} read again, "
-        f"{corrupt} corrupt"
+        f"{len(folders)} folders and {len(records)} records of {store.root} read again, "
+        f"{len(corrupt)} corrupt"
     )
     return 1 if corrupt else 0

@@ -32,6 +32,7 @@ from lambda_hat_assets.running.endings import reap, reaping
 from lambda_hat_assets.running.pools import DTYPE_TAG, set_limits
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store import records, sql
+from lambda_hat_core.store.damaged import left_out
 from lambda_hat_core.store.store import Kind
 from lambda_hat_core.work import making
 from lambda_hat_core.work.endings import end_with_parent
@@ -95,6 +96,7 @@ def llc_job(
         pairs = [(members.runs[run].target, run) for run in members.membership[name]]
         records.write_experiment(store, chosen.base, pairs, add=bool(chosen.changes))
         records.write_asked(store, name, chosen.base, chosen.changes)
+        store.sweep()
         if not sql.is_fresh(store):
             sql.refresh(store)
         ghosts = reap(context.instance)
@@ -203,7 +205,10 @@ def llc_job(
         reporting.note_blocked(store, members)
         drawn = materialise(context, chosen.job(GALLERIES_JOB), [experiment])
         materialise(context, chosen.job(RESULTS_JOB))
-        found = [row for row in reporting.rows(store, chosen.base) if row.run in members.runs]
+        known, damaged = reporting.rows(store, chosen.base)
+        found = [row for row in known if row.run in members.runs]
+        for path in damaged:
+            context.log.warning(left_out(path))
         for line in reporting.table(found, members.labels):
             context.log.info(line)
         made = sum([*float64, *float32])

@@ -1,10 +1,13 @@
 """The report that the last step of `llc` prints: the estimates, and the reasons of failures."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lambda_hat_core.plan.plan import Plan
 from lambda_hat_core.store import records, sql
 from lambda_hat_core.store.store import Store
+from lambda_hat_core.store.views import quoted
 
 _MOST_LINES = 40
 
@@ -40,16 +43,15 @@ def note_blocked(store: Store, plan: Plan) -> None:
         records.write_failure(store, spec, f"its target {spec.target} failed: {why}")
 
 
-def rows(store: Store, experiment: str) -> list[ReportRow]:
-    """Return the experiment's rows of `llc`."""
-    with sql.connect(store) as connection:
-        found = connection.execute(
-            "SELECT run_id, target_id, sampler, llc, llc_se, llc_oracle, llc_known, "
-            "verdict, reasons, advice FROM llc WHERE experiment = ? "
-            "ORDER BY trajectory_id NULLS FIRST, step, target_id, sampler, run_id",
-            [experiment],
-        ).fetchall()
-    return [ReportRow(*row) for row in found]
+def rows(store: Store, experiment: str) -> tuple[list[ReportRow], Sequence[Path]]:
+    """Return the experiment's rows of `llc`, and the damaged files that were left out."""
+    found = sql.query(
+        store,
+        "SELECT run_id, target_id, sampler, llc, llc_se, llc_oracle, llc_known, "
+        f"verdict, reasons, advice FROM llc WHERE experiment = {quoted(experiment)} "
+        "ORDER BY trajectory_id NULLS FIRST, step, target_id, sampler, run_id",
+    )
+    return [ReportRow(*row) for row in found.rows], found.left_out
 
 
 def table(found: list[ReportRow], labels: dict[str, str]) -> list[str]:

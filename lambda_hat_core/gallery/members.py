@@ -108,7 +108,8 @@ def is_current(store: Store, gallery: Gallery) -> bool:
 
 
 def _state(store: Store, kind: Kind, id: str) -> str:
+    """Return the hash of an artifact, or why there is none; what is damaged counts as absent."""
     try:
         return json.loads((store.path(kind, id) / MANIFEST).read_bytes())["sha256"]
-    except FileNotFoundError:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return records.read_failure(store, id) or "absent"

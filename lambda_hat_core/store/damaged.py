@@ -32,7 +32,7 @@ def _readable(path: Path) -> bool:
         return _CHECKS[path.suffix](path)
     except FileNotFoundError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -64,7 +64,16 @@ def _is_preset(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
+    """Read a table, whose rows must name what they are about."""
+    kind = "failures" if path.parent.name == "failures" else path.stem
+    keys = {
+        "failures": ["run_id" if path.name.startswith("run_") else "target_id", "reasons"],
+        "trials": ["study", "number", "run_id"],
+    }
+    if path.parent.name == "experiments":
+        kind, keys["experiments"] = "experiments", ["experiment", "target_id", "run_id"]
     read_table(path)
+    read_table(path, keys.get(kind))
     return True
 
 
@@ -83,15 +92,20 @@ def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
     return {path.stem: records.asked_in(path) for path in paths if path not in bad}
 
 
+def commands_records(store: Store) -> Iterator[Path]:
+    """Yield the records that every command reads: memberships, failures and wishes."""
+    for folder in ("experiments", "failures"):
+        yield from sorted((store.root / folder).glob("[!.]*.parquet"))
+    yield from records.asked_files(store)
+
+
 def records_of(store: Store) -> Iterator[Path]:
     """Yield the files that are not part of an artifact.
 
     These are memberships, failures, wishes, exact values, studies, and the presets of their best
     trials. A study that lost one of its files repeats its trials, whose runs are still there.
     """
-    for folder in ("experiments", "failures"):
-        yield from sorted((store.root / folder).glob("[!.]*.parquet"))
-    yield from records.asked_files(store)
+    yield from commands_records(store)
     for pattern in ("exact/[!.]*.json", "best/*/[!.]*.yaml"):
         yield from sorted(store.root.glob(pattern))
     for name in ("trials.parquet", "study.db", "reference.json", SPEC):

@@ -85,7 +85,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     """Return what `write_sealed` has written; None if it is not there, or not as it was written."""
     try:
         content = json.loads(path.read_bytes())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or content.pop(_SEAL, None) != _digest(content):
         return None
@@ -121,6 +121,13 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a folder, which is gone for others in one atomic step."""
+    away = discarded(path)
+    os.rename(path, away)
+    remove(away)
 
 
 def sweep(folder: Path) -> list[Path]:

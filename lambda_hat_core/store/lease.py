@@ -58,7 +58,7 @@ def hold(
         while not _create(path, me):
             other = read(path)
             if is_dead(path, other, stale):
-                _clear(path, other)
+                clear(path, other)
                 continue
             if on_wait is not None and other is not None:
                 on_wait(f"waiting for process {other.pid}, which is making {path.stem}")
@@ -77,11 +77,12 @@ def hold(
 
 
 def read(path: Path) -> Owner | None:
-    """Return the owner of a lease; None if there is none or the file is being written."""
+    """Return the owner of a lease; None if there is none, or it is being written or damaged."""
     try:
-        return Owner(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        owner = Owner(**json.loads(path.read_bytes()))
+    except (FileNotFoundError, IsADirectoryError, ValueError, TypeError, RecursionError):
         return None
+    return owner if isinstance(owner.pid, int) else None
 
 
 def is_dead(path: Path, owner: Owner | None, stale: float = _STALE) -> bool:
@@ -110,8 +111,18 @@ def _create(path: Path, me: Owner) -> bool:
     return True
 
 
-def _clear(path: Path, dead: Owner | None) -> None:
-    """Remove a dead lease; if another process has renewed it meanwhile, restore it."""
+def sweep(folder: Path) -> None:
+    """Remove the leases in `folder` whose owners are dead."""
+    for path in folder.glob("*.lease"):
+        owner = read(path)
+        if is_dead(path, owner):
+            clear(path, owner)
+
+
+def clear(path: Path, dead: Owner | None) -> None:
+    """Remove a dead lease; one that another process has renewed meanwhile stays, or is restored."""
+    if read(path) != dead:
+        return
     away = files.discarded(path)
     try:
         os.rename(path, away)
@@ -123,7 +134,7 @@ def _clear(path: Path, dead: Owner | None) -> None:
     except FileExistsError:
         pass
     finally:
-        away.unlink(missing_ok=True)
+        files.remove(away)
 
 
 def _beat(path: Path, me: Owner, stop: threading.Event, beat: float) -> None:

@@ -275,7 +275,8 @@ def read_failure(store: Store, id: str) -> str | None:
         rows = read_table(failure_path(store, id), columns=["reasons"])
     except (FileNotFoundError, Damaged):
         return None
-    return rows[0]["reasons"][0]
+    reasons = [reason for row in rows for reason in row["reasons"] or ()]
+    return reasons[0] if reasons else None
 
 
 def write_asked(store: Store, name: str, experiment: str, changes: Sequence[str] = ()) -> None:
@@ -304,7 +305,9 @@ def asked_in(path: Path) -> tuple[str, list[str]]:
         ValueError: if the file is damaged.
     """
     match json.loads(path.read_bytes()):
-        case {"experiment": str(experiment), "changes": list(changes)}:
+        case {"experiment": str(experiment), "changes": list(changes)} if all(
+            isinstance(change, str) for change in changes
+        ):
             return experiment, changes
     raise ValueError(f"{path} has no experiment with changes")
 
@@ -318,12 +321,19 @@ def write_experiment(
         store: the store.
         experiment: its name.
         members: (target_id, run_id) of every run.
-        add: also keep the runs that were recorded before.
+        add: also keep the runs that were recorded before; none, if that record is damaged.
     """
     path = store.root / "experiments" / f"{experiment}.parquet"
     named = dict.fromkeys(members)
-    if add and path.exists():
-        before = read_table(path)
-        named = dict.fromkeys((row["target_id"], row["run_id"]) for row in before) | named
+    if add:
+        named = dict.fromkeys(_members_in(path)) | named
     rows = [{"experiment": experiment, "target_id": target, "run_id": run} for target, run in named]
     write("experiments", rows, path)
+
+
+def _members_in(path: Path) -> list[tuple[str, str]]:
+    try:
+        rows = read_table(path, columns=["target_id", "run_id"])
+    except (FileNotFoundError, Damaged):
+        return []
+    return [(row["target_id"], row["run_id"]) for row in rows]

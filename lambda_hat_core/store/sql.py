@@ -5,6 +5,7 @@ DuckDB is imported inside functions.
 
 import hashlib
 import re
+import shutil
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 from lambda_hat_core.store import files, records, views
 from lambda_hat_core.store.damaged import damaged
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.store.tables import WAY_OUT
 from lambda_hat_core.store.views import DATABASE
 
 
@@ -23,7 +23,7 @@ def refresh(store: Store) -> Path:
     views.write_seeds(store, views.SOURCES)
     made = views.statements(store)
     store.sweep()
-    files.write_atomic(path, lambda tmp: _build(made, tmp))
+    files.write_atomic(path, lambda tmp: _build(store, made, tmp))
     return path
 
 
@@ -92,9 +92,10 @@ def query(store: Store, statement: str, *, unsafe: bool = False) -> Table:
         if not unsafe:
             _check_reads_only(statement)
         return _query(store, statement, unsafe=unsafe)
-    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
-        raise _refused(error) from error
     except duckdb.Error as error:
+        mistakes = duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException
+        if isinstance(error, mistakes) and _has_views(store):
+            raise _refused(error) from error
         bad = damaged(
             path for source in views.SOURCES.values() for path in views.matched(store, source)
         )
@@ -108,6 +109,17 @@ def query(store: Store, statement: str, *, unsafe: bool = False) -> Table:
         return _query(store, statement, bad, unsafe=unsafe)
     except duckdb.Error as error:
         raise _refused(error) from error
+
+
+def _has_views(store: Store) -> bool:
+    """Return whether the views can be created, so that an error is one of the statement."""
+    import duckdb
+
+    try:
+        connect(store).close()
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _query(store: Store, statement: str, without: Sequence[Path] = (), *, unsafe: bool) -> Table:
@@ -204,11 +216,17 @@ def _cell(value: Any, longest: int | None) -> str:
     return text if longest is None or len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def _build(made: dict[records.Table, str], path: Path) -> None:
+def _build(store: Store, made: dict[records.Table, str], path: Path) -> None:
+    """Write the views; their columns are those of the empty files, so that no other is read."""
     import duckdb
 
+    empty = files.private(store.root / "empty")
     try:
+        for source in views.SOURCES.values():
+            (empty / source.empty).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store.root / source.empty, empty / source.empty)
         with duckdb.connect() as connection:
+            connection.execute(f"SET temp_directory = {views.quoted(empty / f'{DATABASE}.tmp')}")
             connection.execute(f"ATTACH {views.quoted(path)} AS built (STORAGE_VERSION 'v1.0.0')")
             connection.execute("USE built")
             for statement in made.values():
@@ -219,9 +237,8 @@ def _build(made: dict[records.Table, str], path: Path) -> None:
     except duckdb.IOException as error:
         path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
         raise files.refused(str(error)) from error
-    except duckdb.InvalidInputException as error:
-        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
-        raise ValueError(f"{str(error).splitlines()[0]}: {WAY_OUT}") from error
+    finally:
+        files.remove(empty)
 
 
 def _fingerprint(made: dict[records.Table, str]) -> str:

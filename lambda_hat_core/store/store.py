@@ -141,7 +141,7 @@ class Store:
                 files.remove(tmp)
 
     def sweep(self) -> None:
-        """Remove what killed processes left of the files that they were writing."""
+        """Remove what killed processes left: files that they were writing, and their leases."""
         inner = ("leases", "tuning", "checkpoints", "best")
         folders = [self.root, *self.root.glob("[!.]*/")]
         for name in inner:
@@ -149,6 +149,8 @@ class Store:
         for folder in folders:
             if folder.is_dir():
                 files.sweep(folder)
+            if folder.parent == self.root / "leases":
+                lease.sweep(folder)
 
     def lease(
         self, kind: Folder, id: str, on_wait: Callable[[str], None] | None = None
@@ -167,9 +169,7 @@ class Store:
 
     def remove(self, kind: Folder, id: str) -> None:
         """Remove a folder from the store in one atomic step, then delete it."""
-        away = files.discarded(self.path(kind, id))
-        os.rename(self.path(kind, id), away)
-        files.remove(away)
+        files.discard(self.path(kind, id))
 
 
 def _names(canonical: bytes, id: str) -> bool:

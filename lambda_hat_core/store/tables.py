@@ -17,15 +17,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> list[dict[st
 
     Raises:
         FileNotFoundError: if there is none.
-        Damaged: if it cannot be read to its end.
+        Damaged: if it cannot be read to its end, or lacks one of the columns.
     """
     from pyarrow import ArrowException, parquet
 
     try:
         if path.is_dir():
             raise IsADirectoryError(path)
-        return parquet.read_table(path, columns=columns).to_pylist()
+        found = parquet.read_table(path, columns=columns)
     except FileNotFoundError:
         raise
     except (OSError, ArrowException) as error:
         raise Damaged(f"{path} cannot be read to its end; {WAY_OUT}") from error
+    if columns is not None and not {*columns} <= {*found.column_names}:
+        raise Damaged(f"{path} lacks one of the columns {', '.join(columns)}; {WAY_OUT}")
+    return found.to_pylist()

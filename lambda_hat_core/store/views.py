@@ -102,6 +102,7 @@ def _llc(store: Store) -> str:
     return f"""SELECT {", ".join(columns)} FROM (
         SELECT *, 0 AS rank FROM {_read(store, "llc")}
         UNION ALL BY NAME SELECT *, 1 AS rank FROM {_read(store, "failures", _BY_NAME)}
+        WHERE run_id IS NOT NULL
     ) AS runs LEFT JOIN {_read(store, "experiments")} AS members
     ON members.run_id = runs.run_id
     LEFT JOIN (
@@ -133,7 +134,7 @@ def _targets(store: Store) -> str:
     unbuilt = _read(store, "unbuilt", _BY_NAME)
     return f"""SELECT {", ".join(records.SCHEMAS["targets"])}, failure FROM (
         SELECT {columns}, NULL AS failure, 0 AS rank FROM {_read(store, "targets")}
-        UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt}
+        UNION ALL SELECT {columns}, reasons[1], 1 FROM {unbuilt} WHERE target_id IS NOT NULL
     ) QUALIFY rank() OVER (PARTITION BY target_id ORDER BY rank) = 1"""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from lambda_hat_core.store import process
+from lambda_hat_core.store import compiled, process
 
 _KEEP_ALL = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -37,6 +37,7 @@ def kept() -> Iterator[None]:
     if configured or not _usable(folder):
         yield
         return
+    compiled.tidy(folder)
     wanted = {"jax_compilation_cache_dir": str(folder), **_KEEP_ALL}
     before = {name: getattr(jax.config, name) for name in wanted}
     _configure(wanted)

@@ -232,8 +232,9 @@ def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
             with store.publish("galleries", gallery.id) as folder:
                 write(store, gallery, folder)
             status = "made"
-    seconds = time.perf_counter() - began
-    return Outcome(gallery.id, status, seconds, record(store, "galleries", gallery.id))
+        # Another command may replace the page as soon as the lease is released.
+        facts = record(store, "galleries", gallery.id)
+    return Outcome(gallery.id, status, time.perf_counter() - began, facts)
 
 
 _FACTS: dict[Kind, str] = {

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import Gallery
-from lambda_hat_core.store import process
+from lambda_hat_core.store import compiled
 from lambda_hat_core.store.store import Kind, Store
 
 Answer = Callable[[dict[str, Any]], None]
@@ -150,8 +150,9 @@ def _private_stdout() -> Answer:
 
 def prepare_jax(store: Store) -> None:
     """Cache compiled programs per kind of processor, unless the environment sets another folder."""
-    cache = store.root / ".cache" / "jax" / process.processor()
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        compiled.tidy(compiled.cache(store))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compiled.cache(store))
     for name, value in _CACHE.items():
         os.environ.setdefault(name, value)
 

@@ -1,8 +1,9 @@
 """A worker that follows the protocol and stores plausible artifacts without computing anything.
 
 A target or run with seed 13 fails, seed 14 kills the process, and a run with seed 15 hangs the
-first time until its parent has ended. Every call is recorded in calls.txt of the store. If
-FAKE_SECONDS is set, a call takes this long, and spans.txt has its begin and end.
+first time until its parent has ended. Every call is recorded in calls.txt of the store, and what
+was made in made.txt; keys are made under leases, as by the real worker. If FAKE_SECONDS is set, a
+call takes this long, and spans.txt has its begin and end.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
-from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint
+from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint, is_current
 from lambda_hat_core.store import records
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import making
@@ -69,9 +70,15 @@ def answer(store: Store, request: dict, x64: str) -> dict:
         records.write_failure(store, spec, "seed 13 always fails")
         reason = "seed 13 always fails"
         return {"event": "failed", "reason": reason, "cause": "error", "transient": False}
-    make(store, kind, request["spec"])
+    status = "reused"
+    with store.lease(kind, request["id"]):
+        if not store.is_complete(kind, request["id"]):
+            make(store, kind, request["spec"])
+            status = "made"
+            with (store.root / "made.txt").open("a") as made_ones:
+                made_ones.write(f"{kind} {request['id']}\n")
     record = making.record(store, kind, request["id"])
-    return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
+    return {"event": "done", "status": status, "seconds": 0.0, "record": record}
 
 
 def trained(store: Store, wanted: Trajectory) -> dict:
@@ -88,17 +95,25 @@ def trained(store: Store, wanted: Trajectory) -> dict:
 
 
 def drawn(store: Store, gallery: Gallery) -> dict:
-    with store.publish("galleries", gallery.id) as folder:
-        facts = {"inputs": fingerprint(store, gallery), "n_runs": len(gallery.runs)}
-        facts |= {"n_targets": len(gallery.targets), "verdicts": {}, "forests": [], "table": ""}
-        (folder / "gamma_profile.png").write_bytes(PNG)
-        facts["profiles"] = [{"figure": "gamma_profile.png", "note": "nuts: one plateau"}]
-        (folder / "along.png").write_bytes(PNG)
-        curve = {"figure": "along.png", "words": "nβ 10", "notes": ["nuts: maximum at step 3"]}
-        facts["curves"] = [{"training": id, **curve} for id in gallery.trainings]
-        (folder / FACTS).write_text(json.dumps(facts))
-    record = making.record(store, "galleries", gallery.id)
-    return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
+    status = "reused"
+    with store.lease("galleries", gallery.id):
+        if not is_current(store, gallery):
+            with store.publish("galleries", gallery.id) as folder:
+                draw(store, gallery, folder)
+            status = "made"
+        record = making.record(store, "galleries", gallery.id)
+    return {"event": "done", "status": status, "seconds": 0.0, "record": record}
+
+
+def draw(store: Store, gallery: Gallery, folder: Path) -> None:
+    facts = {"inputs": fingerprint(store, gallery), "n_runs": len(gallery.runs)}
+    facts |= {"n_targets": len(gallery.targets), "verdicts": {}, "forests": [], "table": ""}
+    (folder / "gamma_profile.png").write_bytes(PNG)
+    facts["profiles"] = [{"figure": "gamma_profile.png", "note": "nuts: one plateau"}]
+    (folder / "along.png").write_bytes(PNG)
+    curve = {"figure": "along.png", "words": "nβ 10", "notes": ["nuts: maximum at step 3"]}
+    facts["curves"] = [{"training": id, **curve} for id in gallery.trainings]
+    (folder / FACTS).write_text(json.dumps(facts))
 
 
 def make(store: Store, kind: str, fields: dict) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -356,6 +357,54 @@ def test_a_damaged_file_is_named_once_with_its_way_out(command, home):
     assert command("verify").returncode == 1
     assert str(path) in command("verify", "--remove").stdout and not path.exists()
     assert command("verify").returncode == 0
+
+
+DAMAGES = {
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "other columns": lambda path: records.write("checks", [{"name": "a"}], path),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_records_do_not_stop_a_run_and_are_named_once(command, home, damage):
+    """Those of a failure and of members of other experiments; a wish is no table."""
+    store, file = Store(home), home.parent / "small.yaml"
+    fill(home)
+    other = next(iter(small(home).runs.values())).model_copy(update={"seed": 77})
+    records.write_failure(store, other, "once")
+    records.write_experiment(store, "an other", [("t", other.id)])
+    records.write_asked(store, "an other", "an other")
+    hurt = [
+        records.failure_path(store, other.id),
+        store.root / "experiments" / "an other.parquet",
+        store.root / "experiments" / "an other.json",
+    ]
+    for path in hurt:
+        DAMAGES[damage](path)
+    (home / "llc.duckdb").unlink(missing_ok=True)
+    done = command("run", file)
+    assert done.returncode == 0 and "2 targets and 4 runs, 6 exist" in done.stdout
+    assert done.stdout.count("ok") == 4
+    for path in hurt:
+        assert done.stderr.count(f"{path} is left out") == 1, done.stderr
+    assert records.read_failure(store, other.id) is None
+    assert command("sql", "from llc").returncode == command("plan", file).returncode == 0
+    said = command("verify", "--remove").stdout
+    assert all(said.count(f"{path}: ") == 1 and not path.exists() for path in hurt), said
+    assert command("run", file).stderr == ""
+
+
+def test_verify_reads_compiled_programs(command, home):
+    folder = home / ".cache" / "jax" / "0123abcd"
+    folder.mkdir(parents=True)
+    (folder / "jit_f-cache").write_bytes(zlib.compress(b"program"))
+    assert command("verify").returncode == 0
+    half = folder / "jit_g-cache"
+    half.write_bytes(zlib.compress(b"program")[:-2])
+    said = command("verify", "--remove")
+    assert said.returncode == 1 and f"{half}: it is not as JAX wrote it" in said.stdout
+    assert command("verify").returncode == 0 and not half.exists()
 
 
 def test_verify_reads_studies_presets_and_exact_values(command, home):

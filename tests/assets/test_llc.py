@@ -83,6 +83,27 @@ def test_a_failing_run_is_a_row_with_its_reason_and_affects_no_other(site, built
     assert by_seed[13] in failure.step_failure_data.error.message
 
 
+def test_damaged_records_and_leftovers_do_not_stop_the_job(site, built):
+    from lambda_hat_core.store import lease, process, records
+
+    site.experiment(target_seeds=(0, 13))
+    project = site.project()
+    assert not llc(site, built(project)).success
+    (failed,) = [id for id, spec in project.targets.items() if spec.seed == 13]
+    damaged = records.failure_path(project.store, failed)
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    members = project.store.root / "experiments" / "other.parquet"
+    members.write_bytes(b"PAR1")
+    left = project.store.root / "failures" / f".tmp-x-{process.host()}-999999999-ab"
+    left.touch()
+    held = project.store.lease_path("runs", "run_x")
+    lease._create(held, lease.Owner(process.host(), 999_999_999, "1", "token"))
+    site.experiment(target_seeds=(0,))
+    result = llc(site, built(site.project()))
+    assert result.success
+    assert not left.exists() and not held.exists()
+
+
 def test_a_failed_target_blocks_only_its_own_runs(site, built):
     from lambda_hat_core.store import records
 

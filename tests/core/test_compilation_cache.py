@@ -71,3 +71,44 @@ def test_caching_can_be_off_or_impossible(tmp_path, name):
     )
     within, hits, stored, same = run(**{"XDG_CACHE_HOME": str(tmp_path)} | locals()[name])
     assert (within, hits, stored, same) == (None, 0, 0, True)
+
+
+@pytest.mark.parametrize("damage", ["half", "flipped", "empty", "folder"])
+def test_a_program_that_a_killed_process_left_half_written_is_made_again(tmp_path, damage):
+    """JAX warns of it, which is an error here, and never replaces it."""
+    from lambda_hat_core.store import compiled
+    from lambda_hat_core.store.process import processor
+
+    folder = tmp_path / "lambda_hat" / "jax" / processor()
+    run(XDG_CACHE_HOME=str(tmp_path))
+    (entry,) = folder.glob("*-cache")
+    whole = entry.read_bytes()
+    entry.unlink()
+    flipped = whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1])
+    if damage == "folder":
+        entry.mkdir()
+    else:
+        left = {"half": whole[:-1], "empty": b"", "flipped": flipped + whole[len(flipped) :]}
+        entry.write_bytes(left[damage])
+    assert compiled.partial([entry]) == [entry]
+    assert run(XDG_CACHE_HOME=str(tmp_path))[1:3] == [0, 1], "compiled, and stored again"
+    assert compiled.partial([entry]) == []
+    assert run(XDG_CACHE_HOME=str(tmp_path))[1:3] == [1, 0]
+
+
+def test_each_program_is_read_once(tmp_path, monkeypatch):
+    import zlib
+
+    from lambda_hat_core.store import compiled
+
+    read = []
+    whole = compiled._is_whole
+    monkeypatch.setattr(compiled, "_is_whole", lambda path: read.append(path) or whole(path))
+    for name in ("a", "b"):
+        path = tmp_path / f"jit_{name}-cache"
+        path.write_bytes(zlib.compress(b"program"))
+        os.utime(path, (1e9, 1e9))
+    compiled.tidy(tmp_path)
+    assert len(read) == 2
+    compiled.tidy(tmp_path)
+    assert len(read) == 2 and len(list(tmp_path.glob("*-cache"))) == 2

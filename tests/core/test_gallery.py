@@ -287,3 +287,14 @@ def test_runs_of_a_target_have_different_names(gallery):
     same = dict.fromkeys(gallery.runs, gallery.runs[first])
     twins = gallery.model_copy(update={"runs": same})
     assert len(set(short_names(twins).values())) == 4
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", None], ids=str)
+def test_a_damaged_analysis_counts_as_absent_when_a_page_is_looked_at(store, gallery, content):
+    from lambda_hat_core.gallery.members import is_current
+
+    made(store, gallery)
+    manifest = store.path("analyses", next(iter(gallery.runs))) / "manifest.json"
+    manifest.unlink()
+    manifest.mkdir() if content is None else manifest.write_bytes(content)
+    assert not is_current(store, gallery)

@@ -168,3 +168,42 @@ def test_deleting_the_store_while_a_lease_is_held_is_no_error(store):
     with store.lease("runs", "run_x"):
         shutil.rmtree(store.root)
     assert not Path(store.root).exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[1]", b'{"host": 1}', b"[" * 100_000, None],
+    ids=["empty", "half", "no text", "a list", "other keys", "deep", "a folder"],
+)
+def test_a_damaged_lease_is_held_for_a_minute_and_then_gives_way(store, content):
+    path = store.lease_path("runs", "run_x")
+    path.parent.mkdir(parents=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    assert lease.read(path) is None and store.is_leased("runs", "run_x")
+    os.utime(path, (0, 0))
+    with store.lease("runs", "run_x"):
+        assert lease.read(path) is not None
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_lease_that_was_renewed_is_not_cleared(store):
+    """Two processes see that an owner is dead; the slower one meets the lease of the faster."""
+    path = store.lease_path("runs", "run_x")
+    path.parent.mkdir(parents=True)
+    dead = lease.Owner("elsewhere", 1, "", "token")
+    with store.lease("runs", "run_x"):
+        mine, inode = lease.read(path), path.stat().st_ino
+        lease.clear(path, dead)
+        assert lease.read(path) == mine and path.stat().st_ino == inode
+
+
+def test_a_sweep_removes_the_leases_of_dead_owners_alone(store, holder):
+    folder = store.lease_path("runs", "run_x").parent
+    others = {"run_here": ("here", 60), "run_old": ("elsewhere", 90), "run_new": ("elsewhere", 30)}
+    for id, (host, age) in others.items():
+        host = lease.process.host() if host == "here" else host
+        path = store.lease_path("runs", id)
+        assert lease._create(path, lease.Owner(host, 999_999_999, "1", id))
+        os.utime(path, (time.time() - age,) * 2)
+    store.sweep()
+    assert sorted(path.stem for path in folder.iterdir()) == ["run_new", "run_x"]
