@@ -26,7 +26,7 @@ _ROOM, _LINE = 12, 0.17
 """Lines of the legend that a figure has room for, and inches that each one more takes."""
 _ABOVE = 2.2
 """Height of the axes of the LLC, in units of that of the losses."""
-_DASHES = ("-", "--", ":", "-.")
+_DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 
 Axis = Literal["auto", "log", "linear"]
 
@@ -170,10 +170,9 @@ def _beside(axes: Axes, series: Sequence[CurveSeries], names: Sequence[str]) -> 
         handles += right.get_legend_handles_labels()[0]
     if not alone:
         # Colours are explained above; what differs here is the dash.
-        dashes = {name: _DASHES[i % len(_DASHES)] for i, name in enumerate(names)}
         handles = [
-            Line2D([], [], color=style.INK, linestyle=dash, label=name)
-            for name, dash in dashes.items()
+            Line2D([], [], color=style.INK, linestyle=_DASHES[i % len(_DASHES)], label=name)
+            for i, name in enumerate(names)
         ]
     if losses and positive:
         shown = [v for one in series for name in losses for v in one.beside.get(name, ((), ()))[1]]
