@@ -24,7 +24,7 @@ def config_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
     @dg.sensor(
         name="config_changed",
         job=job,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Runs llc, which makes missing artifacts, when a file under config/ changes.",
     )

@@ -111,7 +111,12 @@ def _lede(found: Paired, shared: Sequence[str]) -> str:
 def _headings(names: tuple[str, str]) -> str:
     columns = (
         ("target", "the minimum w* whose LLC is estimated", ""),
-        ("sampler", "the sampler, and what the two runs were set to differently", ""),
+        (
+            "sampler",
+            "the sampler, what sets it apart from the others here, and what the two runs "
+            "were set to differently",
+            "",
+        ),
         ("difference ± se", "second minus first, with its standard error", "number"),
         ("verdicts", "result of the checks of both runs", ""),
         ("z", "the difference in standard errors", "number"),
@@ -127,7 +132,7 @@ def _headings(names: tuple[str, str]) -> str:
 
 
 def _line(pair: Pair, labels: dict[str, str], *, differs: bool) -> str:
-    target, sampler = labels[pair.first.member.target], pair.first.member.sampler
+    target, sampler = labels[pair.first.member.target], pair.first.short
     z = pair.z
     words = "the same run" if pair.same else "differs" if differs else "agrees"
     said = "cannot be compared" if pair.difference is None else words

@@ -56,8 +56,11 @@ def read_hold(written: Any, place: Place) -> int | Literal["last"] | None:
     value = written.get("from") if isinstance(written, Mapping) and len(written) == 1 else None
     if value == "last" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
+    rule = "hold names one checkpoint"
+    if value == "best":
+        rule = "ids are made before the training, which alone could say which checkpoint is best"
     way_out = "write {from: last}, or the step of a checkpoint such as {from: 1000}"
-    raise place.error("hold names one checkpoint", way_out, written)
+    raise place.error(rule, way_out, written)
 
 
 def _trained(

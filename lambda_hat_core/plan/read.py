@@ -169,7 +169,8 @@ def resolve_experiment(experiment: str | Path, config_dir: Path) -> Path:
     Raises:
         ConfigError: if there is no such file.
     """
-    return resolve(experiment, config_dir, "experiment", "experiment", "LAMBDA_HAT_EXPERIMENT")
+    given = "the argument or LAMBDA_HAT_EXPERIMENT"
+    return resolve(experiment, config_dir, "experiment", "experiment", given)
 
 
 def require_config(config: Path, variable: str, value: str) -> None:

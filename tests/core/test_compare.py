@@ -71,6 +71,7 @@ def test_the_page_has_every_pair_with_its_difference_and_both_verdicts(store, tw
     same, small, large = page.rows.values()
     assert large["llc"][1] == "0.500 ± 0.050differs" and small["llc"][1] == "0.100 ± 0.050agrees"
     assert same["llc"][1] == "0the same run"
+    assert [row["sampler"][1] for row in (small, large)] == ["sgld gamma 1", "sgld gamma 9"]
     assert small["verdict"][1] == "ok suspectsecond: too few <draws> set until.max_fge: 9"
     assert small["verdict"][0]["data-sort"] == "suspect"
     assert "1 differs by more than chance, 1 is one run of both." in text

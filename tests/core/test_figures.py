@@ -287,3 +287,34 @@ def test_a_curve_is_the_running_mean():
     broken = trace.llc.copy()
     broken[0, 0] = np.inf
     assert running_curve("nuts", "a", "failed", broken, trace.cumulative_fge).fge.size == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize("beside", [True, False])
+def test_curves_along_training_and_their_legends_are_legible(count, beside, tmp_path):
+    from lambda_hat_core.analysis.curve import CurvePoint, llc_curve
+    from lambda_hat_core.analysis.figures.curve import CurveSeries, along_figure
+    from lambda_hat_core.analysis.figures.style import references, save
+
+    steps = [0, *(10 * 2**i for i in range(9))]
+    verdicts = ["ok", "suspect", "failed"]
+    series = []
+    for index in range(count):
+        points = [
+            CurvePoint(step, index + 5 * step / (step + 100), 0.2, verdicts[place % 3])
+            for place, step in enumerate(steps)
+        ]
+        names = ("train loss", "test loss", "test accuracy")
+        values = {name: (steps, [1 / (1 + step) for step in steps]) for name in names}
+        label = f"sampler {index} on a training of a long name, float32"
+        series.append(CurveSeries(label, llc_curve(points), values if beside and index < 2 else {}))
+    figure = along_figure(series, LONG, lines=references(5.0, 4.9))
+    assert save(figure, tmp_path / "figure.png").stat().st_size < 150_000
+    assert_legible(figure)
+    renderer = figure.canvas.get_renderer()
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    boxes = [legend.get_window_extent(renderer) for legend in legends]
+    assert len(boxes) == 1 + beside
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    if beside:
+        assert [text.get_text() for text in legends[-1].get_texts()] == [*names]

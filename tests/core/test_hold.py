@@ -49,7 +49,13 @@ def test_the_experiments_hold_is_that_of_samplers_that_have_a_step_size(plan_of)
     ("target", "samplers", "words"),
     [
         (TARGET, sghmc("{from: 31}"), "no checkpoint at step 31"),
-        (TARGET, sghmc("{from: best}"), "hold names one checkpoint"),
+        (TARGET, sghmc("{from: first}"), "hold names one checkpoint"),
+        (
+            TARGET,
+            sghmc("{from: best}"),
+            r'hold is \{"from": "best"\}: ids are made before the training, .*; write '
+            r"\{from: last\}, or the step of a checkpoint such as \{from: 1000\}$",
+        ),
         (TARGET, sghmc("{at: 3}"), "hold names one checkpoint"),
         (TARGET, "{name: nuts, hold: {from: last}}", "has no step_size that could be held"),
         ("{model: small}", sghmc("{from: last}"), "no target has checkpoints"),

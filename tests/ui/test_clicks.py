@@ -134,13 +134,9 @@ def test_everything_by_clicking(page, ui, shot):
 def test_an_experiment_with_an_override_is_launched_and_found_by_words(page, ui, shot):
     wait_for(lambda: answers(page, ui), "the web server")
     page.goto(f"{ui.url}/locations/lambda_hat_assets/jobs/llc/playground")
-    editor = page.locator(".CodeMirror").first
-    editor.get_by_text("overrides").wait_for()
-    shot(page, "7_launchpad")
-    text = editor.evaluate("editor => editor.CodeMirror.getValue()")
+    text = edit_launchpad(page, "overrides: []", "overrides: [posterior.gamma=5]")
     assert "experiment: tiny" in text and "set: []" in text
-    changed = text.replace("overrides: []", "overrides: [posterior.gamma=5]")
-    editor.evaluate("(editor, text) => editor.CodeMirror.setValue(text)", changed)
+    shot(page, "7_launchpad")
     page.get_by_role("button", name="Launch Run").click()
     name = "tiny_posterior.gamma=5"
     wait_for((ui.home / "galleries" / name / "index.html").exists, "the gallery")
@@ -150,7 +146,7 @@ def test_an_experiment_with_an_override_is_launched_and_found_by_words(page, ui,
     page.get_by_text(f"lambda_hat/experiment: {name}").first.wait_for()
     assert page.get_by_text("lambda_hat/process").count() == 0
     shot(page, "8_runs_by_words")
-    reload_definitions(page, ui)
+    reload_until(page, ui, ["galleries"], {name})
     page.goto(f"{ui.url}/assets/experiments?view=partitions&partition={quote(name)}")
     page.get_by_text("Show Markdown").first.click()
     shot(page, "9_members")
@@ -163,6 +159,17 @@ def test_an_experiment_with_an_override_is_launched_and_found_by_words(page, ui,
         made, wanted = counts(page, ui, path)
         assert made == wanted > 0, path
     look_at_the_graph(page, ui, shot, "10_all_green")
+
+
+def edit_launchpad(page, old, new):
+    """Replace a part of the config in the launchpad, and return what it was."""
+    editor = page.locator(".CodeMirror").first
+    editor.get_by_text("overrides").wait_for()
+    text = editor.evaluate("editor => editor.CodeMirror.getValue()")
+    assert old in text
+    changed = text.replace(old, new)
+    editor.evaluate("(editor, text) => editor.CodeMirror.setValue(text)", changed)
+    return text
 
 
 def asked(page, ui, query, **variables):
@@ -185,12 +192,17 @@ def counts(page, ui, path):
     return found["numMaterialized"], found["numPartitions"]
 
 
-def reload_definitions(page, ui):
-    """Click, and wait until the graph has more experiments than before."""
-    before = counts(page, ui, ["galleries"])[1]
+def reload_until(page, ui, path, keys):
+    """Click, and wait until an asset has these partitions."""
+    query = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) {
+        ... on AssetNode { partitionKeys } } }"""
     page.goto(f"{ui.url}/asset-groups")
     page.get_by_role("button", name="Reload definitions").first.click()
-    wait_for(lambda: counts(page, ui, ["galleries"])[1] > before, "the new partitions")
+
+    def known():
+        return keys <= {*asked(page, ui, query, path=path)["assetNodeOrError"]["partitionKeys"]}
+
+    wait_for(known, "the new partitions")
 
 
 def planned(ui):

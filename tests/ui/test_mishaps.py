@@ -12,6 +12,7 @@ from tests.ui.test_clicks import (
     launch_missing,
     launch_one,
     made,
+    reload_until,
 )
 from tests.webserver import wait_for
 
@@ -99,20 +100,12 @@ def edited(ui):
 def test_a_changed_file_is_reloaded_and_its_partitions_are_run(page, ui, edited, shot):
     file, targets, long = edited
     wait_for(lambda: answers(page, ui), "the web server")
-    page.goto(f"{ui.url}/asset-groups")
-    page.get_by_role("button", name="Reload definitions").first.click()
     # The quadratic target and its partition are kept, two targets are new.
-    wait_for(lambda: listed(page, ui, targets), "the new partitions")
+    reload_until(page, ui, ["targets"], {*targets})
     watch_config(page, ui, shot)
     keep_going(page, ui, targets, shot)
     cancel(page, ui, targets[0], long[targets[0]], shot)
     change_once_more(page, ui, file, shot)
-
-
-def listed(page, ui, targets):
-    query = """{ assetNodeOrError(assetKey: {path: ["targets"]}) {
-        ... on AssetNode { partitionKeys } } }"""
-    return {*targets} <= {*asked(page, ui, query)["assetNodeOrError"]["partitionKeys"]}
 
 
 def watch_config(page, ui, shot):

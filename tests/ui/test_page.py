@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.core.test_compare import two  # noqa: F401
 from tests.core.test_gallery import gallery, store  # noqa: F401
 
 pytestmark = pytest.mark.ui
@@ -101,3 +102,24 @@ def test_a_link_unfolds_its_run_and_pictures_load(opened, gallery, shot):  # noq
     opened.emulate_media(color_scheme="dark")
     opened.evaluate("scrollTo(0, 0)")
     shot(opened, "gallery_dark", full_page=True)
+
+
+def test_two_experiments_are_compared_on_a_page_of_any_width(page, store, two, tmp_path, shot):  # noqa: F811
+    from lambda_hat_core.gallery.compare import comparison
+
+    file = tmp_path / "compared.html"
+    file.write_text(comparison(store, *two))
+    page.goto(file.as_uri())
+    page.get_by_text("differs by more than chance").first.wait_for()
+    assert page.locator("#runs tbody tr:visible").count() == 3
+    differences = page.locator("#runs tbody td.llc")
+    assert differences.filter(has_text="0.500 ± 0.050").is_visible()
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
+    shot(page, "compared", full_page=True)
+    page.get_by_label("Filter").fill("gamma 9")
+    assert page.locator("#runs tbody tr:visible").count() == 1
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    first = page.locator("#runs tbody tr:visible").first
+    assert first.locator("td.llc").bounding_box()["y"] < 844
+    shot(page, "compared_phone", full_page=True)

@@ -110,7 +110,9 @@ def rank_figure(trace: Trace, title: str, said: str) -> Figure:
             pooled = np.searchsorted(order, thresholds, side="right") / order.size
             colour = style.colour(chain)
             axes.plot(pooled, ecdf - pooled, color=colour, linewidth=1.2, label=labels[chain])
-    panels[0].set_ylabel("fraction below, chain - all chains", size=9.5, color=style.INK)
+    first = next((axes for axes in panels if axes.axison), panels[0])
+    first.set_ylabel("fraction below, chain - all chains", size=9.5, color=style.INK)
+    first.tick_params(labelleft=True)
     handles, _ = panels[1].get_legend_handles_labels()
     if len(trace.llc) > 1:
         handles = [*handles[:1], *_chain_handles(len(trace.llc))]

@@ -22,7 +22,11 @@ _LOG = 10.0
 """Steps whose last is more than so many times their median are drawn on a log axis."""
 _LETTERS = 26
 """Letters in a line of the legend."""
-_DASHES = ("-", "--", ":", "-.")
+_ROOM, _LINE = 12, 0.17
+"""Lines of the legend that a figure has room for, and inches that each one more takes."""
+_ABOVE = 2.2
+"""Height of the axes of the LLC, in units of that of the losses."""
+_DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 
 Axis = Literal["auto", "log", "linear"]
 
@@ -68,9 +72,11 @@ def along_figure(
         return style.empty_figure(7.5, 2.5, title, said, "no checkpoint to draw")
     names = dict.fromkeys(name for one in series for name in one.beside)
     said = said or (series[0].curve.note if len(series) == 1 else "")
-    figure = style.new_figure(8.4, 5.6 if names else 4.2, title, said, right=2.1)
+    written = sum(len(_label(one).splitlines()) for one in series) + len(MARKS)
+    more = _LINE * max(0, written - _ROOM) * (1 + 1 / _ABOVE if names else 1)
+    figure = style.new_figure(8.4, (5.6 if names else 4.2) + more, title, said, right=2.1)
     if names:
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1.0))
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(_ABOVE, 1.0))
         style.dress(above, "", "LLC, 90 % intervals")
         style.dress(below, "step of training", "")
         above.tick_params(labelbottom=False)
@@ -95,8 +101,12 @@ def along_figure(
     return figure
 
 
+def _label(one: CurveSeries) -> str:
+    return textwrap.fill(one.label, _LETTERS)
+
+
 def _draw(axes: Axes, one: CurveSeries, colour: str) -> None:
-    curve, label = one.curve, textwrap.fill(one.label, _LETTERS)
+    curve, label = one.curve, _label(one)
     if curve.llc.size:
         axes.fill_between(curve.steps, curve.lo, curve.hi, color=colour, alpha=0.2, lw=0)
         axes.plot(curve.steps, curve.llc, color=colour, linewidth=1.8, label=label)
@@ -124,7 +134,10 @@ def _draw(axes: Axes, one: CurveSeries, colour: str) -> None:
 
 
 def _beside(axes: Axes, series: Sequence[CurveSeries], names: Sequence[str]) -> None:
-    """Draw losses on the left, and metrics, which are named otherwise, on the right."""
+    """Draw losses on the left, and metrics, which are named otherwise, on the right.
+
+    Those of one trajectory have colours of their own, those of several the colours of their curves.
+    """
     losses = [name for name in names if "loss" in name]
     metrics = [name for name in names if "loss" not in name]
     right = axes.twinx() if losses and metrics else axes
@@ -137,24 +150,30 @@ def _beside(axes: Axes, series: Sequence[CurveSeries], names: Sequence[str]) -> 
             if name in losses:
                 positive = positive and bool((values[np.isfinite(values)] > 0).all())
             colour = style.colour(len(series) + place if alone else index)
-            label = name if alone else f"{name}, {one.label}"
             (axes if name in losses else right).plot(
                 steps,
                 values,
                 color=colour,
                 linestyle=_DASHES[place % len(_DASHES)],
                 linewidth=1.5,
-                label=label,
+                label=name,
             )
     axes.set_ylabel("loss" if losses else ", ".join(metrics), size=9.5, color=style.INK)
-    handles, _ = axes.get_legend_handles_labels()
     if right is not axes:
         right.set_ylabel(", ".join(metrics), size=9.5, color=style.INK)
         right.tick_params(colors=style.FAINT, labelcolor=style.INK, labelsize=8.5)
         for side, spine in right.spines.items():
             spine.set_visible(side == "right")
             spine.set_color(style.FAINT)
+    handles = [*axes.get_legend_handles_labels()[0]]
+    if right is not axes:
         handles += right.get_legend_handles_labels()[0]
+    if not alone:
+        # Colours are explained above; what differs here is the dash.
+        handles = [
+            Line2D([], [], color=style.INK, linestyle=_DASHES[i % len(_DASHES)], label=name)
+            for i, name in enumerate(names)
+        ]
     if losses and positive:
         shown = [v for one in series for name in losses for v in one.beside.get(name, ((), ()))[1]]
         style.log_axis(axes, "y", shown)

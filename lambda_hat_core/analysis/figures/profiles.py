@@ -13,7 +13,10 @@ from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.profiles import GammaProfile, Point, TemperatureFit
 from lambda_hat_core.analysis.words import plus_minus, short
 
-_LEAST_GAP = 0.07
+_LEAST_GAP = 0.11
+"""Least distance of tick labels, as a share of the axis."""
+_MANY = 40
+"""From so many points on, error bars are thin and have no caps."""
 _Z = t_quantile(math.inf)
 
 
@@ -83,12 +86,13 @@ def _temperature_ticks(
     for place, point in sorted(zip(places, points, strict=True), key=lambda pair: pair[0]):
         if place - ticks[-1] > _LEAST_GAP * max(places):
             ticks.append(place)
-            labels.append(short(point.x))
+            labels.append(short(float(f"{point.x:.3g}")))
     return ticks, labels
 
 
 def _error_bars(axes: Axes, places: Sequence[float], points: Sequence[Point]) -> None:
     """Draw estimates with their intervals, with hollow marks for suspect runs."""
+    many = len(points) >= _MANY
     for verdict, face in (("ok", style.colour(0)), ("suspect", "white")):
         members = [pair for pair in zip(places, points, strict=True) if pair[1].verdict == verdict]
         if not members:
@@ -100,9 +104,9 @@ def _error_bars(axes: Axes, places: Sequence[float], points: Sequence[Point]) ->
             color=style.colour(0),
             markerfacecolor=face,
             marker="o",
-            markersize=5,
+            markersize=3 if many else 5,
             linestyle="",
-            linewidth=1.4,
-            capsize=3,
+            linewidth=0.7 if many else 1.4,
+            capsize=0 if many else 3,
             label=verdict,
         )

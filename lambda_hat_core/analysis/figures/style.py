@@ -222,8 +222,8 @@ def clear_outliers(axes: Axes, values: ArrayLike) -> None:
     axes.set_ylim(bottom, top)
     span = f"{short(finite.min())} to {short(finite.max())}"
     text = f"{outside} of {finite.size} values outside; all: {span}"
-    where = {"ha": "right", "va": "top", "transform": axes.transAxes}
-    axes.text(0.995, 0.99, text, size=8, color=FAINT, **where)
+    where = {"ha": "right", "va": "bottom", "transform": axes.transAxes}
+    axes.text(1.0, 1.01, text, size=8, color=FAINT, **where)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -1,8 +1,9 @@
 """A training in the browser, with real numerics: launched, plotted, its curve in the gallery."""
 
 import pytest
+import yaml
 
-from tests.ui.test_clicks import answers, materialised, running
+from tests.ui.test_clicks import answers, edit_launchpad, made, reload_until
 from tests.webserver import wait_for
 
 pytestmark = pytest.mark.ui
@@ -23,34 +24,39 @@ EXPERIMENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def ui(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("along"), EXPERIMENT) as ui:
-        yield ui
-
-
 def test_a_training_is_launched_watched_and_opened(page, ui, shot):
     wait_for(lambda: answers(page, ui), "the web server")
-    training, runs = planned(ui)
+    file = ui.root / "config" / "experiment" / "along.yaml"
+    file.write_text(yaml.safe_dump(EXPERIMENT))
+    training, targets, runs = planned(ui)
     page.goto(f"{ui.url}/locations/lambda_hat_assets/jobs/llc/playground")
+    edit_launchpad(page, "experiment: tiny", "experiment: along")
     page.get_by_role("button", name="Launch Run").click()
-    wait_for(lambda: materialised(page, ui, "trajectories") == 1, "the training")
-    wait_for(lambda: materialised(page, ui, "analyses", "mala") > 0, "the first checkpoint")
-    wait_for(lambda: materialised(page, ui, "analyses", "mala") == len(STEPS), "all checkpoints")
-    wait_for(lambda: materialised(page, ui, "galleries") == 1, "the gallery")
+    wait_for(lambda: training in made(ui, "trajectories"), "the training")
+    wait_for(lambda: {*runs} & {*made(ui, "analyses")}, "the first checkpoint")
+    reload_until(page, ui, ["targets"], {*targets})
+    watch_the_curve_grow(page, ui, training)
+    wait_for(lambda: {*runs} <= {*made(ui, "analyses")}, "all checkpoints")
+    wait_for((ui.home / "galleries" / "along" / "index.html").exists, "the gallery")
     look_at_the_plot(page, ui, runs, shot)
     look_at_the_training(page, ui, training, shot)
     look_at_the_gallery(page, ui, training, shot)
 
 
 def planned(ui):
-    """Return the training, and its runs by step."""
+    """Return the training, its targets, and its runs by step."""
     from lambda_hat_core.plan.plan import load_plan
 
     plan = load_plan(ui.root / "config" / "experiment" / "along.yaml", ui.root / "config")
     (training,) = plan.trajectories
     by_step = sorted(plan.runs.values(), key=lambda run: plan.targets[run.target].step)
-    return training, [run.id for run in by_step]
+    return training, [*plan.targets], [run.id for run in by_step]
+
+
+def watch_the_curve_grow(page, ui, training):
+    """While checkpoints are being estimated, the training is in the graph and is made."""
+    page.goto(f"{ui.url}/assets/trajectories?view=partitions&partition={training}")
+    page.get_by_text("Materialized").first.wait_for()
 
 
 def look_at_the_plot(page, ui, runs, shot):
