@@ -62,16 +62,21 @@ def loss(params, batch):
     return jnp.mean((outputs(params, x) - y) ** 2)
 
 
-@pytest.mark.parametrize("name", _SAMPLERS)
-def test_an_estimate_compiles_few_programs_and_a_second_of_its_shape_none(name):
+@pytest.mark.parametrize(
+    ("name", "restrict"),
+    [*((name, None) for name in _SAMPLERS), ("sghmc", ["inner", "outer[0:2]"])],
+)
+def test_an_estimate_compiles_few_programs_and_a_second_of_its_shape_none(name, restrict):
+    """Neither do others of its shape that keep some of their parameters at w*."""
     (first, data), (second, others) = target(0), target(1)
+    chosen = {"sampler": _SAMPLERS[name], "restrict": restrict, "progress": False}
     jax.clear_caches()
     with programs() as compiled:
-        estimate_llc(loss, first, data, sampler=_SAMPLERS[name], progress=False)
+        estimate_llc(loss, first, data, **chosen)
     assert "jit(_advance)" in compiled
     assert compiled.total() <= _MOST, compiled
     with programs() as again:
-        estimate_llc(loss, second, others, sampler=_SAMPLERS[name], progress=False)
+        estimate_llc(loss, second, others, **chosen)
     assert not again
 
 
