@@ -25,7 +25,7 @@ class Loss(Protocol):
     """A loss function without its data.
 
     Implementations are frozen dataclasses that are compared by value, so that all targets of one
-    architecture share compiled programs.
+    architecture share compiled programs, or Equinox modules if they have arrays.
     """
 
     @property
@@ -48,13 +48,13 @@ class Target(eqx.Module):
     Attributes:
         w0: w* as a flat vector.
         data: arrays with leading axis n in any pytree, or None for a potential.
-        loss: the loss, hashable by value.
+        loss: the loss, hashable by value but for its arrays.
         n: number of examples; for a potential, the n of n beta.
     """
 
     w0: Weights
     data: Batch
-    loss: Loss = eqx.field(static=True)
+    loss: Loss
     n: int = eqx.field(static=True)
 
 
@@ -79,7 +79,7 @@ class Posterior(eqx.Module):
         nbeta: n beta, in nats per unit of mean loss.
         gamma: strength of the localiser, always in the original coordinates; with a prior, the sum
             of both precisions, which is the curvature of what is not the loss.
-        loss: the loss, hashable by value.
+        loss: the loss, hashable by value but for its arrays.
         n: number of examples.
         prior: what a prior has of gamma; None if there is none.
     """
@@ -88,7 +88,7 @@ class Posterior(eqx.Module):
     data: Batch
     nbeta: Scalar
     gamma: Scalar
-    loss: Loss = eqx.field(static=True)
+    loss: Loss
     n: int = eqx.field(static=True)
     prior: Prior | None = None
 

@@ -74,8 +74,7 @@ def llc_along(
         rel_se: as in `estimate_llc`, for each checkpoint.
         max_seconds: wall seconds for each checkpoint.
         max_fge: full-gradient evaluations for each checkpoint.
-        restrict: as in `estimate_llc`; what is kept at its value is compiled into the program, so
-            that every checkpoint then compiles its own.
+        restrict: as in `estimate_llc`.
         dtype: as in `estimate_llc`.
         weights: as in `estimate_llc`.
         sample_all: as in `estimate_llc`.

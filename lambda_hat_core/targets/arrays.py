@@ -1,7 +1,8 @@
 """The arrays of a custom target: its params as a flat vector, its data and weights, checked."""
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
@@ -77,7 +78,7 @@ def checked_data(maker: str, data: Any, n: int) -> Batch:
     """Return the data as arrays of this precision.
 
     Raises:
-        ValueError: if they are not arrays of n rows with finite numbers.
+        ValueError: if they are not arrays of n rows with finite numbers, or larger than the memory.
     """
     if data is None:
         return None
@@ -85,10 +86,26 @@ def checked_data(maker: str, data: Any, n: int) -> Batch:
     rule = f"data are None or a pytree of arrays whose leading axis is n = {n}"
     if not paths:
         raise refusal(maker, f"has data without an array: {data!r}", rule)
+    _check_memory(maker, (leaf for _, leaf in paths))
     return treedef.unflatten(
         _checked_array(maker, f"data{jax.tree_util.keystr(path)}", leaf, n, rule)
         for path, leaf in paths
     )
+
+
+def _check_memory(maker: str, leaves: Iterable[Any]) -> None:
+    """Refuse files mapped into memory of which one copy is larger than all memory."""
+    floating = np.dtype(jnp.result_type(float)).itemsize
+    needed = sum(
+        leaf.size * (floating if leaf.dtype.kind == "f" else leaf.dtype.itemsize)
+        for leaf in leaves
+        if isinstance(leaf, np.ndarray)
+    )
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        did = f"has data of {needed / 1e9:.3g} GB, and this machine has {there / 1e9:.3g} GB"
+        rule = "all rows are in memory: draw as many as fit, and set nbeta to n / log n of all"
+        raise refusal(maker, did, rule)
 
 
 def shares(maker: str, weights: Any, n: int) -> Array:

@@ -1,7 +1,8 @@
 """A target of which only some parameters move: the others keep their values at w*.
 
 The flat vector has the chosen entries only, in the order of the whole vector, so that d, the
-localiser and the cost of a sampler are those of the chosen entries.
+localiser and the cost of a sampler are those of the chosen entries. The kept values are arrays of
+the loss and no constants of its programs, which the checkpoints of a training therefore share.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,34 +30,42 @@ class Piece(NamedTuple):
     """A part of the whole flat vector.
 
     Attributes:
-        values: its values at w*, in float64.
+        size: the number of chosen entries.
         moving: the positions in it of the chosen entries, in order; None: all of them.
     """
 
-    values: np.ndarray
+    size: int
     moving: np.ndarray | None
-
-    @property
-    def size(self) -> int:
-        """The number of chosen entries."""
-        return self.values.size if self.moving is None else self.moving.size
 
 
 @dataclass(frozen=True)
-class Restricted:
-    """A loss as a function of the chosen entries; equality is that of the loss, choice and w*.
+class Places:
+    """Where the chosen entries are in the whole flat vector; equality is that of the positions.
+
+    Attributes:
+        digest: a hash of the positions.
+        pieces: the whole flat vector, in order.
+    """
+
+    digest: str
+    pieces: tuple[Piece, ...] = field(compare=False, repr=False)
+
+
+class Restricted(eqx.Module):
+    """A loss as a function of the chosen entries.
 
     Attributes:
         inner: the loss as a function of all entries.
         patterns: the chosen parameters.
-        digest: a hash of w*.
-        pieces: the whole flat vector, in order.
+        places: where they are.
+        values: the values at w* of every piece, of which those that move are replaced; None where
+            all do.
     """
 
-    inner: Loss
-    patterns: tuple[str, ...]
-    digest: str
-    pieces: tuple[Piece, ...] = field(compare=False, repr=False)
+    inner: Loss = eqx.field(static=True)
+    patterns: tuple[str, ...] = eqx.field(static=True)
+    places: Places = eqx.field(static=True)
+    values: tuple[Float[Array, " _"] | None, ...]
 
     @property
     def has_per_example(self) -> bool:
@@ -73,19 +83,17 @@ class Restricted:
     def whole(self, w: Weights) -> Float[Array, " whole"]:
         """Return the flat vector of all entries, in the dtype of `w`."""
         parts: list[Array] = []
-        moving = jax.lax.split(w, [piece.size for piece in self.pieces])
-        for piece, mine in zip(self.pieces, moving, strict=True):
-            # A copy: JAX keeps the dtype that it first saw an array in.
-            values = jnp.asarray(np.array(piece.values, w.dtype))
-            if piece.moving is None:
+        pieces = self.places.pieces
+        moving = jax.lax.split(w, [piece.size for piece in pieces])
+        for piece, values, mine in zip(pieces, self.values, moving, strict=True):
+            if values is None or piece.moving is None:
                 parts.append(mine)
-            elif piece.size:
-                places = np.array(piece.moving)
-                parts.append(
-                    values.at[places].set(mine, unique_indices=True, indices_are_sorted=True)
-                )
-            else:
-                parts.append(values)
+                continue
+            kept = values.astype(w.dtype)
+            if piece.size:
+                at = kept.at[np.array(piece.moving)]
+                kept = at.set(mine, unique_indices=True, indices_are_sorted=True)
+            parts.append(kept)
         return jnp.concatenate(parts)
 
 
@@ -145,20 +153,28 @@ def _made(
     except Misfit as misfit:
         raise ValueError(f"{maker}: {misfit}") from None
     pieces: list[Piece] = []
+    values: list[np.ndarray] = []
     index: list[np.ndarray] = []
     start = 0
     for name, shape in shapes:
-        values = np.asarray(w[start : start + math.prod(shape)], np.float64)
+        held = w[start : start + math.prod(shape)]
         moving = taken.get(dotted(name), np.arange(0))
         index.append(start + moving)
-        start += values.size
-        kept = not moving.size
-        if kept and pieces and pieces[-1].size == 0:
-            pieces[-1] = Piece(np.concatenate([pieces[-1].values, values]), moving)
+        start += held.size
+        if not moving.size and pieces and pieces[-1].size == 0:
+            values[-1] = np.concatenate([values[-1], held])
         else:
-            pieces.append(Piece(values, None if moving.size == values.size else moving))
-    digest = hashlib.sha256(np.asarray(w, np.float64).tobytes()).hexdigest()[:16]
-    return Restricted(loss, tuple(patterns), digest, tuple(pieces)), np.concatenate(index)
+            whole = 0 < moving.size == held.size
+            pieces.append(Piece(moving.size, None if whole else moving))
+            values.append(held)
+    chosen_at = np.concatenate(index)
+    digest = hashlib.sha256(f"{w.size} {chosen_at.tolist()}".encode()).hexdigest()[:16]
+    arrays = tuple(
+        None if piece.moving is None else jax.device_put(held)
+        for piece, held in zip(pieces, values, strict=True)
+    )
+    places = Places(digest, tuple(pieces))
+    return Restricted(loss, tuple(patterns), places, arrays), chosen_at
 
 
 def _names(shapes: Shapes, patterns: Sequence[str], names: Names) -> Shapes:

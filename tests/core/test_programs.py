@@ -75,6 +75,16 @@ def test_an_estimate_compiles_few_programs_and_a_second_of_its_shape_none(name):
     assert not again
 
 
+def test_a_part_of_another_network_of_the_shape_compiles_no_program():
+    """What is kept at w* is an argument of the programs, and no constant in them."""
+    part = {"sampler": _SAMPLERS["sghmc"], "restrict": ["inner", "outer[0:2]"], "progress": False}
+    (first, data), (second, others) = target(0), target(1)
+    estimate_llc(loss, first, data, **part)
+    with programs() as again:
+        estimate_llc(loss, second, others, **part)
+    assert not again, again
+
+
 def test_programs_are_forgotten_before_a_process_holds_too_many():
     @jax.jit
     def double(x):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from lambda_hat_core import load_rows
+from lambda_hat_core import estimate_llc, load_rows
 from lambda_hat_core.targets import manyrows, rows
 
 N = 70
@@ -78,3 +78,11 @@ def test_passes_in_parts_have_the_same_numbers(monkeypatch, x64):
     monkeypatch.setattr(manyrows, "AT_ONCE", 16)
     for a, b in zip(at_once, seen(), strict=True):
         assert np.allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+def test_rows_that_do_not_fit_in_memory_are_refused_before_they_are_read():
+    """This array of 13 TB takes 4 bytes; a file that is mapped into memory has the same type."""
+    huge = np.broadcast_to(np.float32(0), (2**40, 3))
+    with pytest.raises(ValueError, match="GB, and this machine has .* draw as many as fit") as told:
+        estimate_llc(lambda w, x: jnp.mean((x @ w) ** 2), np.zeros(3), huge, progress=False)
+    assert "\n" not in str(told.value)
