@@ -83,6 +83,7 @@ def test_passes_in_parts_have_the_same_numbers(monkeypatch, x64):
 def test_rows_that_do_not_fit_in_memory_are_refused_before_they_are_read():
     """This array of 13 TB takes 4 bytes; a file that is mapped into memory has the same type."""
     huge = np.broadcast_to(np.float32(0), (2**40, 3))
-    with pytest.raises(ValueError, match="GB, and this machine has .* draw as many as fit") as told:
+    told_of = r"GB, and this machine has .* draw as many as fit"
+    with pytest.raises(ValueError, match=told_of) as told:
         estimate_llc(lambda w, x: jnp.mean((x @ w) ** 2), np.zeros(3), huge, progress=False)
     assert "\n" not in str(told.value)
