@@ -75,7 +75,7 @@ class StopRule(NamedTuple):
         return min(max(round(times * n_draws), n_draws + self.chunk), self.most_draws)
 
 
-_FIRST_LOOK, _GROWTH = 2, 1.25
+_FIRST_LOOK, _GROWTH = 3, 1.25
 """Chunks before the first look at a stop rule, and by what their number grows until the next."""
 
 
