@@ -14,7 +14,7 @@ PLAIN = {"precond": "none", "integrator": "euler", "extrapolate": False, "thin":
 
 CASES = {
     "one chain": Sghmc(n_chains=1, n_draws=200, n_burn=50),
-    "ess": Sghmc(n_draws=85, n_burn=5, thin=1),
+    "ess": Sghmc(n_draws=65, n_burn=5, thin=1),
     "precision": Sgld(**PLAIN, until=Until(rel_se=0.05, max_fge=2000)),
     "stopped early": Sghmc(step_size=3.0, n_draws=200, n_burn=50),
     "ledger": Sgld(**PLAIN, step_size=1.2e-4, n_draws=2000, n_burn=500),
