@@ -96,7 +96,7 @@ def test_a_real_run_comes_back_and_a_killed_one_goes_on(sampler, why, tmp_path, 
 def test_a_step_has_been_outgrown_if_its_bias_is_clearly_beyond_the_limit(times, expected):
     """The draws at the larger step are so many times too large."""
     plain = traces.trace(d=40)
-    sizes = np.where(np.arange(plain.loss.shape[1]) // 10 % 4 == 3, 0.05, 0.1)
+    sizes = np.where(np.arange(plain.loss.shape[1]) // 10 % 2 == 1, 0.05, 0.1)
     scale = np.where(sizes > 0.07, times, 1 + (times - 1) / 4)
     loss = plain.loss0 + scale * (plain.loss - plain.loss0)
     stats = {"step_size": np.tile(sizes, (len(loss), 1))}

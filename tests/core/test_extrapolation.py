@@ -58,7 +58,7 @@ def test_the_running_estimate_ends_at_the_estimate():
     from tests.core import traces
 
     made = traces.trace()
-    sizes = np.where(np.arange(made.loss.shape[1]) // 10 % 4 == 3, 0.1, 0.2)
+    sizes = np.where(np.arange(made.loss.shape[1]) // 10 % 2 == 1, 0.1, 0.2)
     stats = made.stats | {"step_size": np.tile(sizes, (len(made.loss), 1))}
     ends = []
     for heating in (0.0, 2.0):

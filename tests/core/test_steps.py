@@ -91,8 +91,8 @@ def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
 
 
 STEP = 0.1
-SIZES = [1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.5]
-"""Two of every four steps are half as long."""
+SIZES = [1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 1.0]
+"""Every other step is half as long."""
 HEAT, MU = np.array([0.3, 2.0, 4.0, 1.0]), np.array([0.5, 0.8, 0.9, 0.4])
 """Of three vectors of the metric and of what they leave out."""
 
