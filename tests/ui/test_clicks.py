@@ -134,7 +134,7 @@ def test_everything_by_clicking(page, ui, shot):
 def test_an_experiment_with_an_override_is_launched_and_found_by_words(page, ui, shot):
     wait_for(lambda: answers(page, ui), "the web server")
     page.goto(f"{ui.url}/locations/lambda_hat_assets/jobs/llc/playground")
-    text = edit_launchpad(page, "overrides: []", "overrides: [posterior.gamma=5]")
+    text = edit_launchpad(page, "tiny", "posterior.gamma=5")
     assert "experiment: tiny" in text and "set: []" in text
     shot(page, "7_launchpad")
     page.get_by_role("button", name="Launch Run").click()
@@ -161,13 +161,14 @@ def test_an_experiment_with_an_override_is_launched_and_found_by_words(page, ui,
     look_at_the_graph(page, ui, shot, "10_all_green")
 
 
-def edit_launchpad(page, old, new):
-    """Replace a part of the config in the launchpad, and return what it was."""
+def edit_launchpad(page, experiment, overrides=""):
+    """Set both in the launchpad, which keeps what was launched last; return what it was."""
     editor = page.locator(".CodeMirror").first
     editor.get_by_text("overrides").wait_for()
     text = editor.evaluate("editor => editor.CodeMirror.getValue()")
-    assert old in text
-    changed = text.replace(old, new)
+    changed = re.sub(r"experiment: \w+", f"experiment: {experiment}", text)
+    changed = re.sub(r"overrides: \[[^\]]*\]", f"overrides: [{overrides}]", changed)
+    assert changed != text
     editor.evaluate("(editor, text) => editor.CodeMirror.setValue(text)", changed)
     return text
 

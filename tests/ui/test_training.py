@@ -30,7 +30,7 @@ def test_a_training_is_launched_watched_and_opened(page, ui, shot):
     file.write_text(yaml.safe_dump(EXPERIMENT))
     training, targets, runs = planned(ui)
     page.goto(f"{ui.url}/locations/lambda_hat_assets/jobs/llc/playground")
-    edit_launchpad(page, "experiment: tiny", "experiment: along")
+    edit_launchpad(page, "along")
     page.get_by_role("button", name="Launch Run").click()
     wait_for(lambda: training in made(ui, "trajectories"), "the training")
     wait_for(lambda: {*runs} & {*made(ui, "analyses")}, "the first checkpoint")
