@@ -204,6 +204,6 @@ def test_a_sweep_removes_the_leases_of_dead_owners_alone(store, holder):
         host = lease.process.host() if host == "here" else host
         path = store.lease_path("runs", id)
         assert lease._create(path, lease.Owner(host, 999_999_999, "1", id))
-        os.utime(path, (time.time() - age,) * 2)
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
     store.sweep()
     assert sorted(path.stem for path in folder.iterdir()) == ["run_new", "run_x"]
