@@ -8,7 +8,6 @@ the samplers, and compares both curves with what is known of their shape.
 `python bench/grokking.py [--home runs] [--docs docs/X.md]`
 """
 
-import argparse
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pandas as pd
-from pages import markdown, rewrite
+from pages import arguments, markdown, rewrite
 
 from lambda_hat_core import targets
 from lambda_hat_core.config.posterior import PosteriorSpec
@@ -75,10 +74,7 @@ def curve(store: Store) -> pd.DataFrame:
 
 def main() -> None:
     """Print the table and what is known of the curve's shape."""
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[0])
-    parser.add_argument("--home", type=Path, default=Path("runs"), help="the store")
-    parser.add_argument("--docs", type=Path, help="a page with a place for the table")
-    given = parser.parse_args()
+    given = arguments(str(__doc__))
     rows = curve(Store(given.home))
     shown = rows.dropna().drop(columns="target_id")
     print(markdown(shown))

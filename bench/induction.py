@@ -9,12 +9,11 @@ in NumPy, which shares nothing with the network, and stand beside the LLC of eac
 `python bench/induction.py [--home runs] [--docs docs/X.md]`
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pages import markdown, rewrite
+from pages import arguments, markdown, rewrite
 
 from lambda_hat_core.plan.plan import load_plan
 from lambda_hat_core.store import sql
@@ -89,10 +88,7 @@ def _estimate(run) -> str:
 
 def main() -> None:
     """Print the table; heads have their LLC, prefix-matching and previous-token score."""
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[0])
-    parser.add_argument("--home", type=Path, default=Path("runs"), help="the store")
-    parser.add_argument("--docs", type=Path, help="a page with a place for the table")
-    given = parser.parse_args()
+    given = arguments(str(__doc__))
     rows = table(Store(given.home))
     print(markdown(rows))
     if given.docs:

@@ -1,9 +1,18 @@
 """Formats tables as Markdown and puts them into the pages of docs/."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+
+
+def arguments(doc: str) -> argparse.Namespace:
+    """Return the options of a bench that makes a table from a store: `home` and `docs`."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n\n")[0])
+    parser.add_argument("--home", type=Path, default=Path("runs"), help="the store")
+    parser.add_argument("--docs", type=Path, help="a page with a place for the table")
+    return parser.parse_args()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -25,7 +25,7 @@ from lambda_hat_core.store.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tests.assets.fake_worker import make  # noqa: E402
-from tests.webserver import SETTINGS, graphql, served, wait_for  # noqa: E402
+from tests.webserver import LAUNCH, SETTINGS, graphql, served, wait_for  # noqa: E402
 
 ROLES = {
     "web server": "dagster_webserver",
@@ -36,17 +36,6 @@ ROLES = {
 }
 """Words of the command lines of the processes that outlive a run."""
 PAGE = 4 * 1024
-LAUNCH = """mutation($job: String!, $tags: [ExecutionTag!]!) {
-    launchRun(executionParams: {
-        selector: {
-            repositoryLocationName: "lambda_hat_assets",
-            repositoryName: "__repository__",
-            jobName: $job
-        },
-        executionMetadata: {tags: $tags},
-        runConfigData: {}
-    }) { __typename ... on LaunchRunSuccess { run { runId } } }
-}"""
 COUNTS = """{
     ended: runsOrError(filter: {statuses: [SUCCESS, FAILURE, CANCELED]}) { ... on Runs { count } }
     failed: runsOrError(filter: {statuses: [FAILURE, CANCELED]}) { ... on Runs { count } }

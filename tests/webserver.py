@@ -15,6 +15,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = (ROOT / "dagster.yaml").read_text()
+LAUNCH = """mutation($job: String!, $tags: [ExecutionTag!]!) {
+    launchRun(executionParams: {
+        selector: {
+            repositoryLocationName: "lambda_hat_assets",
+            repositoryName: "__repository__",
+            jobName: $job
+        },
+        executionMetadata: {tags: $tags},
+        runConfigData: {}
+    }) { __typename ... on LaunchRunSuccess { run { runId } } }
+}"""
+"""Launches a job with tags, such as that of its partition."""
 PATIENCE = 300.0
 """Seconds for one launch, ten times as many as an otherwise idle machine needs."""
 

@@ -136,7 +136,6 @@ def computed(
         observables = observables_of(run.observables or (), problem.named, target, maker)
     if seen is None and teller.is_heard:
         _forecast(teller, at, run, most, wide.notes)
-    if seen is None:
         teller.hear("w* is audited")
     with jax.enable_x64(True):
         found = _audit(wide, run)

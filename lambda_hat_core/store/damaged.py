@@ -73,7 +73,8 @@ def _is_table(path: Path) -> bool:
     if path.parent.name == "experiments":
         kind, keys["experiments"] = "experiments", ["experiment", "target_id", "run_id"]
     read_table(path)
-    read_table(path, keys.get(kind))
+    if kind in keys:
+        read_table(path, keys[kind])
     return True
 
 

@@ -10,22 +10,11 @@ import pytest
 from lambda_hat_core.store import process
 from tests.assets.conftest import FAKE, ROOT
 from tests.faults.site import Site
-from tests.webserver import graphql, served, wait_for
+from tests.webserver import LAUNCH, graphql, served, wait_for
 
 _GONE = 10.0
 """Seconds within which all processes of a run, or of a server, must end."""
 
-LAUNCH = """mutation($job: String!, $tags: [ExecutionTag!]!) {
-    launchRun(executionParams: {
-        selector: {
-            repositoryLocationName: "lambda_hat_assets",
-            repositoryName: "__repository__",
-            jobName: $job
-        },
-        executionMetadata: {tags: $tags},
-        runConfigData: {}
-    }) { __typename ... on LaunchRunSuccess { run { runId } } }
-}"""
 TERMINATE = """mutation($run: String!) {
     terminateRun(runId: $run) { __typename }
 }"""

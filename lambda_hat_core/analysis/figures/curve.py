@@ -165,10 +165,10 @@ def _beside(axes: Axes, series: Sequence[CurveSeries], names: Sequence[str]) -> 
         for side, spine in right.spines.items():
             spine.set_visible(side == "right")
             spine.set_color(style.FAINT)
-    handles = [*axes.get_legend_handles_labels()[0]]
-    if right is not axes:
-        handles += right.get_legend_handles_labels()[0]
-    if not alone:
+    if alone:
+        drawn = [axes] if right is axes else [axes, right]
+        handles = [handle for one in drawn for handle in one.get_legend_handles_labels()[0]]
+    else:
         # Colours are explained above; what differs here is the dash.
         handles = [
             Line2D([], [], color=style.INK, linestyle=_DASHES[i % len(_DASHES)], label=name)
