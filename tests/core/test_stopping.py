@@ -14,7 +14,7 @@ from lambda_hat_core.samplers.rule import looks
 
 def test_looks_grow_geometrically():
     found = [n for n in range(1, 200) if looks(n)]
-    assert found[:4] == [2, 3, 4, 5]
+    assert found[:4] == [3, 4, 5, 6]
     ratios = np.array(found[8:]) / np.array(found[7:-1])
     assert ratios.min() > 1.15 and ratios.max() < 1.3
 
