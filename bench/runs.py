@@ -119,9 +119,9 @@ def answer(out: Path, of: Case) -> Answer:
         target = targets.load(of.target, folder, of.posterior)
         nbeta = of.posterior.resolved_nbeta(target.n)
         gamma = of.posterior.resolved_gamma(target.w0.size)
-        value, source = targets.oracle(of.target, target, nbeta, gamma)
-        if value is not None:
-            return Answer(value, 0.0, source)._asdict()
+        exact = targets.oracle(of.target, target, nbeta, gamma)
+        if exact.value is not None:
+            return Answer(exact.value, exact.se or 0.0, exact.source)._asdict()
         return _sampled(out, of, target, nbeta, gamma)._asdict()
 
     hashed = content_hash(of.posterior)

@@ -60,7 +60,7 @@ TARGETS = {
 }
 METRICS = ("lanczos", "diagonal", "identity")
 WITH_METRIC = ("nuts", "hmc", "mala", "mclmc")
-SAMPLERS: dict[str, dict[str, Any]] = {
+_SETTINGS: dict[str, dict[str, Any]] = {
     **{kind: {"kind": kind} for kind in (*WITH_METRIC, "adjusted_mclmc")},
     "sgld": {"kind": "sgld"},
     "sgld rmsprop": {"kind": "sgld", "precond": "rmsprop"},
@@ -75,7 +75,9 @@ SAMPLERS: dict[str, dict[str, Any]] = {
         for metric in METRICS[1:]
     },
 }
-"""The first twelve are the leaderboard, in the default metric; the others are comparisons."""
+SAMPLERS = {name: {**settings, "until": {}} for name, settings in _SETTINGS.items()}
+"""Every run ends at the default precision. The first twelve are the leaderboard, in the default metric;
+the others are comparisons."""
 EXACT = ("nuts", "hmc", "mala", "adjusted_mclmc")
 
 

@@ -3,10 +3,11 @@
 Where the curvature changes by orders of magnitude within the posterior, one step size suits only a
 part of it. The warm-up of NUTS sees that as steps that diverge, before a draw is made. A run that
 ends with something against it besides its precision shows it too: chains that have not mixed or
-left every bound, a step whose bias is too large. Replica exchange then takes more gradients, and is
-right.
+left every bound, a step whose bias is too large. After a minibatch sampler NUTS is tried, which is
+right wherever one step size suits. Replica exchange then takes more gradients, and is right.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,17 +21,32 @@ from lambda_hat_core.samplers.drive import Checkpoint
 from lambda_hat_core.samplers.trace import Trace
 
 
+class _Diverges(Exception):
+    """The warm-up of NUTS went on with a higher target because steps diverged."""
+
+    def __init__(self, work: float):
+        self.work = work
+
+
 class _Memory(Checkpoint):
-    """Remembers the set-up, so that a run begins where a shorter one of the same chains ended."""
+    """Remembers the set-up, for the next sampler to begin with, and looks at the warm-up."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
+        self.target = math.inf
 
     def remember(self, name: str, known: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """Return what `make` returned the first time."""
+        """Return what `make` returned the first time.
+
+        Raises:
+            _Diverges: if that is a kernel whose warm-up aimed at more than the target.
+        """
         del known
         if name not in self.kept:
             self.kept[name] = make()
+            tuned = self.kept[name][0] if name.startswith("tuned") else None
+            if tuned is not None and tuned.info.get("target_acceptance", 0.0) > self.target:
+                raise _Diverges(tuned.work)
         return self.kept[name]
 
 
@@ -51,34 +67,41 @@ def run_or_tempered(
     """
     spec = run.sampler
     assert isinstance(spec, Nuts | Sghmc) and spec.until is not None
-    memory, seen, why = _Memory(), None, ""
-    if isinstance(spec, Nuts):
-        glance = spec.until.model_copy(update={"max_fge": 1.0})
-        seen = draw(_with(run, spec.model_copy(update={"until": glance})), checkpoint=memory)
-        if seen.failure is not None or seen.info["target_acceptance"] > spec.target_acceptance:
-            why = "steps diverge in the warm-up of nuts"
-    if not why:
-        seen = draw(run, checkpoint=memory)
-        if seen.info.get("spent") == "max_seconds" or not _is_lost(seen):
-            return run, seen
-        why = f"{spec.kind} has not mixed within its budget"
-        if seen.failure is not None:
-            why = f"the chains of {spec.kind} left every bound"
-    assert seen is not None
-    say(f"{why}: tempered")
-    memory.kept = {"pilot": memory.kept["pilot"]}
-    spent = seen.work_fge - seen.work["pilot"] - seen.work["spectrum"]
+    rule, memory, spent = spec.until, _Memory(), 0.0
+    trials = [spec] if isinstance(spec, Nuts) else [spec, Nuts(n_chains=spec.n_chains, until=rule)]
+
+    def made(sampler: Nuts | Sghmc | Tempered, budget: float) -> tuple[RunSpec, Trace]:
+        until = rule.model_copy(update={"max_fge": budget})
+        now = run.model_copy(update={"sampler": sampler.model_copy(update={"until": until})})
+        trace = draw(now, checkpoint=memory)
+        if spent:
+            work, cumulative = {**trace.work, "choice": spent}, trace.cumulative_fge + spent
+            trace = trace._replace(work=work, cumulative_fge=cumulative)
+        return now, trace
+
+    for at, trial in enumerate(trials):
+        memory.target = trial.target_acceptance if isinstance(trial, Nuts) else math.inf
+        try:
+            now, seen = made(trial, max(rule.max_fge - spent, 1.0))
+        except _Diverges as diverges:
+            why, work = "steps diverge in the warm-up of nuts", diverges.work
+        else:
+            if seen.info.get("spent") == "max_seconds" or not _is_lost(seen):
+                return now, seen
+            why = f"{trial.kind} has not mixed within its budget"
+            if seen.failure is not None:
+                why = f"the chains of {trial.kind} left every bound"
+            work = sum(seen.work[name] for name in seen.work if name not in _SHARED)
+        spent += work
+        say(f"{why}: {'tempered' if at + 1 == len(trials) else trials[at + 1].kind}")
+        memory.kept = {"pilot": memory.kept["pilot"]}
+    memory.target = math.inf
     budget = Tempered.max_fge if max_fge is None else max(max_fge - spent, 1.0)
-    until = spec.until.model_copy(update={"max_fge": budget})
-    run = _with(run, Tempered(n_chains=spec.n_chains, until=until))
-    trace = draw(run, checkpoint=memory)
-    return run, trace._replace(
-        work={**trace.work, "choice": spent}, cumulative_fge=trace.cumulative_fge + spent
-    )
+    return made(Tempered(n_chains=spec.n_chains), budget)
 
 
-def _with(run: RunSpec, sampler: Nuts | Sghmc | Tempered) -> RunSpec:
-    return run.model_copy(update={"sampler": sampler})
+_SHARED = ("spectrum", "pilot", "choice")
+"""Work that the next sampler takes over, or that has been counted."""
 
 
 def _is_lost(trace: Trace) -> bool:

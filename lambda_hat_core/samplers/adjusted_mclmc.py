@@ -20,7 +20,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.exact import AdjustedMclmc
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.adapt import dual_averaging, warm_up, with_step
+from lambda_hat_core.samplers.adapt import warm_up
+from lambda_hat_core.samplers.averaging import dual_averaging, with_step
 from lambda_hat_core.samplers.coordinates import Coordinates, identity
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel, stats_of
 from lambda_hat_core.samplers.kernel import Stats, Tuned
@@ -91,7 +92,7 @@ def build(
         )
     adapt_key, width_key, last_key = jr.split(key, 3)
     width = constant(math.sqrt(d), start)
-    goal = constant(spec.target_acceptance, start)
+    goal = spec.target_acceptance
     half, quarter = spec.n_tune // 2, spec.n_tune // 4
     kernel = AdjustedMclmcKernel(posterior, identity(posterior), 0.2 * width, width)
     begun = warm_up(
@@ -103,15 +104,16 @@ def build(
         metric=spec.metric,
         spectrum=spectrum,
         log=log,
+        until=spec.until,
     )
     kernel: Any = begun.kernel
     seen = dual_averaging(width_key, kernel, begun.positions, quarter, goal, log)
-    length = _WIDTHS * jnp.sqrt(jnp.sum(seen.variance))
+    length = constant(_WIDTHS * math.sqrt(seen.variance.sum()), start)
     kernel = eqx.tree_at(lambda k: (k.step_size, k.length), kernel, (seen.step_size, length))
     last = dual_averaging(last_key, kernel, seen.positions, quarter, goal, log)
     return Tuned(
         with_step(kernel, last.step_size),
         last.positions,
-        begun.work + float(seen.work) + float(last.work),
+        begun.work + seen.work + last.work,
         {**begun.info, "step_size": float(last.step_size), "L": float(length)},
     )

@@ -23,7 +23,7 @@ from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import ladder
-from lambda_hat_core.samplers.adapt import DECAY, SHRINKAGE, STABILITY
+from lambda_hat_core.samplers.averaging import DECAY, SHRINKAGE, STABILITY
 from lambda_hat_core.samplers.exchange import Replicas, Rungs, TemperedKernel
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.telling import silent

@@ -1,4 +1,6 @@
-"""`auto`: nuts or sghmc, and replica exchange where their steps diverge or they do not mix."""
+"""`auto`: nuts or sghmc, and others where steps diverge or chains do not mix."""
+
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,56 +53,79 @@ def run_of(kind="nuts", **until):
 class Drawn:
     """Makes traces whose warm-up ended at a target, and remembers what it was asked for."""
 
-    def __init__(self, *, target=0.8, drift=0.0, failure=None, spent=None):
+    def __init__(self, *, target=0.8, drift=0.0, failure=None, spent=None, lost=()):
         self.target, self.drift, self.asked = target, drift, []
-        self.failure, self.spent = failure, spent
+        self.failure, self.spent, self.lost = failure, spent, lost
 
     def __call__(self, run, checkpoint):
+        kind = run.sampler.kind
         self.asked.append(run.sampler)
-        for name in ("pilot", "tuned", "tuned-1"):
-            checkpoint.remember(name, {}, lambda: run.sampler.kind)
-        assert checkpoint.remember("pilot", {}, lambda: None) == self.asked[0].kind
-        assert checkpoint.remember("tuned-1", {}, lambda: None) == run.sampler.kind
+        assert checkpoint.remember("pilot", {}, lambda: kind) == self.asked[0].kind
+        aim = {"target_acceptance": self.target if kind == "nuts" else 0.99}
+        aim = {} if kind == "sghmc" else aim
+        tuned = SimpleNamespace(info=aim, work=100.0)
+        kept, _ = checkpoint.remember("tuned", {}, lambda: (tuned, 1.0))
+        assert kept is tuned
         trace = traces.trace(n_draws=400)
-        is_first = run.sampler.kind != "tempered"
-        drift = self.drift * np.arange(4)[:, None] if is_first else 0.0
+        is_lost = kind in self.lost
+        drift = self.drift * np.arange(4)[:, None] if is_lost else 0.0
         return trace._replace(
             loss=trace.loss + drift,
             work={"spectrum": 10.0, "pilot": 20.0, "adaptation": 100.0, "sampling": 200.0},
             cumulative_fge=np.linspace(130.0, 330.0, 400),
-            info={**trace.info, "target_acceptance": self.target, "spent": self.spent},
-            failure=self.failure if is_first else None,
+            info={**trace.info, "spent": self.spent},
+            failure=self.failure if is_lost else None,
         )
 
 
+BOTH = ("sghmc", "nuts")
+
+
 @pytest.mark.parametrize(
-    ("kind", "changes", "kinds", "word"),
+    ("kind", "changes", "kinds", "words"),
     [
-        ("nuts", {}, ["nuts", "nuts"], None),
-        ("nuts", {"target": 0.9}, ["nuts", "tempered"], "diverge"),
-        ("nuts", {"drift": 1.0}, ["nuts", "nuts", "tempered"], "not mixed"),
-        ("nuts", {"drift": 1.0, "spent": "max_seconds"}, ["nuts", "nuts"], None),
-        ("sghmc", {}, ["sghmc"], None),
-        ("sghmc", {"drift": 1.0}, ["sghmc", "tempered"], "sghmc has not mixed"),
-        ("sghmc", {"failure": "not finite"}, ["sghmc", "tempered"], "left every bound"),
+        ("nuts", {}, ["nuts"], []),
+        ("nuts", {"target": 0.9}, ["nuts", "tempered"], ["steps diverge"]),
+        ("nuts", {"drift": 1.0, "lost": BOTH}, ["nuts", "tempered"], ["nuts has not mixed"]),
+        ("nuts", {"drift": 1.0, "lost": BOTH, "spent": "max_seconds"}, ["nuts"], []),
+        ("sghmc", {}, ["sghmc"], []),
+        ("sghmc", {"drift": 1.0, "lost": ["sghmc"]}, ["sghmc", "nuts"], ["sghmc has not mixed"]),
+        (
+            "sghmc",
+            {"failure": "not finite", "lost": ["sghmc"]},
+            ["sghmc", "nuts"],
+            ["sghmc left every bound"],
+        ),
+        (
+            "sghmc",
+            {"drift": 1.0, "lost": BOTH},
+            ["sghmc", "nuts", "tempered"],
+            ["sghmc has not mixed within its budget: nuts", "nuts has not mixed"],
+        ),
+        (
+            "sghmc",
+            {"drift": 1.0, "lost": BOTH, "target": 0.9},
+            ["sghmc", "nuts", "tempered"],
+            ["sghmc has not mixed", "steps diverge in the warm-up of nuts: tempered"],
+        ),
     ],
 )
-def test_what_the_first_run_shows_decides(kind, changes, kinds, word):
+def test_what_the_runs_show_decides(kind, changes, kinds, words):
     from lambda_hat_core.notebook.choosing import run_or_tempered
 
     draw, said = Drawn(**changes), []
     first = run_of(kind, rel_se=0.02)
     run, trace = run_or_tempered(draw, first, max_fge=1000.0, say=said.append)
     assert [spec.kind for spec in draw.asked] == kinds
-    assert draw.asked[0].until.max_fge == (1.0 if kind == "nuts" else 50_000)
+    assert draw.asked[0].until.max_fge == 50_000
     assert run.sampler.kind == kinds[-1]
-    if word is None:
-        assert not said
-        assert trace.work_fge == 330.0 and draw.asked[-1].until.max_fge == 50_000
-    else:
-        assert len(said) == 1 and word in said[0]
-        assert (run.sampler.until.max_fge, run.sampler.until.rel_se) == (700.0, 0.02)
-        assert trace.work_fge == 630.0 and trace.cumulative_fge[-1] == 630.0
+    assert len(said) == len(words) and all(map(str.__contains__, said, words))
+    # What was shared is not spent again: a warm-up costs 100, and draws 200.
+    spent = sum(100.0 if "diverge" in line else 300.0 for line in said)
+    assert trace.work.get("choice", 0.0) == spent
+    assert trace.work_fge == 330.0 + spent and trace.cumulative_fge[-1] == 330.0 + spent
+    most = 1000.0 if kinds[-1] == "tempered" else 50_000.0
+    assert (run.sampler.until.max_fge, run.sampler.until.rel_se) == (most - spent, 0.02)
 
 
 def test_replica_exchange_has_a_larger_budget_where_none_was_given():

@@ -40,10 +40,10 @@ def test_exactly_the_burn_in_is_discarded(x64, monkeypatch):
 def test_all_chains_contribute_to_the_adapted_step(x64):
     """One chain at another point changes the step size of all chains."""
     from lambda_hat_core.samplers import coordinates, mala
-    from lambda_hat_core.samplers.adapt import dual_averaging
+    from lambda_hat_core.samplers.averaging import dual_averaging
 
     posterior = mixed.posterior(mixed.quadratic(1e3))
-    first, goal = (jnp.asarray(np.float64(value)) for value in (0.01, 0.574))
+    first, goal = jnp.asarray(np.float64(0.01)), 0.574
     kernel = mala.MalaKernel(posterior, coordinates.identity(posterior), first)
     start, other = np.zeros((2, 2, mixed.D))
     other[1] += 1

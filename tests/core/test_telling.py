@@ -9,11 +9,11 @@ from tests.core import mixed
 def test_a_warm_up_reports_its_progress(x64):
     """On a narrow ridge the warm-up can take longer than the draws."""
     from lambda_hat_core.samplers import coordinates, mala
-    from lambda_hat_core.samplers.adapt import dual_averaging
+    from lambda_hat_core.samplers.averaging import dual_averaging
 
     posterior = mixed.posterior(mixed.quadratic(1.0))
     kernel = mala.MalaKernel(posterior, coordinates.identity(posterior), jnp.asarray(0.01))
-    goal, at = jnp.asarray(0.574), jnp.zeros((2, mixed.D))
+    goal, at = 0.574, jnp.zeros((2, mixed.D))
     said = []
     found = dual_averaging(jr.key(0), kernel, at, 90, goal, said.append)
     assert said == [f"warm-up {step}/90, 1 gradients per step" for step in range(10, 91, 10)]

@@ -15,6 +15,14 @@ _METRIC = (
     "by the Hessian that the pilot measures"
 )
 
+_WARM_UP = (
+    "adaptation steps per chain, before the first draw; a run that ends by its rule takes only as "
+    "many of them as its step size needs"
+)
+
+_TYPICAL_WARM_UP = 50
+"""Steps that it takes in a run that ends by its rule."""
+
 _TREE = 15
 """Leapfrog steps per NUTS draw, 2^4 - 1: the typical size of trees on whitened posteriors."""
 
@@ -57,7 +65,9 @@ class Nuts(Exact):
         default=100, description="first draws of each chain that are discarded"
     )
     n_warmup: PositiveInt = Field(
-        default=100, description="adaptation steps per chain, before the first draw"
+        default=100,
+        description="adaptation steps per chain, before the first draw; a run that ends by a rule "
+        "takes fewer where its step size is known sooner",
     )
     target_acceptance: float = Field(
         default=0.8,
@@ -73,7 +83,7 @@ class Nuts(Exact):
 
     def discarded(self) -> int:
         """Return how many steps a chain adapts or is tuned for, before its first draw."""
-        return self.n_warmup
+        return self.n_warmup if self.until is None else min(self.n_warmup, _TYPICAL_WARM_UP)
 
     def per_step(self) -> int:
         """Return the full-data gradients of one step."""
@@ -89,7 +99,9 @@ class Hmc(Exact):
 
     kind: Literal["hmc"] = "hmc"
     n_warmup: PositiveInt = Field(
-        default=100, description="adaptation steps per chain, before the first draw"
+        default=100,
+        description="adaptation steps per chain, before the first draw; a run that ends by a rule "
+        "takes fewer where its step size is known sooner",
     )
     n_leapfrog: PositiveInt = Field(
         default=16,
@@ -107,7 +119,7 @@ class Hmc(Exact):
 
     def discarded(self) -> int:
         """Return how many steps a chain adapts or is tuned for, before its first draw."""
-        return self.n_warmup
+        return self.n_warmup if self.until is None else min(self.n_warmup, _TYPICAL_WARM_UP)
 
     def per_step(self) -> int:
         """Return the full-data gradients of one step."""
@@ -125,7 +137,9 @@ class Mala(Exact):
     n_draws: PositiveInt = Field(default=2000, description="draws per chain, burn-in included")
     thin: PositiveInt = Field(default=8, description="kernel steps per draw")
     n_warmup: Annotated[PositiveInt, When(step_size="auto"), When(metric="diagonal")] = Field(
-        default=300, description="adaptation steps per chain, before the first draw"
+        default=300,
+        description="adaptation steps per chain, before the first draw; a run that ends by a rule "
+        "takes fewer where its step size is known sooner",
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
@@ -142,7 +156,7 @@ class Mala(Exact):
 
     def discarded(self) -> int:
         """Return how many steps a chain adapts or is tuned for, before its first draw."""
-        return self.n_warmup
+        return self.n_warmup if self.until is None else min(self.n_warmup, _TYPICAL_WARM_UP)
 
     def per_step(self) -> int:
         """Return the full-data gradients of one step."""
