@@ -6,6 +6,9 @@ dynamics go outwards from the Laplace start, in the damped coordinates of the He
 what the samplers then get is the Hessian averaged over where they arrive. On a quadratic it is the
 Hessian at w* again.
 
+Where the posterior is colder than the examples of the set-up allow, every step takes a new batch: a
+chain on a fixed subset would go where that subset, not all examples, is fitted best (`subset`).
+
 The dynamics are not Metropolised: in many dimensions a Metropolis test forces steps that shrink
 with d^(1/4), and a pilot need not be exact. What it must be is stable, so a flight in which a
 chain's kinetic energy leaves its law is flown again at half the step, in twice as many steps: the
@@ -26,7 +29,12 @@ from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.coordinates import Coordinates, damped
-from lambda_hat_core.samplers.gradients import GradientEstimate, loss_gradients, random_words
+from lambda_hat_core.samplers.gradients import (
+    GradientEstimate,
+    loss_gradients,
+    plain,
+    random_words,
+)
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import AnyArray
 
@@ -38,6 +46,12 @@ _ALPHA = 0.1
 RANK = 128
 """Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest accurate
 pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
+_COLDEST = 0.5
+"""Largest nbeta, in units of the examples of the set-up, at which chains may fly on these alone."""
+_FRESH, _SHARE = 4096, 16
+"""Beyond that every gradient is one of a new batch, of 4096 or a sixteenth of all examples. It
+heats the chains by a quarter at most, and 60 steps cost 15 gradients of all examples if n is
+large."""
 _MOST_HALVINGS = 12
 _MOST_SLOWER = 3
 """Halvings up to which a flight lasts as long, with up to 8 times as many steps, or ends where the
@@ -87,7 +101,7 @@ class _Flight(NamedTuple):
     """What all flights share, as arrays of `host.namespace`.
 
     Attributes:
-        estimate: the full gradient on the examples of the set-up.
+        estimate: the full gradient, or one from a new batch at every step.
         at: the damped coordinates.
         unused: words of keys, which a full gradient does not use.
     """
@@ -96,10 +110,13 @@ class _Flight(NamedTuple):
     at: Coordinates
     unused: UInt32[Array, "chain 2"]
 
-    def gradient(self, w: Float[AnyArray, "chain d"]) -> Float[AnyArray, "chain d"]:
-        """Return grad U at every point."""
-        posterior = self.estimate.posterior
-        of_loss = loss_gradients(self.unused, self.estimate, w)
+    def gradient(
+        self, rng: np.random.Generator, w: Float[AnyArray, "chain d"]
+    ) -> Float[AnyArray, "chain d"]:
+        """Return grad U at every point, or an estimate of it."""
+        posterior, is_exact = self.estimate.posterior, self.estimate.is_exact
+        words = self.unused if is_exact else random_words(rng, len(w))
+        of_loss = loss_gradients(words, self.estimate, w)
         pull = float(posterior.gamma) * (w - self.at.origin)
         if posterior.prior is not None:
             pull = pull + float(posterior.prior.precision) * self.at.origin
@@ -121,12 +138,12 @@ class _Flight(NamedTuple):
         fresh = np.sqrt(1 - keep**2)
         # A flight that leaves overflows, which its energy tells.
         with np.errstate(over="ignore", invalid="ignore"):
-            v, gradient = noise(), self.gradient(w)
+            v, gradient = noise(), self.gradient(rng, w)
             for _ in range(_STEPS):
                 kicked = v - h * self.at.powered(gradient, 2)
                 v = keep * kicked + fresh * noise()
                 w = w + dtype(0.5) * h * (kicked + v)
-                gradient = self.gradient(w)
+                gradient = self.gradient(rng, w)
             momenta = np.asarray(self.at.powered(v, -1), np.float64)
             return w, 0.5 * (momenta**2).sum(axis=1)
 
@@ -147,6 +164,16 @@ def _rise(few: Subset, points: Float[AnyArray, "chain d"]) -> float:
     return rise
 
 
+def _gradient(few: Subset) -> tuple[GradientEstimate, float]:
+    """Return the gradient that chains fly by, and its cost in full-gradient evaluations."""
+    if few.is_all or float(few.posterior.nbeta) <= _COLDEST * few.posterior.n:
+        return GradientEstimate(few.posterior, few.tilt, None), few.cost
+    n = few.whole.n
+    size = max(_FRESH, few.posterior.n, n // _SHARE)
+    estimate = plain(few.whole, None if size >= n else size)
+    return estimate, estimate.work
+
+
 def fly(
     key: PRNGKeyArray,
     few: Subset,
@@ -163,8 +190,8 @@ def fly(
     n_chains, d = start.shape
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     at = hosted(damped(posterior, stiffest(spectrum), DAMPING))
-    full = GradientEstimate(posterior, few.tilt, None)
-    flight = _Flight(full, at, random_words(rng, n_chains))
+    estimate, cost = _gradient(few)
+    flight = _Flight(estimate, at, random_words(rng, n_chains))
     size, flights, arrived = _STEP_SIZE, 0, None
     for halvings in range(_MOST_HALVINGS):
         size, points, is_stable = _STEP_SIZE / 2**halvings, hosted(start), False
@@ -185,6 +212,7 @@ def fly(
         )
     positions = placed(arrived)
     spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=RANK)
-    work = flights * n_chains * (_STEPS + 1) + n_chains / 3 + spent
+    work = few.cost * (n_chains / 3 + spent)
+    work += cost * flights * n_chains * (_STEPS + 1)
     llc = float(posterior.nbeta) * _rise(few, arrived)
-    return Pilot(positions, spectrum, llc, few.cost * work)
+    return Pilot(positions, spectrum, llc, work)
