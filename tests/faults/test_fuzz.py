@@ -17,7 +17,7 @@ from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import event_of
 from lambda_hat_core.work.worker import serve
 from tests.assets.conftest import ROOT
-from tests.core.test_sql import spec, target_spec
+from tests.core.sqlstore import spec, target_spec
 
 EXPERIMENT = """experiment: e
 targets:
