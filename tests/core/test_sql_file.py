@@ -243,7 +243,7 @@ def test_a_damaged_file_is_left_out_and_named_with_its_reason(store, kind, cut):
         records.write("llc", [row], store.path("analyses", run.id) / "estimate.parquet")
     records.write_failure(store, run_spec(3), "no")
     records.write_failure(store, run_spec(4), "no")
-    records.write_experiment(store, "e", [("t", spec.id) for run in runs])
+    records.write_experiment(store, "e", [("t", run.id) for run in runs])
     sql.refresh(store)
     assert sql.query(store, "SELECT count(*) FROM llc").rows == [(4,)]
     path, left = {
