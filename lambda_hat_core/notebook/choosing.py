@@ -62,12 +62,14 @@ def run_or_tempered(
     Args:
         draw: makes a run, with a checkpoint.
         run: of `nuts` or `sghmc`, with a stop rule.
-        max_fge: the budget that was asked for, None for the default.
-        say: is told why it became `tempered`.
+        max_fge: the budget that was asked for, of all samplers together; None for the default
+            budget of each. Once it is spent the last run counts, whatever is against it.
+        say: is told why another sampler follows.
     """
     spec = run.sampler
     assert isinstance(spec, Nuts | Sghmc) and spec.until is not None
     rule, memory, spent = spec.until, _Memory(), 0.0
+    most = math.inf if max_fge is None else max_fge
     trials = [spec] if isinstance(spec, Nuts) else [spec, Nuts(n_chains=spec.n_chains, until=rule)]
 
     def made(sampler: Nuts | Sghmc | Tempered, budget: float) -> tuple[RunSpec, Trace]:
@@ -82,11 +84,12 @@ def run_or_tempered(
     for at, trial in enumerate(trials):
         memory.target = trial.target_acceptance if isinstance(trial, Nuts) else math.inf
         try:
-            now, seen = made(trial, max(rule.max_fge - spent, 1.0))
+            now, seen = made(trial, rule.max_fge if max_fge is None else max(max_fge - spent, 1.0))
         except _Diverges as diverges:
             why, work = "steps diverge in the warm-up of nuts", diverges.work
         else:
-            if seen.info.get("spent") == "max_seconds" or not _is_lost(seen):
+            no_more = seen.info.get("spent") == "max_seconds" or seen.work_fge >= most
+            if no_more or not _is_lost(seen):
                 return now, seen
             why = f"{trial.kind} has not mixed within its budget"
             if seen.failure is not None:

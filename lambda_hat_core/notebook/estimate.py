@@ -57,11 +57,11 @@ def estimate_llc(
             with some of the rows.
         n: number of examples, by default the length of `data`. It is required for a potential,
             where it determines n beta.
-        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc; where steps of
-            nuts diverge in its warm-up, or the run has anything against it but its precision, and
-            n d is at most 1,000,000: tempered), or nuts, hmc, mala, mclmc, adjusted_mclmc,
-            tempered, sgld, sghmc, sgnht or vi with its default settings, or an object with other
-            settings, such as `Sgld(batch_size=64)`.
+        sampler: auto (nuts if n d is at most 100,000 or data is None, else sghmc; for n d up to
+            1,000,000, nuts follows a run of sghmc that has anything against it but its precision,
+            and tempered follows such a run of nuts, or a warm-up whose steps diverge), or nuts,
+            hmc, mala, mclmc, adjusted_mclmc, tempered, sgld, sghmc, sgnht or vi with its default
+            settings, or an object with other settings, such as `Sgld(batch_size=64)`.
         posterior: `Posterior(gamma=10.0)` or a mapping: beta_mode, beta0, nbeta, gamma,
             prior_radius, prior. With loss="self_labelled" the labels are the model's own outputs at
             `params`, which are then an exact minimum; it needs `outputs`.

@@ -117,15 +117,24 @@ def test_what_the_runs_show_decides(kind, changes, kinds, words):
     first = run_of(kind, rel_se=0.02)
     run, trace = run_or_tempered(draw, first, max_fge=1000.0, say=said.append)
     assert [spec.kind for spec in draw.asked] == kinds
-    assert draw.asked[0].until.max_fge == 50_000
+    assert draw.asked[0].until.max_fge == 1000
     assert run.sampler.kind == kinds[-1]
     assert len(said) == len(words) and all(map(str.__contains__, said, words))
     # What was shared is not spent again: a warm-up costs 100, and draws 200.
     spent = sum(100.0 if "diverge" in line else 300.0 for line in said)
     assert trace.work.get("choice", 0.0) == spent
     assert trace.work_fge == 330.0 + spent and trace.cumulative_fge[-1] == 330.0 + spent
-    most = 1000.0 if kinds[-1] == "tempered" else 50_000.0
-    assert (run.sampler.until.max_fge, run.sampler.until.rel_se) == (most - spent, 0.02)
+    assert (run.sampler.until.max_fge, run.sampler.until.rel_se) == (1000.0 - spent, 0.02)
+
+
+def test_no_sampler_follows_once_the_budget_is_spent():
+    from lambda_hat_core.notebook.choosing import run_or_tempered
+
+    draw, said = Drawn(drift=1.0, lost=BOTH), []
+    run, trace = run_or_tempered(draw, run_of("sghmc"), max_fge=330.0, say=said.append)
+    assert (run.sampler.kind, trace.work_fge, said) == ("sghmc", 330.0, [])
+    run, trace = run_or_tempered(draw, run_of("sghmc"), max_fge=630.0, say=said.append)
+    assert (run.sampler.kind, trace.work_fge, len(said)) == ("nuts", 630.0, 1)
 
 
 def test_replica_exchange_has_a_larger_budget_where_none_was_given():
@@ -134,3 +143,6 @@ def test_replica_exchange_has_a_larger_budget_where_none_was_given():
 
     run, _ = run_or_tempered(Drawn(target=0.9), run_of(), max_fge=None, say=print)
     assert run.sampler.until.max_fge == Tempered.max_fge
+    draw = Drawn(drift=1.0, lost=BOTH)
+    run_or_tempered(draw, run_of("sghmc"), max_fge=None, say=print)
+    assert [spec.until.max_fge for spec in draw.asked] == [50_000, 50_000, Tempered.max_fge]
