@@ -6,7 +6,9 @@ from lambda_hat_core.analysis.ending import ending
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.trace import Trace
 
-_FOUND = ("step_size", "target_acceptance", "L", "batch_size", "n_draws", "n_burn")
+_FOUND = (
+    "step_size", "target_acceptance", "L", "batch_size", "gradient", "n_draws", "n_burn"
+)  # fmt: skip
 """Settings that the set-up or a rule determines, whether or not the sampler has such a field."""
 
 

@@ -119,3 +119,30 @@ def test_the_peak_is_that_of_the_stiffest_point(x64):
     points = jnp.zeros((3, mixed.D)).at[:, 0].set(jnp.asarray([0.0, 0.5, 0.2]))
     peak, _ = peak_curvature(jr.key(2), posterior, identity(posterior), points)
     assert peak == pytest.approx(mixed.NBETA * 2 * 0.5**2 + 1.0, rel=1e-9)
+
+
+def test_a_control_variate_is_chosen_where_it_spares_examples():
+    """Of a regression with 20 weights the noise of residuals asks for thousands of examples."""
+    from lambda_hat_core import Sghmc, estimate_llc
+
+    n, d = 20_000, 20
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, d)), rng.normal(size=n)
+    w = np.linalg.lstsq(x, y, rcond=None)[0]
+    stiff = n / np.log(n) * 2 * np.linalg.eigvalsh(x.T @ x / n)
+
+    def loss(w, batch):
+        return jnp.mean((batch[0] @ w - batch[1]) ** 2)
+
+    exact = 0.5 * np.sum(stiff / (stiff + 1.0))
+    work = {}
+    for gradient, batch in (("auto", 128), ("plain", None)):
+        found = estimate_llc(
+            loss, w, (x, y), sampler=Sghmc(gradient=gradient, until={}), posterior={"gamma": 1.0},
+            progress=False,
+        )  # fmt: skip
+        assert found.verdict == "ok" and abs(found.llc - exact) < 4 * found.se < 0.25 * exact
+        chosen = "control_variate" if gradient == "auto" else gradient
+        assert (found.settings["gradient"], found.settings["batch_size"]) == (chosen, batch)
+        work[gradient] = found.work_fge
+    assert work["auto"] < 0.2 * work["plain"]

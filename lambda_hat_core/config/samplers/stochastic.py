@@ -19,7 +19,7 @@ _PRODUCTS = {"lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
 """Hessian-vector products per chain: of the stiffest curvature in the metric, else of a quadrature
 of the spectrum, and of the spectrum that a preconditioner changes."""
 
-_Gradient = Literal["plain", "control_variate"]
+_Gradient = Literal["plain", "control_variate", "auto"]
 
 _FRACTION = (
     "with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / the largest curvature "
@@ -70,7 +70,7 @@ class Stochastic(Chains):
     @property
     def passes(self) -> int:
         """Gradients of a batch per estimate: a control variate takes a second one."""
-        return 1 if getattr(self, "gradient", "plain") == "plain" else 2
+        return 2 if getattr(self, "gradient", "plain") == "control_variate" else 1
 
     def probing(self) -> float:
         """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
@@ -108,9 +108,11 @@ class Constant(Stochastic):
         "estimate to step size 0",
     )
     gradient: Annotated[_Gradient, When(precond=("none", "lanczos"))] = Field(
-        default="plain",
+        default="auto",
         description="of precond none and lanczos; control_variate subtracts the gradient of the "
-        "same batch at w* (Baker et al. 2019): less noise, two gradients per step",
+        "same batch at w* (Baker et al. 2019): less noise, two gradients per step; auto: plain, "
+        "and a control variate where its batches may be less than half as large (lanczos, with "
+        "batch_size auto)",
     )
 
     @property
