@@ -47,8 +47,9 @@ lint: .venv/.synced  ## format, lint and types
 	$(RUN)/pyright
 
 audit: .venv/.synced  ## known vulnerabilities of the locked packages; offline it says so and passes
-	$(UV) audit --frozen --preview-features audit-command || { code=$$?; [ $$code -eq 2 ] \
-		&& echo "the database of vulnerabilities cannot be reached, so nothing was audited"; }
+	$(UV) audit --frozen --preview-features audit-command 2>.tools/audit.log || { code=$$?; cat .tools/audit.log >&2; \
+		grep -q "error sending request" .tools/audit.log \
+		&& echo "the database of vulnerabilities cannot be reached, so nothing was audited" || exit $$code; }
 
 format: .venv/.synced
 	$(RUN)/ruff format .
