@@ -47,8 +47,8 @@ lint: .venv/.synced  ## format, lint and types
 	$(RUN)/pyright
 
 audit: .venv/.synced  ## known vulnerabilities of the locked packages; offline it says so and passes
-	$(UV) audit --frozen --preview-features audit-command 2>.tools/audit.log || { code=$$?; cat .tools/audit.log >&2; \
-		grep -q "error sending request" .tools/audit.log \
+	$(UV) audit --frozen --preview-features audit-command 2>.venv/audit.log || { code=$$?; cat .venv/audit.log >&2; \
+		grep -q "error sending request" .venv/audit.log \
 		&& echo "the database of vulnerabilities cannot be reached, so nothing was audited" || exit $$code; }
 
 format: .venv/.synced
