@@ -22,6 +22,12 @@ _HELD = PosteriorSpec()
 _ROUNDING = 1e-15
 """Eigenvalues of at most this share of the largest are drawn as 0."""
 
+_WORDS = {
+    "mse": "mean squared error",
+    "gaussian": "mean negative log likelihood",
+    "cross_entropy": "mean cross entropy",
+}
+
 _SMALL = {"size": 8.5, "color": style.INK}
 
 
@@ -63,7 +69,7 @@ def _draw(
 
 def _training(built: BuiltTarget, axes: list[Axes]) -> None:
     ax, curve = axes[0], built.views["curve"]
-    style.dress(ax, "optimiser step", f"mean {built.meta['loss']}")
+    style.dress(ax, "optimiser step", _WORDS.get(built.meta["loss"], "mean loss"))
     columns = (("train", _TRAIN, "loss0", 1), ("test", _TEST, "test_loss", 2))
     shown: list[float] = []
     for name, colour, field, column in columns:
@@ -88,7 +94,8 @@ def _mark_polish(built: BuiltTarget, ax: Axes) -> None:
         return
     end = float(curve[-1, 0])
     after = end * (1 + _POLISH_SHARE)
-    ax.axvspan(end, after, color=style.GRID, lw=0, zorder=0, label=f"polish, {done} iterations")
+    label = f"polish, {done} iteration{'s' * (done > 1)}"
+    ax.axvspan(end, after, color=style.GRID, lw=0, zorder=0, label=label)
     for colour, field, column in ((_TRAIN, "loss0", 1), (_TEST, "test_loss", 2)):
         final = built.meta[field]
         if final is not None and np.isfinite(curve[-1, column]):
