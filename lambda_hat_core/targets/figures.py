@@ -25,6 +25,7 @@ _ROUNDING = 1e-15
 _WORDS = {
     "mse": "mean squared error",
     "gaussian": "mean negative log likelihood",
+    "student_t": "mean negative log likelihood",
     "cross_entropy": "mean cross entropy",
 }
 
