@@ -20,7 +20,7 @@ def _optimised(loop):
 
 @contextlib.contextmanager
 def optimised(*names):
-    """Compile the loops of these modules with optimisation: `drive` draws, `adapt` warms up."""
+    """Compile the loops of these modules with optimisation: `drive` draws, `averaging` warms up."""
     with contextlib.ExitStack() as patches:
         for name in names:
             module = importlib.import_module(f"lambda_hat_core.samplers.{name}")

@@ -135,5 +135,27 @@ def test_a_warm_up_ends_once_its_step_size_is_known(x64):
     assert 30 <= early.n_steps < 100 and whole.n_steps == 300
     assert early.work < whole.work / 2
     assert float(early.step_size) == pytest.approx(float(whole.step_size), rel=0.25)
-    # Three steps of a width each diverge in the first steps, and the rate is far from its target.
-    assert ended(1e-4, ends_early=True).n_steps > early.n_steps
+
+
+@pytest.mark.parametrize(
+    ("chunks", "rate", "diverged", "moved", "settled"),
+    [
+        (3, 0.8, 0.0, 0.0, True),
+        (3, 0.75, 0.0, 0.05, True),
+        (2, 0.8, 0.0, 0.0, False),
+        (3, 0.6, 0.0, 0.0, False),
+        (3, 0.8, 1.0, 0.0, False),
+        (3, 0.8, 0.0, 0.2, False),
+    ],
+)
+def test_what_is_known_of_a_step_size(chunks, rate, diverged, moved, settled):
+    """At chunks of ten steps: the rate, the divergences and the change of the second half."""
+    from lambda_hat_core.samplers.averaging import _is_settled, _Seen, _Sums
+
+    def seen(chunk):
+        late = max(chunk - chunks // 2, 0)
+        accepted = 40 * (0.1 * (chunk - late) + rate * late)
+        sums = _Sums(10.0 * chunk, 0.0, accepted, diverged * late, np.zeros(1), np.zeros(1))
+        return _Seen(moved * late, sums)
+
+    assert _is_settled([seen(chunk) for chunk in range(chunks + 1)], 0.8, 4) is settled

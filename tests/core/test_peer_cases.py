@@ -79,7 +79,7 @@ def nuts(post, **fields):
     spec = RunSpec(
         target="tgt_000000000000", sampler=sampler, posterior=PosteriorSpec(), dtype="float64"
     )
-    with loops.optimised("adapt", "drive"):
+    with loops.optimised("averaging", "drive"):
         trace = sample(post, spec)
     assert trace.failure is None
     return mcmc_mean(trace.llc)
