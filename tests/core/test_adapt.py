@@ -155,7 +155,8 @@ def test_what_is_known_of_a_step_size(chunks, rate, diverged, moved, settled):
     def seen(chunk):
         late = max(chunk - chunks // 2, 0)
         accepted = 40 * (0.1 * (chunk - late) + rate * late)
-        sums = _Sums(10.0 * chunk, 0.0, accepted, diverged * late, np.zeros(1), np.zeros(1))
+        totals = map(jnp.asarray, (10.0 * chunk, 0.0, accepted, diverged * late))
+        sums = _Sums(*totals, values=jnp.zeros(1), squares=jnp.zeros(1))
         return _Seen(moved * late, sums)
 
     assert _is_settled([seen(chunk) for chunk in range(chunks + 1)], 0.8, 4) is settled
