@@ -76,8 +76,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 SAMPLERS = {name: {**settings, "until": {}} for name, settings in _SETTINGS.items()}
-"""Every run ends at the default precision. The first twelve are the leaderboard, in the default metric;
-the others are comparisons."""
+"""Every run ends at the default precision. The first twelve are the leaderboard, in the default
+metric; the others are comparisons."""
 EXACT = ("nuts", "hmc", "mala", "adjusted_mclmc")
 
 
