@@ -50,6 +50,12 @@ class Modes(NamedTuple):
     noise: Direction
     start: Direction
 
+    @property
+    def mean_noise(self) -> float:
+        """The noise of the directions that make the llc."""
+        weight = self.size * self.share
+        return float(weight @ self.noise / weight.sum()) if weight.sum() > 0 else 0.0
+
 
 @quickly
 def _potential_products(

@@ -158,7 +158,7 @@ def _rise(few: Subset, points: Float[AnyArray, "chain d"]) -> float:
     w0 = hosted(few.posterior.w0)
     losses = np.asarray(_losses(few.posterior, namespace().vstack([w0[None], points])), np.float64)
     rise = float((losses[1:] - losses[0]).mean())
-    if few.tilt.size:
+    if not few.is_all:
         away = np.asarray((points - w0).mean(axis=0), np.float64)
         rise += float(np.asarray(few.tilt, np.float64) @ away)
     return rise

@@ -159,7 +159,7 @@ def build(
         v = remembered + (1 - remembered) * second_moment
         return preconditioner_of(v, jnp.asarray(max(last, 1), v.dtype), spec)
 
-    step_size, work, info, _ = tune(
+    estimate, step_size, work, info, _ = tune(
         key,
         plain(posterior, None),
         spec,
@@ -179,7 +179,7 @@ def build(
         jnp.asarray(step_size, start.dtype),
         jnp.asarray(burn, start.dtype),
         Sgld.model_validate(spec.model_dump(include=_RULE)),
-        info["batch_size"],
+        estimate.batch_size,
     )
     return Tuned(kernel, start, work, info)
 

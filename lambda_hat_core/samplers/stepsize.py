@@ -8,20 +8,18 @@ unit of noise. eps^p is then the smaller of
 where the budget is larger if less noise is injected to make up for a batch's.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers.base import AUTO_BATCH
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
-from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers.batches import batch_for, default_batch, heating
 from lambda_hat_core.samplers.coordinates import Coordinates
-from lambda_hat_core.samplers.gradients import GradientEstimate
+from lambda_hat_core.samplers.gradients import GradientEstimate, control_variate
 from lambda_hat_core.samplers.ledger import (
     WARN_AT,
     Dynamics,
@@ -44,17 +42,11 @@ MADE_UP_FOR = 0.2
 """Largest share of what is injected that a batch's own noise may replace, in the mean over the
 directions that make the llc. The noise varies from point to point, its compensation does not."""
 
-HEATING_BUDGET = 0.1
-"""Largest predicted rise of the llc by noise that no compensation reaches, relative to it."""
+_CHEAP = 1024
+"""Examples per gradient up to which the noise of a control variate is not measured."""
 
-_PROBE, _LEAST_BATCH = 64, 128
-"""Examples in the batches whose noise is measured for `batch_size: auto`, and the smallest one."""
-
-
-def _mean_noise(modes: Modes) -> float:
-    """Return the noise of the directions that make the llc."""
-    weight = modes.size * modes.share
-    return float(weight @ modes.noise / weight.sum()) if weight.sum() > 0 else 0.0
+_PROBE = 64
+"""Examples in the batches whose noise is measured for `batch_size: auto`."""
 
 
 def automatic(
@@ -72,7 +64,7 @@ def automatic(
     Raises:
         ValueError: if neither curvature nor noise sets a scale for the step size.
     """
-    noise = _mean_noise(modes)
+    noise = modes.mean_noise
     by_curvature = fraction / (lag * peak) if peak > 0 else np.inf
     by_noise = budget / (heat * noise) if noise > 0 else np.inf
     step = min(by_curvature, by_noise)
@@ -84,63 +76,27 @@ def automatic(
     return step ** (1 / power), "curvature" if by_curvature <= by_noise else "minibatch noise"
 
 
-def heating(modes: Modes, rule: dict[str, Any], step: float) -> float:
-    """Predict how far noise on the metric's complement raises the llc, at most.
+def _is_dear(size: int | None, n: int) -> bool:
+    """Return whether a plain gradient needs batches that a control variate may spare."""
+    return n > 4 * _CHEAP and (size is None or size > _CHEAP)
 
-    Less injected noise makes up for a batch's in every direction of the metric, and on average on
-    their complement. But there the noise is not spread evenly: it lies in the directions that are
-    stiff at the very point, which differ from point to point and carry the llc, half a unit each.
-    So what it adds to their variances counts as if nothing made up for it.
 
-    Args:
-        modes: in the metric; last their complement.
-        rule: as `automatic` takes it.
-        step: eps^p.
+class Tuning(NamedTuple):
+    """What a sampler runs with.
+
+    Attributes:
+        estimate: of the gradient, from batches of the size that was chosen.
+        step_size: of the sampler's kernel.
+        work: full-gradient evaluations that it took to find out.
+        info: for the trace.
+        modes: the directions that were measured, with the noise of such batches.
     """
-    last = modes.size[-1] * modes.noise[-1] if modes.size[-1] > 1 else 0.0
-    return 0.5 * rule["heat"] * step * float(last)
 
-
-def _default_batch(posterior: Posterior) -> int | None:
-    """Return the batch where nothing has been measured."""
-    return AUTO_BATCH if posterior.data is not None and posterior.n > AUTO_BATCH else None
-
-
-def _batch_for(
-    posterior: Posterior,
-    modes: Modes,
-    probe: int,
-    spec: Sgld | Sghmc | Sgnht,
-    rule: dict[str, Any],
-    llc: float | None,
-) -> int | None:
-    """Return the smallest batch whose noise allows the step that the curvature allows.
-
-    A power of two, so that runs share programs; the full batch where that is not much larger. The
-    budget of what is not made up for counts only roughly, as the llc is known roughly.
-
-    Args:
-        posterior: with n examples.
-        modes: their noise is that of batches of `probe` examples.
-        probe: that was measured with.
-        spec: of the sampler.
-        rule: as `automatic` takes it.
-        llc: a rough estimate.
-    """
-    if posterior.data is None:
-        return None
-    if spec.step_size != "auto":
-        step = spec.step_size ** rule["power"]
-    elif rule["peak"] > 0:
-        step = rule["fraction"] / (rule["lag"] * rule["peak"])
-    else:
-        return _default_batch(posterior)
-    needed = probe * rule["heat"] * _mean_noise(modes) * step / rule["budget"]
-    size = max(_LEAST_BATCH, 2 ** math.ceil(math.log2(max(needed, 1.0))))
-    if llc is not None and llc > 0:
-        roughly = probe * heating(modes, rule, step) / (HEATING_BUDGET * llc)
-        size = max(size, 2 ** round(math.log2(max(roughly, 1.0))))
-    return size if size <= posterior.n / 2 else None
+    estimate: GradientEstimate
+    step_size: float
+    work: float
+    info: dict[str, Any]
+    modes: Modes
 
 
 def tune(
@@ -158,8 +114,8 @@ def tune(
     preconditioner: Callable[[Weights], Weights] | None = None,
     metric: Coordinates | None = None,
     lag: float = 1.0,
-) -> tuple[float, float, dict[str, Any], Modes]:
-    """Return the step size, the work to find it, the facts that the run records, and the modes."""
+) -> Tuning:
+    """Choose what is `auto` of step size, batch size and gradient, and predict the biases."""
     posterior = estimate.posterior
     measure_key, peak_key = split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
@@ -168,7 +124,7 @@ def tune(
     rule["budget"] = MADE_UP_FOR if is_made_up_for else NOISE_BUDGET
     size = spec.batch_size
     if metric is None:
-        size = _default_batch(posterior) if size == "auto" else size
+        size = default_batch(posterior) if size == "auto" else size
         modes, work = measure(
             measure_key,
             estimate.on(size),
@@ -180,18 +136,20 @@ def tune(
         rule["peak"] = float(modes.mu.max())
     else:
         probe = min(_PROBE, posterior.n) if size == "auto" else size
-        modes, work = whitened(
-            measure_key,
-            estimate.on(probe),
-            metric,
-            start=start,
-            spectrum=spectrum,
-        )
+        at = {"metric": metric, "start": start, "spectrum": spectrum}
+        modes, work = whitened(measure_key, estimate.on(probe), **at)
         rule["peak"], spent = peak_curvature(peak_key, few.posterior, metric, start)
         work += few.cost * spent
         if size == "auto":
             assert probe is not None
-            size = _batch_for(posterior, modes, probe, spec, rule, llc)
+            size = batch_for(posterior, modes, probe, spec, rule, llc)
+            if spec.gradient == "auto" and _is_dear(size, posterior.n):
+                varied = control_variate(posterior, probe)
+                other, spent = whitened(measure_key, varied, **at)
+                work += 1 + spent
+                fewer = batch_for(posterior, other, probe, spec, rule, llc)
+                if 2 * (fewer or posterior.n) < (size or posterior.n):
+                    estimate, modes, size = varied, other, fewer
             modes = modes._replace(noise=modes.noise * (0.0 if size is None else probe / size))
     if spec.step_size == "auto":
         step, limit = automatic(modes, **rule)
@@ -206,12 +164,13 @@ def tune(
     if metric is not None:
         info["heating"] = heating(modes, rule, step ** rule["power"])
     moving = modes.mu > 1e-12 * modes.mu.max()
+    tuning = Tuning(estimate.on(size), step, work, info, modes)
     if not moving.any():
-        return step, work, info, modes
+        return tuning
     known = Modes(*(values[moving] for values in modes))
     advised, _ = automatic(known, **rule)
     info["ledger"] = _ledger(known, spec, step, advised, dynamics, llc)
-    return step, work, info, modes
+    return tuning
 
 
 def _ledger(

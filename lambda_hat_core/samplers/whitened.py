@@ -19,9 +19,6 @@ from lambda_hat_core.samplers.stepsize import tune
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import constant
 
-_CHEAP = 1024
-"""Examples per gradient up to which the noise of a control variate is not measured."""
-
 
 class Whitened(NamedTuple):
     """The parts of a kernel, and what is known of them.
@@ -41,12 +38,6 @@ class Whitened(NamedTuple):
     mu: Float[Array, " mode"]
     work: float
     info: dict[str, Any]
-
-
-def _is_dear(info: dict[str, Any], few: Subset) -> bool:
-    """Return whether the plain gradient needs batches that a control variate may spare."""
-    size, n = info["batch_size"], few.whole.n
-    return n > 4 * _CHEAP and (size is None or size > _CHEAP)
 
 
 def whiten(
@@ -74,35 +65,24 @@ def whiten(
     if whitens:
         spectrum = stiffest(spectrum)
         at = coordinates.damped(posterior, spectrum, spec.damping)
-
-    def tuned(estimate: GradientEstimate) -> tuple[float, float, dict[str, Any], Modes]:
-        return tune(
-            key,
-            estimate,
-            spec,
-            few=few,
-            start=start,
-            spectrum=spectrum,
-            llc=llc,
-            power=power,
-            heat=heat,
-            dynamics=dynamics,
-            metric=at if whitens else None,
-        )
-
-    step_size, work, info, modes = tuned(estimate)
-    if spec.gradient == "auto" and whitens and spec.batch_size == "auto" and _is_dear(info, few):
-        varied, before = control_variate(posterior, 1), work
-        other = tuned(varied)
-        if 2 * (other[2]["batch_size"] or posterior.n) < (info["batch_size"] or posterior.n):
-            estimate, (step_size, _, info, modes) = varied, other
-        made, work = 1.0, before + other[1]
+    estimate, step_size, work, info, modes = tune(
+        key,
+        estimate,
+        spec,
+        few=few,
+        start=start,
+        spectrum=spectrum,
+        llc=llc,
+        power=power,
+        heat=heat,
+        dynamics=dynamics,
+        metric=at if whitens else None,
+    )
     k = at.vectors.shape[0]
     noise, mu = np.zeros(k + 1), np.ones(k + 1)
     if whitens:
         count = min(k + 1, len(modes.mu))
         noise[:count], mu[:count] = modes.noise[:count], np.maximum(modes.mu[:count], 1e-12)
-    estimate = estimate.on(info["batch_size"])
     info["gradient"] = "control_variate" if estimate.varies else "plain"
     if spec.extrapolate:
         is_symmetric = not isinstance(spec, Sgld) or spec.integrator != "euler"

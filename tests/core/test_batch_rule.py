@@ -28,11 +28,11 @@ def posterior(n):
 
 
 def chosen(needed, *, n=100_000, step_size="auto", llc=None, **changes):
-    from lambda_hat_core.samplers.stepsize import _batch_for
+    from lambda_hat_core.samplers.batches import batch_for
 
     spec = Sghmc(step_size=step_size)
     at = posterior(n)
-    return _batch_for(at, modes(needed / PER_EXAMPLE), PROBE, spec, RULE | changes, llc)
+    return batch_for(at, modes(needed / PER_EXAMPLE), PROBE, spec, RULE | changes, llc)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_a_step_that_is_written_decides_and_so_does_an_old_gradient():
 def test_without_curvature_there_is_the_default_and_without_data_no_batch():
     assert chosen(1000, peak=0.0, n=257) == 256
     assert chosen(1000, peak=0.0, n=256) is None
-    from lambda_hat_core.samplers.stepsize import _batch_for
+    from lambda_hat_core.samplers.batches import batch_for
 
     potential = dataclasses.replace(posterior(1000), data=None)
-    assert _batch_for(potential, modes(1.0), PROBE, Sghmc(), RULE, None) is None
+    assert batch_for(potential, modes(1.0), PROBE, Sghmc(), RULE, None) is None
 
 
 @pytest.mark.parametrize("needed", [140, 500, 1000, 3000])

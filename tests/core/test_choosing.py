@@ -61,9 +61,9 @@ class Drawn:
         kind = run.sampler.kind
         self.asked.append(run.sampler)
         assert checkpoint.remember("pilot", {}, lambda: kind) == self.asked[0].kind
-        aim = {"target_acceptance": self.target if kind == "nuts" else 0.99}
-        aim = {} if kind == "sghmc" else aim
-        tuned = SimpleNamespace(info=aim, work=100.0)
+        # Only the warm-up of nuts decides.
+        aims = {"nuts": {"target_acceptance": self.target}, "tempered": {"target_acceptance": 0.99}}
+        tuned = SimpleNamespace(info=aims.get(kind, {}), work=100.0)
         kept, _ = checkpoint.remember("tuned", {}, lambda: (tuned, 1.0))
         assert kept is tuned
         trace = traces.trace(n_draws=400)

@@ -16,8 +16,8 @@ _METRIC = (
 )
 
 _WARM_UP = (
-    "adaptation steps per chain, before the first draw; a run that ends by its rule takes only as "
-    "many of them as its step size needs"
+    "adaptation steps per chain, before the first draw; a run that ends by a rule takes fewer "
+    "where its step size is known sooner"
 )
 
 _TYPICAL_WARM_UP = 50
@@ -52,7 +52,17 @@ class Exact(Chains):
         return Gradients(self.per_step())
 
 
-class Nuts(Exact):
+class WarmedUp(Exact):
+    """What samplers share that adapt a step size before the first draw."""
+
+    n_warmup: PositiveInt = Field(default=100, description=_WARM_UP)
+
+    def discarded(self) -> int:
+        """Return how many steps a chain adapts or is tuned for, before its first draw."""
+        return self.n_warmup if self.until is None else min(self.n_warmup, _TYPICAL_WARM_UP)
+
+
+class Nuts(WarmedUp):
     """No-U-turn sampler (Hoffman & Gelman 2014)."""
 
     hints: ClassVar[Mapping[str, str]] = NUTS
@@ -63,11 +73,6 @@ class Nuts(Exact):
     n_draws: PositiveInt = Field(default=700, description="draws per chain, burn-in included")
     n_burn: NonNegativeInt = Field(
         default=100, description="first draws of each chain that are discarded"
-    )
-    n_warmup: PositiveInt = Field(
-        default=100,
-        description="adaptation steps per chain, before the first draw; a run that ends by a rule "
-        "takes fewer where its step size is known sooner",
     )
     target_acceptance: float = Field(
         default=0.8,
@@ -81,16 +86,12 @@ class Nuts(Exact):
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
-    def discarded(self) -> int:
-        """Return how many steps a chain adapts or is tuned for, before its first draw."""
-        return self.n_warmup if self.until is None else min(self.n_warmup, _TYPICAL_WARM_UP)
-
     def per_step(self) -> int:
         """Return the full-data gradients of one step."""
         return _TREE
 
 
-class Hmc(Exact):
+class Hmc(WarmedUp):
     """Hamiltonian Monte Carlo with a jittered trajectory length."""
 
     hints: ClassVar[Mapping[str, str]] = HMC
@@ -98,11 +99,6 @@ class Hmc(Exact):
     is_exact: ClassVar[bool] = True
 
     kind: Literal["hmc"] = "hmc"
-    n_warmup: PositiveInt = Field(
-        default=100,
-        description="adaptation steps per chain, before the first draw; a run that ends by a rule "
-        "takes fewer where its step size is known sooner",
-    )
     n_leapfrog: PositiveInt = Field(
         default=16,
         description="mean number of leapfrog steps per draw; the number is uniform on "
@@ -117,16 +113,12 @@ class Hmc(Exact):
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
 
-    def discarded(self) -> int:
-        """Return how many steps a chain adapts or is tuned for, before its first draw."""
-        return self.n_warmup if self.until is None else min(self.n_warmup, _TYPICAL_WARM_UP)
-
     def per_step(self) -> int:
         """Return the full-data gradients of one step."""
         return self.n_leapfrog
 
 
-class Mala(Exact):
+class Mala(WarmedUp):
     """Metropolis-adjusted Langevin (Roberts & Tweedie 1996)."""
 
     hints: ClassVar[Mapping[str, str]] = FULL_BATCH
@@ -137,9 +129,7 @@ class Mala(Exact):
     n_draws: PositiveInt = Field(default=2000, description="draws per chain, burn-in included")
     thin: PositiveInt = Field(default=8, description="kernel steps per draw")
     n_warmup: Annotated[PositiveInt, When(step_size="auto"), When(metric="diagonal")] = Field(
-        default=300,
-        description="adaptation steps per chain, before the first draw; a run that ends by a rule "
-        "takes fewer where its step size is known sooner",
+        default=300, description=_WARM_UP
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
@@ -153,10 +143,6 @@ class Mala(Exact):
         description="acceptance rate that the step size is adapted to (Roberts & Rosenthal 1998)",
     )
     metric: Metric = Field(default="lanczos", description=_METRIC)
-
-    def discarded(self) -> int:
-        """Return how many steps a chain adapts or is tuned for, before its first draw."""
-        return self.n_warmup if self.until is None else min(self.n_warmup, _TYPICAL_WARM_UP)
 
     def per_step(self) -> int:
         """Return the full-data gradients of one step."""
