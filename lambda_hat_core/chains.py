@@ -138,7 +138,8 @@ def _arrived(frame: Frame, now: Attempt, draws: drive.Draws, llc: float) -> pilo
     """Return where the chains of an attempt are, as a pilot would."""
     assert draws.arrived is not None
     at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
-    spectrum, spent = hessian_spectrum(key, frame.few.posterior, at=at, rank=pilot.RANK)
+    rank = pilot.rank_for(frame.few)
+    spectrum, spent = hessian_spectrum(key, frame.few.posterior, at=at, rank=rank)
     return pilot.Pilot(at, spectrum, llc, frame.few.cost * spent)
 
 

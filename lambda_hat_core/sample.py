@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from lambda_hat_core.analysis.stopping import never
 from lambda_hat_core.chains import Frame, sample_chains
 from lambda_hat_core.config.batches import on_examples
+from lambda_hat_core.config.samplers.base import setup_rows
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
@@ -65,7 +66,7 @@ def metric_source(posterior: Posterior, run: RunSpec) -> Spectrum:
     """Return the mean Hessian that the metric of a run is made of."""
     n = None if posterior.data is None else posterior.n
     spec: Any = on_examples(run.sampler, n, written=True)
-    few = subset(stream(run.seed, "rows"), posterior, spec.setup_rows)
+    few = subset(stream(run.seed, "rows"), posterior, setup_rows(spec.setup_rows, posterior.n))
     return _set_out(run.seed, posterior, few, spec, time.perf_counter).pilot.spectrum
 
 
@@ -99,7 +100,7 @@ def sample(
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT
-    few = subset(stream(seed, "rows"), posterior, spec.setup_rows)
+    few = subset(stream(seed, "rows"), posterior, setup_rows(spec.setup_rows, posterior.n))
     ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, few, spec, clock))
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)

@@ -1,19 +1,24 @@
 """What a run does with its target: the batch size of its sampler, and the seed of a checkpoint."""
 
 import zlib
+from typing import Literal
 
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.config.model import Custom
+from lambda_hat_core.config.samplers.base import setup_rows
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 
 _RECORDED = 4
 """A draw is recorded on `record_rows` examples if there are more than this many times as many."""
 
 
-def _effective(key: str, rows: int | None, n: int | None) -> int | None:
+def _effective(key: str, rows: int | Literal["auto"] | None, n: int | None) -> int | None:
     """Return on how many examples something is done, None for all of them."""
-    times = _RECORDED if key == "record_rows" else 1
-    return None if rows is None or n is None or n <= times * rows else rows
+    if rows is None or n is None:
+        return None
+    if rows == "auto" or key != "record_rows":
+        return setup_rows(rows, n)
+    return None if n <= _RECORDED * rows else rows
 
 
 def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:

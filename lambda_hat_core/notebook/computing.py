@@ -26,7 +26,7 @@ from lambda_hat_core.samplers.drive import NOTHING_KEPT, Checkpoint, Progress
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets import finite
-from lambda_hat_core.targets.audit import Audit, audit
+from lambda_hat_core.targets.audit import ROWS, Audit, audit
 from lambda_hat_core.targets.custom import CustomTarget, Known, known, problem_of
 from lambda_hat_core.targets.infinity import judged
 from lambda_hat_core.targets.loss_check import check_same
@@ -250,6 +250,6 @@ def _audit(problem: Problem, run: RunSpec) -> Audit:
         problem.start,
         nbeta=nbeta,
         gamma=run.posterior.resolved_gamma(problem.start.size),
-        rows=run.sampler.setup_rows,
+        rows=ROWS,
     )
     return judged(problem, problem.start, found, nbeta)

@@ -31,6 +31,7 @@ from lambda_hat_core.programs import quickly
 from lambda_hat_core.samplers.coordinates import Coordinates, damped
 from lambda_hat_core.samplers.gradients import (
     GradientEstimate,
+    control_variate,
     loss_gradients,
     plain,
     random_words,
@@ -44,14 +45,18 @@ _STEPS = 60
 _STEP_SIZE = 0.2
 _ALPHA = 0.1
 RANK = 128
-"""Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest accurate
-pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
+"""Fewest Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest
+accurate pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
+_ROWS_PER_PAIR = 3
+"""Examples of the set-up per pair: of fewer, the flat pairs tell what these examples are like."""
+_MOST_ARITHMETIC = 2e9
+"""Largest k^2 d of k pairs, which take 4 k^2 d operations and O(k d) at every step of a chain."""
 _COLDEST = 0.5
 """Largest nbeta, in units of the examples of the set-up, at which chains may fly on these alone."""
-_FRESH, _SHARE = 4096, 16
+_FRESH, _SHARE, _VARIED_SHARE = 4096, 16, 128
 """Beyond that every gradient is one of a new batch, of 4096 or a sixteenth of all examples. It
-heats the chains by a quarter at most, and 60 steps cost 15 gradients of all examples if n is
-large."""
+heats the chains by a quarter at most. With a control variate less than 1 in 128 are enough, which
+is cheaper where n is large, though every step takes two gradients."""
 _MOST_HALVINGS = 12
 _MOST_SLOWER = 3
 """Halvings up to which a flight lasts as long, with up to 8 times as many steps, or ends where the
@@ -164,14 +169,33 @@ def _rise(few: Subset, points: Float[AnyArray, "chain d"]) -> float:
     return rise
 
 
-def _gradient(few: Subset) -> tuple[GradientEstimate, float]:
-    """Return the gradient that chains fly by, and its cost in full-gradient evaluations."""
+def rank_for(few: Subset) -> int:
+    """Return how many Ritz pairs of the mean Hessian to take.
+
+    On a share of the examples more pairs cost the same number of passes over all of them. They are
+    worth it: a direction that the metric does not resolve takes hundreds of draws to relax.
+    """
+    if few.is_all:
+        return RANK
+    d = few.whole.w0.size
+    most = min(RANK / few.cost, few.posterior.n / _ROWS_PER_PAIR, (_MOST_ARITHMETIC / d) ** 0.5)
+    return min(d, max(RANK, int(most)))
+
+
+def _gradient(few: Subset) -> tuple[GradientEstimate, float, float]:
+    """Return the gradient that chains fly by, its cost, and what it cost to make.
+
+    Both are in full-gradient evaluations.
+    """
     if few.is_all or float(few.posterior.nbeta) <= _COLDEST * few.posterior.n:
-        return GradientEstimate(few.posterior, few.tilt, None), few.cost
+        return GradientEstimate(few.posterior, few.tilt, None), few.cost, 0.0
     n = few.whole.n
-    size = max(_FRESH, few.posterior.n, n // _SHARE)
+    size, varied = (max(_FRESH, few.posterior.n, n // share) for share in (_SHARE, _VARIED_SHARE))
+    if 2 * varied < size:
+        estimate = control_variate(few.whole, varied)
+        return estimate, estimate.work, 1.0
     estimate = plain(few.whole, None if size >= n else size)
-    return estimate, estimate.work
+    return estimate, estimate.work, 0.0
 
 
 def fly(
@@ -190,7 +214,7 @@ def fly(
     n_chains, d = start.shape
     most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     at = hosted(damped(posterior, stiffest(spectrum), DAMPING))
-    estimate, cost = _gradient(few)
+    estimate, cost, made = _gradient(few)
     flight = _Flight(estimate, at, random_words(rng, n_chains))
     size, flights, arrived = _STEP_SIZE, 0, None
     for halvings in range(_MOST_HALVINGS):
@@ -211,8 +235,8 @@ def fly(
             "against; raise gamma, or check the loss away from w*"
         )
     positions = placed(arrived)
-    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=RANK)
-    work = few.cost * (n_chains / 3 + spent)
+    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=rank_for(few))
+    work = few.cost * (n_chains / 3 + spent) + made
     work += cost * flights * n_chains * (_STEPS + 1)
     llc = float(posterior.nbeta) * _rise(few, arrived)
     return Pilot(positions, spectrum, llc, work)

@@ -29,9 +29,11 @@ DENSE = 800
 """Largest d for which the Hessian is diagonalised. That takes 0.8 s and grows as d^3."""
 LIMIT = 0.05
 """Largest acceptable fall of nbeta L_n from w*, for each of the two quantities."""
+ROWS = 1024
+"""Examples on which the Hessian is taken, where not on all."""
 _RANK, _OWN = 64, 32
 """Lanczos steps from a random start, and from the gradient."""
-_LOWEST = 8
+_LOWEST = 4
 """Ritz vectors of a subset along which the curvature is measured on all examples."""
 _AT_ONCE = 2**20
 """Losses of single rows that are evaluated at once."""

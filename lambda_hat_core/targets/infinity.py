@@ -6,17 +6,16 @@ derivatives alone is passed somewhere on the way. What tells such a point from a
 the loss does not rise ahead of it.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Scalar
 
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.audit import LIMIT, Audit
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import Batch, Weights
+from lambda_hat_core.types import Batch, Weights, constant
 
 _AHEAD = (0.125, 0.25, 0.5, 1.0)
 """How much farther from the origin the loss is looked at, as shares of |w|. The nearest is where a
@@ -47,11 +46,15 @@ def endless(problem: Problem, w: Weights, nbeta: float, *, audited: bool) -> str
         )
     if not audited:
         return None
-    back, here, *rest = np.asarray(_along_ray(loss, w, data)).tolist()
-    ahead = np.reshape(rest, (len(_AHEAD), _STEPS))
+    back, here, *ends = _along_ray(loss, w, data, [_BACK, 1.0, *(1 + share for share in _AHEAD)])
     if not nbeta * (back - here) > LIMIT:
         return None
     rounding = 8 * np.finfo(np.float64).eps * abs(here)
+    if all(nbeta * (end - here) > _UNSEEN for end in ends):
+        return None
+    parts = [k / _STEPS for k in range(1, _STEPS + 1)]
+    factors = [1 + share * part for share in _AHEAD for part in parts]
+    ahead = np.reshape(_along_ray(loss, w, data, factors), (len(_AHEAD), _STEPS))
     for share, losses in zip(_AHEAD, ahead, strict=True):
         flat = nbeta * (losses - here) <= _UNSEEN
         if flat.all() and here - losses[-1] > rounding:
@@ -70,11 +73,13 @@ def judged(problem: Problem, w: Weights, found: Audit, nbeta: float) -> Audit:
 
 
 @quickly
-def _along_ray(loss: Loss, w: Weights, data: Batch) -> Float[Array, " point"]:
-    """Return the loss near the origin, at w, and at the points ahead of it."""
-    parts = [k / _STEPS for k in range(1, _STEPS + 1)]
-    factors = [_BACK, 1.0, *(1 + share * part for share in _AHEAD for part in parts)]
-    return jax.lax.map(lambda factor: loss.mean(factor * w, data), jnp.asarray(factors, w.dtype))
+def _loss_at(loss: Loss, w: Weights, data: Batch, factor: Scalar) -> Scalar:
+    return loss.mean(factor * w, data)
+
+
+def _along_ray(loss: Loss, w: Weights, data: Batch, factors: list[float]) -> list[float]:
+    """Return the loss at multiples of w."""
+    return [float(_loss_at(loss, w, data, constant(factor, w))) for factor in factors]
 
 
 @quickly

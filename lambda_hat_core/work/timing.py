@@ -40,7 +40,7 @@ def expected(posterior: Posterior, sampler: Any, *, audited: bool) -> float:
     full, batches = sampler.gradients(posterior.n)
     n = None if posterior.data is None else posterior.n
     if not audited:
-        full += audit.work(posterior.w0.size, n, sampler.setup_rows)
+        full += audit.work(posterior.w0.size, n, audit.ROWS)
     size = sampler.batch(posterior.n) if batches else None
     full += batches * (1.0 if size is None else size / posterior.n)
     loss = timed(posterior)

@@ -4,7 +4,7 @@ from lambda_hat_core.config.data import NoData, Synthetic
 from lambda_hat_core.config.model import DeepLinear, Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers import base
-from lambda_hat_core.config.samplers.base import Until
+from lambda_hat_core.config.samplers.base import Until, setup_rows
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.samplers.known import SAMPLERS
 from lambda_hat_core.config.samplers.stochastic import Sgld
@@ -60,14 +60,23 @@ def test_the_set_up_costs_the_pilot_and_the_spectrum():
 
 
 def test_the_set_up_on_a_subset_costs_its_share():
-    from lambda_hat_core.config.samplers.base import SETUP_ROWS
-
-    few, whole = (Sgld(setup_rows=rows, batch_size=1000) for rows in (SETUP_ROWS, None))
-    share = SETUP_ROWS / 100_000
+    few, whole = (Sgld(setup_rows=rows, batch_size=1000) for rows in (1024, None))
+    share = 1024 / 100_000
     on_few = 136 + 264 + 4 * (61 + 1 / 3 + 16)
     saved = whole.work(100_000) - few.work(100_000)
     assert saved == pytest.approx((1 - share) * on_few - (1 + share))
-    assert few.work(SETUP_ROWS) == whole.work(SETUP_ROWS)
+    assert few.work(1024) == whole.work(1024)
+
+
+def test_the_set_up_takes_a_sixteenth_of_the_examples_within_limits():
+    counts = {1000: None, 1024: None, 1025: 1024, 20_000: 1250, 65_536: 4096, 10**6: 4096}
+    assert {n: setup_rows("auto", n) for n in counts} == counts
+    assert (setup_rows(500, 501), setup_rows(500, 500), setup_rows(None, 10**6)) == (
+        500,
+        None,
+        None,
+    )
+    assert Sgld().few(20_000) == (1250, 1250 / 20_000)
 
 
 def test_a_run_that_ends_at_a_precision_has_a_typical_length():

@@ -83,3 +83,31 @@ def test_a_posterior_that_is_warm_enough_needs_no_new_batches(monkeypatch, x64):
     warm, _ = flown(monkeypatch, n=1_000, rows=512)
     same, _ = flown(monkeypatch, n=1_000, rows=512, coldest=np.inf)
     np.testing.assert_array_equal(warm.positions, same.positions)
+
+
+def test_with_very_many_examples_they_fly_by_a_control_variate(monkeypatch, x64):
+    """Two gradients on 4,096 examples are then cheaper than one on a sixteenth of all."""
+    found, height = flown(monkeypatch, n=200_000)
+    assert 20 < height < 129 / 2
+    share = 4096 / 200_000
+    products = 0.00128 * (4 / 3 + 2 * 128)
+    assert found.work == pytest.approx(1 + 4 * 61 * 2 * share + products)
+
+
+def test_on_a_share_of_the_examples_more_pairs_cost_as_many_passes():
+    from lambda_hat_core.posterior import Posterior
+    from lambda_hat_core.samplers.pilot import rank_for
+    from lambda_hat_core.samplers.subset import Subset
+
+    def rank(d, rows, n):
+        one, w0 = jnp.ones(()), jnp.zeros(d)
+        whole, few = (Posterior(w0, jnp.ones(1), one, one, Squared(), m) for m in (n, rows))
+        tilt = jnp.zeros(0 if rows == n else d)
+        return rank_for(Subset(few, tilt, rows / n, 0.0, whole))
+
+    assert rank(5000, 1000, 1000) == 128
+    assert rank(5000, 1024, 2048) == 256
+    assert rank(5000, 1024, 20_000) == 1024 // 3
+    assert rank(1093, 4096, 100_000) == 1093
+    assert rank(20_000, 4096, 10**6) == int((2e9 / 20_000) ** 0.5)
+    assert rank(10**6, 4096, 10**6) == 128

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lambda_hat_core.config.samplers.base import setup_rows
 from tests.core import vicases
 from tests.core.test_samplers import VI
 
@@ -176,10 +177,9 @@ def test_the_interval_of_a_slightly_biased_family_contains_the_answer(algo):
 
 def test_work_counts_everything(regressions):
     """Count minibatch gradients, Lanczos and the tilt of a subset, and all recorded scalars."""
-    from lambda_hat_core.config.samplers.vi import Vi
 
     trace = regressions[0]["mfa"]
-    share = Vi().setup_rows / vicases.N
+    share = setup_rows("auto", vicases.N) / vicases.N
     assert trace.work == {
         "pilot": 0.0,
         "spectrum": pytest.approx(1 + share + share * 2 * vicases.D),

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -40,6 +40,9 @@ TYPICAL_BURN = 1 / 4
 AUTO_BATCH = 256
 """Examples per gradient where nobody chose, and nothing has been measured."""
 
+LARGE_BATCH = 1024
+"""The same where there are many examples."""
+
 BUDGET = 4
 """A run may cost this many times its forecast. For adaptive samplers the forecast is a guess: the
 trees of NUTS are 0.5 to 2.6 times as long in the default experiment."""
@@ -72,8 +75,15 @@ class Gradients(NamedTuple):
     batch: float = 0.0
 
 
-SETUP_ROWS = 1024
-"""Examples on which samplers set themselves up."""
+SETUP_SHARE, SETUP_LEAST, SETUP_MOST = 16, 1024, 4096
+"""Samplers set themselves up on a sixteenth of the examples, within these limits."""
+
+
+def setup_rows(rows: int | Literal["auto"] | None, n: int) -> int | None:
+    """Return on how many of `n` examples a sampler sets itself up, None for all of them."""
+    if rows == "auto":
+        rows = min(max(n // SETUP_SHARE, SETUP_LEAST), SETUP_MOST)
+    return None if rows is None or n <= rows else rows
 
 
 class Sampler(Settings):
@@ -99,11 +109,11 @@ class Sampler(Settings):
         default=4, description="number of independent chains; R-hat needs two"
     )
     n_draws: PositiveInt = Field(default=1000, description="draws per chain, burn-in included")
-    setup_rows: PositiveInt | None = Field(
-        default=SETUP_ROWS,
-        ge=64,
+    setup_rows: Annotated[int, Field(ge=64)] | Literal["auto"] | None = Field(
+        default="auto",
         description="set-up (pilot, metric, certificate) uses a fixed random subset of so many "
-        "examples, if there are more; null: all of them",
+        "examples, if there are more; auto: a sixteenth of them, at least "
+        f"{SETUP_LEAST} and at most {SETUP_MOST}; null: all of them",
     )
     until: Until | None = Field(
         default=None,
@@ -148,7 +158,7 @@ class Sampler(Settings):
 
     def few(self, n: int) -> tuple[int, float]:
         """Return how many of `n` examples the set-up uses, and which share of them that is."""
-        rows = n if self.setup_rows is None else min(n, self.setup_rows)
+        rows = setup_rows(self.setup_rows, n) or n
         return rows, rows / n
 
     def tilt(self, n: int) -> float:
@@ -161,7 +171,7 @@ class Sampler(Settings):
         size = getattr(self, "batch_size", None)
         if size != "auto":
             return size
-        guess = max(AUTO_BATCH, n // 16)
+        guess = max(AUTO_BATCH, min(n // 16, LARGE_BATCH))
         return guess if guess < n else None
 
     def share(self, n: int) -> float:
