@@ -108,7 +108,8 @@ def account(
     # In units of the localiser, which are the same in every metric.
     soft = modes.mu - stiff
     odds = stiff / np.where(soft > 0, soft, 1.0)
-    curved = (odds > 0) & (odds > _RESOLVED * odds.max())
+    # A complement's curvature is a mean, which rounding does not limit.
+    curved = (odds > 0) & ((odds > _RESOLVED * odds.max()) | (modes.size > 1))
     asymptotic = 0.5 * float(modes.size[curved].sum())
     oracle = 0.5 * float(modes.size @ modes.share)
     level = llc if llc is not None and llc > 0 else oracle
