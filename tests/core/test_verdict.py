@@ -38,6 +38,12 @@ REASONS = {
     "stuck": ({"n_stuck": 1}, "suspect", "1 of 4 chains never moved"),
     "divergences": ({"n_divergent": 11}, "suspect", "11 steps diverged, 0.055 of them"),
     "divergences at the limit": ({"n_divergent": 10}, "ok", ""),
+    "divergences of mala": (
+        {"n_divergent": 7, "sampler": "mala"},
+        "suspect",
+        "7 steps diverged, 0.035 of them and more than 0.03",
+    ),
+    "divergences of mala at the limit": ({"n_divergent": 6, "sampler": "mala"}, "ok", ""),
     "no divergence statistic": ({"n_divergent": None}, "ok", ""),
     "v_m low": ({"v_m": 0.89}, "suspect", "not equilibrated"),
     "v_m high": ({"v_m": 1.11}, "suspect", "heated"),
