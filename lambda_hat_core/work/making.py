@@ -16,7 +16,7 @@ from lambda_hat_core.config.batches import as_sampled
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
-from lambda_hat_core.store import files, records
+from lambda_hat_core.store import failures, files, records
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work import holding, observing
 from lambda_hat_core.work.resuming import checkpoint_folder, resumable
@@ -289,7 +289,7 @@ def _made(
                 with store.publish(kind, spec.id, spec) as folder:
                     make(folder)
                 status = "made"
-    records.clear_failure(store, spec.id)
+    failures.clear_failure(store, spec.id)
     seconds = time.perf_counter() - began
     return Outcome(spec.id, status, seconds, record(store, kind, spec.id))
 
@@ -303,7 +303,7 @@ def noted(store: Store, spec: Origin | RunSpec) -> Iterator[None]:
         if isinstance(error, Stopped):
             raise
         try:
-            records.write_failure(
+            failures.write_failure(
                 store, spec, describe(error), "".join(traceback.format_exception(error))
             )
         except OSError as another:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint, is_current
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures, records
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import making
 from lambda_hat_core.work.steps import is_trained, missing_steps
@@ -67,7 +67,7 @@ def answer(store: Store, request: dict, x64: str) -> dict:
         (store.root / "woke").touch()
     if kind != "analyses" and seed == 13:
         spec = (TargetSpec if kind == "targets" else RunSpec)(**request["spec"])
-        records.write_failure(store, spec, "seed 13 always fails")
+        failures.write_failure(store, spec, "seed 13 always fails")
         reason = "seed 13 always fails"
         return {"event": "failed", "reason": reason, "cause": "error", "transient": False}
     status = "reused"
@@ -84,7 +84,7 @@ def answer(store: Store, request: dict, x64: str) -> dict:
 def trained(store: Store, wanted: Trajectory) -> dict:
     if wanted.spec.seed == 12:
         reason = "seed 12 always diverges"
-        records.write_failure(store, wanted.spec, reason)
+        failures.write_failure(store, wanted.spec, reason)
         return {"event": "failed", "reason": reason, "cause": "error", "transient": False}
     kept = {*wanted.steps} - missing_steps(store, wanted)
     with store.publish("trajectories", wanted.id, wanted.spec, replace=True) as folder:

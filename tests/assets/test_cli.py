@@ -17,7 +17,7 @@ from lambda_hat_assets import cli
 from lambda_hat_assets.commands.run import Bars
 from lambda_hat_assets.compute.orders import missing_runs
 from lambda_hat_core.plan.plan import load_plan
-from lambda_hat_core.store import files, records
+from lambda_hat_core.store import experiments, failures, files, records
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import retries
 from lambda_hat_core.work.endings import INTERRUPTED
@@ -98,7 +98,7 @@ def fill(home):
         for spec in plan.runs.values():
             fake_worker.make(store, kind, spec.model_dump(mode="json"))
     members = [(spec.target, id) for id, spec in plan.runs.items()]
-    records.write_experiment(store, "small", members)
+    experiments.write_experiment(store, "small", members)
 
 
 def small(home):
@@ -348,7 +348,7 @@ def test_outside_of_the_project_it_is_said_that_config_is_missing(command, tmp_p
 
 
 def test_a_damaged_file_is_named_once_with_its_way_out(command, home):
-    records.write_experiment(Store(home), "e", [("t", "r")])
+    experiments.write_experiment(Store(home), "e", [("t", "r")])
     path = home / "experiments" / "e.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     said = command("sql", "select count(*) from experiments")
@@ -372,11 +372,11 @@ def test_damaged_records_do_not_stop_a_run_and_are_named_once(command, home, dam
     store, file = Store(home), home.parent / "small.yaml"
     fill(home)
     other = next(iter(small(home).runs.values())).model_copy(update={"seed": 77})
-    records.write_failure(store, other, "once")
-    records.write_experiment(store, "an other", [("t", other.id)])
-    records.write_asked(store, "an other", "an other")
+    failures.write_failure(store, other, "once")
+    experiments.write_experiment(store, "an other", [("t", other.id)])
+    experiments.write_asked(store, "an other", "an other")
     hurt = [
-        records.failure_path(store, other.id),
+        failures.failure_path(store, other.id),
         store.root / "experiments" / "an other.parquet",
         store.root / "experiments" / "an other.json",
     ]
@@ -388,7 +388,7 @@ def test_damaged_records_do_not_stop_a_run_and_are_named_once(command, home, dam
     assert done.stdout.count("ok") == 4
     for path in hurt:
         assert done.stderr.count(f"{path} is left out") == 1, done.stderr
-    assert records.read_failure(store, other.id) is None
+    assert failures.read_failure(store, other.id) is None
     assert command("sql", "from llc").returncode == command("plan", file).returncode == 0
     said = command("verify", "--remove").stdout
     assert all(said.count(f"{path}: ") == 1 and not path.exists() for path in hurt), said
@@ -440,7 +440,7 @@ def test_a_damaged_wish_does_not_keep_the_project_from_loading(command, home, ca
 
     store = Store(home)
     for name in ("small", "other"):
-        records.write_asked(store, name, name)
+        experiments.write_asked(store, name, name)
     path = home / "experiments" / "other.json"
     for content in ('{"experiment": "oth', "[]"):
         path.write_text(content)

@@ -6,7 +6,7 @@ import yaml
 
 from lambda_hat_assets.project.project import CODE_VERSION
 from lambda_hat_core.config.errors import ConfigError
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import experiments, sql
 from lambda_hat_core.store.damaged import read_asked
 from tests.assets.conftest import ROOT, out_of_sync
 
@@ -360,7 +360,7 @@ def test_experiments_of_the_package_are_beside_those_of_the_folder_and_shown_onc
     assert {spec.model.kind for spec in project.plan("default").targets.values()} == {"quadratic"}
     assert len(project.plan("smoke").targets) == 3
     changed = project.changed("smoke", ["posterior.gamma=5"]).experiment
-    records.write_asked(project.store, changed, "smoke", ["posterior.gamma=5"])
+    experiments.write_asked(project.store, changed, "smoke", ["posterior.gamma=5"])
     later = site.project()
     assert {*later.wanted().plans} == {"default", changed}
     with pytest.raises(ConfigError, match="name one of: default, grokking, "):

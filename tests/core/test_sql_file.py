@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lambda_hat_core.store import records, sql, views
+from lambda_hat_core.store import experiments, failures, records, sql, views
 from lambda_hat_core.store.inventory import orphans
 from lambda_hat_core.store.store import Store
 from tests.core.sqlstore import COLUMNS, add_run, run_spec, spec, target_spec
@@ -20,7 +20,7 @@ from tests.counts import reads
 
 WRITER = """
 import sys
-from lambda_hat_core.store import records
+from lambda_hat_core.store import experiments, records
 from lambda_hat_core.store.store import Store
 store = Store(sys.argv[1])
 i = 0
@@ -28,7 +28,7 @@ while True:
     folder = store.path("analyses", f"run_sgld_{i:012x}")
     row = {"run_id": folder.name, "verdict": "ok", "llc": 1.0}
     records.write("llc", [row], folder / "estimate.parquet")
-    records.write_experiment(store, "e", [("t", folder.name)])
+    experiments.write_experiment(store, "e", [("t", folder.name)])
     if i == 0:
         print("go", flush=True)
     i += 1
@@ -42,8 +42,8 @@ def store(tmp_path):
 
 def test_garbage_collection_keeps_the_empty_files_of_the_views(store):
     sql.refresh(store)
-    records.write_failure(store, target_spec(), "a target", "Traceback")
-    records.write_failure(store, spec(), "a run")
+    failures.write_failure(store, target_spec(), "a target", "Traceback")
+    failures.write_failure(store, spec(), "a run")
     later = datetime.now(UTC) + timedelta(days=1)
     gone = {path.name for path in orphans(store, {spec().id}, later)}
     id = target_spec().id
@@ -208,7 +208,7 @@ def test_a_query_neither_writes_nor_reads_beyond_the_store(tmp_path, statement):
     ],
 )
 def test_every_query_of_the_store_is_allowed(store, statement):
-    records.write_asked(store, "small", "small")
+    experiments.write_asked(store, "small", "small")
     file = views.quoted(store.root / "experiments" / "small.json")
     assert sql.query(store, statement.format(file)).names
 
@@ -241,14 +241,14 @@ def test_a_damaged_file_is_left_out_and_named_with_its_reason(store, kind, cut):
     for run in runs:
         row = {"run_id": run.id, "llc": 1.0, "verdict": "ok"}
         records.write("llc", [row], store.path("analyses", run.id) / "estimate.parquet")
-    records.write_failure(store, run_spec(3), "no")
-    records.write_failure(store, run_spec(4), "no")
-    records.write_experiment(store, "e", [("t", run.id) for run in runs])
+    failures.write_failure(store, run_spec(3), "no")
+    failures.write_failure(store, run_spec(4), "no")
+    experiments.write_experiment(store, "e", [("t", run.id) for run in runs])
     sql.refresh(store)
     assert sql.query(store, "SELECT count(*) FROM llc").rows == [(4,)]
     path, left = {
         "analysis": (store.path("analyses", runs[1].id) / "estimate.parquet", 3),
-        "failure": (records.failure_path(store, run_spec(4).id), 3),
+        "failure": (failures.failure_path(store, run_spec(4).id), 3),
         "membership": (store.root / "experiments" / "e.parquet", 4),
     }[kind]
     path.write_bytes(path.read_bytes()[cut])

@@ -238,9 +238,9 @@ def test_checkpoints_are_audited_and_no_failure_and_in_sql(x64, plan_of, store):
     kept = sql.query(store, f"select train_loss, test_loss from '{series}' order by step").rows
     assert np.allclose(kept, [row[2:4] for row in rows], rtol=1e-12)
     members = [(run.target, id) for id, run in plan.runs.items()]
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store import experiments
 
-    records.write_experiment(store, "mine", members)
+    experiments.write_experiment(store, "mine", members)
     users = inventory.users_of(store)
     assert users[trajectory.id] == {"mine"}
     kinds = [entry.kind for entry in inventory.entries(store, users)]
