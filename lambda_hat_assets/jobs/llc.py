@@ -34,7 +34,7 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store import experiments, sql
 from lambda_hat_core.store.damaged import left_out
 from lambda_hat_core.store.store import Kind
-from lambda_hat_core.work import making
+from lambda_hat_core.work import outcomes
 from lambda_hat_core.work.endings import end_with_parent
 from lambda_hat_core.work.forecast import times
 from lambda_hat_core.work.steps import is_trained, missing_steps
@@ -276,6 +276,6 @@ def _tell_of(
     for key in keys:
         if key in known or not chosen.store.is_complete(kind, key):
             continue
-        found = Result(key, kind, making.record(chosen.store, kind, key), reused=True)
+        found = Result(key, kind, outcomes.record(chosen.store, kind, key), reused=True)
         for event in events(chosen.project, asset, found):
             context.instance.report_runless_asset_event(event)

@@ -16,7 +16,7 @@ class Ran(NamedTuple):
 
     Attributes:
         status: `stopped` if `steer` ended it; then nothing of it is in the store.
-        record: the analysis of a run that is done, as `making.record` returns it.
+        record: the analysis of a run that is done, as `outcomes.record` returns it.
         work_fge: full-gradient evaluations spent.
         wall_s: wall time of this call in seconds.
         reason: why the run is not done.

@@ -16,11 +16,9 @@ from lambda_hat_core.config.spec import Trajectory, TrajectorySpec
 from lambda_hat_core.store import failures, files, records
 from lambda_hat_core.store.checkpoint import CheckpointFile
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work.making import Outcome, noted, record
+from lambda_hat_core.work.outcomes import Log, Outcome, noted, record
 from lambda_hat_core.work.resuming import checkpoint_folder
 from lambda_hat_core.work.steps import META, missing_steps, step_file
-
-Log = Callable[[str], None]
 
 _SERIES = "series.parquet"
 

@@ -4,7 +4,7 @@ import pytest
 
 from lambda_hat_core.store import failures, sql
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import making
+from lambda_hat_core.work import making, outcomes
 from tests.core.fake_numerics import FakeTargets, fake_expected, fake_sample, run, target
 
 
@@ -205,6 +205,6 @@ def test_a_wrong_dtype_is_refused_before_anything_is_recorded(store, monkeypatch
 
 
 def test_descriptions_are_one_line():
-    assert making.describe(ValueError("a\n b")) == "a b"
-    assert making.describe(KeyError("x")) == "KeyError: 'x'"
-    assert "lower n_chains" in making.describe(MemoryError())
+    assert outcomes.describe(ValueError("a\n b")) == "a b"
+    assert outcomes.describe(KeyError("x")) == "KeyError: 'x'"
+    assert "lower n_chains" in outcomes.describe(MemoryError())
