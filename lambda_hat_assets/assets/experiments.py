@@ -12,7 +12,7 @@ from lambda_hat_assets.project.partitions import TARGETS_KEY, SamplerFamily, fam
 from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.fields import EXPERIMENT, pick, schema
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import failures, sql
 from lambda_hat_core.store.store import Kind
 
 EXPERIMENTS_KEY = dg.AssetKey("experiments")
@@ -74,7 +74,7 @@ def _members(project: Project, plan: Plan) -> list[Member]:
 def _state(project: Project, kind: Kind, key: str) -> str:
     if project.store.is_complete(kind, key):
         return "made"
-    reason = records.read_failure(project.store, key)
+    reason = failures.read_failure(project.store, key)
     return "missing" if reason is None else f"failed: {reason}"
 
 

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _training_state(store: Store, wanted: Trajectory) -> Standing:
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store import failures
     from lambda_hat_core.work.steps import missing_steps
 
     missing = missing_steps(store, wanted)
@@ -83,26 +83,26 @@ def _training_state(store: Store, wanted: Trajectory) -> Standing:
         return Standing("exists")
     if len(missing) < len(wanted.steps):
         return Standing(f"{len(missing)} steps missing")
-    return Standing("failed" if records.read_failure(store, wanted.id) else "missing")
+    return Standing("failed" if failures.read_failure(store, wanted.id) else "missing")
 
 
 def _target_state(store: Store, id: str) -> Standing:
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store import failures
 
     if store.is_complete("targets", id):
         return Standing("exists")
-    reason = records.read_failure(store, id)
+    reason = failures.read_failure(store, id)
     return Standing("failed", reason) if reason else Standing("missing")
 
 
 def _run_state(store: Store, id: str) -> Standing:
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store import failures
 
     if store.is_complete("analyses", id) and store.is_complete("runs", id):
         return Standing("exists")
     if store.is_complete("runs", id):
         return Standing("sampled")
-    return Standing("failed" if records.failure_path(store, id).exists() else "missing")
+    return Standing("failed" if failures.failure_path(store, id).exists() else "missing")
 
 
 def _table(names: list[str], rows: list[tuple[str, ...]], everything: bool) -> None:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         Exit code 1 if anything failed, otherwise 0.
     """
-    from lambda_hat_core.store import records, sql
+    from lambda_hat_core.store import experiments, sql
     from lambda_hat_core.store.damaged import commands_records, damaged, left_out
 
     plan = load_plan(args.experiment, CONFIG, args.changes)
@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     for path in unread:
         print(left_out(path), file=sys.stderr)
     members = [(spec.target, id) for id, spec in plan.runs.items()]
-    records.write_experiment(store, plan.experiment, members, add=bool(args.changes))
+    experiments.write_experiment(store, plan.experiment, members, add=bool(args.changes))
     if not args.changes:
-        records.write_asked(store, plan.experiment, plan.experiment)
+        experiments.write_asked(store, plan.experiment, plan.experiment)
     sql.refresh(store)
     left = len(missing_targets(store, plan)) + len(missing_runs(store, plan))
     total = len(plan.targets) + len(plan.runs)

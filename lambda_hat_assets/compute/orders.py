@@ -10,7 +10,7 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work.client import Event, request
 from lambda_hat_core.work.steps import missing_steps
@@ -134,11 +134,11 @@ def note_blocked(store: Store, order: Order, why: str) -> str:
     what = "its target" if order.run else "its training"
     why = f"{what} {order.source} could not be built: {why}"
     if order.hashed is not None:
-        records.write_failure(store, order.hashed, why)
+        failures.write_failure(store, order.hashed, why)
     return why
 
 
 def note_failure(store: Store, order: Order, end: Event) -> None:
     """Record the failure of an order, unless the worker did; failed galleries are not recorded."""
     if order.hashed is not None:
-        records.note_failure(store, order.hashed, end)
+        failures.note_failure(store, order.hashed, end)

@@ -17,7 +17,7 @@ from lambda_hat_assets.project.project import Project
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import gallery_of, is_current
 from lambda_hat_core.store.store import Kind
-from lambda_hat_core.work import making
+from lambda_hat_core.work import outcomes
 
 CARD_TAG = "lambda_hat/card"
 """Tag of a Dagster run with changes to the card, in the form of `--set`: walltime=04:00:00."""
@@ -94,7 +94,7 @@ class Compute:
         return self._project.is_made(kind, key)
 
     def _reused(self, context: dg.AssetExecutionContext, kind: Kind, key: str) -> Result:
-        record = making.record(self._project.store, kind, key)
+        record = outcomes.record(self._project.store, kind, key)
         context.log.info(f"{kind} {key} was made at {record['made']} and is reused")
         return Result(key, kind, record, reused=True)
 

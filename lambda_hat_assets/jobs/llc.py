@@ -31,10 +31,10 @@ from lambda_hat_assets.running.console import QUIET, console
 from lambda_hat_assets.running.endings import reap, reaping
 from lambda_hat_assets.running.pools import DTYPE_TAG, set_limits
 from lambda_hat_core.config.samplers.base import Dtype
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import experiments, sql
 from lambda_hat_core.store.damaged import left_out
 from lambda_hat_core.store.store import Kind
-from lambda_hat_core.work import making
+from lambda_hat_core.work import outcomes
 from lambda_hat_core.work.endings import end_with_parent
 from lambda_hat_core.work.forecast import times
 from lambda_hat_core.work.steps import is_trained, missing_steps
@@ -94,8 +94,8 @@ def llc_job(
                 "partitions to the graph"
             )
         pairs = [(members.runs[run].target, run) for run in members.membership[name]]
-        records.write_experiment(store, chosen.base, pairs, add=bool(chosen.changes))
-        records.write_asked(store, name, chosen.base, chosen.changes)
+        experiments.write_experiment(store, chosen.base, pairs, add=bool(chosen.changes))
+        experiments.write_asked(store, name, chosen.base, chosen.changes)
         store.sweep()
         if not sql.is_fresh(store):
             sql.refresh(store)
@@ -276,6 +276,6 @@ def _tell_of(
     for key in keys:
         if key in known or not chosen.store.is_complete(kind, key):
             continue
-        found = Result(key, kind, making.record(chosen.store, kind, key), reused=True)
+        found = Result(key, kind, outcomes.record(chosen.store, kind, key), reused=True)
         for event in events(chosen.project, asset, found):
             context.instance.report_runless_asset_event(event)

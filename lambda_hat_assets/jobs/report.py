@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import failures, sql
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.store.views import quoted
 
@@ -33,14 +33,14 @@ def note_blocked(store: Store, plan: Plan) -> None:
         training = spec.trained_by
         if training is None or store.is_complete("targets", id):
             continue
-        why = records.read_failure(store, training.id)
+        why = failures.read_failure(store, training.id)
         if why is not None:
-            records.write_failure(store, spec, f"its training {training.id} failed: {why}")
+            failures.write_failure(store, spec, f"its training {training.id} failed: {why}")
     for id, spec in plan.runs.items():
         if store.is_complete("targets", spec.target) or store.is_complete("analyses", id):
             continue
-        why = records.read_failure(store, spec.target) or "it was not made"
-        records.write_failure(store, spec, f"its target {spec.target} failed: {why}")
+        why = failures.read_failure(store, spec.target) or "it was not made"
+        failures.write_failure(store, spec, f"its target {spec.target} failed: {why}")
 
 
 def rows(store: Store, experiment: str) -> tuple[list[ReportRow], Sequence[Path]]:

@@ -21,7 +21,7 @@ from lambda_hat_core.gallery.members import changed_name
 from lambda_hat_core.plan.plan import Plan, joined, load_plan
 from lambda_hat_core.plan.read import files_of, resolve_experiment
 from lambda_hat_core.store.damaged import damaged, left_out, read_asked
-from lambda_hat_core.store.records import asked_files
+from lambda_hat_core.store.experiments import asked_files
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.work.steps import missing_steps
 

@@ -26,7 +26,7 @@ from lambda_hat_assets.slurm.resource import home, slurm_resource
 from lambda_hat_assets.slurm.watch import Watch
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.gallery.members import Gallery
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from lambda_hat_core.store.store import Kind, Store
 
 
@@ -73,7 +73,7 @@ class SlurmBackend:
                     watch.say(f"{order.key} is tried again: {reason}")
                     waiting[order.key] = order._replace(kinds=fate.again)
                 if fate.died and order.hashed is not None:
-                    records.write_failure(self._store, order.hashed, reason)
+                    failures.write_failure(self._store, order.hashed, reason)
                 yield from fate.results
             if state.name != "COMPLETED":
                 job.end()

@@ -14,7 +14,7 @@ from lambda_hat_assets.compute.orders import Order, Result, is_made
 from lambda_hat_assets.slurm.queue import JobState
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.store.store import Kind, Store
-from lambda_hat_core.work import making
+from lambda_hat_core.work import outcomes
 from lambda_hat_core.work.client import Event, how_it_ended
 
 _FINAL = ("CANCELLED", "OUT_OF_MEMORY", "REFUSED")
@@ -81,7 +81,7 @@ def _made(store: Store, order: Order) -> list[Result]:
     for kind in order.kinds:
         if not is_made(store, order, kind):
             break
-        results.append(Result(order.key, kind, making.record(store, kind, order.key)))
+        results.append(Result(order.key, kind, outcomes.record(store, kind, order.key)))
     return results
 
 
@@ -109,7 +109,7 @@ def why(number: int | None, state: JobState, dtype: Dtype, tag: SlurmTag) -> str
             asked = tag.memory or "the partition's default"
             return (
                 f"{name} ran out of memory ({asked}); raise memory {change}memory=..., "
-                f"or {making.LESS_MEMORY}"
+                f"or {outcomes.LESS_MEMORY}"
             )
         case "CANCELLED":
             return f"{name} was cancelled on the cluster; run the same command again"

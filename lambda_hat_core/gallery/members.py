@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt
 
 from lambda_hat_core.config.base import Frozen
 from lambda_hat_core.plan.plan import Plan
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from lambda_hat_core.store.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
@@ -112,4 +112,4 @@ def _state(store: Store, kind: Kind, id: str) -> str:
     try:
         return json.loads((store.path(kind, id) / MANIFEST).read_bytes())["sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return records.read_failure(store, id) or "absent"
+        return failures.read_failure(store, id) or "absent"

@@ -13,7 +13,7 @@ from lambda_hat_core.analysis.temperature import FINITE, finite_temperature, fro
 from lambda_hat_core.gallery.caveats import Caveat, caveats
 from lambda_hat_core.gallery.members import Gallery, Member
 from lambda_hat_core.gallery.observed import read_means
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from lambda_hat_core.store.store import Store
 
 RowVerdict = Literal["ok", "suspect", "failed", "missing"]
@@ -138,7 +138,7 @@ def _row(store: Store, run: str, member: Member, short: str) -> Row:
             log.read_text() if log.exists() else "",
             means=read_means(store.path("analyses", run) / "observables.parquet"),
         )
-    why = records.read_failure(store, run)
+    why = failures.read_failure(store, run)
     if why is None:
         return Row(run, member, short, {}, "missing", ["it was not run"], [], [], [])
     return Row(run, member, short, {}, "failed", [why], [], [], [])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from lambda_hat_core.store import files, records
+from lambda_hat_core.store import experiments, files
 from lambda_hat_core.store.store import SPEC, Store
 from lambda_hat_core.store.tables import WAY_OUT, read_table
 
@@ -39,7 +39,7 @@ def _readable(path: Path) -> bool:
 def _is_json(path: Path) -> bool:
     """Wishes and specs of studies have no hash of their own, so only their form is checked."""
     if path.parent.name == "experiments":
-        records.asked_in(path)
+        experiments.asked_in(path)
     elif path.name == SPEC:
         json.loads(path.read_bytes())
     else:
@@ -88,16 +88,16 @@ _CHECKS: dict[str, Callable[[Path], bool]] = {
 
 def read_asked(store: Store) -> dict[str, tuple[str, list[str]]]:
     """Return each experiment that somebody asked for: name -> (name without changes, changes)."""
-    paths = records.asked_files(store)
+    paths = experiments.asked_files(store)
     bad = set(damaged(paths))
-    return {path.stem: records.asked_in(path) for path in paths if path not in bad}
+    return {path.stem: experiments.asked_in(path) for path in paths if path not in bad}
 
 
 def commands_records(store: Store) -> Iterator[Path]:
     """Yield the records that every command reads: memberships, failures and wishes."""
     for folder in ("experiments", "failures"):
         yield from sorted((store.root / folder).glob("[!.]*.parquet"))
-    yield from records.asked_files(store)
+    yield from experiments.asked_files(store)
 
 
 def records_of(store: Store) -> Iterator[Path]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from lambda_hat_core.store.store import FOLDERS, MANIFEST, SPEC, Folder, Store
 from lambda_hat_core.store.tables import read_table
 
@@ -154,4 +154,4 @@ def forget(store: Store, entry: Entry) -> None:
     """Remove an artifact and the failure record of its id."""
     store.remove(entry.kind, entry.id)
     if entry.kind in ("trajectories", "targets", "runs"):
-        records.clear_failure(store, entry.id)
+        failures.clear_failure(store, entry.id)

@@ -1,7 +1,6 @@
 """Rows of the SQL tables, in parquet files with fixed schemas."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +9,6 @@ from lambda_hat_core.config.posterior import SELF_LABELLED
 from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
 from lambda_hat_core.plan.labels import target_label
 from lambda_hat_core.store import files
-from lambda_hat_core.store.store import Store
-from lambda_hat_core.store.tables import Damaged, read_table
 
 Table = Literal[
     "llc",
@@ -69,6 +66,8 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     "observables": _schema("run_id:text name:text index:int mean se r_hat at_minimum"),
     "covariances": _schema("run_id:text a:text b:text index_a:int index_b:int cov se"),
 }
+
+
 SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
 """The columns of the files of every table, in order. Times are in UTC.
 
@@ -212,128 +211,3 @@ def write_profile(run_id: str, replicas: Sequence[Any], path: Path) -> None:
         for index, replica in enumerate(replicas)
     ]
     write("profiles", rows, path)
-
-
-def failure_path(store: Store, id: str) -> Path:
-    """Return the path of the failure record of a run or target."""
-    return store.root / "failures" / f"{id}.parquet"
-
-
-def write_failure(
-    store: Store, spec: RunSpec | Origin, reason: str, details: str | None = None
-) -> Row:
-    """Record that a run or target could not be made, as a row of `llc` or of `targets`.
-
-    The record of a training has the columns of a target's, but no view shows it.
-
-    Args:
-        store: the store.
-        spec: the run, target or training that failed.
-        reason: the reason in one line.
-        details: a traceback, stored in a text file next to the record.
-
-    Returns:
-        The row.
-    """
-    is_run = isinstance(spec, RunSpec)
-    row = run_row(spec) if is_run else target_row(spec)
-    row |= {"verdict": "failed", "reasons": [" ".join(reason.split())]}
-    if is_run:
-        row |= {"stopped_by": "failure"}
-    path = failure_path(store, spec.id)
-    write("llc" if is_run else "unbuilt", [row], path)
-    if details is not None:
-        files.write_atomic(path.with_suffix(".txt"), details)
-    return row
-
-
-def note_failure(store: Store, spec: RunSpec | Origin, end: Mapping[str, Any]) -> None:
-    """Record how a request failed, unless the worker already did so before it died.
-
-    Args:
-        store: the store.
-        spec: the run, target or training that the worker was asked for.
-        end: the event that ended the request; it is ignored if the request succeeded or was
-            stopped on purpose.
-    """
-    if end["event"] != "failed" or end["cause"] == "stopped":
-        return
-    if read_failure(store, spec.id) != end["reason"]:
-        write_failure(store, spec, end["reason"])
-
-
-def clear_failure(store: Store, id: str) -> None:
-    """Delete the failure record of `id`, if there is one."""
-    path = failure_path(store, id)
-    path.unlink(missing_ok=True)
-    path.with_suffix(".txt").unlink(missing_ok=True)
-
-
-def read_failure(store: Store, id: str) -> str | None:
-    """Return why the last attempt at `id` failed; None if it did not, or the record is damaged."""
-    try:
-        rows = read_table(failure_path(store, id), columns=["reasons"])
-    except (FileNotFoundError, Damaged):
-        return None
-    reasons = [reason for row in rows for reason in row["reasons"] or ()]
-    return reasons[0] if reasons else None
-
-
-def write_asked(store: Store, name: str, experiment: str, changes: Sequence[str] = ()) -> None:
-    """Record that somebody asked for an experiment.
-
-    Args:
-        store: the store.
-        name: its name, which says the changes to its file.
-        experiment: its name without the changes.
-        changes: the changes, as `lambda-hat run` takes them.
-    """
-    path = store.root / "experiments" / f"{name}.json"
-    content = files.to_json({"experiment": experiment, "changes": list(changes)}, indent=1)
-    files.write_atomic(path, lambda tmp: tmp.write_text(content))
-
-
-def asked_files(store: Store) -> list[Path]:
-    """Return the files of the experiments that somebody asked for."""
-    return sorted((store.root / "experiments").glob("[!._]*.json"))
-
-
-def asked_in(path: Path) -> tuple[str, list[str]]:
-    """Return the experiment in one of these files: its name without changes, and the changes.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
-    match json.loads(path.read_bytes()):
-        case {"experiment": str(experiment), "changes": list(changes)} if all(
-            isinstance(change, str) for change in changes
-        ):
-            return experiment, changes
-    raise ValueError(f"{path} has no experiment with changes")
-
-
-def write_experiment(
-    store: Store, experiment: str, members: Iterable[tuple[str, str]], *, add: bool = False
-) -> None:
-    """Record which runs belong to an experiment.
-
-    Args:
-        store: the store.
-        experiment: its name.
-        members: (target_id, run_id) of every run.
-        add: also keep the runs that were recorded before; none, if that record is damaged.
-    """
-    path = store.root / "experiments" / f"{experiment}.parquet"
-    named = dict.fromkeys(members)
-    if add:
-        named = dict.fromkeys(_members_in(path)) | named
-    rows = [{"experiment": experiment, "target_id": target, "run_id": run} for target, run in named]
-    write("experiments", rows, path)
-
-
-def _members_in(path: Path) -> list[tuple[str, str]]:
-    try:
-        rows = read_table(path, columns=["target_id", "run_id"])
-    except (FileNotFoundError, Damaged):
-        return []
-    return [(row["target_id"], row["run_id"]) for row in rows]

@@ -4,7 +4,7 @@ import time
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from lambda_hat_core.store.store import Kind, Store
 from lambda_hat_core.tuning.replay import replay
 from lambda_hat_core.work.client import Event, request
@@ -16,7 +16,7 @@ class Ran(NamedTuple):
 
     Attributes:
         status: `stopped` if `steer` ended it; then nothing of it is in the store.
-        record: the analysis of a run that is done, as `making.record` returns it.
+        record: the analysis of a run that is done, as `outcomes.record` returns it.
         work_fge: full-gradient evaluations spent.
         wall_s: wall time of this call in seconds.
         reason: why the run is not done.
@@ -69,7 +69,7 @@ class Payloads:
             return
         end = self._pool.submit(Task("float64", (request("targets", target),))).result()
         if end["event"] == "failed":
-            records.note_failure(self._store, target, end)
+            failures.note_failure(self._store, target, end)
             raise ValueError(f"{target.id} could not be made: {end['reason']}")
 
     def run(self, spec: RunSpec, target: TargetSpec, steer: Steer, seconds: float) -> Ran:
@@ -94,7 +94,7 @@ class Payloads:
             end = self._pool.submit(task).result()
         wall = time.perf_counter() - began
         if end["event"] == "failed":
-            records.note_failure(self._store, spec, end)
+            failures.note_failure(self._store, spec, end)
             status = "stopped" if end["cause"] == "stopped" else "failed"
             return Ran(status, {}, spent, wall, end["reason"])
         record = self._store.read_json("analyses", spec.id, "estimate.json")

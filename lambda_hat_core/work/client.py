@@ -164,7 +164,7 @@ class WorkerClient:
 
 def how_it_ended(code: int) -> str:
     """Describe an exit code in words, with advice if there is any."""
-    from lambda_hat_core.work.making import LESS_MEMORY
+    from lambda_hat_core.work.outcomes import LESS_MEMORY
 
     number = -code if code < 0 else code - 128
     if number == signal.SIGKILL:

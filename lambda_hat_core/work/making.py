@@ -6,45 +6,20 @@ SQL shows. JAX and the numeric packages are imported inside functions.
 
 import json
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from lambda_hat_core.config.batches import as_sampled
 from lambda_hat_core.config.samplers.vi import Vi
-from lambda_hat_core.config.spec import Origin, RunSpec, TargetSpec
-from lambda_hat_core.gallery.members import FACTS, Gallery, is_current
+from lambda_hat_core.config.spec import RunSpec, TargetSpec
+from lambda_hat_core.gallery.members import Gallery, is_current
 from lambda_hat_core.store import files, records
-from lambda_hat_core.store.store import Kind, Store
+from lambda_hat_core.store.store import Store
 from lambda_hat_core.work import holding, observing
+from lambda_hat_core.work.outcomes import Log, Outcome, Stopped, made, record, require
 from lambda_hat_core.work.resuming import checkpoint_folder, resumable
 from lambda_hat_core.work.steps import weights_of
-
-Log = Callable[[str], None]
-
-LESS_MEMORY = "lower n_chains or batch_size, or max_concurrent in the compute card"
-
-
-class Stopped(Exception):
-    """Raised by a progress callback: nothing of the run is kept, and it did not fail."""
-
-
-class Outcome(NamedTuple):
-    """How one artifact came to be in the store.
-
-    Attributes:
-        id: the id of the artifact.
-        status: whether it was computed now or found in the store.
-        seconds: wall seconds of this call, waiting included.
-        record: facts about the artifact as JSON values, read from the store.
-    """
-
-    id: str
-    status: Literal["made", "reused"]
-    seconds: float
-    record: dict[str, Any]
 
 
 def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
@@ -63,7 +38,7 @@ def build_target(store: Store, spec: TargetSpec, log: Log) -> Outcome:
             row = records.checkpoint_row(spec, meta)
             records.write("trajectories", [row], folder / "checkpoint.parquet")
 
-    return _made(store, "targets", spec, make, log)
+    return made(store, "targets", spec, make, log)
 
 
 def sample_run(
@@ -91,7 +66,7 @@ def sample_run(
         from lambda_hat_core.sample import sample
         from lambda_hat_core.work.timing import expected
 
-        _require(store, "targets", spec.target)
+        require(store, "targets", spec.target)
         with (folder / "log.txt").open("w") as file:
 
             def say(line: str) -> None:
@@ -143,7 +118,7 @@ def sample_run(
         _write_json(folder / "work.json", facts)
 
     try:
-        outcome = _made(store, "runs", spec, make, log)
+        outcome = made(store, "runs", spec, make, log)
     except Stopped:
         files.remove(checkpoint_folder(store, spec.id))
         raise
@@ -164,8 +139,8 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         from lambda_hat_core.plan.labels import run_label
         from lambda_hat_core.work.oracles import exact
 
-        _require(store, "runs", spec.id)
-        _require(store, "targets", spec.target)
+        require(store, "runs", spec.id)
+        require(store, "targets", spec.target)
         meta = records.facts_of(spec, store.read_json("targets", spec.target, "meta.json"))
         trace = load_trace(store.path("runs", spec.id) / "trace.nc")
         at = targets.load(target, store.path("targets", spec.target), spec.posterior)
@@ -218,7 +193,7 @@ def analyse_run(store: Store, spec: RunSpec, target: TargetSpec, log: Log) -> Ou
         )
         observing.analyse(store, spec, trace, folder, run_label(spec, meta["label"]))
 
-    return _made(store, "analyses", spec, make, log)
+    return made(store, "analyses", spec, make, log)
 
 
 def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
@@ -235,89 +210,6 @@ def build_gallery(store: Store, gallery: Gallery, log: Log) -> Outcome:
         # Another command may replace the page as soon as the lease is released.
         facts = record(store, "galleries", gallery.id)
     return Outcome(gallery.id, status, time.perf_counter() - began, facts)
-
-
-_FACTS: dict[Kind, str] = {
-    "trajectories": "meta.json",
-    "targets": "meta.json",
-    "runs": "work.json",
-    "analyses": "estimate.json",
-    "galleries": FACTS,
-}
-
-
-def record(store: Store, kind: Kind, id: str) -> dict[str, Any]:
-    """Return the facts of a complete artifact: its JSON file, its folder, figures and age."""
-    name = _FACTS[kind]
-    facts = store.read_json(kind, id, name)
-    folder = store.path(kind, id)
-    return facts | {
-        "id": id,
-        "path": str(folder),
-        "made": store.made_at(kind, id).isoformat(),
-        "figures": sorted(path.name for path in (folder / "figures").glob("*.png")),
-    }
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception as one line, without its type if its message is written for users."""
-    words = " ".join(str(error).split()) or "no message"
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in words:
-        return f"out of memory ({words}): {LESS_MEMORY}"
-    plain = isinstance(error, ValueError | OSError | FloatingPointError)
-    return words if plain else f"{type(error).__name__}: {words}"
-
-
-def _made(
-    store: Store,
-    kind: Kind,
-    spec: TargetSpec | RunSpec,
-    make: Callable[[Path], None],
-    log: Log,
-) -> Outcome:
-    began = time.perf_counter()
-    status: Literal["made", "reused"] = "reused"
-    if not store.is_complete(kind, spec.id):
-        from lambda_hat_core import precision
-
-        precision.require("float64" if isinstance(spec, TargetSpec) else spec.dtype)
-        with noted(store, spec), store.lease(kind, spec.id, log):
-            problem = store.problem(kind, spec.id)
-            if problem is not None:
-                if store.path(kind, spec.id).exists():
-                    log(f"{spec.id} is made again: {problem}")
-                with store.publish(kind, spec.id, spec) as folder:
-                    make(folder)
-                status = "made"
-    records.clear_failure(store, spec.id)
-    seconds = time.perf_counter() - began
-    return Outcome(spec.id, status, seconds, record(store, kind, spec.id))
-
-
-@contextmanager
-def noted(store: Store, spec: Origin | RunSpec) -> Iterator[None]:
-    """Record an exception as a row for SQL, with its traceback beside it, and raise it again."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, Stopped):
-            raise
-        try:
-            records.write_failure(
-                store, spec, describe(error), "".join(traceback.format_exception(error))
-            )
-        except OSError as another:
-            error.add_note(f"the failure could not be recorded: {another}")
-        raise
-
-
-def _require(store: Store, kind: Kind, id: str) -> None:
-    problem = store.problem(kind, id)
-    if problem is not None:
-        raise FileNotFoundError(
-            f"{store.path(kind, id)} is required, but it is not complete ({problem}); make {id} "
-            "first"
-        )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lambda_hat_core.config.spec import Trajectory, TrajectorySpec
-from lambda_hat_core.store import files, records
+from lambda_hat_core.store import failures, files, records
 from lambda_hat_core.store.checkpoint import CheckpointFile
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work.making import Outcome, noted, record
+from lambda_hat_core.work.outcomes import Log, Outcome, noted, record
 from lambda_hat_core.work.resuming import checkpoint_folder
 from lambda_hat_core.work.steps import META, missing_steps, step_file
-
-Log = Callable[[str], None]
 
 _SERIES = "series.parquet"
 
@@ -41,7 +39,7 @@ def make_trajectory(store: Store, wanted: Trajectory, log: Log) -> Outcome:
                     _train(store, wanted.spec, missing, folder, log)
                 files.remove(checkpoint_folder(store, id))
                 status = "made"
-    records.clear_failure(store, id)
+    failures.clear_failure(store, id)
     seconds = time.perf_counter() - began
     return Outcome(id, status, seconds, record(store, "trajectories", id))
 

@@ -63,7 +63,7 @@ def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None =
     succeed later. The answers to a steered request are the next entries of `lines`.
     """
     from lambda_hat_core.store import files
-    from lambda_hat_core.work import making
+    from lambda_hat_core.work import outcomes
 
     request: dict[str, Any] = {}
 
@@ -73,13 +73,13 @@ def serve(store: Store, line: str, answer: Answer, lines: Iterator[str] | None =
     try:
         request.update(json.loads(line))
         outcome = _run(store, request, tell, lines or iter(()))
-    except making.Stopped:
+    except outcomes.Stopped:
         tell("failed", reason="stopped by its parent", cause="stopped", transient=False)
     except (ConfigError, ValidationError) as error:
-        tell("failed", reason=making.describe(error), cause="config", transient=False)
+        tell("failed", reason=outcomes.describe(error), cause="config", transient=False)
     except Exception as error:
         transient = isinstance(error, OSError) and not files.is_lasting(error)
-        tell("failed", reason=making.describe(error), cause="error", transient=transient)
+        tell("failed", reason=outcomes.describe(error), cause="error", transient=transient)
     else:
         facts = outcome._asdict()
         del facts["id"]
@@ -92,7 +92,7 @@ def _run(
     store: Store, request: dict[str, Any], tell: Callable[..., None], lines: Iterator[str]
 ) -> Any:
     from lambda_hat_core.programs import forget_if_many
-    from lambda_hat_core.work import making
+    from lambda_hat_core.work import making, outcomes
     from lambda_hat_core.work.trajectories import make_trajectory
 
     forget_if_many()
@@ -103,7 +103,7 @@ def _run(
     def progress(at: Any) -> None:
         tell("progress", **at._asdict())
         if request.get("steered") and not json.loads(next(lines))["go"]:
-            raise making.Stopped
+            raise outcomes.Stopped
 
     match request["kind"]:
         case "trajectories":

@@ -1,5 +1,6 @@
 """A small project on disk, its definitions, and a worker that computes nothing."""
 
+import json
 import os
 import shutil
 import sys
@@ -89,6 +90,35 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The home of `lambda-hat`, with fake numerics, beside a card and a small experiment."""
+    from lambda_hat_core.work import retries
+    from tests.assets.small import CARD, EXPERIMENT
+
+    (tmp_path / "card.yaml").write_text(CARD.format(json.dumps(FAKE)))
+    (tmp_path / "small.yaml").write_text(EXPERIMENT)
+    monkeypatch.setenv("LAMBDA_HAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LAMBDA_HAT_CARD", str(tmp_path / "card.yaml"))
+    monkeypatch.delenv("LAMBDA_HAT_EXPERIMENT", raising=False)
+    monkeypatch.setattr(retries, "PAUSES", (0.01, 0.01))
+    monkeypatch.chdir(ROOT)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def command(home, capsys):
+    """A function that runs `lambda-hat` in the project's root, with fake numerics."""
+    from lambda_hat_assets import cli
+    from tests.assets.small import Done
+
+    def run(*words):
+        code = cli.main([str(word) for word in words])
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
 def site(tmp_path):
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         site = Site(tmp_path, instance)
@@ -145,6 +175,10 @@ def built_local():
     yield build
     for compute in computes:
         compute.close()
+
+
+def node(repository, *path):
+    return repository.asset_graph.get(dg.AssetKey(path))
 
 
 def out_of_sync(instance, repository, assets):

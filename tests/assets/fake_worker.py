@@ -16,9 +16,9 @@ from pathlib import Path
 
 from lambda_hat_core.config.spec import RunSpec, TargetSpec, Trajectory
 from lambda_hat_core.gallery.members import FACTS, Gallery, fingerprint, is_current
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures, records
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import making
+from lambda_hat_core.work import outcomes
 from lambda_hat_core.work.steps import is_trained, missing_steps
 
 META = {"n": 1000, "d": 3, "loss": "own", "loss0": 0.0, "grad_norm": 1e-12, "min_eigenvalue": 1.0}
@@ -67,7 +67,7 @@ def answer(store: Store, request: dict, x64: str) -> dict:
         (store.root / "woke").touch()
     if kind != "analyses" and seed == 13:
         spec = (TargetSpec if kind == "targets" else RunSpec)(**request["spec"])
-        records.write_failure(store, spec, "seed 13 always fails")
+        failures.write_failure(store, spec, "seed 13 always fails")
         reason = "seed 13 always fails"
         return {"event": "failed", "reason": reason, "cause": "error", "transient": False}
     status = "reused"
@@ -77,20 +77,20 @@ def answer(store: Store, request: dict, x64: str) -> dict:
             status = "made"
             with (store.root / "made.txt").open("a") as made_ones:
                 made_ones.write(f"{kind} {request['id']}\n")
-    record = making.record(store, kind, request["id"])
+    record = outcomes.record(store, kind, request["id"])
     return {"event": "done", "status": status, "seconds": 0.0, "record": record}
 
 
 def trained(store: Store, wanted: Trajectory) -> dict:
     if wanted.spec.seed == 12:
         reason = "seed 12 always diverges"
-        records.write_failure(store, wanted.spec, reason)
+        failures.write_failure(store, wanted.spec, reason)
         return {"event": "failed", "reason": reason, "cause": "error", "transient": False}
     kept = {*wanted.steps} - missing_steps(store, wanted)
     with store.publish("trajectories", wanted.id, wanted.spec, replace=True) as folder:
         facts = {"d": 3, "n": 1000, "steps": sorted({*wanted.steps} | kept), "train_loss": 0.5}
         (folder / "meta.json").write_text(json.dumps(facts))
-    record = making.record(store, "trajectories", wanted.id)
+    record = outcomes.record(store, "trajectories", wanted.id)
     return {"event": "done", "status": "made", "seconds": 0.0, "record": record}
 
 
@@ -101,7 +101,7 @@ def drawn(store: Store, gallery: Gallery) -> dict:
             with store.publish("galleries", gallery.id) as folder:
                 draw(store, gallery, folder)
             status = "made"
-        record = making.record(store, "galleries", gallery.id)
+        record = outcomes.record(store, "galleries", gallery.id)
     return {"event": "done", "status": status, "seconds": 0.0, "record": record}
 
 

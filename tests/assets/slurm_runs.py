@@ -5,7 +5,7 @@ import time
 
 import dagster as dg
 
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from tests.assets.conftest import FakeBackend
 
 
@@ -53,7 +53,7 @@ def made(site):
 
 def reason(project, seed):
     (key,) = [id for id, spec in project.runs.items() if spec.seed == seed]
-    return records.read_failure(project.store, key)
+    return failures.read_failure(project.store, key)
 
 
 def until_hung(project):

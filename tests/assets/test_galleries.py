@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from lambda_hat_core.store import records
+from lambda_hat_core.store import experiments
 
 GALLERIES = dg.AssetKey("galleries")
 
@@ -12,7 +12,7 @@ GALLERIES = dg.AssetKey("galleries")
 def project(site):
     site.experiment("a", target_seeds=(0, 1))
     site.experiment("b", target_seeds=(1, 2), samplers=("nuts", "sgld"))
-    records.write_asked(site.project().store, "b", "b")
+    experiments.write_asked(site.project().store, "b", "b")
     return site.project(LAMBDA_HAT_EXPERIMENT="a")
 
 
@@ -100,7 +100,7 @@ def test_the_command_compares_two_experiments(site, project, tmp_path, monkeypat
     monkeypatch.setattr(compare, "CONFIG", site.config)
     monkeypatch.setenv("LAMBDA_HAT_HOME", str(project.store.root))
     monkeypatch.chdir(tmp_path)
-    records.write_asked(project.store, "a_posterior.gamma=5", "a", ["posterior.gamma=5"])
+    experiments.write_asked(project.store, "a_posterior.gamma=5", "a", ["posterior.gamma=5"])
     assert cli.main(["compare", "a", "a_posterior.gamma=5"]) == 0
     name = "lambda_hat_a_a_posterior.gamma=5.html"
     assert capsys.readouterr().out == f"{name}\n"

@@ -84,13 +84,13 @@ def test_a_failing_run_is_a_row_with_its_reason_and_affects_no_other(site, built
 
 
 def test_damaged_records_and_leftovers_do_not_stop_the_job(site, built):
-    from lambda_hat_core.store import lease, process, records
+    from lambda_hat_core.store import failures, lease, process
 
     site.experiment(target_seeds=(0, 13))
     project = site.project()
     assert not llc(site, built(project)).success
     (failed,) = [id for id, spec in project.targets.items() if spec.seed == 13]
-    damaged = records.failure_path(project.store, failed)
+    damaged = failures.failure_path(project.store, failed)
     damaged.write_bytes(damaged.read_bytes()[:-9])
     members = project.store.root / "experiments" / "other.parquet"
     members.write_bytes(b"PAR1")
@@ -105,7 +105,7 @@ def test_damaged_records_and_leftovers_do_not_stop_the_job(site, built):
 
 
 def test_a_failed_target_blocks_only_its_own_runs(site, built):
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store import failures
 
     site.experiment(target_seeds=(0, 13))
     project = site.project()
@@ -113,7 +113,7 @@ def test_a_failed_target_blocks_only_its_own_runs(site, built):
     made = partitions(site, "analyses", "nuts")
     assert {project.targets[project.runs[run].target].seed for run in made} == {0}
     (blocked,) = set(project.runs) - made
-    reason = records.read_failure(project.store, blocked)
+    reason = failures.read_failure(project.store, blocked)
     assert reason.endswith("failed: seed 13 always fails")
 
 

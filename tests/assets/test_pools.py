@@ -11,7 +11,7 @@ import pytest
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 
 from lambda_hat_assets.running import endings, pools
-from lambda_hat_core.store import process, records
+from lambda_hat_core.store import experiments, process
 
 POOL = "lambda_hat_float64"
 
@@ -43,7 +43,7 @@ def test_the_job_and_a_backfill_keep_to_the_limit_together(
     site.experiment("theirs", seeds=range(20, 32))
     site.card(max_concurrent=limit, env={"PYTHONPATH": os.getcwd(), "FAKE_SECONDS": "0.2"})
     project = site.project(LAMBDA_HAT_EXPERIMENT="ours")
-    records.write_asked(project.store, "theirs", "theirs")
+    experiments.write_asked(project.store, "theirs", "theirs")
     target = built_local(project).get_job("targets")
     assert target.execute_in_process(instance=instance, partition_key=min(project.targets)).success
     pools.set_limits(instance, project.card)

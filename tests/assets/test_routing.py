@@ -60,3 +60,15 @@ def test_every_dtype_is_sampled_as_the_card_says(site):
         trace = load_trace(project.store.path("runs", id) / "trace.nc")
         for values in (trace.projections, trace.dist2, trace.virial):
             assert narrowest(values) == row["arrays"], spec.dtype
+
+
+def test_a_payload_has_its_dtype_and_threads_in_its_environment(monkeypatch):
+    from lambda_hat_assets.cards.card import LocalTag
+
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    found = LocalTag(threads=3, env={"A": "b"}).environment("float64")
+    assert found["JAX_ENABLE_X64"] == "1"
+    assert LocalTag().environment("float32")["JAX_ENABLE_X64"] == "0"
+    assert found["XLA_FLAGS"].startswith("--xla_dump_to=x --xla_force_host_platform_device_count=3")
+    assert found["OMP_NUM_THREADS"] == "1"
+    assert found["A"] == "b"

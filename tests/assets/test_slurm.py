@@ -11,7 +11,7 @@ from collections import Counter
 import dagster as dg
 import pytest
 
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from tests.assets.conftest import ROOT
 from tests.assets.slurm_runs import jobs, llc, made, nuts, reason, repository
 
@@ -30,7 +30,7 @@ def test_dtypes_use_their_partitions_and_a_failing_key_affects_no_other(site, sl
     for kind in ("nuts", "sgld"):
         key = dg.AssetKey(["analyses", kind])
         assert site.instance.get_materialized_partitions(key) == {by_seed[kind, 1]}
-        assert records.read_failure(project.store, by_seed[kind, 13]) == "seed 13 always fails"
+        assert failures.read_failure(project.store, by_seed[kind, 13]) == "seed 13 always fails"
     found = {tuple(job["options"][4:]) for job in jobs(slurm)}
     common = ("--time=00:00:40", "--nodes=1", "--ntasks=1", "--cpus-per-task=1")
     assert found == {

@@ -54,7 +54,7 @@ class Context:
 def patched(tmp_path, monkeypatch):
     """A function that gives a new clock and store; files are not synced to the disk."""
     monkeypatch.setattr(files, "sync", lambda path: None)
-    monkeypatch.setattr(fate.making, "record", lambda store, kind, id: {})
+    monkeypatch.setattr(fate.outcomes, "record", lambda store, kind, id: {})
     rows = []
     monkeypatch.setattr(
         backend.records, "write_failure", lambda store, spec, reason: rows.append(spec.id)

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from lambda_hat_core.store import records
+from lambda_hat_core.store import experiments, failures
 from tests.assets.conftest import Quiet
 
 MODEL = {"model": {"widths": [3]}, "data": {"n_data": 40}, "training": {"steps": 100}}
@@ -85,7 +85,7 @@ def test_partitions_are_sorted_by_step_whichever_experiment_asks(site, built):
     experiment(site, "a", 100, 0, seeds=(0, 1))
     experiment(site, "default", 50, seeds=(0, 1))
     project = site.project()
-    records.write_asked(project.store, "a", "a")
+    experiments.write_asked(project.store, "a", "a")
     graph = built(project).asset_graph
     for path in (["targets"], ["runs", "sghmc"]):
         keys = graph.get(dg.AssetKey(path)).partitions_def.get_partition_keys()
@@ -131,7 +131,7 @@ def test_a_training_that_fails_blocks_its_own_checkpoints_alone(site, built_loca
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert failure.step_key == "report"
     for id, spec in project.targets.items():
-        why = records.read_failure(project.store, id)
+        why = failures.read_failure(project.store, id)
         if spec.seed == 12:
             assert f"its training {spec.trajectory.id} failed: seed 12 always diverges" in why
         else:

@@ -16,7 +16,7 @@ from lambda_hat_core.config.model import Quadratic
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.stochastic import Sgld
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
-from lambda_hat_core.work import making, worker
+from lambda_hat_core.work import making, outcomes, worker
 
 ARGV = [sys.executable, "-m", "tests.core.fake_numerics"]
 
@@ -56,7 +56,7 @@ def build_target(store, spec, log):
         case 7:
             os.kill(os.getpid(), signal.SIGSEGV)
     record = {"pid": os.getpid(), "nan": float("nan"), "numpy": np.float32(1.5)}
-    return making.Outcome(spec.id, "made", 0.5, record)
+    return outcomes.Outcome(spec.id, "made", 0.5, record)
 
 
 def sample_run(store, spec, target, log, progress):
@@ -64,7 +64,7 @@ def sample_run(store, spec, target, log, progress):
     from lambda_hat_core import precision
 
     precision.require(spec.dtype)
-    return making.Outcome(spec.id, "made", 0.5, {})
+    return outcomes.Outcome(spec.id, "made", 0.5, {})
 
 
 class FakeLoss:

@@ -63,13 +63,13 @@ def store(tmp_path):
 def gallery(store):
     """Return a gallery of four runs: ok, suspect, failed, and not run."""
     from lambda_hat_core.gallery.members import Gallery, Member
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store import failures
 
     made_target(store, target())
     specs = [run(seed) for seed in (1, 2, 3, 4)]
     made_analysis(store, specs[0])
     made_analysis(store, specs[1], verdict="suspect", reasons=["R-hat <b>1.2</b> & more"])
-    records.write_failure(store, specs[2], "killed <script>alert(1)</script>")
+    failures.write_failure(store, specs[2], "killed <script>alert(1)</script>")
     runs = {
         spec.id: Member(target=target().id, sampler="sgld", label=f"sgld (own, seed {spec.seed})")
         for spec in specs
@@ -224,12 +224,12 @@ def test_the_folder_has_exactly_the_pictures_of_the_page(store, gallery):
 
 
 def test_a_gallery_is_made_again_only_after_a_change(store, gallery):
-    from lambda_hat_core.store import records
+    from lambda_hat_core.store import failures
 
     assert made(store, gallery)[0].status == "made"
     assert made(store, gallery)[0].status == "reused"
     fourth = run(4)
-    records.write_failure(store, fourth, "tried")
+    failures.write_failure(store, fourth, "tried")
     outcome, page, _ = made(store, gallery)
     assert outcome.status == "made" and "tried" in page.rows[fourth.id]["verdict"][1]
     made_analysis(store, fourth)

@@ -4,7 +4,7 @@ import pytest
 
 from lambda_hat_core.config.errors import ConfigError
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import making
+from lambda_hat_core.work import making, outcomes
 from lambda_hat_core.work.trajectories import make_trajectory
 from tests.core.plans import one
 
@@ -82,7 +82,7 @@ def test_the_held_settings_are_used_and_the_first_to_need_them_measures_them(
     found = making.sample_run(store, first, held.targets[first.target], said.append)
     assert store.is_complete("runs", last.id)
     assert any(f"are those of {last.id}" in line for line in said)
-    of = making.record(store, "runs", last.id)["info"]
+    of = outcomes.record(store, "runs", last.id)["info"]
     alone = next(iter(each.runs.values()))
     own = making.sample_run(store, alone, held.targets[first.target], quiet)
     used = found.record["info"]

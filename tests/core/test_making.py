@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import failures, sql
 from lambda_hat_core.store.store import Store
-from lambda_hat_core.work import making
+from lambda_hat_core.work import making, outcomes
 from tests.core.fake_numerics import FakeTargets, fake_expected, fake_sample, run, target
 
 
@@ -134,14 +134,14 @@ def test_an_exception_leaves_a_row_but_no_folder_until_a_success(store, monkeypa
     with pytest.raises(RuntimeError):
         make(store, spec)
     assert store.list("runs") == ()
-    assert records.read_failure(store, spec.id) == "RuntimeError: a bug"
-    assert "fake_sample" in records.failure_path(store, spec.id).with_suffix(".txt").read_text()
+    assert failures.read_failure(store, spec.id) == "RuntimeError: a bug"
+    assert "fake_sample" in failures.failure_path(store, spec.id).with_suffix(".txt").read_text()
     assert sql.query(store, "SELECT run_id, verdict FROM llc").rows == [(spec.id, "failed")]
     monkeypatch.setattr(
         sampling, "sample", lambda posterior, spec, **rest: fake_sample(posterior, run(), **rest)
     )
     make(store, spec)
-    assert records.read_failure(store, spec.id) is None
+    assert failures.read_failure(store, spec.id) is None
     assert sql.query(store, "SELECT run_id, llc > 0 FROM llc").rows == [(spec.id, True)]
     assert list(store.root.glob(f"failures/{spec.id}*")) == []
 
@@ -149,7 +149,7 @@ def test_an_exception_leaves_a_row_but_no_folder_until_a_success(store, monkeypa
 def test_a_failed_target_is_recorded_and_its_runs_name_it(store):
     with pytest.raises(FloatingPointError):
         making.build_target(store, target(9), print)
-    assert records.read_failure(store, target(9).id) == "the training loss is not finite"
+    assert failures.read_failure(store, target(9).id) == "the training loss is not finite"
     with pytest.raises(FileNotFoundError, match=f"make {target().id} first"):
         making.sample_run(store, run(), target(), print)
     facts = "SELECT target_id, kind, seed, label, failure FROM targets"
@@ -201,10 +201,10 @@ def test_a_wrong_dtype_is_refused_before_anything_is_recorded(store, monkeypatch
     )
     with pytest.raises(ValueError, match="float32"):
         making.sample_run(store, run(), target(), print)
-    assert not records.failure_path(store, run().id).exists()
+    assert not failures.failure_path(store, run().id).exists()
 
 
 def test_descriptions_are_one_line():
-    assert making.describe(ValueError("a\n b")) == "a b"
-    assert making.describe(KeyError("x")) == "KeyError: 'x'"
-    assert "lower n_chains" in making.describe(MemoryError())
+    assert outcomes.describe(ValueError("a\n b")) == "a b"
+    assert outcomes.describe(KeyError("x")) == "KeyError: 'x'"
+    assert "lower n_chains" in outcomes.describe(MemoryError())

@@ -6,7 +6,7 @@ import pytest
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.config.spec import TargetSpec
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import experiments, failures, records, sql
 from lambda_hat_core.store.store import Store
 from tests.core.sqlstore import COLUMNS, add_run, spec, target_spec
 
@@ -87,24 +87,24 @@ def test_a_run_has_one_row_per_experiment(store):
     run = spec()
     add_run(store, run, llc=2.5, reasons=["because"])
     assert sql.query(store, "SELECT experiment, llc FROM llc").rows == [(None, 2.5)]
-    records.write_experiment(store, "e", [(run.target, run.id)])
+    experiments.write_experiment(store, "e", [(run.target, run.id)])
     rows = sql.query(store, "SELECT experiment, flavour, loss, n_burn, reasons FROM llc").rows
     assert rows == [("e", "adam", "mse", 400, ["because"])]
 
 
 def test_a_failure_is_shown_until_there_is_an_analysis(store):
     run = spec()
-    records.write_experiment(store, "e", [(run.target, run.id)])
-    records.write_failure(store, run, "killed by\nsignal 9")
+    experiments.write_experiment(store, "e", [(run.target, run.id)])
+    failures.write_failure(store, run, "killed by\nsignal 9")
     found = "SELECT run_id, experiment, sampler, verdict, reasons, llc FROM llc"
     assert sql.query(store, found).rows == [
         (run.id, "e", "sgld", "failed", ["killed by signal 9"], None)
     ]
-    assert records.read_failure(store, run.id) == "killed by signal 9"
+    assert failures.read_failure(store, run.id) == "killed by signal 9"
     add_run(store, run, llc=1.0)
     assert sql.query(store, "SELECT verdict, llc FROM llc").rows == [("ok", 1.0)]
-    records.clear_failure(store, run.id)
-    assert records.read_failure(store, run.id) is None
+    failures.clear_failure(store, run.id)
+    assert failures.read_failure(store, run.id) is None
     assert sql.query(store, "SELECT verdict, llc FROM llc").rows == [("ok", 1.0)]
 
 
@@ -112,7 +112,7 @@ def test_a_run_that_failed_before_its_stop_rule_ended_it_has_no_length(store):
     run = spec()
     free = run.model_copy(update={"sampler": run.sampler.model_copy(update={"until": Until()})})
     for one in (run, free):
-        records.write_failure(store, one, "killed")
+        failures.write_failure(store, one, "killed")
     rows = sql.query(store, "SELECT n_draws, n_burn, stopped_by FROM llc ORDER BY 1").rows
     fixed = run.sampler.n_draws, run.sampler.n_burn
     assert rows == [(*fixed, "failure"), (None, None, "failure")]
@@ -121,8 +121,8 @@ def test_a_run_that_failed_before_its_stop_rule_ended_it_has_no_length(store):
 def test_a_failed_target_is_shown_until_it_is_built(store):
     target = target_spec(seed=5)
     run = spec().model_copy(update={"target": target.id})
-    records.write_failure(store, target, "the loss\nis not finite", "Traceback")
-    records.write_failure(store, run, f"its target {target.id} failed: the loss is not finite")
+    failures.write_failure(store, target, "the loss\nis not finite", "Traceback")
+    failures.write_failure(store, run, f"its target {target.id} failed: the loss is not finite")
     facts = "SELECT target_id, kind, label, seed, failure FROM targets"
     why = "the loss is not finite"
     label = "quadratic d = 3, condition 1, n = 1000, seed 5"
@@ -133,19 +133,19 @@ def test_a_failed_target_is_shown_until_it_is_built(store):
     assert TargetSpec.model_validate_json(text) == target and made is not None
     joined = "SELECT verdict, kind, failure FROM llc JOIN targets USING (target_id)"
     assert sql.query(store, joined).rows == [("failed", "quadratic", why)]
-    assert records.read_failure(store, target.id) == why
+    assert failures.read_failure(store, target.id) == why
     meta = {"label": "a bowl", "n": 1000, "d": 3, "loss0": 0.0}
     built = store.path("targets", target.id) / "target.parquet"
     records.write("targets", [records.target_row(target, meta)], built)
     facts = "SELECT label, n, failure FROM targets"
     assert sql.query(store, facts).rows == [("a bowl", 1000, None)], "before the note is gone"
-    records.clear_failure(store, target.id)
+    failures.clear_failure(store, target.id)
     assert sql.query(store, facts).rows == [("a bowl", 1000, None)]
 
 
 def test_failures_of_runs_and_of_targets_are_distinguished(store):
-    records.write_failure(store, spec(), "a run")
-    records.write_failure(store, target_spec(), "a target")
+    failures.write_failure(store, spec(), "a run")
+    failures.write_failure(store, target_spec(), "a target")
     built = target_spec(seed=1)
     path = store.path("targets", built.id) / "target.parquet"
     records.write("targets", [records.target_row(built, {"label": "built"})], path)
@@ -155,7 +155,7 @@ def test_failures_of_runs_and_of_targets_are_distinguished(store):
     )
     types = {row[0]: row[1] for row in sql.query(store, "DESCRIBE targets").rows}
     assert types["failure"] == types["label"] == "VARCHAR" and types["n"] == "BIGINT"
-    records.clear_failure(store, target_spec().id)
+    failures.clear_failure(store, target_spec().id)
     empty = sql.query(store, "DESCRIBE targets").rows
     assert {row[0]: row[1] for row in empty} == types
 
@@ -163,7 +163,7 @@ def test_failures_of_runs_and_of_targets_are_distinguished(store):
 def test_failure_records_of_older_versions_can_be_read(store):
     target = target_spec()
     row = {"target_id": target.id, "seed": 0, "verdict": "failed", "reasons": ["an old reason"]}
-    records.write("llc", [row], records.failure_path(store, target.id))
+    records.write("llc", [row], failures.failure_path(store, target.id))
     sql.refresh(store)
     found = "SELECT target_id, seed, kind, failure FROM targets"
     assert sql.query(store, found).rows == [(target.id, 0, None, "an old reason")]

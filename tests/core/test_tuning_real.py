@@ -28,7 +28,7 @@ FILE = {
 
 def test_a_too_large_step_is_pruned_early_and_leaves_nothing(tmp_path):
     from lambda_hat_core.plan.study import load_tuning
-    from lambda_hat_core.store import records, sql
+    from lambda_hat_core.store import failures, sql
     from lambda_hat_core.store.store import Store
     from lambda_hat_core.tuning.conduct import conduct
     from lambda_hat_core.tuning.payloads import Payloads
@@ -50,7 +50,7 @@ def test_a_too_large_step_is_pruned_early_and_leaves_nothing(tmp_path):
     assert hot.work_fge < 0.9 * cold.work_fge and hot.v_m > 2 * cold.v_m
     (run,) = runs_of(plan.studies[id].spec, {"step_fraction": 3.9})
     assert store.problem("runs", run.id) is not None and store.list("runs") == (*cold.run_ids,)
-    assert records.read_failure(store, run.id) is None
+    assert failures.read_failure(store, run.id) is None
     assert yaml.safe_load(Path(found.preset).read_text())["step_fraction"] == 0.2
     states = sql.query(store, "select distinct state, reason is null from trials order by 1").rows
     assert states == [("complete", True), ("pruned", False)]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lambda_hat_core.store import records
+from lambda_hat_core.store import failures
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import WorkerClient, how_it_ended, request
 from tests.core.fake_numerics import ARGV, run, target
@@ -95,7 +95,7 @@ def test_a_steered_request_waits_at_its_progress_and_can_be_stopped(sampling, go
     assert store.is_complete("runs", spec.id) == go and (end["event"] == "done") == go
     if not go:
         assert end["cause"] == "stopped" and not end["transient"]
-        assert store.list("runs") == before and records.read_failure(store, spec.id) is None
+        assert store.list("runs") == before and failures.read_failure(store, spec.id) is None
 
 
 @pytest.mark.parametrize(

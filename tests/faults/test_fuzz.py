@@ -11,7 +11,7 @@ import pytest
 from lambda_hat_core.config.errors import ConfigError, Place
 from lambda_hat_core.plan.overrides import split
 from lambda_hat_core.plan.plan import load_plan
-from lambda_hat_core.store import records, sql
+from lambda_hat_core.store import experiments, failures, records, sql
 from lambda_hat_core.store.damaged import damaged, records_of
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import event_of
@@ -173,9 +173,9 @@ def made(tmp_path_factory) -> Store:
             records.write("llc", [row], place / "estimate.parquet")
             (place / "figures").mkdir()
             (place / "figures" / "a.png").write_bytes(bytes(range(256)))
-    records.write_failure(store, spec(9), "a reason")
-    records.write_experiment(store, "e", [(spec(s).target, spec(s).id) for s in range(4)])
-    records.write_asked(store, "e", "e")
+    failures.write_failure(store, spec(9), "a reason")
+    experiments.write_experiment(store, "e", [(spec(s).target, spec(s).id) for s in range(4)])
+    experiments.write_asked(store, "e", "e")
     sql.refresh(store)
     return store
 
