@@ -57,7 +57,7 @@ def patched(tmp_path, monkeypatch):
     monkeypatch.setattr(fate.outcomes, "record", lambda store, kind, id: {})
     rows = []
     monkeypatch.setattr(
-        backend.records, "write_failure", lambda store, spec, reason: rows.append(spec.id)
+        backend.failures, "write_failure", lambda store, spec, reason: rows.append(spec.id)
     )
     count = iter(range(10**6))
 
