@@ -33,7 +33,7 @@ ROWS = 1024
 """Examples on which the Hessian is taken, where not on all."""
 _RANK, _OWN = 64, 32
 """Lanczos steps from a random start, and from the gradient."""
-_LOWEST = 4
+_LOWEST = 8
 """Ritz vectors of a subset along which the curvature is measured on all examples."""
 _AT_ONCE = 2**20
 """Losses of single rows that are evaluated at once."""

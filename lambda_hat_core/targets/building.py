@@ -18,7 +18,7 @@ from lambda_hat_core.config.training import Training
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
-from lambda_hat_core.targets.audit import ROWS, Audit, audit
+from lambda_hat_core.targets.audit import Audit, audit
 from lambda_hat_core.targets.infinity import endless, judged
 from lambda_hat_core.targets.known import known
 from lambda_hat_core.targets.losses import Supervised
@@ -30,9 +30,6 @@ from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.train import Trained, train
 from lambda_hat_core.types import Batch, Weights
 
-_MANY = 16
-"""An audit takes the Hessian on `audit.ROWS` examples if there are more than this many times as
-many."""
 _ESCAPES = 3
 """Most escapes from a saddle along the lowest eigenvector, each followed by another polish."""
 _WORTHWHILE = 1e-3
@@ -187,8 +184,7 @@ def _settle(
 
     def audited(w: Weights) -> Audit:
         kinks = spec.step is None
-        rows = ROWS if problem.n > _MANY * ROWS else None
-        return audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma, rows=rows, kinks=kinks)
+        return audit(audit_key, problem, w, nbeta=nbeta, gamma=gamma, kinks=kinks)
 
     polished = Polished(w, 0, 0.0, "training.polish is none" if problem.trains else "w* is given")
     if spec.step is not None:
