@@ -40,8 +40,11 @@ def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:
     fields = type(sampler).model_fields
     for key in ("setup_rows", "record_rows"):
         if key in fields and (value := getattr(sampler, key)) != (usual := fields[key].default):
-            if _effective(key, value, n) == _effective(key, usual, n):
+            effect = _effective(key, value, n)
+            if effect == _effective(key, usual, n):
                 sampler = sampler.model_copy(update={key: usual})
+            elif effect is None:
+                sampler = sampler.model_copy(update={key: None})
     size = getattr(sampler, "batch_size", None)
     if size is None or (size == "auto" and n is not None):
         return sampler

@@ -23,6 +23,8 @@ _BURN_IN_GOAL = 0.01
 _MOST_BURN_IN = 2**40
 _RESOLVED = 1e-5
 """Curvature below this fraction of the largest is float32 rounding error and counts as flat."""
+_RESOLVED_MEAN = 1e-6
+"""The same for a mean over the complement, in which rounding errors average."""
 
 Blocks = Float[np.ndarray, "k s s"]
 
@@ -108,8 +110,7 @@ def account(
     # In units of the localiser, which are the same in every metric.
     soft = modes.mu - stiff
     odds = stiff / np.where(soft > 0, soft, 1.0)
-    # A complement's curvature is a mean, which rounding does not limit.
-    curved = (odds > 0) & ((odds > _RESOLVED * odds.max()) | (modes.size > 1))
+    curved = odds > np.where(modes.size > 1, _RESOLVED_MEAN, _RESOLVED) * odds.max()
     asymptotic = 0.5 * float(modes.size[curved].sum())
     oracle = 0.5 * float(modes.size @ modes.share)
     level = llc if llc is not None and llc > 0 else oracle

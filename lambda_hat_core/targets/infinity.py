@@ -26,6 +26,9 @@ _BACK = 2.0**-20
 """A point near the origin, where the loss must be higher: else it does not depend on |w|."""
 _UNSEEN = 1e-3
 """Rise of nbeta L_n that the posterior cannot resolve, and rounding errors may cause."""
+_FALLS = 1e-9
+"""Least share of the loss that it falls by. A loss that normalises its inputs by the root of
+|x|^2 + 1e-12 falls by 1e-13 of its value, which nothing can tell from a minimum."""
 
 
 def endless(problem: Problem, w: Weights, nbeta: float, *, audited: bool) -> str | None:
@@ -49,7 +52,6 @@ def endless(problem: Problem, w: Weights, nbeta: float, *, audited: bool) -> str
     back, here, *ends = _along_ray(loss, w, data, [_BACK, 1.0, *(1 + share for share in _AHEAD)])
     if not nbeta * (back - here) > LIMIT:
         return None
-    rounding = 8 * np.finfo(np.float64).eps * abs(here)
     if all(nbeta * (end - here) > _UNSEEN for end in ends):
         return None
     parts = [k / _STEPS for k in range(1, _STEPS + 1)]
@@ -57,7 +59,7 @@ def endless(problem: Problem, w: Weights, nbeta: float, *, audited: bool) -> str
     ahead = np.reshape(_along_ray(loss, w, data, factors), (len(_AHEAD), _STEPS))
     for share, losses in zip(_AHEAD, ahead, strict=True):
         flat = nbeta * (losses - here) <= _UNSEEN
-        if flat.all() and here - losses[-1] > rounding:
+        if flat.all() and here - losses[-1] > _FALLS * abs(here):
             return (
                 f"the minimum is at infinity: from |w| = {float(jnp.linalg.norm(w)):.3g} on, where "
                 f"L_n = {here:.3g}, the loss only falls as the parameters grow (to "

@@ -140,6 +140,11 @@ def test_numbers_of_rows_that_do_what_the_default_does_are_the_default(n, fields
     assert (usual == other) is same
 
 
+def test_numbers_of_rows_that_are_all_rows_are_one_number():
+    made = (on_examples(Sgld(setup_rows=m), 20_000, written=False) for m in (None, 20_000, 30_000))
+    assert {sampler.setup_rows for sampler in made} == {None}
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"widths": (3, 4), "hidden": 7}, {"target_params": 90, "hidden": 7}],

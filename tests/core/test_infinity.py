@@ -45,6 +45,17 @@ def test_an_infimum_other_than_zero_is_one_too(x64):
     assert shifted is not None and "L_n = 5" in shifted
 
 
+def test_a_fall_that_nothing_resolves_is_none(x64):
+    """The scale of the inputs is normalised away but for 1e-12, as layers of networks do."""
+
+    def scaled(w, batch, eps):
+        return jnp.mean((batch @ w / jnp.sqrt(w @ w + eps) - 1.3 * batch[:, 0]) ** 2)
+
+    w = np.array([1.0, 0.0, 0.0])
+    assert why(lambda w, batch: scaled(w, batch, 1e-12), w, ROWS) is None
+    assert why(lambda w, batch: scaled(w, batch, 1e-3), w, ROWS) is not None
+
+
 def minimum_of(loss, start, data):
     """Return the minimum by Newton's method in numpy's precision."""
     step = jax.jit(

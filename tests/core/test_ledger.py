@@ -79,6 +79,19 @@ def test_what_counts_as_flat_does_not_depend_on_the_metric():
         assert ledger["asymptotic"] == 1.0
 
 
+@pytest.mark.parametrize(("rest", "curved"), [(1e-8, 0.5), (1e-5, 50.0)])
+def test_a_complement_is_curved_if_its_mean_is_more_than_rounding(rest, curved):
+    from lambda_hat_core.samplers.ledger import account
+    from lambda_hat_core.samplers.modes import Modes
+    from lambda_hat_core.samplers.overdamped import dynamics
+
+    mu = NBETA * np.array([1.0, rest]) + GAMMA
+    found = Modes(np.array([1.0, 99.0]), mu, 1 - GAMMA / mu, 0 * mu, 0 * mu)
+    law = {"n_draws": 9, "n_burn": 1, "thin": 1}
+    ledger = account(found, lambda given: dynamics(given, 0.3 / mu.max(), "euler"), **law)
+    assert ledger["asymptotic"] == curved
+
+
 def test_thinning_and_starts():
     """Draws of 3 steps are every third state; a stationary start leaves no burn-in bias."""
     from lambda_hat_core.samplers.ledger import account, mean_of_draws

@@ -127,7 +127,7 @@ def test_a_minimum_of_all_examples_passes_an_audit_on_a_few(x64, regression):
     """The gradient is that of all examples: on the few alone it would be far from 0."""
     found = audit_at(regression, regression[1])
     assert found.reasons == () and found.off_centre_bias < 1e-10
-    assert found.work == 1 + 2 * D * ROWS / N + 16
+    assert found.work == 1 + 2 * D * ROWS / N + 2 * D
 
 
 def test_an_audit_on_a_few_examples_finds_a_saddle(x64, regression):
@@ -139,6 +139,29 @@ def test_an_audit_on_a_few_examples_finds_a_saddle(x64, regression):
     best = regression[1].copy()
     found = audit_at(regression, best, saddle)
     assert any("eigenvalue -0.5," in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_audit_on_a_few_examples_finds_a_saddle_that_their_noise_hides(x64, turned):
+    """On 64 rows forty curvatures of 0.02 and one of -0.02 scatter by 0.12."""
+    from lambda_hat_core.targets.audit import audit
+    from lambda_hat_core.targets.custom import CustomTarget, problem_of
+
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=(N, 40))
+    c += 0.02 - c.mean(axis=0)
+    c[:, 0] -= 0.04
+    basis = np.linalg.qr(rng.normal(size=(40, 40)))[0] if turned else np.eye(40)
+
+    def saddle(w, batch):
+        u = basis @ w
+        return jnp.mean(batch @ u**2) / 2 + jnp.sum(u**4)
+
+    for seed in range(3):
+        problem = problem_of(CustomTarget(np.zeros(40), saddle, c, N), "a test")
+        found = audit(jr.key(seed), problem, problem.start, nbeta=300.0, gamma=1.0, rows=ROWS)
+        assert found.spectrum[0] == pytest.approx(-0.02, rel=0.02)
+        assert any("falls by" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize("loss", [squares, of_two])
