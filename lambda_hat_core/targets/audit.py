@@ -15,19 +15,12 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.linalg.hessian import eigenpairs, hessian_pairs, product_at
-from lambda_hat_core.linalg.host import generator, hosted, namespace, placed
-from lambda_hat_core.linalg.lanczos import (
-    Operator,
-    Pairs,
-    Vector,
-    lanczos,
-    norm,
-    outside,
-    times,
-)
+from lambda_hat_core.linalg.hessian import hessian_pairs, product_at
+from lambda_hat_core.linalg.host import generator, hosted, placed
+from lambda_hat_core.linalg.lanczos import Pairs, Vector, lanczos
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.programs import quickly
+from lambda_hat_core.targets import refined
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.probe import slope
 from lambda_hat_core.targets.problem import Problem
@@ -41,11 +34,6 @@ ROWS = 1024
 """Examples on which the Hessian is taken, where not on all."""
 _RANK, _OWN = 64, 32
 """Lanczos steps from a random start, and from the gradient."""
-_LOWEST, _TURNS = 2, 6
-"""Lowest Ritz vectors of a subset with which the search for the lowest eigenvalue on all examples
-begins, and the directions that it adds."""
-_SETTLED = 1e-6
-"""Residual of a pair, in units of the curvature of the flat directions, from which it is found."""
 _AT_ONCE = 2**20
 """Losses of single rows that are evaluated at once."""
 _SAMPLES = 256
@@ -120,54 +108,9 @@ def _measure(
         own = lanczos(rng, product, _OWN, like=w, start=gradient)
     lowest = vectors[0]
     if takes_few and np.isfinite(theta).all():
-        low, lowest = _lowest(rng, product_at(loss, w, data), Pairs(theta, vectors))
+        low, lowest = refined.lowest(rng, product_at(loss, w, data), Pairs(theta, vectors))
         theta = np.append(low, theta[len(low) :])
     return _Measured(float(value), gradient, theta, lowest, own)
-
-
-def _lowest(
-    rng: np.random.Generator, product: Operator, few: Pairs
-) -> tuple[Float[np.ndarray, " m"], Vector]:
-    """Return the lowest Ritz values on all examples, and the vector of the first.
-
-    A subset has negative curvature by sampling error alone, and by the same error hides that of all
-    examples among other directions. So this is Davidson's method (1975, J. Comput. Phys. 17, 87):
-    Rayleigh-Ritz on a few directions, to which the residual of the lowest pair is added, divided by
-    what the subset says of the curvature, so that stiff directions do not crowd out the flat ones.
-    A random direction is one of the first, since those of the subset may be eigenvectors of both.
-
-    Args:
-        rng: for that direction.
-        product: with the Hessian on all examples.
-        few: eigenpairs on the subset, or some of them.
-    """
-    xp, vectors = namespace(), hosted(few.vectors)
-    dtype, d = vectors.dtype, vectors.shape[1]
-    sizes = np.abs(few.theta)
-    noise = max(sizes[:8].max(), 1e-6 * sizes.max()) or 1.0
-
-    def softened(v: Vector, shift: float) -> Vector:
-        """Return v divided by the distance of the subset's curvature from the shift."""
-        weights = 1 / np.maximum(np.abs(few.theta - shift), noise) - 1 / noise
-        return v / noise + times(xp.asarray(weights.astype(dtype)) * times(vectors, v), vectors)
-
-    basis = vectors[:_LOWEST]
-    images = xp.stack([xp.asarray(product(v)) for v in basis])
-    step = softened(xp.asarray(rng.standard_normal(d).astype(dtype)), 0.0)
-    while True:
-        fresh = outside(basis, step)
-        size = norm(fresh)
-        if len(basis) < min(_LOWEST + _TURNS, d) and size > 1e-9 * norm(step):
-            basis = xp.concatenate([basis, fresh[None] / size])
-            images = xp.concatenate([images, xp.asarray(product(basis[-1]))[None]])
-        values, turn = eigenpairs(np.asarray(times(basis, images.T), np.float64))
-        turn = hosted(turn.astype(dtype))
-        found = times(turn, basis)
-        residuals = times(turn, images) - xp.asarray(values.astype(dtype))[:, None] * found
-        open_ones = [i for i, r in enumerate(residuals) if norm(r) > _SETTLED * noise]
-        if len(basis) >= min(_LOWEST + _TURNS, d) or not open_ones:
-            return values, found[0]
-        step = softened(residuals[open_ones[0]], float(values[open_ones[0]]))
 
 
 def _bias(seen: _Measured, nbeta: float, gamma: float) -> float:
@@ -247,7 +190,7 @@ def work(d: int, n: int | None = None, rows: int | None = None) -> float:
     products = 2.0 * (d if d <= DENSE else _RANK + _OWN)
     if n is None or rows is None or rows >= n:
         return 1.0 + products
-    return 1.0 + products * rows / n + 2.0 * min(_LOWEST + _TURNS, d)
+    return 1.0 + products * rows / n + 2.0 * min(refined.PRODUCTS, d)
 
 
 def audit(
@@ -283,6 +226,11 @@ def audit(
         raise refusal(problem, w)
     bias, kinked = _bias(seen, nbeta, gamma), False
     bias = math.inf if math.isnan(bias) else bias
+    if bias > LIMIT and data is not None and rows is not None and rows < problem.n:
+        exact_bias, products = refined.settled_bias(
+            product_at(loss, w, data), seen.own, seen.gradient, nbeta, gamma
+        )
+        bias, cost = bias if exact_bias is None else exact_bias, cost + 2.0 * products
     if bias > LIMIT and data is not None and kinks:
         theta, vectors = placed(seen.own)
         hull = float(_hull_bias(key, loss, w, data, theta, vectors, *at))

@@ -164,6 +164,30 @@ def test_an_audit_on_a_few_examples_finds_a_saddle_that_their_noise_hides(x64, t
         assert any("falls by" in reason for reason in found.reasons)
 
 
+def test_an_audit_on_a_few_examples_knows_the_curvature_of_a_rare_feature(x64):
+    """Ten rows have it, and a subset has none of them. The fall is as small as the gradient."""
+    from lambda_hat_core.targets.audit import audit
+    from lambda_hat_core.targets.custom import CustomTarget, problem_of
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, 3))
+    x[:, 0] = 0
+    x[rng.choice(N, 10, replace=False), 0] = 10.0
+    y = x @ np.ones(3) + rng.normal(size=N)
+    best = np.linalg.lstsq(x, y)[0]
+    hessian = 2 * x.T @ x / N
+    for off in (0.01, 0.2):
+        w = best + np.array([off, 0.0, 0.0])
+        g = hessian @ (w - best)
+        exact = 300.0**2 / 2 * g @ np.linalg.solve(300.0 * hessian + np.eye(3), g)
+        for seed in range(3):
+            problem = problem_of(CustomTarget(w, squares, (x, y), N), "a test")
+            found = audit(jr.key(seed), problem, problem.start, nbeta=300.0, gamma=1.0, rows=ROWS)
+            if found.off_centre_bias > 0.05 or off > 0.1:
+                assert found.off_centre_bias == pytest.approx(exact, rel=0.02)
+            assert bool(found.reasons) is bool(exact > 0.05)
+
+
 @pytest.mark.parametrize("loss", [squares, of_two])
 def test_a_derivative_of_the_loss_comes_with_it(x64, regression, loss):
     """For a loss with rows, and for one without."""
