@@ -95,7 +95,7 @@ class Estimate(NamedTuple):
         at_minimum: whether nothing shows that w* is no minimum; None if nobody has looked.
         descent: nbeta times the loss that a Newton step from w* predicts to lose.
         prior: precision of a prior about 0; None if there is none.
-        sampler: kind of the sampler, if the trace tells it.
+        sampler_kind: of the sampler, if the trace tells it.
     """
 
     llc: float | None
@@ -155,7 +155,7 @@ class Estimate(NamedTuple):
     at_minimum: bool | None = None
     descent: float | None = None
     prior: float | None = None
-    sampler: str | None = None
+    sampler_kind: str | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -226,7 +226,7 @@ def measure(trace: Trace) -> Estimate:
         tempered=tempering(trace) if complete else None,
         llc_uncorrected=number(plain.mean),
         prior=trace.prior,
-        sampler=trace.info.get("sampler"),
+        sampler_kind=trace.info.get("sampler"),
     )
 
 

@@ -164,7 +164,7 @@ def _converged(estimate: Estimate) -> Iterator[Finding]:
         text = f"the error is more than half of the estimate: {_llc(estimate)}"
         yield suspect("se", estimate.llc_se, SE_SHARE * abs(estimate.llc), text)
     diverged = (estimate.n_divergent or 0) / max(1, estimate.n_chains * estimate.n_draws)
-    most = DIVERGING_MAX_OF.get(estimate.sampler or "", DIVERGING_MAX)
+    most = DIVERGING_MAX_OF.get(estimate.sampler_kind or "", DIVERGING_MAX)
     if diverged > most:
         text = (
             f"{estimate.n_divergent} steps diverged, {diverged:.2g} of them and more than "

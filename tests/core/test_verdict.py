@@ -39,11 +39,11 @@ REASONS = {
     "divergences": ({"n_divergent": 11}, "suspect", "11 steps diverged, 0.055 of them"),
     "divergences at the limit": ({"n_divergent": 10}, "ok", ""),
     "divergences of mala": (
-        {"n_divergent": 7, "sampler": "mala"},
+        {"n_divergent": 7, "sampler_kind": "mala"},
         "suspect",
         "7 steps diverged, 0.035 of them and more than 0.03",
     ),
-    "divergences of mala at the limit": ({"n_divergent": 6, "sampler": "mala"}, "ok", ""),
+    "divergences of mala at the limit": ({"n_divergent": 6, "sampler_kind": "mala"}, "ok", ""),
     "no divergence statistic": ({"n_divergent": None}, "ok", ""),
     "v_m low": ({"v_m": 0.89}, "suspect", "not equilibrated"),
     "v_m high": ({"v_m": 1.11}, "suspect", "heated"),
