@@ -12,7 +12,7 @@ from lambda_hat_core.analysis.ending import ended
 from lambda_hat_core.analysis.means import llc_at_step_zero
 from lambda_hat_core.analysis.stopping import has_outgrown, hopeful, stop_rule
 from lambda_hat_core.config.samplers.known import ChainSpec
-from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
+from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import drive, pilot
 from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, told
@@ -138,9 +138,8 @@ def _arrived(frame: Frame, now: Attempt, draws: drive.Draws, llc: float) -> pilo
     """Return where the chains of an attempt are, as a pilot would."""
     assert draws.arrived is not None
     at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
-    rank = pilot.rank_for(frame.few)
-    spectrum, spent = hessian_spectrum(key, frame.few.posterior, at=at, rank=rank)
-    return pilot.Pilot(at, spectrum, llc, frame.few.cost * spent)
+    spectrum, spent = pilot.mean_spectrum(key, frame.few, at)
+    return pilot.Pilot(at, spectrum, llc, spent)
 
 
 def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:

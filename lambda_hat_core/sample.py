@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from lambda_hat_core.analysis.stopping import never
 from lambda_hat_core.chains import Frame, sample_chains
 from lambda_hat_core.config.batches import on_examples
-from lambda_hat_core.config.samplers.base import setup_rows
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
@@ -62,11 +61,16 @@ def _set_out(
     return _Ready(found, loss0, work, clock() - began)
 
 
+def _few(seed: int, posterior: Posterior, spec: Any) -> Subset:
+    """Return the examples that a sampler sets itself up on."""
+    return subset(stream(seed, "rows"), posterior, spec.few(posterior.n)[0])
+
+
 def metric_source(posterior: Posterior, run: RunSpec) -> Spectrum:
     """Return the mean Hessian that the metric of a run is made of."""
     n = None if posterior.data is None else posterior.n
     spec: Any = on_examples(run.sampler, n, written=True)
-    few = subset(stream(run.seed, "rows"), posterior, setup_rows(spec.setup_rows, posterior.n))
+    few = _few(run.seed, posterior, spec)
     return _set_out(run.seed, posterior, few, spec, time.perf_counter).pilot.spectrum
 
 
@@ -100,7 +104,7 @@ def sample(
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT
-    few = subset(stream(seed, "rows"), posterior, setup_rows(spec.setup_rows, posterior.n))
+    few = _few(seed, posterior, spec)
     ready = checkpoint.remember("pilot", known, lambda: _set_out(seed, posterior, few, spec, clock))
     began = clock() - ready.seconds
     found, loss0, setup = ready.pilot, ready.loss0, dict(ready.work)

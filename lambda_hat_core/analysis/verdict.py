@@ -33,7 +33,7 @@ they are 1.6 times that (`bench/verdicts.py`)."""
 
 DIVERGING_MAX_OF = {"mala": 0.03}
 """The same for samplers of another limit. A step of `mala` that diverges has no longer trajectory
-to fall back on: with 0.03 to 0.05 of them errors were 2.1 standard errors."""
+to fall back on: with 0.03 to 0.05 of them errors were 1.9 standard errors."""
 
 V_M_TOLERANCE = 0.1
 """On a small deep linear network the estimate was 5 % off at V_M = 0.86 and 105 % off at 1.74."""

@@ -14,11 +14,12 @@ _RECORDED = 4
 
 def _effective(key: str, rows: int | Literal["auto"] | None, n: int | None) -> int | None:
     """Return on how many examples something is done, None for all of them."""
-    if rows is None or n is None:
+    if n is None:
         return None
-    if rows == "auto" or key != "record_rows":
+    if key == "setup_rows":
         return setup_rows(rows, n)
-    return None if n <= _RECORDED * rows else rows
+    assert rows != "auto"
+    return None if rows is None or n <= _RECORDED * rows else rows
 
 
 def on_examples[S: Frozen](sampler: S, n: int | None, *, written: bool) -> S:

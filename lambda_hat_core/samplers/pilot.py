@@ -182,6 +182,14 @@ def rank_for(few: Subset) -> int:
     return min(d, max(RANK, int(most)))
 
 
+def mean_spectrum(
+    key: PRNGKeyArray, few: Subset, at: Float[Array, "chain d"]
+) -> tuple[Spectrum, float]:
+    """Return the spectrum of the Hessian averaged over where chains are, and its work."""
+    found, spent = hessian_spectrum(key, few.posterior, at=at, rank=rank_for(few))
+    return found, few.cost * spent
+
+
 def _gradient(few: Subset) -> tuple[GradientEstimate, float, float]:
     """Return the gradient that chains fly by, its cost, and what it cost to make.
 
@@ -235,8 +243,8 @@ def fly(
             "against; raise gamma, or check the loss away from w*"
         )
     positions = placed(arrived)
-    spectrum, spent = hessian_spectrum(spectrum_key, posterior, at=positions, rank=rank_for(few))
-    work = few.cost * (n_chains / 3 + spent) + made
-    work += cost * flights * n_chains * (_STEPS + 1)
+    spectrum, spent = mean_spectrum(spectrum_key, few, positions)
+    work = few.cost * n_chains / 3 + spent
+    work += made + cost * flights * n_chains * (_STEPS + 1)
     llc = float(posterior.nbeta) * _rise(few, arrived)
     return Pilot(positions, spectrum, llc, work)

@@ -66,8 +66,6 @@ SCHEMAS: dict[Table, dict[str, str]] = {
     "observables": _schema("run_id:text name:text index:int mean se r_hat at_minimum"),
     "covariances": _schema("run_id:text a:text b:text index_a:int index_b:int cov se"),
 }
-
-
 SCHEMAS["unbuilt"] = SCHEMAS["targets"] | _schema("reasons:texts")
 """The columns of the files of every table, in order. Times are in UTC.
 

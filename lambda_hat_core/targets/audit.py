@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.hessian import hessian_pairs, product_at
 from lambda_hat_core.linalg.host import generator, hosted, placed
-from lambda_hat_core.linalg.lanczos import Pairs, Vector, lanczos
+from lambda_hat_core.linalg.lanczos import Operator, Pairs, Vector, lanczos
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets import refined
@@ -82,6 +82,7 @@ class _Measured(NamedTuple):
         lowest: the eigenvector of the first.
         own: eigenpairs in the Krylov space of the gradient, in which g^T f(H) g is a Gauss
             quadrature.
+        whole: the product with the Hessian on all examples, if the pairs are those on a few.
     """
 
     loss: float
@@ -89,6 +90,7 @@ class _Measured(NamedTuple):
     theta: Float[np.ndarray, " k"]
     lowest: Vector
     own: Pairs
+    whole: Operator | None
 
 
 def _measure(
@@ -106,11 +108,11 @@ def _measure(
         product = product_at(loss, w, few)
         theta, vectors = lanczos(rng, product, _RANK, like=w)
         own = lanczos(rng, product, _OWN, like=w, start=gradient)
-    lowest = vectors[0]
-    if takes_few and np.isfinite(theta).all():
-        low, lowest = refined.lowest(rng, product_at(loss, w, data), Pairs(theta, vectors))
+    lowest, whole = vectors[0], product_at(loss, w, data) if takes_few else None
+    if whole is not None and np.isfinite(theta).all():
+        low, lowest = refined.lowest(rng, whole, Pairs(theta, vectors))
         theta = np.append(low, theta[len(low) :])
-    return _Measured(float(value), gradient, theta, lowest, own)
+    return _Measured(float(value), gradient, theta, lowest, own, whole)
 
 
 def _bias(seen: _Measured, nbeta: float, gamma: float) -> float:
@@ -226,11 +228,9 @@ def audit(
         raise refusal(problem, w)
     bias, kinked = _bias(seen, nbeta, gamma), False
     bias = math.inf if math.isnan(bias) else bias
-    if bias > LIMIT and data is not None and rows is not None and rows < problem.n:
-        exact_bias, products = refined.settled_bias(
-            product_at(loss, w, data), seen.own, seen.gradient, nbeta, gamma
-        )
-        bias, cost = bias if exact_bias is None else exact_bias, cost + 2.0 * products
+    if bias > LIMIT and seen.whole is not None:
+        settled, products = refined.settled_bias(seen.whole, seen.own, seen.gradient, nbeta, gamma)
+        bias, cost = bias if settled is None else settled, cost + 2.0 * products
     if bias > LIMIT and data is not None and kinks:
         theta, vectors = placed(seen.own)
         hull = float(_hull_bias(key, loss, w, data, theta, vectors, *at))
