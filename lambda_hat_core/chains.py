@@ -138,7 +138,7 @@ def _arrived(frame: Frame, now: Attempt, draws: drive.Draws, llc: float) -> pilo
     """Return where the chains of an attempt are, as a pilot would."""
     assert draws.arrived is not None
     at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
-    spectrum, spent = pilot.mean_spectrum(key, frame.few, at)
+    spectrum, spent = pilot.mean_spectrum(key, frame.few, now.spec, at)
     return pilot.Pilot(at, spectrum, llc, spent)
 
 

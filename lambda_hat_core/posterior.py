@@ -50,12 +50,14 @@ class Target(eqx.Module):
         data: arrays with leading axis n in any pytree, or None for a potential.
         loss: the loss, hashable by value but for its arrays.
         n: number of examples; for a potential, the n of n beta.
+        shapes: of the arrays that w* joins, in order; empty where they are not known.
     """
 
     w0: Weights
     data: Batch
     loss: Loss
     n: int = eqx.field(static=True)
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True, default=())
 
 
 class Prior(eqx.Module):
@@ -82,6 +84,7 @@ class Posterior(eqx.Module):
         loss: the loss, hashable by value but for its arrays.
         n: number of examples.
         prior: what a prior has of gamma; None if there is none.
+        shapes: of the arrays that w joins, in order; empty where they are not known.
     """
 
     w0: Weights
@@ -91,6 +94,7 @@ class Posterior(eqx.Module):
     loss: Loss
     n: int = eqx.field(static=True)
     prior: Prior | None = None
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True, default=())
 
     @property
     def localiser(self) -> Scalar:
@@ -219,6 +223,7 @@ def localised(target: Target, spec: PosteriorSpec) -> Posterior:
         loss=target.loss,
         n=target.n,
         prior=prior,
+        shapes=target.shapes,
     )
 
 

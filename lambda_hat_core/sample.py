@@ -69,7 +69,7 @@ def _few(seed: int, posterior: Posterior, spec: Any) -> Subset:
 def metric_source(posterior: Posterior, run: RunSpec) -> Spectrum:
     """Return the mean Hessian that the metric of a run is made of."""
     n = None if posterior.data is None else posterior.n
-    spec: Any = on_examples(run.sampler, n, written=True)
+    spec: Any = pilot.settled(on_examples(run.sampler, n, written=True), posterior)
     few = _few(run.seed, posterior, spec)
     return _set_out(run.seed, posterior, few, spec, time.perf_counter).pilot.spectrum
 
@@ -100,7 +100,7 @@ def sample(
         ValueError: if the minibatch is larger than the data set.
     """
     n = None if posterior.data is None else posterior.n
-    spec: Any = on_examples(run.sampler, n, written=True)
+    spec: Any = pilot.settled(on_examples(run.sampler, n, written=True), posterior)
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.linalg.hessian import MeanHessian
 from lambda_hat_core.linalg.host import generator, hosted, namespace
+from lambda_hat_core.linalg.kronecker import Factors, factors
 from lambda_hat_core.linalg.lanczos import Operator, lanczos, outside
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.types import Weights, constant
@@ -27,11 +28,13 @@ class Spectrum(eqx.Module):
         theta: Ritz values, ascending; eigenvalues where k = d.
         vectors: orthonormal rows V.
         rest: mean eigenvalue on the complement (Hutchinson, 4 probes), at least 0; 0 where k = d.
+        factors: the same matrix in a product basis, if that was asked for.
     """
 
     theta: Float[Array, " k"]
     vectors: Float[Array, "k d"]
     rest: Scalar
+    factors: Factors | None = None
 
     @property
     def is_finite(self) -> bool:
@@ -66,7 +69,12 @@ def stiffest(spectrum: Spectrum) -> Spectrum:
     rest = ((d - k) * float(spectrum.rest) + dropped) / (d - m)
     like = spectrum.theta
     vectors = hosted(spectrum.vectors)[kept]
-    return Spectrum(constant(theta[kept], like), jax.device_put(vectors), constant(rest, like))
+    return Spectrum(
+        constant(theta[kept], like),
+        jax.device_put(vectors),
+        constant(rest, like),
+        spectrum.factors,
+    )
 
 
 def operator_spectrum(
@@ -105,6 +113,7 @@ def hessian_spectrum(
     at: Float[Array, "point d"] | None = None,
     rank: int = RANK,
     beside: int = 1,
+    in_factors: bool = False,
 ) -> tuple[Spectrum, float]:
     """Return the spectrum and its work in full-gradient evaluations (2 per product and point).
 
@@ -114,6 +123,7 @@ def hessian_spectrum(
         at: the Hessian is averaged over these points; None is w* alone.
         rank: number of Ritz pairs, at most d of them.
         beside: points of the averages that will be taken later: that at w* uses their program.
+        in_factors: take the factors too.
 
     Raises:
         FloatingPointError: if it is not finite there, which leaves a sampler nothing to start from.
@@ -131,4 +141,8 @@ def hessian_spectrum(
             "sampler sets itself up by it: choose dtype float64, or write the loss so that it has "
             "two derivatives there"
         )
-    return found, passes * spectrum_work(d, k)
+    work = spectrum_work(d, k)
+    if in_factors:
+        made, products = factors(rng, product, posterior.shapes or ((d,),), like=posterior.w0)
+        found, work = Spectrum(found.theta, found.vectors, found.rest, made), work + 2.0 * products
+    return found, passes * work

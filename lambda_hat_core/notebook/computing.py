@@ -131,7 +131,8 @@ def computed(
     with jax.enable_x64(run.dtype == "float64"):
         problem, _ = _labelled(problem_of(made, maker, checked=known(own)), run, outputs)
         problem = _moving(problem, run)
-        target = Target(problem.start, problem.data, problem.loss, problem.n)
+        shapes = tuple(shape for _, shape in problem.shapes)
+        target = Target(problem.start, problem.data, problem.loss, problem.n, shapes)
         at = localised(target, run.posterior)
         observables = observables_of(run.observables or (), problem.named, target, maker)
     if seen is None and teller.is_heard:

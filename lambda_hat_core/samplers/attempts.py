@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lambda_hat_core.config.samplers.known import ChainSpec
-from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht, number
 
 MOST = 5
 """Attempts before a run counts as failed; the last one's step is 1 / 256 of the first one's for
@@ -42,7 +42,7 @@ def calmer(spec: ChainSpec, info: Mapping[str, Any]) -> ChainSpec:
         info: what its set-up found.
     """
     assert isinstance(spec, Sgld | Sghmc | Sgnht)
-    fraction = spec.step_fraction
+    fraction = number(spec.step_fraction)
     if info["step_limited_by"] != "curvature":
         power = 1 if isinstance(spec, Sgld) else 2
         fraction = min(fraction, info["step_size"] ** power * info["mu_max"])

@@ -16,20 +16,21 @@ _LEAST = 128
 
 
 def heating(modes: Modes, rule: dict[str, Any], step: float) -> float:
-    """Predict how far noise on the metric's complement raises the llc, at most.
+    """Predict how far noise in directions that are not told apart raises the llc, at most.
 
-    Less injected noise makes up for a batch's in every direction of the metric, and on average on
-    their complement. But there the noise is not spread evenly: it lies in the directions that are
-    stiff at the very point, which differ from point to point and carry the llc, half a unit each.
-    So what it adds to their variances counts as if nothing made up for it.
+    Less injected noise makes up for a batch's in every direction of the metric, and on average over
+    a group of them, such as the complement of Ritz vectors. But there the noise is not spread
+    evenly: it lies in the directions that are stiff at the very point, which differ from point to
+    point and carry the llc, half a unit each. So what it adds to their variances counts as if
+    nothing made up for it.
 
     Args:
-        modes: in the metric; last their complement.
+        modes: in the metric.
         rule: as `automatic` takes it.
         step: eps^p.
     """
-    last = modes.size[-1] * modes.noise[-1] if modes.size[-1] > 1 else 0.0
-    return 0.5 * rule["heat"] * step * float(last)
+    groups = modes.size > 1
+    return 0.5 * rule["heat"] * step * float(modes.size[groups] @ modes.noise[groups])
 
 
 def default_batch(posterior: Posterior) -> int | None:

@@ -48,21 +48,22 @@ class Coordinates(eqx.Module):
         with jax.default_matmul_precision("highest"):
             return self.scale * v + (self.extra * (self.vectors @ v)) @ self.vectors
 
-    def scaled(
-        self, vs: Float[Array, "m d"], power: tuple[int, ...], more: Float[Array, "m mode"]
-    ) -> Float[Array, "m d"]:
-        """A^power M v for each of several vectors, reading the basis only once for all of them.
+    def kick(
+        self, gradient: Weights, xi: Weights, sizes: Float[Array, " mode"]
+    ) -> tuple[Weights, Weights]:
+        """Return A^2 g and A M xi, reading the basis only once for both.
 
-        Each M is diagonal in the basis of A, as `more` says: its values along `vectors`, and last
-        its value on their complement. Not for a metric with different scales.
+        M is diagonal in the basis of A, as `sizes` says: its values along `vectors`, and last its
+        value on their complement. Not for a metric with different scales.
         """
         widths = jnp.append(self.scale[0] + self.extra, self.scale[0])
-        sizes = jnp.stack([widths**p for p in power]) * more
-        along, rest = sizes[:, :-1], sizes[:, -1:]
+        each = jnp.stack([widths**2 * jnp.ones_like(sizes), widths * sizes])
+        vs, along, rest = jnp.stack([gradient, xi]), each[:, :-1], each[:, -1:]
         with jax.default_matmul_precision("highest"):
             # `vs @ vectors.T` is the same product, but takes twice as long on a CPU.
             inside = (self.vectors @ vs.T).T
-            return rest * vs + ((along - rest) * inside) @ self.vectors
+            force, noise = rest * vs + ((along - rest) * inside) @ self.vectors
+        return force, noise
 
     def powered(self, vs: Float[AnyArray, "m d"], power: int) -> Any:
         """A^power v for each of several vectors. Not for a metric with different scales."""

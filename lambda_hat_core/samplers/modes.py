@@ -57,6 +57,27 @@ class Modes(NamedTuple):
         return float(weight @ self.noise / weight.sum()) if weight.sum() > 0 else 0.0
 
 
+class Felt(NamedTuple):
+    """What a sampler in a constant metric feels.
+
+    Attributes:
+        modes: the directions that its ledger tells apart.
+        noise: variance of the minibatch estimate of grad U in each direction of the metric's own.
+        mu: precision in each of them.
+        work: full-gradient evaluations that it took to find out.
+    """
+
+    modes: Modes
+    noise: Direction
+    mu: Direction
+    work: float
+
+    def scaled(self, share: float) -> "Felt":
+        """Return the same with this share of the noise."""
+        modes = self.modes._replace(noise=self.modes.noise * share)
+        return self._replace(modes=modes, noise=self.noise * share)
+
+
 @quickly
 def _potential_products(
     posterior: Posterior,
@@ -115,7 +136,7 @@ def measure(
     gradients, root = None, xp.ones_like(hosted(posterior.w0))
     work, products = 0.0, 0
     if stochastic or preconditioner is not None:
-        gradients = _gradients(rng, estimate, start)
+        gradients = batch_gradients(rng, estimate, start)
         work += estimate.work * n_chains * _BATCHES
 
     def product(v: Vector) -> Vector:
@@ -146,7 +167,7 @@ def measure(
         noise = nbeta**2 * along.var(axis=1, ddof=1).mean(axis=0)
     away = times((hosted(start) - middle(posterior, spectrum)) / root, vectors.T)
     begun = mu * (np.asarray(away, np.float64) ** 2).mean(axis=0)
-    return Modes(size, mu, _share(mu, soft), noise, begun), work
+    return Modes(size, mu, of_loss(mu, soft), noise, begun), work
 
 
 def middle(posterior: Posterior, spectrum: Spectrum) -> Vector:
@@ -163,7 +184,7 @@ def middle(posterior: Posterior, spectrum: Spectrum) -> Vector:
     return w0 - shift - (pull - times(along, vectors)) / rest
 
 
-def _gradients(
+def batch_gradients(
     rng: np.random.Generator, estimate: GradientEstimate, points: Float[Array, "chain d"]
 ) -> Vector:
     """Return estimates of grad L_n, an array of shape (chain, batch, d)."""
@@ -174,7 +195,7 @@ def _gradients(
     return namespace().stack(found, axis=1)
 
 
-def _share(mu: Direction, soft: Direction) -> Direction:
+def of_loss(mu: Direction, soft: Direction) -> Direction:
     """Return the fraction of mu that the localiser's part `soft` leaves to the loss."""
     return np.where(mu > 0, 1 - soft / np.where(mu > 0, mu, 1.0), 0.0)
 
@@ -186,11 +207,12 @@ def whitened(
     *,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
-) -> tuple[Modes, float]:
-    """Return the modes in the coordinates of a metric that the same spectrum made, and the work.
+) -> Felt:
+    """Return the modes in the coordinates of a metric that the same spectrum made.
 
     They are the Ritz vectors, and the complement, which counts as one direction: there is nothing
-    more to measure but the noise of minibatches.
+    more to measure but the noise of minibatches. The metric's own directions are the same, and the
+    complement is one of them even where it is empty.
     """
     k, d = spectrum.vectors.shape
     posterior = estimate.posterior
@@ -207,10 +229,13 @@ def whitened(
     if not estimate.is_exact:
         work = estimate.work * len(start) * _BATCHES
         noise = nbeta**2 * width**2 * variance
-    share = _share(mu, soft)
+    share = of_loss(mu, soft)
     size = np.append(np.ones(k), float(d - k))
     kept = slice(None) if k < d else slice(k)
-    return Modes(*(x[kept] for x in (size, mu, share, noise, mu / width**2 * away))), work
+    modes = Modes(*(x[kept] for x in (size, mu, share, noise, mu / width**2 * away)))
+    own = np.zeros(k + 1), np.ones(k + 1)
+    own[0][kept], own[1][kept] = modes.noise, np.maximum(modes.mu, 1e-12)
+    return Felt(modes, *own, work)
 
 
 def _seen(
@@ -238,7 +263,7 @@ def _seen(
     away = np.append((along**2).mean(axis=0), across.mean() / rest)
     if estimate.is_exact:
         return away, np.zeros_like(away)
-    found = _gradients(rng, estimate, points)
+    found = batch_gradients(rng, estimate, points)
     along, across = split(found - found.mean(axis=1, keepdims=True))
     freedom = n_chains * (_BATCHES - 1)
     return away, np.append((along**2).sum(axis=(0, 1)), across.sum() / rest) / freedom

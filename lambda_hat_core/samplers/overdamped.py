@@ -25,12 +25,12 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core.counters import split
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.alternating import Alternation
-from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.gradients import EstimatingKernel, GradientEstimate
 from lambda_hat_core.samplers.kernel import Stats
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
+from lambda_hat_core.samplers.product_metric import Metric
 from lambda_hat_core.types import Weights
 
 Integrator = Literal["euler", "leimkuhler_matthews"]
@@ -62,7 +62,7 @@ class OverdampedKernel(EstimatingKernel):
 
     posterior: Posterior
     estimate: GradientEstimate
-    coordinates: Coordinates
+    coordinates: Metric
     alternation: Alternation
     heat: Float[Array, " mode"]
     mu: Float[Array, " mode"]
@@ -87,9 +87,7 @@ class OverdampedKernel(EstimatingKernel):
         if self.integrator == "leimkuhler_matthews":
             xi, kept = 0.5 * (last + fresh), fresh
         size = self._cooled(eps)
-        force, noise = self.coordinates.scaled(
-            jnp.stack([gradient, xi]), (2, 1), jnp.stack([jnp.ones_like(size), size])
-        )
+        force, noise = self.coordinates.kick(gradient, xi, size)
         w = w - 0.5 * eps * force + jnp.sqrt(eps) * noise
         state = OverdampedState(w, kept, self.estimate(batch_key, w), t + 1)
         return state, {"work": jnp.asarray(self.estimate.work, w.dtype), "step_size": eps}

@@ -7,13 +7,13 @@ from lambda_hat_core.linalg.host import generator, hosted, placed
 from lambda_hat_core.linalg.lanczos import Operator, Vector, lanczos
 from lambda_hat_core.linalg.spectrum import MeanHessian
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.samplers.coordinates import Coordinates
+from lambda_hat_core.samplers.product_metric import Metric
 
 _RANK = 8
 
 
 def peak_curvature(
-    key: PRNGKeyArray, posterior: Posterior, at: Coordinates, points: Float[Array, "chain d"]
+    key: PRNGKeyArray, posterior: Posterior, at: Metric, points: Float[Array, "chain d"]
 ) -> tuple[float, float]:
     """Return the largest curvature of U at single points in coordinates `at`, and the work.
 

@@ -22,9 +22,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from lambda_hat_core.config.samplers.known import SamplerSpec
+from lambda_hat_core.config.samplers.stochastic import Constant
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.host import generator, hosted, namespace, placed
+from lambda_hat_core.linalg.kronecker import share_in_matrices
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
@@ -67,6 +69,11 @@ _HOT = 2.0
 its standard deviations. A stable flight stays within a few of them."""
 
 
+_LARGE, _SIDE, _IN_MATRICES = 2048, 4, 0.8
+"""Parameters from which on a network has a metric in a product basis, if this share of them is in
+matrices with no side shorter than that."""
+
+
 class Pilot(NamedTuple):
     """The positions of the chains, and what the pilot measured on the way.
 
@@ -99,7 +106,7 @@ def set_out(
     posterior = few.posterior
     if isinstance(spec, Vi) and float(posterior.nbeta) * spectrum.h_max > float(posterior.gamma):
         return Pilot(posterior.w0[None], spectrum, None, 0.0)
-    return fly(key, few, start, spectrum)
+    return fly(key, few, spec, start, spectrum)
 
 
 class _Flight(NamedTuple):
@@ -182,11 +189,29 @@ def rank_for(few: Subset) -> int:
     return min(d, max(RANK, int(most)))
 
 
+def settled[S](spec: S, posterior: Posterior) -> S:
+    """Return a sampler with a number for every `auto` that its target alone decides.
+
+    A minibatch sampler gets a metric in a product basis for networks that have more directions than
+    Lanczos resolves, most of whose parameters are in matrices.
+    """
+    if not isinstance(spec, Constant):
+        return spec
+    share = share_in_matrices(posterior.shapes, _SIDE)
+    suits = posterior.w0.size >= _LARGE and share >= _IN_MATRICES
+    in_product = spec.scaling == "kronecker" or (spec.scaling == "auto" and suits)
+    n = None if posterior.data is None else posterior.n
+    return spec.settled(n, in_product=in_product)
+
+
 def mean_spectrum(
-    key: PRNGKeyArray, few: Subset, at: Float[Array, "chain d"]
+    key: PRNGKeyArray, few: Subset, spec: SamplerSpec, at: Float[Array, "chain d"]
 ) -> tuple[Spectrum, float]:
     """Return the spectrum of the Hessian averaged over where chains are, and its work."""
-    found, spent = hessian_spectrum(key, few.posterior, at=at, rank=rank_for(few))
+    in_factors = getattr(spec, "precond", None) == "kronecker"
+    found, spent = hessian_spectrum(
+        key, few.posterior, at=at, rank=rank_for(few), in_factors=in_factors
+    )
     return found, few.cost * spent
 
 
@@ -209,10 +234,13 @@ def _gradient(few: Subset) -> tuple[GradientEstimate, float, float]:
 def fly(
     key: PRNGKeyArray,
     few: Subset,
+    spec: SamplerSpec,
     start: Float[Array, "chain d"],
     spectrum: Spectrum,
 ) -> Pilot:
     """Take the chains from `start`, with `spectrum` at w*, towards the typical set.
+
+    What is measured there is what `spec` needs.
 
     Raises:
         FloatingPointError: if no step is small enough.
@@ -243,7 +271,7 @@ def fly(
             "against; raise gamma, or check the loss away from w*"
         )
     positions = placed(arrived)
-    spectrum, spent = mean_spectrum(spectrum_key, few, positions)
+    spectrum, spent = mean_spectrum(spectrum_key, few, spec, positions)
     work = few.cost * n_chains / 3 + spent
     work += made + cost * flights * n_chains * (_STEPS + 1)
     llc = float(posterior.nbeta) * _rise(few, arrived)

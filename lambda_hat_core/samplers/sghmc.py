@@ -23,17 +23,17 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.config.samplers.stochastic import Sghmc
+from lambda_hat_core.config.samplers.stochastic import Sghmc, number
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.alternating import Alternation
-from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.gradients import EstimatingKernel, GradientEstimate
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, outer
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
+from lambda_hat_core.samplers.product_metric import Metric
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights, constant
@@ -64,7 +64,7 @@ class SghmcKernel(EstimatingKernel):
 
     posterior: Posterior
     estimate: GradientEstimate
-    coordinates: Coordinates
+    coordinates: Metric
     alternation: Alternation
     alpha: Scalar
     heat: Float[Array, " mode"]
@@ -85,9 +85,7 @@ class SghmcKernel(EstimatingKernel):
         keep = (1 - self.alpha) ** self.alternation.share(t)
         xi = standard_normal(noise_key, w, self.noise)
         injected = self._injected(step_size, keep)
-        force, noise = self.coordinates.scaled(
-            jnp.stack([gradient, xi]), (2, 1), jnp.stack([jnp.ones_like(injected), injected])
-        )
+        force, noise = self.coordinates.kick(gradient, xi, injected)
         kicked = v - step_size * force
         v = keep * kicked + noise
         w = w + 0.5 * step_size * (kicked + v)
@@ -146,7 +144,8 @@ def build(
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
-    keep, whitens = 1 - spec.alpha, spec.precond == "lanczos"
+    alpha, whitens = number(spec.alpha), spec.whitens
+    keep = 1 - alpha
     made = whiten(
         key,
         posterior,
@@ -157,15 +156,15 @@ def build(
         llc=llc,
         power=2,
         heat=1 / (1 - keep**2),
-        dynamics=lambda modes, eps: dynamics(modes, eps, spec.alpha, compensated=whitens),
+        dynamics=lambda modes, eps: dynamics(modes, eps, alpha, compensated=whitens),
     )
     kernel = SghmcKernel(
         posterior,
         made.estimate,
         made.coordinates,
         made.alternation,
-        constant(spec.alpha, start),
+        constant(alpha, start),
         made.heat,
         spec.noise,
     )
-    return Tuned(kernel, start, made.work, made.info)
+    return Tuned(kernel, start, made.work, made.info | {"alpha": alpha})

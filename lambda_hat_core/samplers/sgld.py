@@ -149,10 +149,10 @@ def build(
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size if it is `auto`, and predict the biases; nothing else is adapted."""
-    if spec.precond in ("none", "lanczos"):
+    if spec.is_constant:
         return _constant(key, posterior, spec, few=few, start=start, spectrum=spectrum, llc=llc)
-    burn = spec.n_burn * spec.thin
-    last = burn if spec.freeze_preconditioner else spec.n_draws * spec.thin
+    burn = spec.n_burn * spec.steps
+    last = burn if spec.freeze_preconditioner else spec.n_draws * spec.steps
     remembered = spec.beta2**last
 
     def preconditioner(second_moment: Weights) -> Weights:
@@ -194,10 +194,9 @@ def _constant(
     spectrum: Spectrum,
     llc: float | None,
 ) -> Tuned:
-    whitens = spec.precond == "lanczos"
 
     def law(modes: Modes, eps: float) -> Dynamics:
-        return overdamped.dynamics(modes, eps, spec.integrator, compensated=whitens)
+        return overdamped.dynamics(modes, eps, spec.integrator, compensated=spec.whitens)
 
     made = whiten(
         key,

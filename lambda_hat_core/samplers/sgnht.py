@@ -25,12 +25,12 @@ from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.alternating import Alternation
-from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.gradients import EstimatingKernel, GradientEstimate
 from lambda_hat_core.samplers.kernel import Stats, Tuned
 from lambda_hat_core.samplers.ledger import Dynamics, is_stable, stationary
 from lambda_hat_core.samplers.modes import Modes
 from lambda_hat_core.samplers.noise import Generator, standard_normal
+from lambda_hat_core.samplers.product_metric import Metric
 from lambda_hat_core.samplers.sghmc import damped
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.whitened import whiten
@@ -63,7 +63,7 @@ class SgnhtKernel(EstimatingKernel):
 
     posterior: Posterior
     estimate: GradientEstimate
-    coordinates: Coordinates
+    coordinates: Metric
     alternation: Alternation
     alpha: Scalar
     noise: Generator = eqx.field(static=True)

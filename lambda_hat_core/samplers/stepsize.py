@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht, number
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
+from lambda_hat_core.samplers import product_metric
 from lambda_hat_core.samplers.batches import batch_for, default_batch, heating
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.gradients import GradientEstimate, control_variate
@@ -27,8 +28,9 @@ from lambda_hat_core.samplers.ledger import (
     burn_in_needed,
     is_stable,
 )
-from lambda_hat_core.samplers.modes import Modes, measure, whitened
+from lambda_hat_core.samplers.modes import Felt, Modes, measure, whitened
 from lambda_hat_core.samplers.peaks import peak_curvature
+from lambda_hat_core.samplers.product_metric import Metric
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import Weights
 
@@ -89,14 +91,30 @@ class Tuning(NamedTuple):
         step_size: of the sampler's kernel.
         work: full-gradient evaluations that it took to find out.
         info: for the trace.
-        modes: the directions that were measured, with the noise of such batches.
+        felt: what was measured in a metric, with the noise of such batches; None without one.
     """
 
     estimate: GradientEstimate
     step_size: float
     work: float
     info: dict[str, Any]
-    modes: Modes
+    felt: Felt | None
+
+
+def _felt(
+    key: PRNGKeyArray,
+    estimate: GradientEstimate,
+    metric: Metric,
+    *,
+    start: Float[Array, "chain d"],
+    spectrum: Spectrum,
+) -> Felt:
+    """Return what a sampler feels in a metric that the spectrum made."""
+    if isinstance(metric, Coordinates):
+        return whitened(key, estimate, metric, start=start, spectrum=spectrum)
+    assert spectrum.factors is not None
+    made = spectrum.factors
+    return product_metric.felt(key, estimate, metric, made, start=start, spectrum=spectrum)
 
 
 def tune(
@@ -112,17 +130,18 @@ def tune(
     heat: float,
     dynamics: Callable[[Modes, float], Dynamics],
     preconditioner: Callable[[Weights], Weights] | None = None,
-    metric: Coordinates | None = None,
+    metric: Metric | None = None,
     lag: float = 1.0,
 ) -> Tuning:
     """Choose what is `auto` of step size, batch size and gradient, and predict the biases."""
     posterior = estimate.posterior
     measure_key, peak_key = split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
-    rule["fraction"] = spec.step_fraction
+    rule["fraction"] = number(spec.step_fraction)
     is_made_up_for = metric is not None and not isinstance(spec, Sgnht)
     rule["budget"] = MADE_UP_FOR if is_made_up_for else NOISE_BUDGET
     size = spec.batch_size
+    felt = None
     if metric is None:
         size = default_batch(posterior) if size == "auto" else size
         modes, work = measure(
@@ -136,21 +155,22 @@ def tune(
         rule["peak"] = float(modes.mu.max())
     else:
         probe = min(_PROBE, posterior.n) if size == "auto" else size
-        at = {"metric": metric, "start": start, "spectrum": spectrum}
-        modes, work = whitened(measure_key, estimate.on(probe), **at)
+        at = {"start": start, "spectrum": spectrum}
+        felt = _felt(measure_key, estimate.on(probe), metric, **at)
         rule["peak"], spent = peak_curvature(peak_key, few.posterior, metric, start)
-        work += few.cost * spent
+        work = felt.work + few.cost * spent
         if size == "auto":
             assert probe is not None
-            size = batch_for(posterior, modes, probe, spec, rule, llc)
+            size = batch_for(posterior, felt.modes, probe, spec, rule, llc)
             if spec.gradient == "auto" and _is_dear(size, posterior.n):
                 varied = control_variate(posterior, probe)
-                other, spent = whitened(measure_key, varied, **at)
-                work += 1 + spent
-                fewer = batch_for(posterior, other, probe, spec, rule, llc)
+                other = _felt(measure_key, varied, metric, **at)
+                work += 1 + other.work
+                fewer = batch_for(posterior, other.modes, probe, spec, rule, llc)
                 if 2 * (fewer or posterior.n) < (size or posterior.n):
-                    estimate, modes, size = varied, other, fewer
-            modes = modes._replace(noise=modes.noise * (0.0 if size is None else probe / size))
+                    estimate, felt, size = varied, other, fewer
+            felt = felt.scaled(0.0 if size is None else probe / size)
+        modes = felt.modes
     if spec.step_size == "auto":
         step, limit = automatic(modes, **rule)
     else:
@@ -158,13 +178,15 @@ def tune(
     info = {
         "step_size": step,
         "step_limited_by": limit,
+        "step_fraction": rule["fraction"],
+        "thin": spec.steps,
         "mu_max": rule["peak"],
         "batch_size": size,
     }
     if metric is not None:
         info["heating"] = heating(modes, rule, step ** rule["power"])
     moving = modes.mu > 1e-12 * modes.mu.max()
-    tuning = Tuning(estimate.on(size), step, work, info, modes)
+    tuning = Tuning(estimate.on(size), step, work, info, felt)
     if not moving.any():
         return tuning
     known = Modes(*(values[moving] for values in modes))
@@ -183,12 +205,12 @@ def _ledger(
 ) -> dict[str, Any]:
     """Return the ledger of this run with recommended settings and warnings about biases > 10 %."""
     n_draws, n_burn = spec.lengths
-    lengths = {"n_draws": n_draws, "n_burn": n_burn, "thin": spec.thin}
+    lengths = {"n_draws": n_draws, "n_burn": n_burn, "thin": spec.steps}
     ledger = account(modes, lambda modes: dynamics(modes, step), llc=llc, **lengths)
     n_kept = n_draws - n_burn
     better = dynamics(modes, advised)
-    burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.thin) if is_stable(better) else 0
-    ledger["recommended"] = {"step_size": advised, "n_burn": burn, "thin": spec.thin}
+    burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.steps) if is_stable(better) else 0
+    ledger["recommended"] = {"step_size": advised, "n_burn": burn, "thin": spec.steps}
     ledger["warnings"] = _warnings(ledger, spec, step)
     return ledger
 
@@ -220,7 +242,7 @@ def _longer(better: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -> 
         return f"raise step_size from {step:.3g} to {better['step_size']:.3g}, or set it to auto"
     return (
         f"raise n_burn from {spec.lengths[1]} to {better['n_burn']} (with step_size "
-        f"{better['step_size']:.3g} and thin {spec.thin}), or raise thin, or choose nuts"
+        f"{better['step_size']:.3g} and thin {spec.steps}), or raise thin, or choose nuts"
     )
 
 

@@ -65,5 +65,5 @@ def _drawn(key: PRNGKeyArray, posterior: Posterior, rows: int) -> tuple[Posterio
     gradient = jax.grad(posterior.loss.mean)
     tilt = gradient(posterior.w0, posterior.data) - gradient(posterior.w0, data)
     at = posterior
-    few = Posterior(at.w0, data, at.nbeta, at.gamma, at.loss, rows, at.prior)
+    few = Posterior(at.w0, data, at.nbeta, at.gamma, at.loss, rows, at.prior, at.shapes)
     return few, tilt

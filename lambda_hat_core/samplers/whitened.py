@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht, number
 from lambda_hat_core.linalg.spectrum import Spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.alternating import Alternation, alternation
-from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.gradients import GradientEstimate, control_variate, plain
 from lambda_hat_core.samplers.ledger import Dynamics
 from lambda_hat_core.samplers.modes import Modes
+from lambda_hat_core.samplers.product_metric import Metric, product_metric
 from lambda_hat_core.samplers.stepsize import tune
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import constant
@@ -24,15 +24,15 @@ class Whitened(NamedTuple):
     """The parts of a kernel, and what is known of them.
 
     Attributes:
-        heat: variance of A g from one batch along each of the metric's vectors, and last in any
-            direction that they leave out.
+        heat: variance of A g from one batch along each direction of the metric's own, of which
+            the last of `Coordinates` is any that its vectors leave out.
         mu: curvature of U in the metric's coordinates, likewise.
         work: full-gradient evaluations that it took to find out.
         info: for the trace.
     """
 
     estimate: GradientEstimate
-    coordinates: Coordinates
+    coordinates: Metric
     alternation: Alternation
     heat: Float[Array, " mode"]
     mu: Float[Array, " mode"]
@@ -57,15 +57,18 @@ def whiten(
 
     Without a preconditioner the metric is the identity, and nothing of a batch's noise is known.
     """
-    whitens = spec.precond == "lanczos"
     estimate, made = plain(posterior, None), 0.0
     if spec.gradient == "control_variate" and spec.batch_size is not None:
         estimate, made = control_variate(posterior, 1), 1.0
-    at = coordinates.identity(posterior)
-    if whitens:
+    at: Metric = coordinates.identity(posterior)
+    if spec.whitens:
         spectrum = stiffest(spectrum)
-        at = coordinates.damped(posterior, spectrum, spec.damping)
-    estimate, step_size, work, info, modes = tune(
+        if spec.precond == "kronecker":
+            assert spectrum.factors is not None
+            at = product_metric(posterior, spectrum.factors, number(spec.damping))
+        else:
+            at = coordinates.damped(posterior, spectrum, number(spec.damping))
+    estimate, step_size, work, info, felt = tune(
         key,
         estimate,
         spec,
@@ -76,13 +79,11 @@ def whiten(
         power=power,
         heat=heat,
         dynamics=dynamics,
-        metric=at if whitens else None,
+        metric=at if spec.whitens else None,
     )
-    k = at.vectors.shape[0]
-    noise, mu = np.zeros(k + 1), np.ones(k + 1)
-    if whitens:
-        count = min(k + 1, len(modes.mu))
-        noise[:count], mu[:count] = modes.noise[:count], np.maximum(modes.mu[:count], 1e-12)
+    noise, mu = (np.zeros(1), np.ones(1)) if felt is None else (felt.noise, felt.mu)
+    if spec.whitens:
+        info |= {"precond": spec.precond, "damping": spec.damping}
     info["gradient"] = "control_variate" if estimate.varies else "plain"
     if spec.extrapolate:
         is_symmetric = not isinstance(spec, Sgld) or spec.integrator != "euler"
@@ -90,7 +91,7 @@ def whiten(
     return Whitened(
         estimate,
         at,
-        alternation(step_size, spec.thin, start, extrapolate=spec.extrapolate),
+        alternation(step_size, spec.steps, start, extrapolate=spec.extrapolate),
         constant(noise, start),
         constant(mu, start),
         made + work,

@@ -121,7 +121,8 @@ def restricted(
         ValueError: if a pattern chooses nothing; the error names the parameters that there are.
     """
     loss, index = _made(target.loss, np.asarray(target.w0), shapes, patterns, maker, names)
-    return Target(target.w0[index], target.data, loss, target.n)
+    moving = tuple(shape for _, shape in _names(shapes, patterns, names))
+    return Target(target.w0[index], target.data, loss, target.n, moving)
 
 
 def restricted_problem(problem: Problem, patterns: Sequence[str]) -> Problem:

@@ -114,8 +114,8 @@ def _loaded(
             data = (arrays[0], labels(loss, w, arrays[0]))
             if tested:
                 named = Named({TEST: (tested[0], labels(loss, w, tested[0]))}, {})
-    target = Target(w, data, loss, meta["n"])
+    shapes = tuple((name, tuple(shape)) for name, shape in meta["shapes"])
+    target = Target(w, data, loss, meta["n"], tuple(shape for _, shape in shapes))
     if posterior.restrict is None:
         return target, named
-    shapes = tuple((name, tuple(shape)) for name, shape in meta["shapes"])
     return restricted(target, shapes, posterior.restrict, f"target {spec.id}", parts), named

@@ -63,7 +63,8 @@ def _metric(root: Path, run: str) -> Any:
 
     store = Store(root)
     spec = RunSpec.model_validate(store.read_json("runs", run, SPEC))
-    if "lanczos" not in (getattr(spec.sampler, key, None) for key in ("precond", "metric")):
+    metrics = {getattr(spec.sampler, key, None) for key in ("precond", "metric")}
+    if metrics.isdisjoint({"lanczos", "kronecker", "auto"}):
         return None
     target = TargetSpec.model_validate(store.read_json("targets", spec.target, SPEC))
     loaded = targets.load(target, store.path("targets", spec.target), spec.posterior)

@@ -237,6 +237,11 @@ class Chains(Sampler):
         n_draws = super().lengths[0]
         return n_draws, self.n_burn if self.until is None else int(n_draws * TYPICAL_BURN)
 
+    @property
+    def steps(self) -> int:
+        """Kernel steps per draw, a guess where the target decides."""
+        return self.thin
+
     def probing(self) -> float:
         """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
         return 0.0
@@ -264,7 +269,7 @@ class Chains(Sampler):
             share * on_few + self.tilt(n) + RECORD + chains * once.full, chains * once.batch
         )
         each = Gradients(
-            chains * (self.thin * step.full + recording.full),
-            chains * (self.thin * step.batch + recording.batch),
+            chains * (self.steps * step.full + recording.full),
+            chains * (self.steps * step.batch + recording.batch),
         )
         return self.whole(n, before, each)

@@ -1,7 +1,7 @@
 """Samplers that use minibatch gradients."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
@@ -15,17 +15,35 @@ from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.samplers.base import NOISE_BATCHES, RECORD, Chains, Dtype, Gradients
 from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
 
-_PRODUCTS = {"lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
+_WHITENING = ("auto", "lanczos", "kronecker")
+_CONSTANT = ("none", *_WHITENING)
+_PRECOND = (
+    "constant, the inverse of the damped mean Hessian; lanczos: from its stiffest directions; "
+    "kronecker: array by array in a basis that is a product of small ones; auto: kronecker for "
+    "large networks, whose parameters are mostly matrices"
+)
+
+_PRODUCTS = {"auto": 8, "kronecker": 8, "lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
 """Hessian-vector products per chain: of the stiffest curvature in the metric, else of a quadrature
 of the spectrum, and of the spectrum that a preconditioner changes."""
 
 _Gradient = Literal["plain", "control_variate", "auto"]
+
+_THIN = 12
+
+_Fraction = Annotated[float, Field(gt=0, lt=4)] | Literal["auto"]
 
 _FRACTION = (
     "with step_size auto: eps (sgld) or eps^2 (sghmc, sgnht) in units of 1 / the largest curvature "
     "of U in the sampler's coordinates, reduced if the minibatch noise requires it; the dynamics "
     "are unstable from 4 on"
 )
+
+
+def number(value: float | Literal["auto"]) -> float:
+    """Return the value of a field of settings that are settled."""
+    assert value != "auto"
+    return value
 
 
 class Stochastic(Chains):
@@ -38,19 +56,30 @@ class Stochastic(Chains):
     n_burn: NonNegativeInt = Field(
         default=400, description="first draws of each chain that are discarded"
     )
-    thin: PositiveInt = Field(default=12, description="kernel steps per draw")
+    thin: PositiveInt | Literal["auto"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default="auto",
+        description="kernel steps per draw; auto: 12, and 6 with full batches in a "
+        "kronecker metric",
+    )
     batch_size: PositiveInt | Literal["auto"] | None = Field(
         default="auto",
         description="examples per gradient, drawn with replacement; null: the full batch; auto: as "
-        "many as the step size needs (lanczos), at least 128, and the full batch instead of more "
-        "than half; else 256",
+        "many as the step size needs, at least 128, and the full batch instead of more "
+        "than half; 256 without a metric from the Hessian",
     )
-    step_fraction: Annotated[float, When(step_size="auto")] = Field(
-        default=0.1, gt=0, lt=4, description=_FRACTION
+    step_fraction: Annotated[_Fraction, When(step_size="auto")] = Field(
+        default="auto",
+        description=_FRACTION + "; auto: 0.1 (sgld: 0.3), and 1 with full batches "
+        "in a kronecker metric",
     )
     noise: Literal["threefry", "philox"] = Field(
         default="threefry", description="random number generator of the injected noise"
     )
+
+    @property
+    def steps(self) -> int:
+        """Kernel steps per draw, a guess where the target decides."""
+        return _THIN if self.thin == "auto" else self.thin
 
     @property
     def extrapolates(self) -> bool:
@@ -94,54 +123,94 @@ class Stochastic(Chains):
         return Gradients(times * RECORD, 1.0 if self.fresh else 0.0)
 
 
+_SMALL_DATA = 8192
+"""Most examples on which a sampler in a product metric takes full batches where it is free to."""
+
+
 class Constant(Stochastic):
     """The settings of samplers that can move in a constant metric."""
 
-    damping: Annotated[NonNegativeFloat, When(precond="lanczos")] = Field(
-        default=5.0,
-        description="lanczos: the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged "
-        "over the pilot's points",
+    usual_fraction: ClassVar[float] = 0.1
+
+    damping: Annotated[NonNegativeFloat | Literal["auto"], When(precond=_WHITENING)] = Field(
+        default="auto",
+        description="the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged over the "
+        "pilot's points; auto: 5, and 20 in a kronecker metric",
     )
-    extrapolate: Annotated[bool, When(precond=("none", "lanczos"))] = Field(
+    extrapolate: Annotated[bool, When(precond=_CONSTANT)] = Field(
         default=True,
         description="make every other block of draws at half the step size, and extrapolate the "
         "estimate to step size 0",
     )
-    gradient: Annotated[_Gradient, When(precond=("none", "lanczos"))] = Field(
+    gradient: Annotated[_Gradient, When(precond=_CONSTANT)] = Field(
         default="auto",
-        description="of precond none and lanczos; control_variate subtracts the gradient of the "
+        description="of constant preconditioners; control_variate subtracts the gradient of the "
         "same batch at w* (Baker et al. 2019): less noise, two gradients per step; auto: plain, "
-        "and a control variate where its batches may be less than half as large (lanczos, with "
-        "batch_size auto)",
+        "and a control variate where its batches may be less than half as large (not with precond "
+        "none, with batch_size auto)",
     )
 
     @property
     def extrapolates(self) -> bool:
         """Whether the estimate is extrapolated to step size 0."""
-        return self.extrapolate and self.scaling in ("none", "lanczos")
+        return self.extrapolate and self.is_constant
+
+    def settled(self, n: int | None, *, in_product: bool) -> Self:
+        """Return the settings with a number for everything that no measurement decides.
+
+        In a product metric eps^2 is ten times the usual one where gradients are exact, and for that
+        full batches cost less up to some thousand examples.
+
+        Args:
+            n: number of examples; None for a potential.
+            in_product: whether the metric is one in a product basis.
+        """
+        found: dict[str, Any] = {}
+        if self.scaling == "auto":
+            found["precond"] = "kronecker" if in_product else "lanczos"
+        size = self.batch_size
+        if in_product and size == "auto" and (n is None or n <= _SMALL_DATA):
+            found["batch_size"] = size = None
+        is_long = in_product and size is None
+        for name, value in {
+            "thin": _THIN // 2 if is_long else _THIN,
+            "damping": 20.0 if in_product else 5.0,
+            "alpha": 0.2 if is_long else 0.1,
+            "step_fraction": 1.0 if is_long else self.usual_fraction,
+        }.items():
+            if getattr(self, name, None) == "auto":
+                found[name] = value
+        return self.model_copy(update=found)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the metric stays what it is from the start."""
+        return self.scaling in _CONSTANT
+
+    @property
+    def whitens(self) -> bool:
+        """Whether the metric comes from the mean Hessian."""
+        return self.scaling in _WHITENING
 
 
 class Sgld(Constant):
     """Stochastic gradient Langevin dynamics, w += -(eps/2) P drift + sqrt(eps P) xi."""
 
+    usual_fraction: ClassVar[float] = 0.3
+
     kind: Literal["sgld"] = "sgld"
-    step_fraction: Annotated[float, When(step_size="auto")] = Field(
-        default=0.3, gt=0, lt=4, description=_FRACTION
-    )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="eps (Welling & Teh 2011); auto: from the curvature and the minibatch noise",
     )
-    precond: Literal["none", "rmsprop", "adam", "lanczos"] = Field(
-        default="lanczos",
-        description="preconditioner P; rmsprop, adam: from moments of the gradient; lanczos: the "
-        "inverse of the damped mean Hessian, constant",
+    precond: Literal["auto", "none", "rmsprop", "adam", "lanczos", "kronecker"] = Field(
+        default="auto",
+        description="preconditioner P; rmsprop, adam: from moments of the gradient; else "
+        + _PRECOND,
     )
-    integrator: Annotated[
-        Literal["euler", "leimkuhler_matthews"], When(precond=("none", "lanczos"))
-    ] = Field(
+    integrator: Annotated[Literal["euler", "leimkuhler_matthews"], When(precond=_CONSTANT)] = Field(
         default="leimkuhler_matthews",
-        description="of none and lanczos; leimkuhler_matthews has no bias on a Gaussian",
+        description="of constant preconditioners; leimkuhler_matthews has no bias on a Gaussian",
     )
     beta1: Annotated[float, When(precond="adam")] = Field(
         default=0.9, ge=0, lt=1, description="adam: decay of the first moment"
@@ -178,21 +247,19 @@ class Sghmc(Constant):
     hints: ClassVar[Mapping[str, str]] = SGHMC
 
     kind: Literal["sghmc"] = "sghmc"
-    precond: Literal["none", "lanczos"] = Field(
-        default="lanczos",
-        description="lanczos: the inverse of the damped mean Hessian, constant; none: unit mass",
+    precond: Literal["auto", "none", "lanczos", "kronecker"] = Field(
+        default="auto", description="none: unit mass; else " + _PRECOND
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
         description="time step eps of p -= eps grad U, w += eps p; auto: from the curvature and "
         "the minibatch noise",
     )
-    alpha: float = Field(
-        default=0.1,
-        gt=0,
-        le=1,
+    alpha: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
+        default="auto",
         description="fraction of the momentum that is replaced per step: p <- (1 - alpha) p + "
-        "sqrt(1 - (1 - alpha)^2) N(0, 1)",
+        "sqrt(1 - (1 - alpha)^2) N(0, 1); auto: 0.1, and 0.2 with full batches in a kronecker "
+        "metric",
     )
 
 
@@ -200,9 +267,8 @@ class Sgnht(Constant):
     """Stochastic gradient Nose-Hoover thermostat (Ding et al. 2014)."""
 
     kind: Literal["sgnht"] = "sgnht"
-    precond: Literal["none", "lanczos"] = Field(
-        default="lanczos",
-        description="lanczos: the inverse of the damped mean Hessian, constant; none: unit mass",
+    precond: Literal["auto", "none", "lanczos", "kronecker"] = Field(
+        default="auto", description="none: unit mass; else " + _PRECOND
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
