@@ -189,7 +189,7 @@ def rank_for(few: Subset) -> int:
     return min(d, max(RANK, int(most)))
 
 
-def settled[S](spec: S, posterior: Posterior) -> S:
+def settled(spec: Any, posterior: Posterior) -> Any:
     """Return a sampler with a number for every `auto` that its target alone decides.
 
     A minibatch sampler gets a metric in a product basis for networks that have more directions than

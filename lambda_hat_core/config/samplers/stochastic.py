@@ -1,7 +1,7 @@
 """Samplers that use minibatch gradients."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -155,7 +155,7 @@ class Constant(Stochastic):
         """Whether the estimate is extrapolated to step size 0."""
         return self.extrapolate and self.is_constant
 
-    def settled(self, n: int | None, *, in_product: bool) -> Self:
+    def settled(self, n: int | None, *, in_product: bool) -> "Constant":
         """Return the settings with a number for everything that no measurement decides.
 
         In a product metric eps^2 is ten times the usual one where gradients are exact, and for that
