@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -32,7 +33,6 @@ import pytest  # noqa: E402
 LONG = (
     "doors",
     "as_a_user",
-    "observables",
     "learning",
     "pages",
     "peer_cases",
@@ -51,22 +51,28 @@ LONG = (
 """The files that take longest. They are started first, so that none of them runs alone at the
 end."""
 
-TOGETHER = ("samplers", "whitened", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels")
-"""Files that sample the same loss. They run in one process, which traces its programs once."""
+TOGETHER = {
+    "mixed": ("samplers", "whitened", "resume", "pitfalls", "tuning_replay", "mclmc", "kernels"),
+    "observed": ("observables", "observables_names", "observables_sums"),
+}
+"""Files that sample the same loss, by the module that has it. They run in one process, which traces
+and compiles its programs once."""
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Distribute tests by file, and put the files of TOGETHER into one process."""
+    """Distribute tests by file, and put each group of TOGETHER into one process."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    together = {f"tests/core/test_{name}.py" for name in TOGETHER}
+    together = {
+        f"tests/core/test_{name}.py": group for group, names in TOGETHER.items() for name in names
+    }
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "together" if file in together else file
+            return together.get(file, file)
 
     return Scheduling(config, log)
 
@@ -84,7 +90,7 @@ def pytest_sessionfinish(session):
 
 
 def pytest_collection_modifyitems(items):
-    first = {f"test_{name}.py" for name in LONG + TOGETHER}
+    first = {f"test_{name}.py" for name in itertools.chain(LONG, *TOGETHER.values())}
     items.sort(key=lambda item: item.path.name not in first)
 
 
