@@ -14,7 +14,7 @@ from lambda_hat_core.targets.loss_check import refusal
 from lambda_hat_core.targets.networks.layout import dotted
 from lambda_hat_core.targets.probe import Probe, slope
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import constant
+from lambda_hat_core.types import Weights, constant
 
 _CHANGED = 1e-10
 """Relative change of the loss that is more than rounding."""
@@ -61,6 +61,8 @@ def idle(problem: Problem, seen: Probe) -> Idle:
     if zero.any() and 0 < seen.size < problem.n:
         for point in seen.points:
             zero &= np.asarray(slope(problem.loss, point, problem.data)[1]) == 0
+    if zero.any():
+        zero &= np.asarray(slope(problem.loss, _small(problem, zero), seen.rows)[1]) == 0
     hidden: list[str] = []
     ignored: dict[str, int] = {}
     for name, own in _places(problem).items():
@@ -80,6 +82,15 @@ def idle(problem: Problem, seen: Probe) -> Idle:
                 "data",
             )
     return Idle(tuple(hidden), ignored)
+
+
+def _small(problem: Problem, zero: np.ndarray) -> Weights:
+    """Return the params with small numbers for those without a gradient.
+
+    A unit that saturates for every row has none, in any of its weights, however far these move.
+    """
+    at = np.asarray(problem.start)
+    return constant(np.where(zero, 0.1 * np.cos(np.arange(at.size)), at), problem.start)
 
 
 def _places(problem: Problem) -> dict[str, np.ndarray]:
