@@ -82,7 +82,7 @@ def on_the_floor(problem: Problem, w: Weights, found: Audit, nbeta: float, gamma
 
     The other directions have their minimum there, so a polish that led to it need not be undone.
     """
-    if found.reasons or found.pairs is None:
+    if found.reasons or found.kinked or found.pairs is None:
         return found
     why = falls_for_ever(problem, w, found.pairs, nbeta=nbeta, gamma=gamma, least=LIMIT)
     return found if why is None else found._replace(reasons=(why,))

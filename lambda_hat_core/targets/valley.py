@@ -54,15 +54,15 @@ def falls_for_ever(
         least: how much nbeta L_n has to rise behind w, so that its fall ahead has any meaning.
     """
     loss, data, start = problem.loss, problem.data, np.asarray(w)
-    flat = nbeta * pairs.theta <= gamma
-    if not flat.any():
+    flat, largest = nbeta * pairs.theta <= gamma, float(pairs.theta.max())
+    if not (flat.any() and largest > 0):
         return None
 
     def seen(point: Point) -> tuple[float, Point]:
         value, gradient = slope(loss, constant(point, w), data)
         return float(value), np.asarray(gradient)
 
-    vectors, largest = np.asarray(pairs.vectors), float(pairs.theta.max())
+    vectors = np.asarray(pairs.vectors)
     here, gradient = seen(start)
     ahead = _step(pairs.theta[flat], vectors[flat], gradient, largest)
     if not ahead.any():

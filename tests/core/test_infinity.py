@@ -143,6 +143,7 @@ VALLEYS = {
     "a flat quadratic": lambda w, b: (w[0] - 1) ** 2 + 1e-4 * (w[1] - 3) ** 2,
     "a curved fibre": lambda w, b: (w[0] * w[1] - 1) ** 2 + 1e-6 * jnp.sum((w - 2.0) ** 2),
     "an end": lambda w, b: (w[0] - 1) ** 2 + 1e-3 * jnp.maximum(0.0, 1.5 - w[1]) ** 2,
+    "no curvature": lambda w, b: jnp.maximum(0.0, 0.5 - w[0]),
     "no floor": lambda w, b: (w[0] - 1) ** 2 + 1e-9 * jnp.exp(-w[1]),
 }
 
