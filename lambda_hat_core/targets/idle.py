@@ -55,7 +55,8 @@ def idle(problem: Problem, seen: Probe) -> Idle:
     """Return the parameters whose gradient is exactly zero at every point of the probe.
 
     Raises:
-        ValueError: if only some entries of an array are hidden from the gradient.
+        ValueError: if only some entries of an array are hidden from the gradient, or the loss
+            depends on no parameter.
     """
     zero = (seen.slopes == 0).all(axis=0)
     if zero.any() and 0 < seen.size < problem.n:
@@ -81,6 +82,13 @@ def idle(problem: Problem, seen: Probe) -> Idle:
                 "a sampler would move them blindly: put them into an array of their own, or into "
                 "data",
             )
+    if sum(ignored.values()) == zero.size:
+        raise refusal(
+            problem.maker,
+            "has a loss that depends on none of its params",
+            "it is the same wherever they are moved, so that there is nothing to estimate: use the "
+            "params in loss(params, batch)",
+        )
     return Idle(tuple(hidden), ignored)
 
 

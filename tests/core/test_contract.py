@@ -284,3 +284,9 @@ def test_units_that_saturate_for_every_row_are_ordinary_parameters(x64):
 
     at = problem(loss, params, (rows, Y))
     assert at.start.size == 10 and not any("not sampled" in note for note in at.notes)
+
+
+@pytest.mark.parametrize("loss", [lambda p, b: jnp.mean(b[1]), lambda p, b: 0.0 * jnp.sum(p["w"])])
+def test_a_loss_without_its_params_is_refused(x64, loss):
+    with pytest.raises(ValueError, match=r"depends on none of its params; .* to estimate"):
+        problem(loss)
