@@ -119,14 +119,15 @@ def judged_at(loss, w, data, n, **settings):
     return judged(at, at.start, found, nbeta, 1.0).reasons
 
 
-@pytest.mark.parametrize("far", [0.0, 6.0])
+@pytest.mark.parametrize("far", [4.0, 12.0, 18.0])
 @pytest.mark.parametrize("rows", [None, 1024])
 def test_one_feature_of_one_class_has_its_minimum_at_infinity(x64, rows, far):
     """However far out it is, and whether the rows of the Hessian have the feature or not."""
     w, data = dummies(2000, one_class=True)
-    w = np.float64(w.astype(np.float32)) + np.array([0, 0, 0, far])
+    w = np.float64(w.astype(np.float32))
+    w[3] = far
     at = problem(logistic, w, data, 2000)
-    assert 10 < w[3] < 20 and endless(at, at.start, 263.0, audited=True) is None
+    assert endless(at, at.start, 263.0, audited=True) is None
     (why,) = judged_at(logistic, w, data, 2000, rows=rows)
     assert why.startswith("the minimum is at infinity: ") and "+1.00 of w[3]" in why
 
