@@ -124,8 +124,7 @@ def judged_at(loss, w, data, n, **settings):
 def test_one_feature_of_one_class_has_its_minimum_at_infinity(x64, rows, far):
     """However far out it is, and whether the rows of the Hessian have the feature or not."""
     w, data = dummies(2000, one_class=True)
-    w = np.float64(w.astype(np.float32))
-    w[3] = far
+    w = np.append(w[:3].astype(np.float32), far).astype(float)
     at = problem(logistic, w, data, 2000)
     assert endless(at, at.start, 263.0, audited=True) is None
     (why,) = judged_at(logistic, w, data, 2000, rows=rows)
