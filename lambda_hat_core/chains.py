@@ -15,7 +15,7 @@ from lambda_hat_core.config.samplers.known import ChainSpec
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import drive, pilot
-from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, told
+from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, highest, told
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.monitor import Monitor
@@ -227,5 +227,6 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         clock=clock,
         rule=rule,
         alternates="step_order" in tuned.info,
+        highest=highest(posterior, found.spectrum.h_max),
     )
     return trace(draws), draws

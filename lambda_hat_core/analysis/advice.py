@@ -104,7 +104,7 @@ def smaller_steps(sampler: Sampler, info: Mapping[str, Any], times: float) -> st
             if sampler.step_size != "auto":
                 found = (info.get("ledger") or {}).get("recommended", {}).get("step_size", math.inf)
                 return _said(step_size=min(times * sampler.step_size, found))
-            return _said(step_fraction=times * info["step_fraction"])
+            return _said(step_fraction=times * info.get("step_fraction", sampler.fraction))
         case Vi():
             return _said(lr=times * sampler.lr)
         case _:
@@ -195,7 +195,7 @@ def _ledger(sampler: Sampler, info: Mapping[str, Any]) -> str:
             return _said(step_size=better["step_size"])
         if sampler.until is not None:
             times = better["n_burn"] / max(n_burn, 1)
-            return _said(thin=math.ceil(info["thin"] * min(times, _LONGEST)))
+            return _said(thin=math.ceil(info.get("thin", sampler.steps) * min(times, _LONGEST)))
         burn = math.ceil(_rounded(better["n_burn"]))
         return _said(n_burn=burn, n_draws=burn + n_draws - n_burn)
     times = 0.5 * verdict.LEDGER_MAX / abs(parts[largest])

@@ -245,12 +245,7 @@ def _audit(problem: Problem, run: RunSpec) -> Audit:
     if run.posterior.loss == SELF_LABELLED:
         return own_minimum(problem)
     nbeta = PosteriorSpec().resolved_nbeta(problem.n)
-    found = audit(
-        stream(run.seed, "audit"),
-        problem,
-        problem.start,
-        nbeta=nbeta,
-        gamma=run.posterior.resolved_gamma(problem.start.size),
-        rows=ROWS,
-    )
-    return judged(problem, problem.start, found, nbeta)
+    gamma = run.posterior.resolved_gamma(problem.start.size)
+    key = stream(run.seed, "audit")
+    found = audit(key, problem, problem.start, nbeta=nbeta, gamma=gamma, rows=ROWS)
+    return judged(problem, problem.start, found, nbeta, gamma)

@@ -3,8 +3,10 @@
 The step comes from the curvature that the pilot met, and there are two ways in which that is not
 what the chains meet. Where the curvature has no bound, as along the arms of a crossing, a chain
 sooner or later comes to where the step is unstable. How far out that is grows as the step shrinks,
-and the localiser makes the way there exponentially rarer. So a run whose loss is no longer finite
-begins again where the pilot had arrived, with steps from a quarter of the stiffness.
+and the localiser makes the way there exponentially rarer. The same happens where a few rows have
+most of the curvature, in a batch that has one of them. So a run whose loss is no longer finite, or
+too high for the posterior, begins again where the pilot had arrived, with steps from a quarter of
+the stiffness.
 
 And where many directions are flat, as in a product of matrices of low rank, the pilot is too short
 to go as far as the posterior does, and curvature grows on the way: forty times in a deep linear
@@ -15,11 +17,13 @@ if the bias is still clear there, with steps from a quarter of the stiffness too
 Nothing of this changes a run that neither leaves nor has such a bias.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from lambda_hat_core.config.samplers.known import ChainSpec
-from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht, number
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
+from lambda_hat_core.posterior import Posterior
 
 MOST = 5
 """Attempts before a run counts as failed; the last one's step is 1 / 256 of the first one's for
@@ -27,6 +31,9 @@ MOST = 5
 
 SMALLER = 0.25
 """step_fraction of an attempt, relative to what limited the step of the one before."""
+
+_BEYOND = 100.0
+"""How far the llc of a single draw may be above -log Z of a quadratic."""
 
 
 def adapts(spec: ChainSpec) -> bool:
@@ -42,7 +49,7 @@ def calmer(spec: ChainSpec, info: Mapping[str, Any]) -> ChainSpec:
         info: what its set-up found.
     """
     assert isinstance(spec, Sgld | Sghmc | Sgnht)
-    fraction = number(spec.step_fraction)
+    fraction = spec.fraction
     if info["step_limited_by"] != "curvature":
         power = 1 if isinstance(spec, Sgld) else 2
         fraction = min(fraction, info["step_size"] ** power * info["mu_max"])
@@ -52,3 +59,18 @@ def calmer(spec: ChainSpec, info: Mapping[str, Any]) -> ChainSpec:
 def told(before: list[dict[str, Any]]) -> str:
     """Return the attempts that were made again and why, as `info["attempts"]` has them."""
     return "; ".join(f"at step size {one['step_size']:.3g} {one['why']}" for one in before)
+
+
+def highest(posterior: Posterior, h_max: float) -> float:
+    """Return an llc that no draw of the posterior has.
+
+    A fraction exp(-t) / Z of the posterior at most has nbeta (L_n - L_n(w*)) > t, with Z its
+    evidence under the localiser as the prior. On a quadratic -log Z is at most d/2 log(1 + nbeta
+    h_max / gamma); a prior of its own adds what it costs to be at w*. A hundred times as much is
+    beyond what the curvature elsewhere can make of it.
+    """
+    nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
+    size = posterior.w0.size
+    stiff = 0.5 * size * math.log1p(nbeta * max(h_max, 0.0) / gamma) if gamma > 0 else math.inf
+    away = 0.5 * (posterior.prior_precision or 0.0) * float(posterior.w0 @ posterior.w0)
+    return _BEYOND * (1.0 + stiff + away)

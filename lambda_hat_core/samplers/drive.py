@@ -5,6 +5,7 @@ chunks of draws. A draw is `thin` kernel steps, followed by the full-data loss a
 the point. Its key depends only on the chain and the draw, so the chunk length changes no result.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -164,6 +165,7 @@ def run_chains(
     clock: Callable[[], float] = time.perf_counter,
     rule: StopRule | None = None,
     alternates: bool = False,
+    highest: float = math.inf,
 ) -> Draws:
     """Advance all chains by `n_draws` draws, or until `rule` ends them, and drop the burn-in.
 
@@ -202,5 +204,6 @@ def run_chains(
         clock=clock,
         rule=rule,
         alternates=alternates,
+        highest=highest,
     )
     return draws._replace(arrived=lambda: positions(kernel, reached))

@@ -1,8 +1,9 @@
 """The loop on the host over chunks of draws, for Markov chains and for independent draws.
 
-After each chunk it reports progress, looks for values that are not finite, and saves a checkpoint.
+After each chunk it reports progress, looks whether a chain has left, and saves a checkpoint.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,10 +38,11 @@ def run_draws(
     rule: StopRule | None = None,
     one: str = "chain",
     alternates: bool = False,
+    highest: float = math.inf,
 ) -> Draws:
     """Make `n_draws` draws per chain, or as many as `rule` says, and drop the first `n_burn`.
 
-    The loop stops at the end of the first chunk that holds a loss that is not finite.
+    The loop stops at the end of the first chunk that holds a loss that is not finite, or too high.
 
     Args:
         advance: makes the draws with the given numbers, from the states before them.
@@ -60,6 +62,7 @@ def run_draws(
         rule: ends the draws.
         one: what a chain is called.
         alternates: whether draws are made at two step sizes.
+        highest: llc of a single draw, above which it is none of the posterior's.
     """
     n_draws = n_draws if rule is None else rule.most_draws
     ends_at, dropped = (n_draws, n_burn) if rule is None else (0, 0)
@@ -76,7 +79,7 @@ def run_draws(
             if spent or (looks(len(parts)) and rule.look(collected(first, 0))[1]):
                 break
         states, part = advance(states, np.arange(first, first + chunk))
-        failure = _not_finite(part, first, one)
+        failure = _left(llc_of(part["loss"]), highest, first, one)
         parts.append(part)
         fold(parts, alternates=alternates, n_burn=dropped, n_draws=ends_at)
         ends.append(clock() - began)
@@ -86,14 +89,15 @@ def run_draws(
         if rule is not None:
             n_burn = int(rule.told_burn * done)
         kept = slice(-1, None) if done <= n_burn else slice(n_burn, None)
-        means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
-        n_chains = means.size
-        spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
-        llc, se = float(means.mean()), spread / n_chains**0.5
+        with np.errstate(invalid="ignore", over="ignore"):  # of chains that have left
+            means = llc_of(_joined(parts, "loss")[:, kept]).mean(axis=1)
+            n_chains = means.size
+            spread = float(means.std(ddof=1)) if n_chains > 1 else np.nan
+            virial_m = _joined(parts, "virial_m")[:, kept].mean()
+            llc, se = float(means.mean()), spread / n_chains**0.5
         rate = _rate(ends, chunk)
         work = setup_work + sum(map(_work, parts))
         total = n_draws if rule is None else rule.total(done, work, llc, se)
-        virial_m = _joined(parts, "virial_m")[:, kept].mean()
         progress(
             Progress(
                 done,
@@ -128,13 +132,18 @@ def to_host(out: dict[str, Array]) -> Part:
     return part
 
 
-def _not_finite(values: Part, first: int, one: str) -> str | None:
-    bad = ~np.isfinite(values["loss"])
+def _left(rises: np.ndarray, highest: float, first: int, one: str) -> str | None:
+    """Return where the first draw is at which a chain has left the posterior, None if none has."""
+    bad = ~np.isfinite(rises) | (rises > highest)
     if not bad.any():
         return None
     draw = int(np.flatnonzero(bad.any(axis=0))[0])
-    chains = np.flatnonzero(bad[:, draw]).tolist()
-    return f"the loss is not finite at draw {first + draw} of {one} {', '.join(map(str, chains))}"
+    chains = np.flatnonzero(bad[:, draw])
+    at = f"at draw {first + draw} of {one} {', '.join(map(str, chains.tolist()))}"
+    if not np.isfinite(rises[chains, draw]).all():
+        return f"the loss is not finite {at}"
+    rise = rises[chains, draw].max()
+    return f"nbeta (L_n - L_n(w*)) is {rise:.2g} {at}, above the {highest:.2g} of any posterior"
 
 
 def _rate(ends: list[float], length: int) -> float:

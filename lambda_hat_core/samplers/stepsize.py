@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht, number
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.samplers import product_metric
@@ -137,7 +137,7 @@ def tune(
     posterior = estimate.posterior
     measure_key, peak_key = split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
-    rule["fraction"] = number(spec.step_fraction)
+    rule["fraction"] = spec.fraction
     is_made_up_for = metric is not None and not isinstance(spec, Sgnht)
     rule["budget"] = MADE_UP_FOR if is_made_up_for else NOISE_BUDGET
     size = spec.batch_size

@@ -27,11 +27,15 @@ def flattened(maker: str, params: Any) -> dict[str, np.ndarray]:
     Raises:
         ValueError: if there are none, or another leaf, or a number that is not finite.
     """
-    rule = "params must be float arrays; put other arrays into data or the loss"
+    rule = (
+        "params must be float arrays, as numpy.asarray(number, float) makes one; put other arrays "
+        "into data or the loss"
+    )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_module):
         if not _is_module(leaf) and not eqx.is_inexact_array(leaf):
-            where = jax.tree_util.keystr(path) or "themselves"
-            did = f"has params whose leaf {where} is {type(leaf).__name__} {leaf!r}"
+            where = jax.tree_util.keystr(path)
+            which = f"whose leaf {where} is" if where else "that are"
+            did = f"has params {which} {type(leaf).__name__} {leaf!r}"
             raise refusal(maker, did[:200], rule)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -131,7 +135,8 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
     values = np.asarray(leaf)
     if values.ndim == 0 or values.dtype.kind in "OUSMm" or values.dtype.names is not None:
         of = type(leaf).__name__ if values.ndim == 0 else f"{values.dtype} values"
-        raise refusal(maker, f"has {name} of type {of}", f"{rule}, of numbers")
+        way_out = "numpy.asarray makes one of a list of numbers"
+        raise refusal(maker, f"has {name} of type {of}", f"{rule}, of numbers: {way_out}")
     if values.shape[0] != n:
         raise refusal(maker, f"has {name} of shape {values.shape}", rule)
     _check_integers(maker, name, values)
@@ -140,8 +145,10 @@ def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array
     else:
         values = np.array(values)
     if jnp.issubdtype(values.dtype, jnp.inexact) and not np.isfinite(values).all():
-        did = f"has {name} with NaN or infinite numbers"
-        raise refusal(maker, did, "every number must be finite")
+        rows = np.unique(np.nonzero(~np.isfinite(values))[0])
+        where = f"in {len(rows)} of {n} rows, first in row {rows[0]}"
+        did = f"has {name} with NaN or infinite numbers {where}"
+        raise refusal(maker, did, "every number must be finite: correct or leave out these rows")
     # A copy in either case, which JAX has not seen before (see `closures`).
     return jax.device_put(values)
 

@@ -58,6 +58,8 @@ class Audit(NamedTuple):
         reasons: why w* is not a minimum; empty if it is one.
         lowest_vector: the eigenvector of the lowest eigenvalue.
         work: full-gradient evaluations.
+        pairs: eigenpairs of the Hessian, those in the Krylov space of the gradient unless `exact`;
+            None if nothing had to be found.
     """
 
     loss0: float
@@ -69,6 +71,7 @@ class Audit(NamedTuple):
     reasons: tuple[str, ...]
     lowest_vector: Weights
     work: float
+    pairs: Pairs | None = None
 
 
 class _Measured(NamedTuple):
@@ -260,4 +263,5 @@ def audit(
         reasons=tuple(reasons),
         lowest_vector=placed(seen.lowest),
         work=cost,
+        pairs=seen.own,
     )

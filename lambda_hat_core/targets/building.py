@@ -19,7 +19,7 @@ from lambda_hat_core.posterior import Loss
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
-from lambda_hat_core.targets.infinity import endless, judged
+from lambda_hat_core.targets.infinity import endless, judged, on_the_floor
 from lambda_hat_core.targets.known import known
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.measures import measures, metric_name
@@ -190,7 +190,7 @@ def _settle(
     if spec.step is not None:
         return polished, audited(w)
     if not problem.trains or spec.training.polish == "none":
-        return polished, judged(problem, w, audited(w), nbeta)
+        return polished, judged(problem, w, audited(w), nbeta, gamma)
     trained, escapes, work, iterations = w, 0, 0.0, 0
     while True:
         at = jax.random.fold_in(key, escapes)
@@ -206,7 +206,7 @@ def _settle(
             found = found._replace(reasons=(f"{why}; {where}", *found.reasons))
             return polished._replace(w=trained, work=work), found
         if not found.reasons or escapes == _ESCAPES:
-            return polished, found
+            return polished, on_the_floor(problem, polished.w, found, nbeta, gamma)
         w, lower = _along(problem.loss, polished.w, problem.data, found.lowest_vector)
         if nbeta * (found.loss0 - float(lower)) < _WORTHWHILE:
             return polished, found

@@ -159,9 +159,14 @@ def _gaussian(target: Target, nbeta: float, held: Held) -> float | None:
     """
     gamma = held.gamma
     d = target.w0.size
-    if d > _DENSE or _rows(target) * d**2 > _PRODUCTS or not _is_quadratic(target, held):
+    if d > _DENSE or _rows(target) * d**2 > _PRODUCTS:
+        return None
+    steps, values = _lines(target, held)
+    if not _is_quadratic(values):
         return None
     g, hessian = map(np.asarray, _derivatives(target.loss, target.w0, target.data))
+    if not _has(values, steps @ g, np.sum(steps @ hessian * steps, axis=1)):
+        return None
     h, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     h = np.where(h > d * np.finfo(float).eps * np.abs(h).max(), h, np.minimum(h, 0.0))
     precision = nbeta * np.where(np.abs(h) < 1e-12 * np.abs(h).max(), 0.0, h) + gamma
@@ -183,17 +188,39 @@ def _derivatives(loss: Loss, w: Weights, data: Batch) -> tuple[Weights, Float[Ar
     return grad(w, data), jax.lax.map(product, jnp.eye(w.size), batch_size=16)
 
 
-def _is_quadratic(target: Target, held: Held) -> bool:
+def _lines(
+    target: Target, held: Held
+) -> tuple[Float[np.ndarray, "line d"], Float[np.ndarray, "line 5"]]:
+    """Return a few random steps, and the losses from two of them before w* to two beyond it."""
     rng = np.random.default_rng(0)
     width = 1.0 if held.gamma <= 0 else held.gamma**-0.5
     width = max(width, (1 - held.at) * float(np.abs(np.asarray(target.w0)).max()))
-    steps = width * rng.standard_normal((3, 1, target.w0.size)) * np.arange(-2, 3)[:, None]
-    values = _losses(target)((np.asarray(target.w0) + steps).reshape(-1, target.w0.size))
-    far2, far1, here, near1, near2 = values.reshape(3, 5).T
+    steps = width * rng.standard_normal((3, 1, target.w0.size))
+    points = np.asarray(target.w0) + steps * np.arange(-2, 3)[:, None]
+    values = _losses(target)(points.reshape(-1, target.w0.size))
+    return steps[:, 0], values.reshape(3, 5)
+
+
+def _is_quadratic(values: Float[np.ndarray, "line 5"]) -> bool:
+    far2, far1, here, near1, near2 = values.T
     third = near2 - 2 * near1 + 2 * far1 - far2
     fourth = near2 - 4 * near1 + 6 * here - 4 * far1 + far2
     rise = np.ptp(values)
     return bool(rise > 0 and max(np.abs(third).max(), np.abs(fourth).max()) <= _STRAIGHT * rise)
+
+
+def _has(
+    values: Float[np.ndarray, "line 5"],
+    slopes: Float[np.ndarray, " line"],
+    curvatures: Float[np.ndarray, " line"],
+) -> bool:
+    """Return whether losses have these derivatives along their lines.
+
+    JAX has no second derivative of |z|^2 as jnp.abs(z) ** 2 where z = 0, as of a Fourier transform.
+    """
+    _, far1, here, near1, _ = values.T
+    off = np.abs(0.5 * (near1 - far1) - slopes) + np.abs(near1 - 2 * here + far1 - curvatures)
+    return bool(off.max() <= _STRAIGHT * np.ptp(values))
 
 
 def _product(

@@ -14,7 +14,7 @@ from lambda_hat_core.targets.loss_check import refusal
 from lambda_hat_core.targets.networks.layout import dotted
 from lambda_hat_core.targets.probe import Probe, slope
 from lambda_hat_core.targets.problem import Problem
-from lambda_hat_core.types import constant
+from lambda_hat_core.types import Weights, constant
 
 _CHANGED = 1e-10
 """Relative change of the loss that is more than rounding."""
@@ -55,12 +55,15 @@ def idle(problem: Problem, seen: Probe) -> Idle:
     """Return the parameters whose gradient is exactly zero at every point of the probe.
 
     Raises:
-        ValueError: if only some entries of an array are hidden from the gradient.
+        ValueError: if only some entries of an array are hidden from the gradient, or the loss
+            depends on no parameter.
     """
     zero = (seen.slopes == 0).all(axis=0)
     if zero.any() and 0 < seen.size < problem.n:
         for point in seen.points:
             zero &= np.asarray(slope(problem.loss, point, problem.data)[1]) == 0
+    if zero.any():
+        zero &= np.asarray(slope(problem.loss, _small(problem, zero), seen.rows)[1]) == 0
     hidden: list[str] = []
     ignored: dict[str, int] = {}
     for name, own in _places(problem).items():
@@ -79,7 +82,23 @@ def idle(problem: Problem, seen: Probe) -> Idle:
                 "a sampler would move them blindly: put them into an array of their own, or into "
                 "data",
             )
+    if sum(ignored.values()) == zero.size:
+        raise refusal(
+            problem.maker,
+            "has a loss that depends on none of its params",
+            "it is the same wherever they are moved, so that there is nothing to estimate: use the "
+            "params in loss(params, batch)",
+        )
     return Idle(tuple(hidden), ignored)
+
+
+def _small(problem: Problem, zero: np.ndarray) -> Weights:
+    """Return the params with small numbers for those without a gradient.
+
+    A unit that saturates for every row has none, in any of its weights, however far these move.
+    """
+    at = np.asarray(problem.start)
+    return constant(np.where(zero, 0.1 * np.cos(np.arange(at.size)), at), problem.start)
 
 
 def _places(problem: Problem) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.audit import LIMIT, Audit
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.problem import Problem
+from lambda_hat_core.targets.valley import falls_for_ever
 from lambda_hat_core.types import Batch, Weights, constant
 
 _AHEAD = (0.125, 0.25, 0.5, 1.0)
@@ -68,10 +69,23 @@ def endless(problem: Problem, w: Weights, nbeta: float, *, audited: bool) -> str
     return None
 
 
-def judged(problem: Problem, w: Weights, found: Audit, nbeta: float) -> Audit:
+def judged(problem: Problem, w: Weights, found: Audit, nbeta: float, gamma: float) -> Audit:
     """Return the audit of a given point w, with the reason if its minimum is at infinity."""
     why = endless(problem, w, nbeta, audited=not found.reasons)
-    return found if why is None else found._replace(reasons=(why, *found.reasons))
+    if why is None:
+        return on_the_floor(problem, w, found, nbeta, gamma)
+    return found._replace(reasons=(why, *found.reasons))
+
+
+def on_the_floor(problem: Problem, w: Weights, found: Audit, nbeta: float, gamma: float) -> Audit:
+    """Return an audit that is passed, with the reason if w is in a valley without an end.
+
+    The other directions have their minimum there, so a polish that led to it need not be undone.
+    """
+    if found.reasons or found.kinked or found.pairs is None:
+        return found
+    why = falls_for_ever(problem, w, found.pairs, nbeta=nbeta, gamma=gamma, least=LIMIT)
+    return found if why is None else found._replace(reasons=(why,))
 
 
 @quickly

@@ -169,7 +169,10 @@ BAD = {
     "burn": (sampler("n_draws: 100, n_burn: 100"), ["samplers[0].overrides", "n_burn < n_draws"]),
     "batch": (sampler("batch_size: 501"), ["overrides.batch_size is 501", "n_data = 500"]),
     "union": (sampler("step_size: -1"), ["overrides.step_size is -1", "> 0 or 'auto'"]),
-    "literal": (sampler("precond: adagrad"), ["precond", "'none', 'rmsprop', 'adam' or"]),
+    "literal": (
+        sampler("precond: adagrad"),
+        ["precond", "'auto', 'none', 'rmsprop', 'adam', 'lanczos' or"],
+    ),
     "dtype": (experiment(samplers="{name: nuts, dtype: float16}"), ["dtype", "'float32' or"]),
     "r_per_component": (sampler("r_per_component: [1, 2]", "vi"), ["2 entries, but M is 4"]),
     "huge": (sampler("n_tune: 99999999999999999999", "mclmc"), ["n_tune is 99", "beyond 2^53"]),

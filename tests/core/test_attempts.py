@@ -33,7 +33,7 @@ def test_the_next_step_is_that_of_a_quarter_of_what_limited_the_last_one(spec, s
     info = {"step_limited_by": "curvature", "mu_max": 2.0, "step_size": 0.1}
     calmer = attempts.calmer(spec, info)
     assert isinstance(calmer, Sgld | Sghmc)
-    assert calmer.step_fraction == pytest.approx(spec.step_fraction / 4)
+    assert calmer.step_fraction == pytest.approx(spec.fraction / 4)
     calmer = attempts.calmer(spec, info | {"step_limited_by": "minibatch noise"})
     assert isinstance(calmer, Sgld | Sghmc)
     assert calmer.step_fraction == pytest.approx(stiffness / 4)

@@ -271,3 +271,22 @@ def test_a_factory_obeys_the_same_contract_and_is_loaded_as_it_was_built(tmp_pat
     assert loaded.loss.has_per_example
     loss0 = loss_at_minimum(localised(loaded, PosteriorSpec()))
     assert loss0 == pytest.approx(made.meta["loss0"], rel=1e-5)
+
+
+def test_units_that_saturate_for_every_row_are_ordinary_parameters(x64):
+    """A trained classifier has them: their weights grow until no row is near their boundary."""
+    rows = RNG.choice([-1.0, 1.0], size=(N, 3))
+    params = {"a": 1e3 * np.ones((3, 2)), "b": np.array([5e2, -5e2]), "v": np.ones(2)}
+    params["a"][:, 1] = [0.1, -0.2, 0.3]
+
+    def loss(p, b):
+        return jnp.mean((jnp.tanh(b[0] @ p["a"] + p["b"]) @ p["v"] - b[1]) ** 2)
+
+    at = problem(loss, params, (rows, Y))
+    assert at.start.size == 10 and not any("not sampled" in note for note in at.notes)
+
+
+@pytest.mark.parametrize("loss", [lambda p, b: jnp.mean(b[1]), lambda p, b: 0.0 * jnp.sum(p["w"])])
+def test_a_loss_without_its_params_is_refused(x64, loss):
+    with pytest.raises(ValueError, match=r"depends on none of its params; .* to estimate"):
+        problem(loss)

@@ -65,20 +65,20 @@ def test_powers_of_the_damped_metric_are_those_of_its_matrix(x64, rank):
         theta = np.maximum(theta, theta[D - rank])
     widths = 1 / np.sqrt(NBETA * theta + 6 * GAMMA)
     rng = np.random.default_rng(1)
-    vs, more = rng.normal(size=(2, D)), rng.uniform(size=(2, rank + 1))
+    vs, sizes = rng.normal(size=(2, D)), rng.uniform(size=rank + 1)
 
     @jax.jit
-    def products(vs, more):
+    def products(vs, sizes):
         v = vs[0]
-        return at.apply(v), at.inverse(v), at.scaled(vs, (2, 1), more)
+        return at.apply(v), at.inverse(v), *at.kick(*vs, sizes)
 
-    applied, back, scaled = map(np.asarray, products(jnp.asarray(vs), jnp.asarray(more)))
+    applied, back, force, noise = map(np.asarray, products(jnp.asarray(vs), jnp.asarray(sizes)))
     np.testing.assert_allclose(applied, vectors.T * widths @ vectors @ vs[0], rtol=1e-10)
     np.testing.assert_allclose(back, vectors.T / widths @ vectors @ vs[0], rtol=1e-10)
-    for v, power, sizes, found in zip(vs, (2, 1), more, scaled, strict=True):
-        by_mode = np.concatenate([np.full(D - rank, sizes[-1]), sizes[:rank]])
-        expected = vectors.T * (widths**power * by_mode) @ vectors @ v
-        np.testing.assert_allclose(found, expected, rtol=1e-10)
+    np.testing.assert_allclose(force, vectors.T * widths**2 @ vectors @ vs[0], rtol=1e-10)
+    by_mode = np.concatenate([np.full(D - rank, sizes[-1]), sizes[:rank]])
+    expected = vectors.T * (widths * by_mode) @ vectors @ vs[1]
+    np.testing.assert_allclose(noise, expected, rtol=1e-10)
 
 
 def test_the_stiffest_pairs_are_kept_and_the_others_join_the_rest(x64):
@@ -101,11 +101,11 @@ def test_all_pairs_of_a_complete_spectrum_are_kept(x64):
     np.testing.assert_array_equal(stiffest(spectrum).vectors, vectors)
 
 
-def test_scaling_in_the_identity_is_scaling(x64):
+def test_a_kick_in_the_identity_is_the_gradient_and_the_noise(x64):
     from lambda_hat_core.samplers.coordinates import identity
 
     posterior, *_ = known(D)
-    vs = np.random.default_rng(1).normal(size=(2, D))
-    more = jnp.asarray([[3.0], [0.5]])
-    found = identity(posterior).scaled(jnp.asarray(vs), (2, 1), more)
-    np.testing.assert_array_equal(found, vs * more)
+    gradient, xi = np.random.default_rng(1).normal(size=(2, D))
+    force, noise = identity(posterior).kick(gradient, xi, jnp.asarray([0.5]))
+    np.testing.assert_array_equal(force, gradient)
+    np.testing.assert_array_equal(noise, 0.5 * xi)

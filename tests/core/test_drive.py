@@ -53,7 +53,7 @@ class Counter(Kernel):
         return jnp.where(self.width > 0, jr.normal(key, (D,)), exact), COST
 
 
-def driven(width, *, n_draws, n_burn):
+def driven(width, *, n_draws, n_burn, **settings):
     """Return the draws of a counter, with the whole position among the recorded scalars."""
     posterior = Posterior(
         w0=jnp.asarray(W0),
@@ -77,7 +77,19 @@ def driven(width, *, n_draws, n_burn):
         setup_work=7.0,
         setup_seconds=0.0,
         progress=lambda at: None,
+        **settings,
     )
+
+
+def test_a_chain_that_is_higher_than_the_posterior_has_left(x64):
+    """It need not have come to numbers that are not finite."""
+    whole = driven(0.0, n_draws=43, n_burn=5)
+    assert whole.failure is None and np.isfinite(whole.values["loss"]).all()
+    highest = float(whole.values["loss"][0, 10])
+    assert driven(0.0, n_draws=16, n_burn=5, highest=highest).failure is None
+    left = driven(0.0, n_draws=43, n_burn=5, highest=highest)
+    assert left.failure is not None and left.stopped_by == "failure"
+    assert f"at draw 16 of chain {', '.join(map(str, range(CHAINS)))}, above" in left.failure
 
 
 @pytest.mark.parametrize("n_burn", [0, 5])

@@ -51,6 +51,16 @@ def test_linear_regression_has_the_formula_of_a_gaussian(dtype, away):
     assert (expected < 0) == (away > 0)
 
 
+def test_a_quadratic_loss_whose_derivatives_are_not_its_own_has_no_formula(x64):
+    """As jnp.abs(z) ** 2 of complex numbers that are 0 at w*: JAX finds no curvature there."""
+
+    def powers(w, batch):
+        return jnp.mean(jnp.abs(jnp.fft.fft(w)) ** 2) * jnp.mean(batch[0])
+
+    exact = found(custom(powers, np.ones(3), (np.ones((50, 1)),)), 10.0, 1.0)
+    assert exact.value is None and "d is 3" in exact.source
+
+
 def test_a_loss_that_is_nearly_quadratic_is_not_taken_for_one(x64):
     def bent(w, batch):
         return squares(w, batch) + 1e-3 * jnp.sum(w**4)

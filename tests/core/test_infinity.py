@@ -56,13 +56,13 @@ def test_a_fall_that_nothing_resolves_is_none(x64):
     assert why(lambda w, batch: scaled(w, batch, 1e-3), w, ROWS) is not None
 
 
-def minimum_of(loss, start, data):
-    """Return the minimum by Newton's method in numpy's precision."""
+def minimum_of(loss, start, data, steps=30):
+    """Return the minimum by Newton's method."""
     step = jax.jit(
         lambda w: w - jnp.linalg.solve(jax.hessian(loss)(w, data), jax.grad(loss)(w, data))
     )
     w = jnp.asarray(start)
-    for _ in range(30):
+    for _ in range(steps):
         w = step(w)
     return np.asarray(w)
 
@@ -94,6 +94,69 @@ MINIMA = {
 @pytest.mark.parametrize("name", MINIMA)
 def test_a_minimum_is_none_at_infinity(x64, name):
     assert why(*MINIMA[name]()) is None
+
+
+def dummies(n, *, one_class):
+    """Rows with noisy labels, 8 of which have a feature of their own, and the minimum of the rest.
+
+    The weight of that feature has its minimum at infinity if all 8 are of one class.
+    """
+    rng = np.random.default_rng(0)
+    x = np.column_stack([np.ones(n), rng.normal(size=(n, 2)), np.arange(n) < 8])
+    sign = np.where(rng.random(n) < 1 / (1 + np.exp(-x[:, 1])), 1.0, -1.0)
+    sign[:8] = 1 if one_class else [1, 1, 1, 1, 1, 1, -1, -1]
+    start = np.zeros(4) if one_class else np.array([0.0, 0.0, 0.0, 1.0])
+    return minimum_of(logistic, start, (x, sign), steps=12), (x, sign)
+
+
+def judged_at(loss, w, data, n, **settings):
+    from lambda_hat_core.targets.audit import audit
+    from lambda_hat_core.targets.infinity import judged
+
+    at, nbeta = problem(loss, w, data, n), n / np.log(n)
+    found = audit(jax.random.key(0), at, at.start, nbeta=nbeta, gamma=1.0, **settings)
+    assert not found.reasons
+    return judged(at, at.start, found, nbeta, 1.0).reasons
+
+
+@pytest.mark.parametrize("far", [4.0, 12.0, 18.0])
+@pytest.mark.parametrize("rows", [None, 1024])
+def test_one_feature_of_one_class_has_its_minimum_at_infinity(x64, rows, far):
+    """However far out it is, and whether the rows of the Hessian have the feature or not."""
+    w, data = dummies(2000, one_class=True)
+    w = np.append(w[:3].astype(np.float32), far).astype(float)
+    at = problem(logistic, w, data, 2000)
+    assert endless(at, at.start, 263.0, audited=True) is None
+    (why,) = judged_at(logistic, w, data, 2000, rows=rows)
+    assert why.startswith("the minimum is at infinity: ") and "+1.00 of w[3]" in why
+
+
+@pytest.mark.parametrize("off", [0.0, 0.3])
+def test_one_feature_of_both_classes_has_a_minimum(x64, off):
+    w, data = dummies(2000, one_class=False)
+    assert judged_at(logistic, w + np.array([0, 0, 0, off]), data, 2000) == ()
+
+
+VALLEYS = {
+    "a quartic": lambda w, b: (w[0] - 1) ** 2 + (w[1] - 1.2) ** 4,
+    "an order of 8": lambda w, b: (w[0] - 1) ** 2 + (w[1] - 1.3) ** 8,
+    "a flat quadratic": lambda w, b: (w[0] - 1) ** 2 + 1e-4 * (w[1] - 3) ** 2,
+    "a curved fibre": lambda w, b: (w[0] * w[1] - 1) ** 2 + 1e-6 * jnp.sum((w - 2.0) ** 2),
+    "an end": lambda w, b: (w[0] - 1) ** 2 + 1e-3 * jnp.maximum(0.0, 1.5 - w[1]) ** 2,
+    "no curvature": lambda w, b: jnp.maximum(0.0, 0.5 - w[0]),
+    "no floor": lambda w, b: (w[0] - 1) ** 2 + 1e-9 * jnp.exp(-w[1]),
+}
+
+
+@pytest.mark.parametrize("name", VALLEYS)
+def test_a_valley_with_an_end_is_none(x64, name):
+    """Also one that falls for ever by less than the posterior sees from anywhere near w*."""
+    assert judged_at(VALLEYS[name], np.ones(2), None, 80) == ()
+
+
+def test_a_valley_that_only_falls_has_no_end(x64):
+    (why,) = judged_at(lambda w, b: (w[0] - 1) ** 2 + 0.1 / w[1], np.array([1.0, 9.0]), None, 80)
+    assert "at infinity" in why and "of w[1]" in why
 
 
 SOURCE = '''

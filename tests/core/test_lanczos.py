@@ -110,6 +110,7 @@ def test_spectrum_rest_is_the_mean_of_the_other_eigenvalues(x64, namespace):
 
 def test_both_kinds_of_arrays_make_the_same_set_up(monkeypatch, x64):
     """What an accelerator would do, operation by operation, on this machine's CPU."""
+    from lambda_hat_core.config.samplers.exact import Nuts
     from lambda_hat_core.linalg import host
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.samplers.pilot import fly
@@ -124,7 +125,7 @@ def test_both_kinds_of_arrays_make_the_same_set_up(monkeypatch, x64):
         few = subset(jr.key(0), posterior, None)
         spectrum, work = hessian_spectrum(jr.key(1), posterior, beside=4)
         start = laplace_start(jr.key(2), posterior, spectrum, 4)
-        pilot = fly(jr.key(3), few, start, spectrum)
+        pilot = fly(jr.key(3), few, Nuts(), start, spectrum)
         assert isinstance(pilot.positions, jax.Array) and work > 0
         found.append((spectrum.theta, pilot.positions, pilot.spectrum.theta, pilot.llc))
     for here, there in zip(*found, strict=True):

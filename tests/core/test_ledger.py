@@ -222,7 +222,7 @@ def prepared(**fields):
     spectrum, _ = hessian_spectrum(jr.key(0), posterior)
     start = posterior.w0 + jnp.zeros((8, 1))
     few = subset(jr.key(2), posterior, None)
-    spec = Sgld(**{"n_chains": 8, "batch_size": 24, **fields})
+    spec = Sgld(**{"n_chains": 8, "batch_size": 24, **fields}).settled(mixed.N, in_product=False)
     return sgld.build(jr.key(1), posterior, spec, few=few, start=start, spectrum=spectrum).info
 
 
@@ -242,7 +242,8 @@ def test_modes_are_those_of_a_quadratic_with_label_noise(x64, in_metric):
     estimate, few = plain(posterior, size), subset(jr.key(3), posterior, None)
     metric = damped(posterior, spectrum, 5.0)
     if in_metric:
-        found, work = whitened(jr.key(2), estimate, metric, start=start, spectrum=spectrum)
+        felt = whitened(jr.key(2), estimate, metric, start=start, spectrum=spectrum)
+        found, work = felt.modes, felt.work
     else:
         found, work = measure(jr.key(2), estimate, few, start=start, spectrum=spectrum)
     x, y = case.data[0][:, : mixed.D], case.data[1]

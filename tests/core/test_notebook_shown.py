@@ -180,7 +180,7 @@ def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypat
     full = nuts.work(mixed.N) + audit.work(mixed.D)
     assert timing.expected(posterior, nuts, audited=False) == pytest.approx(full * 3e-3)
     full, batches = sgld.gradients(mixed.N)
-    assert batches == 4 * (16 + sgld.n_draws * sgld.thin)
+    assert batches == 4 * (16 + sgld.n_draws * sgld.steps)
     gradients = full + audit.work(mixed.D) + batches * 10 / mixed.N
     assert timing.expected(posterior, sgld, audited=False) == pytest.approx(gradients * 3e-3)
 

@@ -37,6 +37,7 @@ loss = jax.jit(Squared().mean)
 
 def flown(monkeypatch, *, n=20_000, rows=ROWS, coldest=None):
     """Fly at w*, the minimum of all examples: each input has two labels of opposite errors."""
+    from lambda_hat_core.config.samplers.exact import Nuts
     from lambda_hat_core.linalg.spectrum import hessian_spectrum
     from lambda_hat_core.posterior import Posterior
     from lambda_hat_core.samplers import pilot
@@ -62,7 +63,7 @@ def flown(monkeypatch, *, n=20_000, rows=ROWS, coldest=None):
     few = subset(jr.key(0), posterior, rows)
     spectrum, _ = hessian_spectrum(jr.key(1), few.posterior, beside=4)
     start = laplace_start(jr.key(2), posterior, spectrum, 4)
-    found = pilot.fly(jr.key(3), few, start, spectrum)
+    found = pilot.fly(jr.key(3), few, Nuts(), start, spectrum)
     rises = [float(loss(at, data) - loss(w, data)) for at in found.positions]
     return found, float(posterior.nbeta) * np.mean(rises)
 

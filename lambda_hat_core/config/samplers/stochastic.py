@@ -51,6 +51,7 @@ class Stochastic(Chains):
 
     default_dtype: ClassVar[Dtype] = "float32"
     hints: ClassVar[Mapping[str, str]] = STOCHASTIC
+    usual_fraction: ClassVar[float] = 0.1
 
     n_draws: PositiveInt = Field(default=1200, description="draws per chain, burn-in included")
     n_burn: NonNegativeInt = Field(
@@ -80,6 +81,11 @@ class Stochastic(Chains):
     def steps(self) -> int:
         """Kernel steps per draw, a guess where the target decides."""
         return _THIN if self.thin == "auto" else self.thin
+
+    @property
+    def fraction(self) -> float:
+        """The step fraction, that of batches where the target decides."""
+        return self.usual_fraction if self.step_fraction == "auto" else self.step_fraction
 
     @property
     def extrapolates(self) -> bool:
@@ -129,8 +135,6 @@ _SMALL_DATA = 8192
 
 class Constant(Stochastic):
     """The settings of samplers that can move in a constant metric."""
-
-    usual_fraction: ClassVar[float] = 0.1
 
     damping: Annotated[NonNegativeFloat | Literal["auto"], When(precond=_WHITENING)] = Field(
         default="auto",
