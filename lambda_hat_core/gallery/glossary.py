@@ -129,7 +129,8 @@ RESULTS = (
         "The coordinates in which a sampler moves: the parameters themselves (`identity`), each "
         "scaled by its own width (`diagonal`), or coordinates in which the Hessian measured by the "
         "pilot is isotropic (`lanczos`). `sgld`, `sghmc` and `sgnht` add damping, so that flat "
-        "directions stay short.",
+        "directions stay short, and have a basis for the rows and one for the columns of every "
+        "array of a large network (`kronecker`).",
     ),
     Term(
         "FGE",

@@ -64,8 +64,8 @@ class ProductBasis(eqx.Module):
     """
 
     blocks: tuple[Block, ...] = eqx.field(static=True)
-    left: tuple[Float[Array, "_ _"] | None, ...]
-    right: tuple[Float[Array, "_ _"] | None, ...]
+    left: tuple[Float[AnyArray, "_ _"] | None, ...]
+    right: tuple[Float[AnyArray, "_ _"] | None, ...]
 
     def into(self, vs: Float[AnyArray, "*m d"]) -> Any:
         """Return Q^T v for each of several vectors."""

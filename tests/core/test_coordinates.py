@@ -105,7 +105,7 @@ def test_a_kick_in_the_identity_is_the_gradient_and_the_noise(x64):
     from lambda_hat_core.samplers.coordinates import identity
 
     posterior, *_ = known(D)
-    gradient, xi = np.random.default_rng(1).normal(size=(2, D))
+    gradient, xi = jnp.asarray(np.random.default_rng(1).normal(size=(2, D)))
     force, noise = identity(posterior).kick(gradient, xi, jnp.asarray([0.5]))
     np.testing.assert_array_equal(force, gradient)
     np.testing.assert_array_equal(noise, 0.5 * xi)
