@@ -32,6 +32,7 @@ class Frame(NamedTuple):
 
     Attributes:
         posterior: what is sampled.
+        written: the settings as they were written, with every `auto`.
         seed: of the run.
         few: the examples of the set-up.
         loss0: L_n(w*).
@@ -46,6 +47,7 @@ class Frame(NamedTuple):
     """
 
     posterior: Posterior
+    written: Any
     seed: int
     few: Subset
     loss0: float
@@ -113,18 +115,19 @@ def sample_chains(
 def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Attempt | None:
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
-    spec, begun, cause = now.spec, now.pilot, "left"
+    spec, begun, cause = pilot.without_factors(now.spec, frame.written), now.pilot, "left"
+    other = spec is not now.spec
     if trace.failure is not None:
-        why, spec = trace.failure, calmer(now.spec, trace.info)
+        why, spec = trace.failure, spec if other else calmer(spec, trace.info)
     elif spec.until is not None and trace.info["spent"] is None and has_outgrown(trace):
         step = llc_at_step_zero(trace)
         why, cause = f"the llc was {step.bias:+.3g} off", "biased"
-        if any(one["cause"] == "biased" for one in now.before):
-            spec = calmer(now.spec, trace.info)
+        if not other and any(one["cause"] == "biased" for one in now.before):
+            spec = calmer(spec, trace.info)
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
             {"posterior": frame.posterior},
-            lambda: _arrived(frame, now, draws, step.mean.mean),
+            lambda: _arrived(frame, now, spec, draws, step.mean.mean),
         )
         lost += begun.work
     else:
@@ -134,11 +137,13 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
     return Attempt(spec, begun, work, before)
 
 
-def _arrived(frame: Frame, now: Attempt, draws: drive.Draws, llc: float) -> pilot.Pilot:
-    """Return where the chains of an attempt are, as a pilot would."""
+def _arrived(
+    frame: Frame, now: Attempt, spec: ChainSpec, draws: drive.Draws, llc: float
+) -> pilot.Pilot:
+    """Return where the chains of an attempt are, as a pilot would for the next one's settings."""
     assert draws.arrived is not None
     at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
-    spectrum, spent = pilot.mean_spectrum(key, frame.few, now.spec, at)
+    spectrum, spent = pilot.mean_spectrum(key, frame.few, spec, at)
     return pilot.Pilot(at, spectrum, llc, spent)
 
 

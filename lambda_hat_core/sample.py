@@ -100,7 +100,8 @@ def sample(
         ValueError: if the minibatch is larger than the data set.
     """
     n = None if posterior.data is None else posterior.n
-    spec: Any = pilot.settled(on_examples(run.sampler, n, written=True), posterior)
+    written: Any = on_examples(run.sampler, n, written=True)
+    spec = pilot.settled(written, posterior)
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT
@@ -135,6 +136,7 @@ def sample(
         setup["control"] = 1.0
     frame = Frame(
         posterior,
+        written,
         seed,
         few,
         loss0,

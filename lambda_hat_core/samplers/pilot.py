@@ -204,6 +204,18 @@ def settled(spec: Any, posterior: Posterior) -> Any:
     return spec.settled(n, in_product=in_product)
 
 
+def without_factors(spec: Any, written: Any) -> Any:
+    """Return the settings with which a run is made again, in the metric of few directions.
+
+    Where a run in a product basis leaves, or has outgrown it, the directions that were flat where
+    it was measured are not flat where the chains go, as in a product of matrices. Settings whose
+    metric was asked for by name stay.
+    """
+    if getattr(written, "precond", None) != "auto" or spec.precond != "kronecker":
+        return spec
+    return written.settled(None, in_product=False)
+
+
 def mean_spectrum(
     key: PRNGKeyArray, few: Subset, spec: SamplerSpec, at: Float[Array, "chain d"]
 ) -> tuple[Spectrum, float]:

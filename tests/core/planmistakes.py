@@ -171,7 +171,7 @@ BAD = {
     "union": (sampler("step_size: -1"), ["overrides.step_size is -1", "> 0 or 'auto'"]),
     "literal": (
         sampler("precond: adagrad"),
-        ["precond", "'auto', 'none', 'rmsprop', 'adam', 'lanczos' or"],
+        ["precond", "'none', 'rmsprop', 'adam', 'lanczos' or"],
     ),
     "dtype": (experiment(samplers="{name: nuts, dtype: float16}"), ["dtype", "'float32' or"]),
     "r_per_component": (sampler("r_per_component: [1, 2]", "vi"), ["2 entries, but M is 4"]),

@@ -134,9 +134,14 @@ def test_samplers_are_exact_in_it(kind, batch_size):
 
     params, data, exact = regression()
     found = estimate_llc(
-        squares, params, data, sampler=kind(batch_size=batch_size), rel_se=0.02, posterior={"nbeta": NBETA},
+        squares,
+        params,
+        data,
+        sampler=kind(batch_size=batch_size, precond="kronecker"),
+        rel_se=0.02,
+        posterior={"nbeta": NBETA},
         progress=False,
-    )  # fmt: skip
+    )
     assert found.trace.info["precond"] == "kronecker"
     assert found.se < 0.025 * exact
     assert abs(found.llc - exact) < 4 * found.se + (0.0 if batch_size == "auto" else 0.02 * exact)
@@ -163,6 +168,8 @@ def test_large_networks_have_it_and_full_batches_with_long_steps():
     many = settled(Sghmc(), ((40, 60), (60,)), 2460, n=10_000)
     assert (many.precond, many.batch_size, many.thin) == ("kronecker", "auto", 12)
     assert (many.damping, many.alpha, many.step_fraction) == (20.0, 0.1, 0.1)
+    assert settled(Sgnht(), ((40, 60), (60,)), 2460).precond == "kronecker"
+    assert settled(Sgld(), ((40, 60), (60,)), 2460).precond == "lanczos"
     # A table of a few long vectors is no matrix, and neither is a flat parameter.
     assert settled(Sghmc(), ((3, 900),), 2700).precond == "lanczos"
     assert settled(Sghmc(), ((2700,),), 2700).precond == "lanczos"
@@ -175,3 +182,36 @@ def test_what_was_written_stands():
     assert (asked.precond, asked.thin, asked.batch_size) == ("kronecker", 12, 64)
     assert asked.step_fraction == 0.1
     assert settled(Sgld(), ((4,),), 4).step_fraction == 0.3
+
+
+PRODUCT = (12, 30, 30, 30, 10)
+
+
+def product_of_matrices(params, batch):
+    x, y = batch
+    for name in sorted(params):
+        x = x @ params[name]
+    return jnp.mean((x - y) ** 2)
+
+
+def test_a_run_that_leaves_it_goes_on_in_the_other_metric():
+    """Directions that are flat where a product of matrices was measured are not where it goes."""
+    from lambda_hat_core import estimate_llc
+
+    rng, rank = np.random.default_rng(2), 3
+    axes = [np.linalg.qr(rng.normal(size=(width, width)))[0][:, :rank] for width in PRODUCT]
+    params = {
+        f"w{i}": (axes[i] @ axes[i + 1].T).astype(np.float32) for i in range(len(PRODUCT) - 1)
+    }
+    x = rng.normal(size=(1000, PRODUCT[0])).astype(np.float32)
+    y = x @ np.linalg.multi_dot([params[name] for name in sorted(params)])
+    data = (x, y + 0.5 * rng.normal(size=y.shape).astype(np.float32))
+    run = {"max_fge": 3000.0, "progress": False}
+    found = estimate_llc(product_of_matrices, params, data, sampler=Sghmc(), **run)
+    first, *_ = found.trace.info["attempts"]
+    assert found.trace.info["precond"] == "lanczos"
+    assert found.trace.info["step_fraction"] <= 0.1
+    asked = Sghmc(precond="kronecker")
+    found = estimate_llc(product_of_matrices, params, data, sampler=asked, **run)
+    assert found.trace.info["precond"] == "kronecker"
+    assert found.trace.info["attempts"][0] == first

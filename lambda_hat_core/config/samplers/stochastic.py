@@ -15,13 +15,13 @@ from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.samplers.base import NOISE_BATCHES, RECORD, Chains, Dtype, Gradients
 from lambda_hat_core.config.samplers.hints import SGHMC, STOCHASTIC
 
-_WHITENING = ("auto", "lanczos", "kronecker")
+_WHITENING = ("lanczos", "kronecker", "auto")
 _CONSTANT = ("none", *_WHITENING)
 _PRECOND = (
     "constant, the inverse of the damped mean Hessian; lanczos: from its stiffest directions; "
-    "kronecker: array by array in a basis that is a product of small ones; auto: kronecker for "
-    "large networks, whose parameters are mostly matrices"
+    "kronecker: array by array in a basis that is a product of small ones"
 )
+_AUTO = "; auto: kronecker for large networks whose parameters are mostly matrices, else lanczos"
 
 _PRODUCTS = {"auto": 8, "kronecker": 8, "lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
 """Hessian-vector products per chain: of the stiffest curvature in the metric, else of a quadrature
@@ -207,8 +207,8 @@ class Sgld(Constant):
         default="auto",
         description="eps (Welling & Teh 2011); auto: from the curvature and the minibatch noise",
     )
-    precond: Literal["auto", "none", "rmsprop", "adam", "lanczos", "kronecker"] = Field(
-        default="auto",
+    precond: Literal["none", "rmsprop", "adam", "lanczos", "kronecker"] = Field(
+        default="lanczos",
         description="preconditioner P; rmsprop, adam: from moments of the gradient; else "
         + _PRECOND,
     )
@@ -252,7 +252,7 @@ class Sghmc(Constant):
 
     kind: Literal["sghmc"] = "sghmc"
     precond: Literal["auto", "none", "lanczos", "kronecker"] = Field(
-        default="auto", description="none: unit mass; else " + _PRECOND
+        default="auto", description="none: unit mass; else " + _PRECOND + _AUTO
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
@@ -272,7 +272,7 @@ class Sgnht(Constant):
 
     kind: Literal["sgnht"] = "sgnht"
     precond: Literal["auto", "none", "lanczos", "kronecker"] = Field(
-        default="auto", description="none: unit mass; else " + _PRECOND
+        default="auto", description="none: unit mass; else " + _PRECOND + _AUTO
     )
     step_size: PositiveFloat | Literal["auto"] = Field(
         default="auto",
