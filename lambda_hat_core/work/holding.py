@@ -11,7 +11,17 @@ from typing import Any
 from lambda_hat_core.config.spec import RunSpec, TargetSpec
 from lambda_hat_core.store.store import SPEC, Store
 
-_SETTINGS = ("step_size", "L", "batch_size", "n_draws", "n_burn")
+_SETTINGS = (
+    "step_size",
+    "L",
+    "batch_size",
+    "n_draws",
+    "n_burn",
+    "thin",
+    "precond",
+    "damping",
+    "alpha",
+)
 
 
 def source(store: Store, run: RunSpec) -> tuple[RunSpec, TargetSpec]:

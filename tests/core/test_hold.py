@@ -86,7 +86,7 @@ def test_the_held_settings_are_used_and_the_first_to_need_them_measures_them(
     alone = next(iter(each.runs.values()))
     own = making.sample_run(store, alone, held.targets[first.target], quiet)
     used = found.record["info"]
-    for name in ("step_size", "batch_size", "n_draws", "n_burn"):
+    for name in ("step_size", "batch_size", "n_draws", "n_burn", "thin", "precond", "damping"):
         assert used[name] == of[name]
     assert own.record["info"]["step_size"] != of["step_size"]
     assert used["step_limited_by"] == "the config" and used["stopped_by"] == "length"
@@ -122,6 +122,21 @@ def test_the_metric_is_that_of_the_other_checkpoint(x64, plan_of, tmp_path, monk
     assert len(seen) == 3
     np.testing.assert_array_equal(seen[1], seen[0])
     np.testing.assert_array_equal(seen[2], seen[0])
+
+
+def test_a_metric_that_a_run_went_on_in_is_held_with_the_step_size_of_it(
+    plan_of, tmp_path, monkeypatch
+):
+    """A large network whose run left the product basis: `auto` would take that one again."""
+    from lambda_hat_core.work import holding
+
+    plan = plan_of(one(TARGET, sghmc("{from: last}")))
+    first, *_, last = plan.runs.values()
+    info = {"step_size": 0.3, "precond": "lanczos", "thin": 12, "damping": 5.0, "alpha": 0.1}
+    monkeypatch.setattr(Store, "read_json", lambda *args: {"failure": None, "info": info})
+    monkeypatch.setattr(holding, "_metric", lambda root, run: None)
+    run, _ = holding.held(Store(tmp_path / "home"), first, last)
+    assert {name: getattr(run.sampler, name) for name in info} == info
 
 
 def test_settings_of_a_run_that_failed_are_not_held(x64, plan_of, tmp_path, monkeypatch):
