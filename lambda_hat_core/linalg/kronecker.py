@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lambda_hat_core.linalg.host import hosted, namespace
+from lambda_hat_core.linalg.host import namespace
 from lambda_hat_core.linalg.lanczos import Operator
 from lambda_hat_core.types import AnyArray, constant
 
@@ -153,8 +153,8 @@ def factors(
         norms, diagonal = norms + turned**2, diagonal + z * turned
     return Factors(
         ProductBasis(blocks, *(tuple(_placed(m) for m in side) for side in (left, right))),
-        constant(hosted(norms / _FOR_ROWS) ** 0.5, like),
-        constant(hosted(diagonal / _FOR_ROWS), like),
+        constant(np.asarray(norms / _FOR_ROWS) ** 0.5, like),
+        constant(np.asarray(diagonal / _FOR_ROWS), like),
     ), _FOR_BASES + _FOR_ROWS
 
 
