@@ -3,6 +3,7 @@
 A minibatch sampler whose step turns out to be too large does so again (`samplers.attempts`).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -232,6 +233,6 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         clock=clock,
         rule=rule,
         alternates="step_order" in tuned.info,
-        highest=highest(posterior, found.spectrum.h_max),
+        highest=highest(posterior, found.spectrum.h_max) if adapts(spec) else math.inf,
     )
     return trace(draws), draws

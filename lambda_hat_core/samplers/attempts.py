@@ -21,6 +21,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from lambda_hat_core.config.samplers.known import ChainSpec
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.posterior import Posterior
@@ -72,5 +74,6 @@ def highest(posterior: Posterior, h_max: float) -> float:
     nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
     size = posterior.w0.size
     stiff = 0.5 * size * math.log1p(nbeta * max(h_max, 0.0) / gamma) if gamma > 0 else math.inf
-    away = 0.5 * (posterior.prior_precision or 0.0) * float(posterior.w0 @ posterior.w0)
+    squared = float(np.sum(np.square(np.asarray(posterior.w0, np.float64))))
+    away = 0.5 * (posterior.prior_precision or 0.0) * squared
     return _BEYOND * (1.0 + stiff + away)

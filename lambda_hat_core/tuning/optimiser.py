@@ -22,6 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from lambda_hat_core.config.samplers.stochastic import Constant
 from lambda_hat_core.config.study import (
     Choices,
     FloatRange,
@@ -120,9 +121,12 @@ def ask(study: optuna.Study, spec: StudySpec) -> FrozenTrial:
 
 
 def _own_settings(spec: StudySpec, space: dict[str, BaseDistribution]) -> dict[str, Any] | None:
-    own = {name: getattr(spec.method, name) for name in space}
-    for name, value in own.items():
+    method, own = spec.method, {}
+    settled = method.settled(None, in_product=False) if isinstance(method, Constant) else method
+    for name in space:
         found = spec.search_space[name]
+        # A range has no `auto`, and what stands for it in most networks is a number.
+        value = own[name] = getattr(method if isinstance(found, Choices) else settled, name)
         if isinstance(found, Choices):
             inside = any(type(value) is type(c) and value == c for c in found.choices)
         else:

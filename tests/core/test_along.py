@@ -147,6 +147,7 @@ def test_a_control_variate_moves_with_its_point():
         Target(w0, posterior.data, posterior.loss, posterior.n), Posterior(nbeta=50.0, gamma=3.0)
     )
     spec = Sgld(gradient="control_variate", batch_size=2, n_chains=2, n_draws=20, n_burn=5)
+    spec = spec.settled(posterior.n, in_product=False)
     spectrum, _ = hessian_spectrum(key, posterior)
     tuned = build(
         key,

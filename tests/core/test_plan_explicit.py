@@ -174,12 +174,17 @@ def test_a_preset_may_contain_defaults(tmp_path):
     assert load_plan(file, tmp_path).runs == runs
 
 
-@pytest.mark.parametrize(("experiment", "sampler"), [("default", "sghmc"), ("smoke", "sgld")])
-def test_words_that_repeat_a_value_do_not_change_the_plan(experiment: str, sampler: str):
+@pytest.mark.parametrize(
+    ("experiment", "sampler", "precond"),
+    [("default", "sghmc", "auto"), ("smoke", "sgld", "lanczos")],
+)
+def test_words_that_repeat_a_value_do_not_change_the_plan(
+    experiment: str, sampler: str, precond: str
+):
     plan = load_plan(experiment, CONFIG)
     posterior = next(iter(plan.runs.values())).posterior
     words = [f"experiment={experiment}", f"posterior.gamma={posterior.gamma}"]
-    words += ["samplers.nuts.target_acceptance=0.8", f"samplers.{sampler}.precond=lanczos"]
+    words += ["samplers.nuts.target_acceptance=0.8", f"samplers.{sampler}.precond={precond}"]
     words += ["targets.training.grad_tol=1e-9", "targets.training.polish=newton_cg"]
     for word in words:
         assert load_plan(experiment, CONFIG, [word]) == plan, word

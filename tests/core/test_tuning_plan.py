@@ -97,7 +97,7 @@ MALFORMED = {
     "unknown choice": (
         sgld(precond={"dist": "categorical", "choices": ["none", "adagrad"]}),
         "precond.choices[1]",
-        "'none', 'rmsprop', 'adam' or 'lanczos'",
+        "'none', 'rmsprop', 'adam', 'lanczos' or 'kronecker'",
     ),
     "a choice twice": (
         sgld(precond={"dist": "categorical", "choices": ["none", "none"]}),

@@ -63,8 +63,8 @@ class FakeRunner:
             yield {"done": chunk * 50, "total": 400, **facts, "work_fge": 250.0 * chunk}
 
     def facts(self, spec: RunSpec) -> dict[str, Any]:
-        bias = 4.0 * spec.sampler.step_fraction + 0.01 * spec.seed
-        if spec.sampler.step_fraction > 1.5:
+        bias = 4.0 * spec.sampler.fraction + 0.01 * spec.seed
+        if spec.sampler.fraction > 1.5:
             return {"llc": None, "llc_se": None, "v_m": None, "reasons": ["not finite"]}
         return {"llc": TRUTH + bias, "llc_se": 0.1, "v_m": 1 + bias / TRUTH}
 
