@@ -11,7 +11,9 @@ import pytest
 from tests.core import mixed
 from tests.core.test_samplers import MCMC, QUADRATICS, STOCHASTIC
 
-KEEPS = {f"{kind}{form}" for kind in ("sgld", "sghmc", "sgnht") for form in ("", " none")}
+KEEPS = {
+    f"{kind}{form}" for kind in ("sgld", "sghmc", "sgnht") for form in ("", " none", " kronecker")
+}
 """Samplers that record the gradient of the next step, which is of a batch drawn after the point."""
 
 W = np.linspace(0.01, 0.03, mixed.D) * (-1.0) ** np.arange(mixed.D)

@@ -29,16 +29,19 @@ UNADJUSTED = {"mclmc": {"kind": "mclmc", "n_tune": 600, "n_draws": 1000, "n_burn
 _NOISY = {"n_draws": 1000, "n_burn": 100, "thin": 20, "batch_size": 24}
 _PLAIN = {"precond": "none", "extrapolate": False, "step_fraction": 0.2, **_NOISY}
 WHITENED = {
-    kind: {"kind": kind, "precond": "lanczos", **_NOISY} for kind in ("sgld", "sghmc", "sgnht")
+    f"{kind} {precond}" if precond == "kronecker" else kind: {
+        "kind": kind,
+        "precond": precond,
+        **_NOISY,
+    }
+    for kind in ("sgld", "sghmc", "sgnht")
+    for precond in ("lanczos", "kronecker")
 }
-"""As they are by default: in a metric, and with two step sizes in one run."""
+"""As they are by default, for small and large networks: in a metric, and with two step sizes."""
 STOCHASTIC = {
     **WHITENED,
     "sgld none": {"kind": "sgld", "integrator": "euler", **_PLAIN},
     "sghmc none": {"kind": "sghmc", **_PLAIN},
-    "sghmc kronecker": {"kind": "sghmc", "precond": "kronecker", **_NOISY},
-    "sgnht kronecker": {"kind": "sgnht", "precond": "kronecker", **_NOISY},
-    "sgld kronecker": {"kind": "sgld", "precond": "kronecker", **_NOISY},
     "sgld rmsprop": {"kind": "sgld", "precond": "rmsprop", **_NOISY},
     "sgld adam": {"kind": "sgld", "precond": "adam", **_NOISY, "thin": 80},
     "sgnht none": {"kind": "sgnht", **_PLAIN},

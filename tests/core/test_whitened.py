@@ -31,8 +31,16 @@ def test_in_the_metric_full_gradients_are_exact_at_every_stable_step(name, case)
     agrees(trace, QUADRATICS[case].oracle, bias=0.0, se_cap=0.015)
 
 
-@pytest.mark.parametrize("case", QUADRATICS)
-@pytest.mark.parametrize("name", WHITENED)
+MIXING = [
+    (name, case)
+    for name in WHITENED
+    for case in QUADRATICS
+    if "kronecker" not in name or case == "condition 1"
+]
+"""A single vector has no product basis: there a metric without one takes too long for a small se."""
+
+
+@pytest.mark.parametrize(("name", "case"), MIXING)
 def test_in_the_metric_the_noise_of_minibatches_is_made_up_for(name, case):
     """But for the sixth that depends on w: at one step size, and extrapolated to step size 0.
 
@@ -42,7 +50,7 @@ def test_in_the_metric_the_noise_of_minibatches_is_made_up_for(name, case):
     """
     answer = QUADRATICS[case].oracle
     fixed = traced(name, case, QUADRATICS[case], extrapolate=False)
-    left = fixed.info["ledger"]["predicted"] if name == "sgnht" else answer
+    left = fixed.info["ledger"]["predicted"] if "sgnht" in name else answer
     assert abs(left - answer) < 0.04 * answer
     agrees(fixed, left, bias=0.03, se_cap=0.01, is_plain=True)
     agrees(traced(name, case, QUADRATICS[case]), answer, bias=0.0, se_cap=0.04)
