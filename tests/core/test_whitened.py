@@ -37,7 +37,7 @@ MIXING = [
     for case in QUADRATICS
     if "kronecker" not in name or case == "condition 1"
 ]
-"""A single vector has no product basis: there a metric without one takes too long for a small se."""
+"""A single vector has no product basis, and a metric without one takes too long for a small se."""
 
 
 @pytest.mark.parametrize(("name", "case"), MIXING)
