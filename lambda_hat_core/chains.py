@@ -117,14 +117,15 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
     spec, begun, cause = pilot.without_factors(now.spec, frame.written), now.pilot, "left"
-    other = spec is not now.spec
+    # Another metric is tried at its own step first.
+    smaller = calmer(spec, trace.info) if spec is now.spec else spec
     if trace.failure is not None:
-        why, spec = trace.failure, spec if other else calmer(spec, trace.info)
+        why, spec = trace.failure, smaller
     elif spec.until is not None and trace.info["spent"] is None and has_outgrown(trace):
         step = llc_at_step_zero(trace)
         why, cause = f"the llc was {step.bias:+.3g} off", "biased"
-        if not other and any(one["cause"] == "biased" for one in now.before):
-            spec = calmer(spec, trace.info)
+        if any(one["cause"] == "biased" for one in now.before):
+            spec = smaller
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
             {"posterior": frame.posterior},
@@ -179,7 +180,7 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
     batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
     info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(found.spectrum.h_max)}
     if now.before:
-        info |= {"attempts": now.before, "step_fraction": spec.step_fraction}
+        info["attempts"] = now.before
 
     def trace(draws: drive.Draws) -> Trace:
         values = dict(draws.values)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lambda_hat_core.linalg.host import namespace
+from lambda_hat_core.linalg.host import namespace, placed
 from lambda_hat_core.linalg.lanczos import Operator
 from lambda_hat_core.types import AnyArray, constant
 
@@ -152,11 +152,7 @@ def factors(
         z, turned = (host.into(v) for v in probe())
         norms, diagonal = norms + turned**2, diagonal + z * turned
     return Factors(
-        ProductBasis(blocks, *(tuple(_placed(m) for m in side) for side in (left, right))),
+        placed(host),
         constant(np.asarray(norms / _FOR_ROWS) ** 0.5, like),
         constant(np.asarray(diagonal / _FOR_ROWS), like),
     ), _FOR_BASES + _FOR_ROWS
-
-
-def _placed(matrix: Any) -> Any:
-    return None if matrix is None else jax.device_put(matrix)

@@ -72,6 +72,12 @@ class _Sorted(NamedTuple):
         """Return the mean over every group."""
         return np.add.reduceat(values[self.order], self.starts) / self.size
 
+    def each(self, values: np.ndarray) -> np.ndarray:
+        """Return for every direction the value of its group."""
+        found = np.empty(len(self.order))
+        found[self.order] = np.repeat(values, self.size.astype(int))
+        return found
+
 
 def _sorted(stiffness: np.ndarray) -> _Sorted:
     d = len(stiffness)
@@ -98,9 +104,10 @@ def felt(
     groups = _sorted(np.asarray(factors.norms, np.float64))
     h = groups.mean(np.asarray(factors.diagonal, np.float64))
     squared = groups.mean(width**2)
-    mu = (nbeta * np.maximum(h, 0.0) + gamma) * squared
+    precision = nbeta * np.maximum(h, 0.0) + gamma
+    mu = precision * squared
     away = np.asarray(basis.into(hosted(start) - middle(posterior, spectrum)), np.float64)
-    begun = groups.mean((nbeta * np.maximum(h, 0.0) + gamma)[_group_of(groups)] * (away**2).mean(0))
+    begun = precision * groups.mean((away**2).mean(axis=0))
     noise, work = np.zeros_like(width), 0.0
     if not estimate.is_exact:
         found = batch_gradients(generator(key), estimate, start)
@@ -108,11 +115,4 @@ def felt(
         noise = nbeta**2 * width**2 * turned.var(axis=1, ddof=1).mean(axis=0)
         work = estimate.work * found.shape[0] * found.shape[1]
     modes = Modes(groups.size, mu, of_loss(mu, gamma * squared), groups.mean(noise), begun)
-    return Felt(modes, noise, mu[_group_of(groups)], work)
-
-
-def _group_of(groups: _Sorted) -> np.ndarray:
-    """Return the group of every direction."""
-    found = np.empty(len(groups.order), int)
-    found[groups.order] = np.repeat(np.arange(len(groups.starts)), groups.size.astype(int))
-    return found
+    return Felt(modes, noise, groups.each(mu), work)
