@@ -118,8 +118,9 @@ class Search:
             while flying:
                 self._tell(min(flying), flying)
         finally:
+            # Waited for, since the caller holds the study's lease: no trial reports after that.
             self._stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _next(self, flying: set[int], n_trials: int) -> FrozenTrial | None:
         """Return an unfinished trial of a killed command, else a new trial, or None at the end."""
