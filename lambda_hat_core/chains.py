@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lambda_hat_core.analysis.correction import GROWN
 from lambda_hat_core.analysis.ending import ended
-from lambda_hat_core.analysis.means import llc_at_step_zero
+from lambda_hat_core.analysis.means import llc_at_step_zero, mean_llc
 from lambda_hat_core.analysis.stopping import has_outgrown, hopeful, stop_rule
 from lambda_hat_core.config.samplers.known import ChainSpec
 from lambda_hat_core.linalg.spectrum import Spectrum
@@ -20,6 +21,7 @@ from lambda_hat_core.samplers.attempts import MOST, adapts, calmer, highest, tol
 from lambda_hat_core.samplers.build import build
 from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.monitor import Monitor
+from lambda_hat_core.samplers.noise_check import check_work, heated, is_made_up_for
 from lambda_hat_core.samplers.observables import observed
 from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.samplers.subset import Subset
@@ -121,10 +123,12 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
     smaller = calmer(spec, trace.info) if spec is now.spec else spec
     if trace.failure is not None:
         why, spec = trace.failure, smaller
-    elif spec.until is not None and trace.info["spent"] is None and has_outgrown(trace):
+    elif spec.until is None or trace.info["spent"] is not None:
+        return None
+    elif has_outgrown(trace):
         step = llc_at_step_zero(trace)
         why, cause = f"the llc was {step.bias:+.3g} off", "biased"
-        if any(one["cause"] == "biased" for one in now.before):
+        if any(one["cause"] == cause for one in now.before):
             spec = smaller
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
@@ -132,6 +136,16 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
             lambda: _arrived(frame, now, spec, draws, step.mean.mean),
         )
         lost += begun.work
+    elif is_heated(trace):
+        spec, cause = now.spec, "heated"
+        why = f"the noise of batches had grown and moved the llc by {trace.info['heated']:+.3g}"
+        if any(one["cause"] == cause for one in now.before):
+            spec = calmer(spec, trace.info)
+        begun = frame.checkpoint.remember(
+            f"arrived{now.name}",
+            {"posterior": frame.posterior, "spectrum": begun.spectrum},
+            lambda: _there(now.pilot, draws, mean_llc(trace).mean),
+        )
     else:
         return None
     work = now.work | {"attempts": now.work.get("attempts", 0.0) + lost}
@@ -147,6 +161,22 @@ def _arrived(
     at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
     spectrum, spent = pilot.mean_spectrum(key, frame.few, spec, at)
     return pilot.Pilot(at, spectrum, llc, spent)
+
+
+def _there(begun: pilot.Pilot, draws: drive.Draws, llc: float) -> pilot.Pilot:
+    """Return where the chains of an attempt are, with the spectrum that it began with."""
+    assert draws.arrived is not None
+    return pilot.Pilot(draws.arrived(), begun.spectrum, llc, 0.0)
+
+
+def is_heated(trace: Trace) -> bool:
+    """Return whether a run's batches heat or cool it, where its chains came to, beyond chance.
+
+    Twice as much cooling is left alone: the pilot's own batches heat it by up to a quarter, so that
+    a little too much is made up for as a rule, most of which two step sizes take away.
+    """
+    relative = trace.info.get("heated", 0.0) / (abs(mean_llc(trace).mean) or 1.0)
+    return relative > GROWN or relative < -2 * GROWN
 
 
 def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
@@ -176,6 +206,9 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         frame.log(line)
     watched = frame.watch(found.spectrum)
     setup = now.work | {"adaptation": tuned.work}
+    looks_at_noise = is_made_up_for(spec, tuned.kernel)
+    if looks_at_noise:
+        setup["check"] = check_work(tuned.kernel, spec.n_chains)
     nbeta = float(posterior.nbeta)
     batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
     info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(found.spectrum.h_max)}
@@ -236,4 +269,8 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         alternates="step_order" in tuned.info,
         highest=highest(posterior, found.spectrum.h_max) if adapts(spec) else math.inf,
     )
+    if looks_at_noise and draws.failure is None:
+        assert draws.arrived is not None
+        key = stream(frame.seed, f"noise{now.name}")
+        info["heated"] = heated(key, spec, tuned.kernel, info, draws.arrived())
     return trace(draws), draws

@@ -64,12 +64,12 @@ def mean_llc(trace: Trace, n_draws: int | None = None) -> Mean:
 def llc_at_step_zero(trace: Trace, n_draws: int | None = None) -> Extrapolated:
     """Return the LLC at step size 0 of a run with two, from the first `n_draws` of every chain.
 
-    Its bias may be as large as the heating that was predicted, and in a run that was made again
-    because of its step, as a quarter of the mean.
+    Its bias may be as large as the heating that was predicted, or seen where the chains ended, and
+    in a run that was made again because of its step, as a quarter of the mean.
     """
     llc = trace.llc[:, :n_draws]
-    known = trace.info.get("heating", 0.0)
-    if trace.info.get("attempts"):
+    known = max(trace.info.get("heating", 0.0), abs(trace.info.get("heated", 0.0)))
+    if any(one["cause"] != "heated" for one in trace.info.get("attempts", ())):
         known = max(known, SHOWN * abs(float(llc.mean())))
     return _at_step_zero(trace, llc, known=known)
 

@@ -14,7 +14,11 @@ network whose |w - w*|^2 was 320 after the pilot and 1490 at equilibrium. The dr
 sizes show that as a bias. So a run with a clear one sets itself up again where its chains are, and
 if the bias is still clear there, with steps from a quarter of the stiffness too.
 
-Nothing of this changes a run that neither leaves nor has such a bias.
+The noise of batches, too, may have grown on the way (`noise_check`). A run for which injected noise
+makes up wrongly begins again where its chains are, with the noise that is found there; if that has
+grown once more, with smaller steps.
+
+Nothing of this changes a run to which none of it happens.
 """
 
 import math

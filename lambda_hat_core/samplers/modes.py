@@ -25,7 +25,7 @@ from lambda_hat_core.samplers.gradients import GradientEstimate, loss_gradients,
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.types import AnyArray, Weights
 
-_BATCHES = 16
+BATCHES = 16
 """Minibatch gradients per start point; with 4 chains, 60 degrees of freedom per direction."""
 _PRECONDITIONED_RANK = 32
 _PROBES, _NODES = 2, 12
@@ -137,7 +137,7 @@ def measure(
     work, products = 0.0, 0
     if stochastic or preconditioner is not None:
         gradients = batch_gradients(rng, estimate, start)
-        work += estimate.work * n_chains * _BATCHES
+        work += estimate.work * n_chains * BATCHES
 
     def product(v: Vector) -> Vector:
         return xp.asarray(_potential_products(posterior, start, root, v))
@@ -190,7 +190,7 @@ def batch_gradients(
     """Return estimates of grad L_n, an array of shape (chain, batch, d)."""
     found = [
         hosted(loss_gradients(random_words(rng, len(points)), estimate, points))
-        for _ in range(_BATCHES)
+        for _ in range(BATCHES)
     ]
     return namespace().stack(found, axis=1)
 
@@ -227,7 +227,7 @@ def whitened(
     centre = middle(posterior, spectrum)
     away, variance = _seen(generator(key), estimate, start, centre, spectrum.vectors)
     if not estimate.is_exact:
-        work = estimate.work * len(start) * _BATCHES
+        work = estimate.work * len(start) * BATCHES
         noise = nbeta**2 * width**2 * variance
     share = of_loss(mu, soft)
     size = np.append(np.ones(k), float(d - k))
@@ -250,20 +250,28 @@ def _seen(
     Both along each vector, and last, in the mean over directions, on their complement. The variance
     is 0 for the full batch.
     """
-    vectors, n_chains = hosted(vectors), len(points)
+    vectors = hosted(vectors)
     rest = max(points.shape[1] - len(vectors), 1)
-
-    def split(v: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is along the vectors, and the square of what is not."""
-        along = times(v, vectors.T)
-        across = np.asarray(v - times(along, vectors), np.float64)
-        return np.asarray(along, np.float64), (across**2).sum(axis=-1)
-
-    along, across = split(hosted(points) - centre)
+    along, across = _split(hosted(points) - centre, vectors)
     away = np.append((along**2).mean(axis=0), across.mean() / rest)
     if estimate.is_exact:
         return away, np.zeros_like(away)
-    found = batch_gradients(rng, estimate, points)
-    along, across = split(found - found.mean(axis=1, keepdims=True))
-    freedom = n_chains * (_BATCHES - 1)
-    return away, np.append((along**2).sum(axis=(0, 1)), across.sum() / rest) / freedom
+    return away, variance_along(batch_gradients(rng, estimate, points), vectors)
+
+
+def _split(v: Any, vectors: Vector) -> tuple[np.ndarray, np.ndarray]:
+    """Return what of v is along the vectors, and the square of what is not."""
+    along = times(v, vectors.T)
+    across = np.asarray(v - times(along, vectors), np.float64)
+    return np.asarray(along, np.float64), (across**2).sum(axis=-1)
+
+
+def variance_along(found: Vector, vectors: Float[AnyArray, "k d"]) -> Float[np.ndarray, " k+1"]:
+    """Return the variance of gradients, an array of shape (chain, batch, d), within the chains.
+
+    It is that along each vector, and last, in the mean over directions, on their complement.
+    """
+    n_chains, n_batches, d = found.shape
+    along, across = _split(found - found.mean(axis=1, keepdims=True), vectors)
+    rest, freedom = max(d - len(vectors), 1), n_chains * (n_batches - 1)
+    return np.append((along**2).sum(axis=(0, 1)), across.sum() / rest) / freedom

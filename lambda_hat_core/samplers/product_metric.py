@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.linalg.host import generator, hosted
 from lambda_hat_core.linalg.kronecker import Factors, ProductBasis
+from lambda_hat_core.linalg.lanczos import Vector
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers.coordinates import Coordinates
@@ -111,8 +112,15 @@ def felt(
     noise, work = np.zeros_like(width), 0.0
     if not estimate.is_exact:
         found = batch_gradients(generator(key), estimate, start)
-        turned = np.asarray(basis.into(found), np.float64)
-        noise = nbeta**2 * width**2 * turned.var(axis=1, ddof=1).mean(axis=0)
+        noise = nbeta**2 * width**2 * variance_in(found, basis)
         work = estimate.work * found.shape[0] * found.shape[1]
     modes = Modes(groups.size, mu, of_loss(mu, gamma * squared), groups.mean(noise), begun)
     return Felt(modes, noise, groups.each(mu), work)
+
+
+def variance_in(found: Vector, basis: ProductBasis) -> Float[np.ndarray, " d"]:
+    """Return the variance of gradients, an array of shape (chain, batch, d), within the chains.
+
+    It is that along every direction of the basis, whose arrays are those of `host.namespace`.
+    """
+    return np.asarray(basis.into(found), np.float64).var(axis=1, ddof=1).mean(axis=0)

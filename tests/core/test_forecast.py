@@ -48,15 +48,15 @@ def test_the_set_up_costs_the_pilot_and_the_spectrum():
     assert base.MEAN_HESSIAN == spectrum.spectrum_work(pilot.RANK + 1, pilot.RANK)
     assert base.SHARED_ROWS == hessian._FEWEST_ROWS
     assert base.PILOT == pilot._STEPS + 1
-    assert base.NOISE_BATCHES == modes._BATCHES
+    assert base.NOISE_BATCHES == modes.BATCHES
     nodes = modes._PROBES * modes._NODES
     products = {"lanczos": peaks._RANK, "none": nodes, "rmsprop": nodes + 32, "adam": nodes + 32}
     assert modes._PRECONDITIONED_RANK == 32
     for precond, count in products.items():
         sampler = Sgld(precond=precond)
-        assert (sampler.probing(), sampler.once().batch) == (2 * count, modes._BATCHES)
+        assert (sampler.probing(), sampler.once().batch) == (2 * count, modes.BATCHES)
     varied = Sgld(gradient="control_variate")
-    assert (varied.step().batch, varied.once().batch) == (2, 2 * modes._BATCHES)
+    assert (varied.step().batch, varied.once().batch) == (2, 2 * modes.BATCHES)
 
 
 def test_the_set_up_on_a_subset_costs_its_share():
