@@ -64,11 +64,18 @@ def _linear_loss(w: Any, rows: Any) -> Any:
     return jnp.mean((inputs @ w - labels) ** 2)
 
 
-def regression(n: int, d: int, spread: float, tails: float | None = None) -> Case:
-    """Return least squares with unit noise; `tails` is the degrees of freedom of the features."""
+def regression(n: int, d: int, spread: float, tails: float | None = None, rare: int = 0) -> Case:
+    """Return least squares with unit noise.
+
+    `tails` is the degrees of freedom of the features, of which the first `rare` are 1 in 10 to 40
+    rows and 0 in all others.
+    """
     rng = np.random.default_rng(3)
     x = rng.normal(size=(n, d)) if tails is None else rng.standard_t(tails, size=(n, d))
     x = x * np.geomspace(1 / spread, 1.0, d)
+    for feature in range(rare):
+        x[:, feature] = 0.0
+        x[rng.choice(n, rng.integers(10, 41), replace=False), feature] = 1.0
     y = x @ rng.normal(size=d) + rng.normal(size=n)
     exact = _half_sum(np.linalg.eigvalsh(2 * x.T @ x / n), default_nbeta(n))
     return Case(_linear_loss, np.linalg.lstsq(x, y)[0], (x, y), {}, exact)
@@ -164,6 +171,7 @@ MAKERS: dict[str, Callable[[], Case]] = {
     "regression spread 10": lambda: regression(2000, 20, 10.0),
     "regression spread 100": lambda: regression(2000, 20, 100.0),
     "regression heavy tails": lambda: regression(2000, 20, 3.0, tails=4.0),
+    "regression rare features": lambda: regression(20_000, 100, 1.0, rare=30),
     "reduced rank 5-3-5 rank 0": lambda: product_of_matrices(5, 3, 5, rank=0),
     "reduced rank 5-3-5 rank 1": lambda: product_of_matrices(5, 3, 5, rank=1),
     "reduced rank 5-3-5 rank 3": lambda: product_of_matrices(5, 3, 5, rank=3),

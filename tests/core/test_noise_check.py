@@ -49,8 +49,14 @@ def answer(seed, sampler, rare=RARE):
     data, w = regression(seed, rare)
     with jax.enable_x64(False):
         found = estimate_llc(loss, jnp.asarray(w), data, sampler=sampler, seed=seed, progress=False)
-    assert found.trace is not None
+    assert found.trace is not None and found.llc is not None and found.se is not None
     return found, exact(data[0], found.nbeta, found.gamma)
+
+
+def relative(found, right):
+    """Return the relative error, which is within 4 standard errors."""
+    assert abs(found.llc - right) <= 4 * found.se
+    return (found.llc - right) / right
 
 
 def causes(found):
@@ -63,8 +69,7 @@ def test_rare_features_do_not_heat_the_answer():
     for seed in range(4):
         found, right = answer(seed, "sghmc")
         assert found.verdict == "ok"
-        assert abs(found.llc - right) <= 4 * found.se
-        off.append((found.llc - right) / right)
+        off.append(relative(found, right))
         again += causes(found)
     assert abs(np.mean(off)) < 0.045
     assert "heated" in again
@@ -73,21 +78,20 @@ def test_rare_features_do_not_heat_the_answer():
 def test_noise_that_is_as_it_was_changes_nothing():
     found, right = answer(0, "sghmc", rare=0)
     assert causes(found) == []
-    assert abs(found.trace.info["heated"]) < 0.05 * found.llc
+    assert abs(found.trace.info["heated"]) < 0.05 * right
     assert found.trace.work["check"] > 0
-    assert abs(found.llc - right) <= 4 * found.se
+    assert abs(relative(found, right)) < 0.2
 
 
 def test_a_run_of_a_given_length_has_wider_errors_instead():
     """As wide as two step sizes make them if a bias of that size is to be expected."""
-    found, right = answer(1, VARIED)
+    found, _ = answer(1, VARIED)
     trace = found.trace
     assert causes(found) == []
-    assert abs(found.llc - right) <= 4 * found.se
-    heated = 0.3 * found.llc
+    heated = 0.3 * (found.llc or 0.0)
     wide = mean_llc(trace._replace(info={**trace.info, "heated": heated}))
     blind = mean_llc(trace._replace(info={**trace.info, "heated": 0.0}))
-    assert wide.se > 1.05 * blind.se
+    assert wide.se is not None and blind.se is not None and wide.se > 1.05 * blind.se
 
 
 @pytest.mark.parametrize(("heated", "taken_off"), [(0.4, 0.5), (0.7, 1.2), (-0.7, -0.2)])
