@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Array, Float
 
 from lambda_hat_core.analysis.ending import ended
 from lambda_hat_core.analysis.means import llc_at_step_zero
@@ -117,8 +118,9 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
     spec, begun, cause = pilot.without_factors(now.spec, frame.written), now.pilot, "left"
+    at, llc, is_same = begun.positions, begun.llc, spec is now.spec
     # Another metric is tried at its own step first.
-    smaller = calmer(spec, trace.info) if spec is now.spec else spec
+    smaller = calmer(spec, trace.info) if is_same else spec
     if trace.failure is not None:
         why, spec = trace.failure, smaller
     elif spec.until is not None and trace.info["spent"] is None and has_outgrown(trace):
@@ -126,25 +128,27 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
         why, cause = f"the llc was {step.bias:+.3g} off", "biased"
         if any(one["cause"] == "biased" for one in now.before):
             spec = smaller
+        assert draws.arrived is not None
+        at, llc = draws.arrived(), step.mean.mean
+    else:
+        return None
+    if cause == "biased" or not is_same:
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
             {"posterior": frame.posterior},
-            lambda: _arrived(frame, now, spec, draws, step.mean.mean),
+            lambda: _measured(frame, now, spec, at, llc),
         )
         lost += begun.work
-    else:
-        return None
     work = now.work | {"attempts": now.work.get("attempts", 0.0) + lost}
     before = [*now.before, {"step_size": trace.info["step_size"], "why": why, "cause": cause}]
     return Attempt(spec, begun, work, before)
 
 
-def _arrived(
-    frame: Frame, now: Attempt, spec: ChainSpec, draws: drive.Draws, llc: float
+def _measured(
+    frame: Frame, now: Attempt, spec: ChainSpec, at: Float[Array, "chain d"], llc: float | None
 ) -> pilot.Pilot:
-    """Return where the chains of an attempt are, as a pilot would for the next one's settings."""
-    assert draws.arrived is not None
-    at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
+    """Return where the chains of the next attempt begin, as a pilot would for its settings."""
+    key = stream(frame.seed, f"arrived{now.name}")
     spectrum, spent = pilot.mean_spectrum(key, frame.few, spec, at)
     return pilot.Pilot(at, spectrum, llc, spent)
 
