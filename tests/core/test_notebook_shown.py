@@ -202,7 +202,7 @@ def test_the_forecast_of_a_large_network_is_that_of_full_batches(x64, monkeypatc
     large = dataclasses.replace(posterior, shapes=((4, 3),))
     free = Sghmc(until=Until(max_fge=1e9))
     draw = 4 * (6 + 1 / 3)
-    set_up = 136 + 104 + 4 * (61 + 1 / 3 + 16 + 16) + 1 / 3
+    set_up = 136 + 1 / 3 + 4 * (104 + 61 + 1 / 3 + 16 + 16)
     expected = timing.expected(large, free, audited=True)
     assert expected == pytest.approx(3e-3 * (set_up + 80 * draw))
     assert timing.expected(posterior, free, audited=True) != expected

@@ -1,5 +1,7 @@
 """The metric in a product basis, against matrices that are products and against exact answers."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,15 @@ def test_a_product_is_nearly_diagonal_in_its_basis(x64):
     error = 4 * np.sqrt((matrix**2).sum() * 2 / 16)
     assert error < 0.36 * np.trace(matrix)
     assert abs(np.asarray(made.diagonal).sum() - np.trace(matrix)) < error
+
+
+def test_the_certificate_weighs_directions_by_the_square_of_their_stiffness(x64):
+    from lambda_hat_core.samplers.product_metric import certificate
+
+    made = found_for(product_of(np.random.default_rng(0)))
+    h = np.maximum(np.asarray(made.diagonal), 0.0)
+    np.testing.assert_allclose(certificate(made), (h / h.max()) ** 2)
+    assert not certificate(dataclasses.replace(made, diagonal=-jnp.ones(len(h)))).any()
 
 
 def test_a_side_beyond_the_widest_keeps_its_coordinates(x64, monkeypatch):
