@@ -118,55 +118,65 @@ def sample_chains(
 def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Attempt | None:
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
-    spec, begun, cause = pilot.without_factors(now.spec, frame.written), now.pilot, "left"
+    spec, begun = pilot.without_factors(now.spec, frame.written), now.pilot
+    is_same = spec is now.spec
     # Another metric is tried at its own step first.
-    smaller = calmer(spec, trace.info) if spec is now.spec else spec
+    smaller = calmer(spec, trace.info) if is_same else spec
+    arrived: float | None = None
     if trace.failure is not None:
-        why, spec = trace.failure, smaller
+        cause, why, spec = "left", trace.failure, smaller
     elif spec.until is None or trace.info["spent"] is not None:
         return None
     elif has_outgrown(trace):
         step = llc_at_step_zero(trace)
-        why, cause = f"the llc was {step.bias:+.3g} off", "biased"
-        if any(one["cause"] == cause for one in now.before):
-            spec = smaller
-        begun = frame.checkpoint.remember(
-            f"arrived{now.name}",
-            {"posterior": frame.posterior},
-            lambda: _arrived(frame, now, spec, draws, step.mean.mean),
-        )
-        lost += begun.work
+        cause, why, arrived = "biased", f"the llc was {step.bias:+.3g} off", step.mean.mean
+        spec = smaller if _repeats(now, cause) else spec
     elif is_heated(trace):
-        spec, cause = now.spec, "heated"
+        cause, arrived = "heated", mean_llc(trace).mean
         why = f"the noise of batches had grown and moved the llc by {trace.info['heated']:+.3g}"
-        if any(one["cause"] == cause for one in now.before):
-            spec = calmer(spec, trace.info)
+        spec = calmer(now.spec, trace.info) if _repeats(now, cause) else now.spec
+    else:
+        return None
+    # The metric stays where there is nothing against it.
+    is_anew = cause == "biased" or (cause == "left" and not is_same)
+    if is_anew or arrived is not None:
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
             {"posterior": frame.posterior, "spectrum": begun.spectrum},
-            lambda: _there(now.pilot, draws, mean_llc(trace).mean),
+            lambda: _begun(frame, now, spec if is_anew else None, draws, arrived),
         )
-    else:
-        return None
+        lost += begun.work
     work = now.work | {"attempts": now.work.get("attempts", 0.0) + lost}
     before = [*now.before, {"step_size": trace.info["step_size"], "why": why, "cause": cause}]
     return Attempt(spec, begun, work, before)
 
 
-def _arrived(
-    frame: Frame, now: Attempt, spec: ChainSpec, draws: drive.Draws, llc: float
+def _repeats(now: Attempt, cause: str) -> bool:
+    """Return whether an attempt before this one ended for the same cause."""
+    return any(one["cause"] == cause for one in now.before)
+
+
+def _begun(
+    frame: Frame, now: Attempt, anew: ChainSpec | None, draws: drive.Draws, llc: float | None
 ) -> pilot.Pilot:
-    """Return where the chains of an attempt are, as a pilot would for the next one's settings."""
-    assert draws.arrived is not None
-    at, key = draws.arrived(), stream(frame.seed, f"arrived{now.name}")
-    spectrum, spent = pilot.mean_spectrum(key, frame.few, spec, at)
-    return pilot.Pilot(at, spectrum, llc, spent)
+    """Return where the next attempt begins, as a pilot would.
 
-
-def _there(begun: pilot.Pilot, draws: drive.Draws, llc: float) -> pilot.Pilot:
-    """Return where the chains of an attempt are, with the spectrum that it began with."""
-    assert draws.arrived is not None
-    return pilot.Pilot(draws.arrived(), begun.spectrum, llc, 0.0)
+    Args:
+        frame: what all attempts share.
+        now: the attempt before it.
+        anew: the settings for which the spectrum is measured once more; None: it stays.
+        draws: of the attempt before it.
+        llc: an estimate, if it begins where the chains of that one are; None: where they began.
+    """
+    at, llc_there = now.pilot.positions, now.pilot.llc
+    if llc is not None:
+        assert draws.arrived is not None
+        at, llc_there = draws.arrived(), llc
+    if anew is None:
+        return pilot.Pilot(at, now.pilot.spectrum, llc_there, 0.0)
+    key = stream(frame.seed, f"arrived{now.name}")
+    spectrum, spent = pilot.mean_spectrum(key, frame.few, anew, at)
+    return pilot.Pilot(at, spectrum, llc_there, spent)
 
 
 def is_heated(trace: Trace) -> bool:

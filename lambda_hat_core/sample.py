@@ -13,6 +13,7 @@ from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
 from lambda_hat_core.samplers import drive, monitor, pilot
 from lambda_hat_core.samplers.observables import Observable, Observables, observing
+from lambda_hat_core.samplers.product_metric import certificate
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.samplers.subset import Subset, subset
 from lambda_hat_core.samplers.telling import silent
@@ -30,12 +31,17 @@ def watch(
     paired: monitor.Paired | None = None,
     observables: Observables | None = None,
 ) -> monitor.Monitor:
-    """Return what is watched: random directions, the Lanczos ones of the certificate, and more."""
+    """Return what is watched: random directions, those of the certificate, and more."""
     projections = monitor.random_projections(
         stream(seed, "projections"), posterior.w0, N_PROJECTIONS
     )
-    weights = constant(spectrum.shrinkage(posterior.nbeta, posterior.gamma), posterior.w0)
-    return monitor.Monitor(projections, spectrum.vectors, weights, paired, observables)
+    made = spectrum.factors
+    if made is None:
+        along, weights = spectrum.vectors, spectrum.shrinkage(posterior.nbeta, posterior.gamma)
+    else:
+        along, weights = made.basis, certificate(made)
+    weights = constant(weights, posterior.w0)
+    return monitor.Monitor(projections, along, weights, paired, observables)
 
 
 class _Ready(NamedTuple):

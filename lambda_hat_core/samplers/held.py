@@ -17,6 +17,7 @@ from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.drive import Checkpoint
 from lambda_hat_core.samplers.gradients import GradientEstimate, gradient_at_minimum
 from lambda_hat_core.samplers.kernel import Kernel, Tuned
+from lambda_hat_core.samplers.pilot import Pilot
 from lambda_hat_core.types import Weights
 
 
@@ -33,6 +34,8 @@ class Held(Checkpoint):
             self._kept[name] = (make(), posterior)
             return self._kept[name][0]
         kept, there = self._kept[name]
+        if isinstance(kept, Pilot):
+            return kept._replace(positions=_shifted(kept.positions, there, posterior), work=0.0)
         if name == "pilot":
             found = kept.pilot._replace(positions=_shifted(kept.pilot.positions, there, posterior))
             work = dict.fromkeys(kept.work, 0.0) | {"loss0": kept.work["loss0"]}

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.host import generator
+from lambda_hat_core.linalg.kronecker import ProductBasis
 from lambda_hat_core.posterior import Posterior, split_in_two
 from lambda_hat_core.samplers.gradients import gradient_at_minimum
 from lambda_hat_core.samplers.kernel import Kernel
@@ -111,14 +112,15 @@ class Monitor(eqx.Module):
 
     Attributes:
         projections: random unit vectors.
-        vectors: orthonormal Lanczos vectors V of the Hessian averaged over the pilot's points.
-        weights: shrinkage s_i of each vector; M = V^T diag(s) V is the certificate's matrix.
+        vectors: orthonormal directions of the certificate, the rows of a matrix V or a basis Q =
+            V^T: of the Hessian averaged over the pilot's points.
+        weights: shrinkage s_i along each of them; M = V^T diag(s) V is the certificate's matrix.
         paired: what losses from batches need, None if all examples are used.
         observables: what else is recorded, None if nothing is.
     """
 
     projections: Float[Array, "p d"]
-    vectors: Float[Array, "k d"]
+    vectors: Float[Array, "k d"] | ProductBasis
     weights: Float[Array, " k"]
     paired: Paired | None = None
     observables: Observables | None = None
@@ -129,12 +131,12 @@ class Monitor(eqx.Module):
         delta = w - kernel.posterior.w0
         batch_key, key = split(key)
         gradient, cost = kernel.gradient(key, state)
-        inside = self.weights * (self.vectors @ delta)
+        inside = self.weights * self.along(delta)
         trace = jnp.sum(self.weights)
-        direction = inside @ self.vectors if kernel.has_noise else None
+        direction = self._joined(inside) if kernel.has_noise else None
         seen = self._measured(batch_key, kernel.posterior, w, direction)
         if direction is None or seen.slope is None:
-            virial_m = inside @ (self.vectors @ gradient)
+            virial_m = inside @ self.along(gradient)
         else:
             pull = kernel.posterior.tether_along(delta, direction)
             virial_m = kernel.posterior.nbeta * seen.slope + pull
@@ -151,6 +153,16 @@ class Monitor(eqx.Module):
             **noise,
             **self.observed(kernel.posterior, w, seen.loss),
         }
+
+    def along(self, v: Weights) -> Float[Array, " k"]:
+        """Return V v."""
+        at = self.vectors
+        return at.into(v) if isinstance(at, ProductBasis) else at @ v
+
+    def _joined(self, inside: Float[Array, " k"]) -> Weights:
+        """Return V^T x."""
+        at = self.vectors
+        return at.out_of(inside) if isinstance(at, ProductBasis) else inside @ at
 
     def observed(
         self, posterior: Posterior, w: Weights, loss: tuple[Scalar, Scalar]

@@ -49,6 +49,8 @@ _ALPHA = 0.1
 RANK = 128
 """Fewest Ritz pairs of the mean Hessian. The complement counts as being as stiff as the flattest
 accurate pair, and of 64 pairs that one is still stiff on networks of ten thousand parameters."""
+_BESIDE_FACTORS = 16
+"""Pairs where metric and certificate come from factors: enough for the largest eigenvalue."""
 _ROWS_PER_PAIR = 3
 """Examples of the set-up per pair: of fewer, the flat pairs tell what these examples are like."""
 _MOST_ARITHMETIC = 2e9
@@ -221,9 +223,8 @@ def mean_spectrum(
 ) -> tuple[Spectrum, float]:
     """Return the spectrum of the Hessian averaged over where chains are, and its work."""
     in_factors = getattr(spec, "precond", None) == "kronecker"
-    found, spent = hessian_spectrum(
-        key, few.posterior, at=at, rank=rank_for(few), in_factors=in_factors
-    )
+    rank = _BESIDE_FACTORS if in_factors else rank_for(few)
+    found, spent = hessian_spectrum(key, few.posterior, at=at, rank=rank, in_factors=in_factors)
     return found, few.cost * spent
 
 

@@ -113,8 +113,7 @@ def _felt(
     if isinstance(metric, Coordinates):
         return whitened(key, estimate, metric, start=start, spectrum=spectrum)
     assert spectrum.factors is not None
-    made = spectrum.factors
-    return product_metric.felt(key, estimate, metric, made, start=start, spectrum=spectrum)
+    return product_metric.felt(key, estimate, metric, spectrum.factors, start=start)
 
 
 def tune(

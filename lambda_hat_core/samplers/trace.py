@@ -23,7 +23,8 @@ class Trace(NamedTuple):
         projections: (w - w*) . u_k on a few fixed random unit vectors u_k.
         virial: (w - w*) . grad U(w) / d with U = -log p; its mean is 1 at equilibrium. None if the
             sampler does not compute it.
-        virial_m: (w - w*)^T M grad U(w) / tr M, M = nbeta H (nbeta H + gamma)^-1. None if H has no
+        virial_m: (w - w*)^T M grad U(w) / tr M, M = nbeta H (nbeta H + gamma)^-1; with a
+            metric in a product basis M has the squares of H's diagonal there. None if H has no
             positive eigenvalue, or if the sampler does not compute it.
         cumulative_fge: full-gradient evaluations of ALL chains up to this draw, set-up included, in
             the unit of `work`.

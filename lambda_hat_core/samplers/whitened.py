@@ -61,13 +61,12 @@ def whiten(
     if spec.gradient == "control_variate" and spec.batch_size is not None:
         estimate, made = control_variate(posterior, 1), 1.0
     at: Metric = coordinates.identity(posterior)
-    if spec.whitens:
+    if spec.precond == "kronecker":
+        assert spectrum.factors is not None
+        at = product_metric(posterior, spectrum.factors, number(spec.damping))
+    elif spec.whitens:
         spectrum = stiffest(spectrum)
-        if spec.precond == "kronecker":
-            assert spectrum.factors is not None
-            at = product_metric(posterior, spectrum.factors, number(spec.damping))
-        else:
-            at = coordinates.damped(posterior, spectrum, number(spec.damping))
+        at = coordinates.damped(posterior, spectrum, number(spec.damping))
     estimate, step_size, work, info, felt = tune(
         key,
         estimate,

@@ -81,7 +81,7 @@ def _draws(drawn: Drawn, indices: Int[Array, " draw"]) -> dict[str, Array]:
             w = posterior.w0 + delta
             high, low = posterior.full_loss(w)
             gradient = posterior.potential_grad(w, posterior.data)
-            along = (monitor.vectors @ delta) * (monitor.vectors @ gradient)
+            along = monitor.along(delta) * monitor.along(gradient)
             shifted = {} if posterior.prior is None else {"tether": posterior.tether(delta)}
             return {
                 **shifted,

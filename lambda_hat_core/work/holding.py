@@ -64,7 +64,8 @@ def held(store: Store, run: RunSpec, of: RunSpec) -> tuple[RunSpec, Any]:
 def _metric(root: Path, run: str) -> Any:
     """Return the spectrum that the metric of a run was made of; None if it has none of this kind.
 
-    It is measured again, to the same bits: its inputs are the run's.
+    It is measured again, to the same bits: its inputs are the run's. A run that left a product
+    basis has another metric than its settings say.
     """
     from lambda_hat_core import targets
     from lambda_hat_core.config.batches import as_sampled
@@ -76,6 +77,10 @@ def _metric(root: Path, run: str) -> Any:
     metrics = {getattr(spec.sampler, key, None) for key in ("precond", "metric")}
     if metrics.isdisjoint({"lanczos", "kronecker", "auto"}):
         return None
+    used = store.read_json("runs", run, "work.json")["info"]
+    if "precond" in used:
+        sampler = spec.sampler.model_copy(update={"precond": used["precond"]})
+        spec = spec.model_copy(update={"sampler": sampler})
     target = TargetSpec.model_validate(store.read_json("targets", spec.target, SPEC))
     loaded = targets.load(target, store.path("targets", spec.target), spec.posterior)
     n = None if loaded.data is None else loaded.n

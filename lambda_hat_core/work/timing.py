@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from lambda_hat_core.posterior import Batch, Loss, Posterior, Scalar, Weights, mean_loss
 from lambda_hat_core.programs import quickly
+from lambda_hat_core.samplers.pilot import settled
 from lambda_hat_core.targets import audit
 
 _LONG_ENOUGH = 0.03
@@ -34,9 +35,10 @@ def expected(posterior: Posterior, sampler: Any, *, audited: bool) -> float:
 
     Args:
         posterior: the posterior.
-        sampler: the settings of the sampler.
+        sampler: the settings of the sampler; what its target decides is decided first.
         audited: whether w* was audited before, so that this takes no time.
     """
+    sampler = settled(sampler, posterior)
     full, batches = sampler.gradients(posterior.n)
     n = None if posterior.data is None else posterior.n
     if not audited:

@@ -1,5 +1,6 @@
 """The LLC along training: exact at two plateaus, one program for all, one setting held."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 from lambda_hat_core import LlcCurve, Nuts, Posterior, Sghmc, Sgld, llc_along
 from lambda_hat_core.config.batches import seed_at
 from lambda_hat_core.posterior import Target, localised
-from lambda_hat_core.samplers.held import moved
+from lambda_hat_core.samplers.held import Held, moved
 from tests.core import mixed
 from tests.core.test_programs import programs
 
@@ -165,6 +166,21 @@ def test_a_control_variate_moves_with_its_point():
     np.testing.assert_array_equal(kernel.coordinates.origin, w0)
     np.testing.assert_array_equal(kernel.coordinates.scale, first.coordinates.scale)
     np.testing.assert_allclose(found.positions - w0, tuned.positions - posterior.w0, atol=1e-5)
+
+
+def test_where_a_second_attempt_begins_is_held_and_moves_with_its_point():
+    from lambda_hat_core.linalg.spectrum import hessian_spectrum
+    from lambda_hat_core.samplers.pilot import Pilot
+
+    here = mixed.posterior(mixed.quadratic(10.0))
+    there = dataclasses.replace(here, w0=here.w0 + 0.5)
+    spectrum, _ = hessian_spectrum(jax.random.key(0), here)
+    begun = Pilot(jnp.stack([here.w0 + 0.1, here.w0]), spectrum, 3.0, 40.0)
+    held = Held()
+    assert held.remember("arrived", {"posterior": here}, lambda: begun) is begun
+    found = held.remember("arrived", {"posterior": there}, lambda: begun)
+    np.testing.assert_allclose(found.positions, begun.positions + 0.5, atol=1e-6)
+    assert (found.work, found.spectrum, found.llc) == (0.0, spectrum, 3.0)
 
 
 def test_a_point_in_the_middle_of_training_does_not_fail():

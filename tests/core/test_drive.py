@@ -7,6 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from lambda_hat_core.linalg.kronecker import Block, ProductBasis
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import drive
 from lambda_hat_core.samplers.kernel import Kernel
@@ -53,7 +54,15 @@ class Counter(Kernel):
         return jnp.where(self.width > 0, jr.normal(key, (D,)), exact), COST
 
 
-def driven(width, *, n_draws, n_burn, **settings):
+class Noisy(Counter):
+    """The same to a certificate that does not trust the gradient."""
+
+    @property
+    def has_noise(self):
+        return True
+
+
+def driven(width, *, n_draws, n_burn, along=None, noisy=False, **settings):
     """Return the draws of a counter, with the whole position among the recorded scalars."""
     posterior = Posterior(
         w0=jnp.asarray(W0),
@@ -64,10 +73,11 @@ def driven(width, *, n_draws, n_burn, **settings):
         n=100,
     )
     weights = NBETA * np.array(H) / (NBETA * np.array(H) + GAMMA)
-    watched = Monitor(jnp.eye(D), jnp.eye(D), jnp.asarray(weights))
+    watched = Monitor(jnp.eye(D), jnp.eye(D) if along is None else along, jnp.asarray(weights))
+    kind = Noisy if noisy else Counter
     return drive.run_chains(
         jr.key(0),
-        Counter(posterior, jnp.asarray(width)),
+        kind(posterior, jnp.asarray(width)),
         watched,
         jnp.asarray(np.tile(W0, (CHAINS, 1))),
         n_draws=n_draws,
@@ -119,6 +129,19 @@ def test_a_draw_records_the_state_after_thin_steps(x64, n_burn):
     a_draw = CHAINS * (THIN * WORK + COST + 1 / 3)
     work = 7.0 + a_draw * np.arange(n_burn + 1, n_draws + 1)
     np.testing.assert_allclose(found.cumulative_work, work, rtol=1e-12)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_certificate_in_a_product_basis_is_that_of_its_matrix(x64, noisy):
+    """With the kernel's gradient, and with a derivative of the loss along M (w - w*)."""
+    left, right = (np.linalg.qr(np.random.default_rng(i).normal(size=(2, 2)))[0] for i in (1, 2))
+    basis = ProductBasis((Block(2, 2),), (jnp.asarray(left),), (jnp.asarray(right),))
+    found = driven(0.0, n_draws=9, n_burn=2, along=basis, noisy=noisy).values["virial_m"][0]
+    q, h = np.kron(left, right), np.array(H)
+    s = NBETA * h / (NBETA * h + GAMMA)
+    delta = THIN * np.arange(3, 10.0)[:, None] * np.ones(D)
+    slope = NBETA * h * (W0 + delta) + GAMMA * delta
+    np.testing.assert_allclose(found, ((delta @ q * s) * (slope @ q)).sum(axis=1) / s.sum())
 
 
 def test_steps_draws_and_chains_have_different_random_numbers(x64):

@@ -41,7 +41,7 @@ def test_work_of_sgld_by_hand():
 
 
 def test_the_set_up_costs_the_pilot_and_the_spectrum():
-    from lambda_hat_core.linalg import hessian, spectrum
+    from lambda_hat_core.linalg import hessian, kronecker, spectrum
     from lambda_hat_core.samplers import modes, peaks, pilot
 
     assert base.SPECTRUM == spectrum.spectrum_work(spectrum.RANK + 1, spectrum.RANK)
@@ -50,6 +50,9 @@ def test_the_set_up_costs_the_pilot_and_the_spectrum():
     assert base.PILOT == pilot._STEPS + 1
     assert base.NOISE_BATCHES == modes.BATCHES
     nodes = modes._PROBES * modes._NODES
+    in_product = spectrum.spectrum_work(pilot._BESIDE_FACTORS + 1, pilot._BESIDE_FACTORS)
+    in_product += 2 * (kronecker._FOR_BASES + kronecker._FOR_ROWS)
+    assert Sgld(precond="kronecker").mean_hessian() == in_product
     products = {"lanczos": peaks._RANK, "none": nodes, "rmsprop": nodes + 32, "adam": nodes + 32}
     assert modes._PRECONDITIONED_RANK == 32
     for precond, count in products.items():

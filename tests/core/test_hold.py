@@ -139,6 +139,27 @@ def test_a_metric_that_a_run_went_on_in_is_held_with_the_step_size_of_it(
     assert {name: getattr(run.sampler, name) for name in info} == info
 
 
+def test_the_metric_of_a_run_that_left_a_product_basis_is_that_of_its_last_attempt(
+    x64, plan_of, tmp_path, monkeypatch
+):
+    """The few pairs beside the factors would not do for the metric of pairs."""
+    from lambda_hat_core import sample
+    from lambda_hat_core.work import holding
+
+    store = Store(tmp_path / "home")
+    plan = plan_of(one(TARGET, sghmc("{from: last}")))
+    (trajectory,) = plan.trajectories.values()
+    make_trajectory(store, trajectory, quiet)
+    *_, last = plan.runs.values()
+    making.build_target(store, plan.targets[last.target], quiet)
+    making.sample_run(store, last, plan.targets[last.target], quiet)
+    monkeypatch.setattr(sample, "metric_source", lambda posterior, run: run.sampler.precond)
+    holding._metric.cache_clear()
+    assert last.sampler.precond == "auto"
+    assert holding._metric(store.root, last.id) == "lanczos"
+    holding._metric.cache_clear()
+
+
 def test_settings_of_a_run_that_failed_are_not_held(x64, plan_of, tmp_path, monkeypatch):
     from lambda_hat_core.work import holding
 

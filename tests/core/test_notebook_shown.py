@@ -185,6 +185,29 @@ def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypat
     assert timing.expected(posterior, sgld, audited=False) == pytest.approx(gradients * 3e-3)
 
 
+def test_the_forecast_of_a_large_network_is_that_of_full_batches(x64, monkeypatch):
+    """What `auto` becomes there: steps of all examples in a product basis, and few draws."""
+    import dataclasses
+
+    from lambda_hat_core.config.samplers.base import Until
+    from lambda_hat_core.config.samplers.stochastic import Sghmc
+    from lambda_hat_core.samplers import pilot
+    from lambda_hat_core.work import timing
+    from tests.core import mixed
+
+    monkeypatch.setattr(timing, "timed", lambda posterior: timing.Timed(0.0, 1e-3))
+    for name, least in {"_LARGE": 4, "_SIDE": 3}.items():
+        monkeypatch.setattr(pilot, name, least)
+    posterior = mixed.posterior(mixed.quadratic(1.0))
+    large = dataclasses.replace(posterior, shapes=((4, 3),))
+    free = Sghmc(until=Until(max_fge=1e9))
+    draw = 4 * (6 + 1 / 3)
+    set_up = 136 + 1 / 3 + 4 * (104 + 61 + 1 / 3 + 16 + 16)
+    expected = timing.expected(large, free, audited=True)
+    assert expected == pytest.approx(3e-3 * (set_up + 80 * draw))
+    assert timing.expected(posterior, free, audited=True) != expected
+
+
 def test_the_measured_time_of_the_loss_is_positive(x64):
     from lambda_hat_core.work.timing import timed
     from tests.core import mixed

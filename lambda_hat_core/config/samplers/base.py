@@ -94,7 +94,6 @@ class Sampler(Settings):
         hints: what to write instead of keys of other tools, by key.
         n_programs: number of programs that a run compiles, each about as large as one gradient.
         is_exact: whether a Metropolis test removes the bias from the step size.
-        typical_draws: draws per chain of a typical run that ends at a precision.
         max_fge: budget of a stop rule that names none.
     """
 
@@ -102,7 +101,6 @@ class Sampler(Settings):
     hints: ClassVar[Mapping[str, str]] = ANY
     n_programs: ClassVar[float] = 10.0
     is_exact: ClassVar[bool] = False
-    typical_draws: ClassVar[int] = 400
     max_fge: ClassVar[float] = Until().max_fge
 
     n_chains: PositiveInt = Field(
@@ -140,6 +138,11 @@ class Sampler(Settings):
         if self.until is None:
             return self.n_draws, 0
         return min(self.typical_draws, self.until.max_draws), 0
+
+    @property
+    def typical_draws(self) -> int:
+        """Draws per chain of a typical run that ends at a precision."""
+        return 400
 
     @property
     def least_burn(self) -> int:
@@ -246,6 +249,10 @@ class Chains(Sampler):
         """Return the gradients on the set-up's examples that a chain takes beyond the pilot."""
         return 0.0
 
+    def mean_hessian(self) -> int:
+        """Return the gradients on them for the Hessian where the pilot arrives."""
+        return MEAN_HESSIAN
+
     def once(self) -> Gradients:
         """Return the other gradients that a chain takes before its first draw."""
         return Gradients(0.0)
@@ -264,7 +271,7 @@ class Chains(Sampler):
         chains, once, step, recording = self.n_chains, self.once(), self.step(), self.recording()
         few, share = self.few(n)
         times = 1 if chains > 1 and few >= chains * SHARED_ROWS else chains
-        on_few = SPECTRUM + times * MEAN_HESSIAN + chains * (PILOT + RECORD + self.probing())
+        on_few = SPECTRUM + times * self.mean_hessian() + chains * (PILOT + RECORD + self.probing())
         before = Gradients(
             share * on_few + self.tilt(n) + RECORD + chains * once.full, chains * once.batch
         )

@@ -129,6 +129,13 @@ class Stochastic(Chains):
         return Gradients(times * RECORD, 1.0 if self.fresh else 0.0)
 
 
+_IN_PRODUCT = 104
+"""Gradients on the set-up's examples for a product metric: 16 Lanczos steps, 4 probes, and 32
+products for the basis and what is measured in it."""
+
+_LONG_STEPS = 80
+"""Typical draws per chain of large networks at steps that full batches allow."""
+
 _SMALL_DATA = 8192
 """Most examples on which a sampler in a product metric takes full batches where it is free to."""
 
@@ -185,6 +192,16 @@ class Constant(Stochastic):
             if getattr(self, name, None) == "auto":
                 found[name] = value
         return self.model_copy(update=found)
+
+    @property
+    def typical_draws(self) -> int:
+        """Draws per chain of a typical run that ends at a precision."""
+        is_long = self.scaling == "kronecker" and self.batch_size is None
+        return _LONG_STEPS if is_long else super().typical_draws
+
+    def mean_hessian(self) -> int:
+        """Return the gradients on the set-up's examples for the Hessian where the pilot arrives."""
+        return _IN_PRODUCT if self.scaling == "kronecker" else super().mean_hessian()
 
     @property
     def is_constant(self) -> bool:

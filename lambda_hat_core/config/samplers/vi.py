@@ -23,7 +23,6 @@ class Vi(Sampler):
 
     default_dtype: ClassVar[Dtype] = "float32"
     hints: ClassVar[Mapping[str, str]] = VI
-    typical_draws: ClassVar[int] = 256
 
     kind: Literal["vi"] = "vi"
     algo: Literal["mfa", "flow"] = Field(
@@ -100,6 +99,11 @@ class Vi(Sampler):
             rule = f"{len(ranks)} entries, but M is {self.M}"
             raise Misfit("r_per_component", ranks, rule, "give one rank for each component")
         return self
+
+    @property
+    def typical_draws(self) -> int:
+        """Draws per restart of a typical run that ends at a precision."""
+        return 256
 
     @property
     def flavour(self) -> str:
