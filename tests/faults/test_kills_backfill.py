@@ -88,6 +88,8 @@ def made(site):
 def is_over(url, id):
     """Return whether a backfill was completed, and no run is left unfinished."""
     found = graphql(url, STATES)
+    if found is None:
+        return False
     states = {b["id"]: b["status"] for b in found["partitionBackfillsOrError"]["results"]}
     assert "FAIL" not in states[id], found
     runs = {run["status"] for run in found["runsOrError"]["results"]}
