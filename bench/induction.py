@@ -70,7 +70,8 @@ def table(store: Store) -> pd.DataFrame:
     for (step, target), group in runs.groupby(["step", "target_id"]):
         row = {"step": step, "test accuracy": f"{group.metric.iloc[0]:.2f}"}
         heads = scores(store.path("targets", str(target)))
-        at = {of or "": run for of, run in zip(group.restrict, group.itertuples(), strict=True)}
+        parts = group.restrict.fillna("")
+        at = dict(zip(parts, group.itertuples(), strict=True))
         row["all"] = _estimate(at[""])
         for head, (matched, before) in heads.items():
             block, number = head.split(".")

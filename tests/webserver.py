@@ -45,7 +45,7 @@ def served(root, environment, settings=SETTINGS):
     """
     for name in (".env", "dagster.yaml", "workspace.yaml"):
         shutil.copy(ROOT / name, root)
-    (root / "dagster").mkdir()
+    (root / "dagster").mkdir(exist_ok=True)
     (root / "dagster" / "dagster.yaml").write_text(settings)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env |= {"DAGSTER_HOME": str(root / "dagster"), "DAGSTER_MODULE_NAME": "lambda_hat_assets"}
@@ -83,12 +83,12 @@ def graphql(url, query, **variables):
     return found["data"]
 
 
-def wait_for(condition, what):
-    """Wait until a condition is true, and return its value."""
+def wait_for(condition, what, every=0.5):
+    """Wait until a condition is true, looked at every so many seconds, and return its value."""
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < deadline, f"still waiting for {what}"
-        time.sleep(0.5)
+        time.sleep(every)
     return found
 
 

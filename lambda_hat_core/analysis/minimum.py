@@ -21,12 +21,10 @@ OFF_CENTRE_MAX = 0.05
 OFF_CENTRE_SHARE = 0.5
 """Ratio of that bias to the estimate at which the estimate becomes meaningless."""
 
-WAY_OUT = (
-    "the estimate is that of the given point: train w* further, or read descent beside the llc"
-)
+WAY_OUT = "the estimate is that of the given point: train w* further"
 NO_END = (
     "the estimate is that of the given point: add weight decay to the loss, so that it has a "
-    "minimum, or read descent beside the llc"
+    "minimum"
 )
 """The way out where training further only leads further out."""
 
@@ -48,12 +46,14 @@ class Standing(NamedTuple):
 
 def standing(estimate: Estimate, meta: Mapping[str, Any] | None) -> Standing:
     """Return what the audit in a target's meta.json and the draws of a run tell about w*."""
+    descent = off_centre_bias(estimate, meta or {})
     words = [*_audited(estimate, meta or {})]
     words += _drawn(estimate, seen=bool(words))
     fine = None if meta is None or meta.get("is_minimum") is None else True
     if words and (meta or {}).get("step") is None:
         words[-1] = f"{words[-1]}; {NO_END if 'at infinity' in words[0] else WAY_OUT}"
-    return Standing(False if words else fine, off_centre_bias(estimate, meta or {}), words)
+        words[-1] += "" if descent is None else ", or read descent beside the llc"
+    return Standing(False if words else fine, descent, words)
 
 
 def _audited(estimate: Estimate, meta: Mapping[str, Any]) -> Iterator[str]:

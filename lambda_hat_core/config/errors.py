@@ -98,13 +98,22 @@ class Problems:
 
 
 def one_line(text: str) -> str:
-    """Return `text` with each sequence of white space replaced by one space."""
-    return " ".join(text.split())
+    """Return `text` in one line that a terminal shows as it is.
+
+    Each sequence of white space becomes one space, and what cannot be printed, such as a mark that
+    reverses the direction of writing, its escape.
+    """
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def show(value: object) -> str:
     """Return a value as YAML would write it, shortened to a readable length."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = one_line(json.dumps(value, default=str, ensure_ascii=False))
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 

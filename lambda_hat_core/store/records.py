@@ -154,14 +154,23 @@ _OWN_LABELS = {
 """What replaces the audit of w*, which is an exact minimum of a loss with its own outputs."""
 
 
+OF_ALL = "with all parameters, of which only some are sampled, "
+"""Precedes what the audit of a target found, in a run of some of its parameters."""
+
+
 def facts_of(spec: RunSpec, meta: Row) -> Row:
     """Return the facts of a target's meta.json that hold for a run.
 
-    A known value is one of all parameters, and of the target's own labels.
+    A known value is one of all parameters, and of the target's own labels. The audit too is one of
+    all parameters: a minimum is one for some of them as well, but by how much the loss falls in a
+    Newton step of all says nothing about a run of some.
     """
     if spec.posterior.restrict is not None:
         reason = "the known value is that of all parameters, and only some are sampled"
         meta = meta | {"llc_known": None, "llc_known_reason": reason, "multiplicity": None}
+        said = [f"{OF_ALL}{first}" for first in meta["audit_reasons"][:1]]
+        said += meta["audit_reasons"][1:]
+        meta = meta | {"off_centre_bias": None, "audit_reasons": said}
     if spec.posterior.loss == SELF_LABELLED:
         meta = meta | _OWN_LABELS
     return meta

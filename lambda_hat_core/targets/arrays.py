@@ -132,6 +132,9 @@ def shares(maker: str, weights: Any, n: int) -> Array:
 
 
 def _checked_array(maker: str, name: str, leaf: Any, n: int, rule: str) -> Array:
+    if isinstance(leaf, np.ma.MaskedArray):
+        did = f"has {name} of type MaskedArray"
+        raise refusal(maker, did, "its mask would be lost: leave rows with masked numbers out")
     values = np.asarray(leaf)
     if values.ndim == 0 or values.dtype.kind in "OUSMm" or values.dtype.names is not None:
         of = type(leaf).__name__ if values.ndim == 0 else f"{values.dtype} values"

@@ -50,7 +50,7 @@ def probed(problem: Problem) -> Probe:
         if count < problem.n:
             rows = _taken(data, np.linspace(0, problem.n - 1, count).astype(int))
     at = np.asarray(w)
-    scale = max(0.1, float(np.sqrt(np.mean(at**2))))
+    scale = max(0.1, float(np.sqrt(at @ at / max(1, at.size))))
     far = at + scale * np.random.default_rng(0).normal(size=at.size)
     points = (w, *(constant(p, w) for p in (at + 0.01 * np.cos(np.arange(at.size)), far)))
     seen = [slope(problem.loss, point, rows) for point in points]

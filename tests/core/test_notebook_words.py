@@ -38,6 +38,11 @@ CALLS = {
     "scalar": ({"data": 3.0}, "has data of type float; "),
     "text": ({"data": "abc"}, "has data of type str; "),
     "object": ({"data": object()}, "has data of type object; "),
+    "masked": ({"data": (np.ma.masked_less(np.ones((200, 3)), 0), np.ones(200))}, "its mask would"),
+    "no numbers": (
+        {"params": {"w": np.zeros(0)}, "loss": lambda p, b: p["w"].sum()},
+        "none of its",
+    ),
     "records": ({"data": np.zeros(9, [("a", "f4")])}, "has data of type [('a', '<f4')] values; "),
     "integers": ({"params": {"w": jnp.arange(3)}}, "params must be float arrays"),
 }

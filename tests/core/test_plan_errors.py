@@ -125,6 +125,16 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path):
         load_union(tmp_path, "b")
 
 
+def test_marks_that_no_terminal_shows_are_written_as_escapes(tmp_path: Path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("experiment: a\ntargets: [{model: small, data: base, \u202eseed: \u202e1}]\n")
+    with pytest.raises(ConfigError) as caught:
+        load_plan(file, CONFIG)
+    lines = caught.value.lines
+    assert all(line.isprintable() for line in lines)
+    assert r'targets[0].\u202eseed is "\u202e1": no such key; did you mean seed?' in lines[-1]
+
+
 def test_errors_survive_a_process_boundary():
     error = ConfigError("one\ntwo")
     assert pickle.loads(pickle.dumps(error)).lines == ("one", "two")

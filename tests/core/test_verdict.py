@@ -163,9 +163,22 @@ def test_whether_w_is_a_minimum_is_told_beside_the_verdict(name):
     assert at.at_minimum is expected
     assert text in "; ".join(at.words) and bool(at.words) == bool(text)
     way_out = NO_END if name == "at infinity" else WAY_OUT
-    assert not at.words or at.words[-1].endswith(way_out)
+    assert not at.words or at.words[-1].endswith(f"{way_out}, or read descent beside the llc")
     bias = (META | meta)["off_centre_bias"] * changes.get("nbeta", DEFAULT_NBETA) / DEFAULT_NBETA
     assert at.descent == pytest.approx(bias)
+
+
+def test_the_audit_of_all_parameters_is_not_compared_with_the_llc_of_some():
+    from lambda_hat_core.analysis.minimum import WAY_OUT, standing
+    from lambda_hat_core.config.spec import RunSpec
+    from lambda_hat_core.store.records import OF_ALL, facts_of
+
+    audit = {"is_minimum": False, "audit_reasons": ["it falls by 70"], "off_centre_bias": 70.0}
+    part = {"restrict": ["b.*"]}
+    run = RunSpec(target=f"tgt_{0:012}", sampler={"kind": "nuts"}, posterior=part, dtype="float64")
+    at = standing(good(llc=78.0), facts_of(run, META | audit))
+    assert at.descent is None and at.at_minimum is False
+    assert at.words == [f"w* is not at a minimum: {OF_ALL}it falls by 70; {WAY_OUT}"]
 
 
 def test_a_point_that_is_no_minimum_does_not_make_the_sampler_suspect():

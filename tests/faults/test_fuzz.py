@@ -71,7 +71,8 @@ def mutated(rng: random.Random, text: str) -> str:
         at = rng.randrange(len(letters) or 1)
         match rng.randrange(3):
             case 0:
-                letters[at : at + 1] = chr(rng.choice([*range(32, 127), 0, 9, 10, 0xE9, 0x2028]))
+                others = (0, 9, 10, 0xE9, 0x2028, 0x202E)
+                letters[at : at + 1] = chr(rng.choice([*range(32, 127), *others]))
             case 1:
                 del letters[at : at + rng.randint(1, 12)]
             case _:
