@@ -212,8 +212,9 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
 
     tuned, seconds = frame.checkpoint.remember(f"tuned{now.name}", known, tune)
     began = clock() - seconds
-    for line in report(tuned.info["ledger"]) if "ledger" in tuned.info else ():
-        frame.log(line)
+    if "ledger" in tuned.info:
+        for line in report(tuned.info["ledger"], precond=tuned.info.get("precond")):
+            frame.log(line)
     watched = frame.watch(found.spectrum)
     setup = now.work | {"adaptation": tuned.work}
     looks_at_noise = is_made_up_for(spec, tuned.kernel)

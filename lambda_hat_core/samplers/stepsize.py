@@ -245,11 +245,16 @@ def _longer(better: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -> 
     )
 
 
-def report(ledger: dict[str, Any]) -> list[str]:
-    """Return the ledger as lines of text."""
+def report(ledger: dict[str, Any], *, precond: str | None = None) -> list[str]:
+    """Return the ledger as lines of text.
+
+    In a product basis the curvatures are a diagonal, and half the sum of their shrinkages is never
+    below that of the eigenvalues' (Schur-Horn), often by a half.
+    """
     better = ledger["recommended"]
+    most = "at most " if precond == "kronecker" else ""
     lines = [
-        f"quadratic answer at this nbeta and gamma {ledger['oracle']:.4g}, without gamma "
+        f"quadratic answer at this nbeta and gamma {most}{ledger['oracle']:.4g}, without gamma "
         f"{ledger['asymptotic']:.4g} (localisation {ledger['localisation']['relative']:+.1%})"
     ]
     if ledger["stable"]:

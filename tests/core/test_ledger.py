@@ -285,6 +285,8 @@ def test_a_run_that_will_be_wrong_is_told_so_before_it_starts(form):
     for ledger in (auto["ledger"], large, unstable, short):
         json.dumps(ledger, allow_nan=False)
         lines = report(ledger)
+        assert "at most" not in lines[0]
+        assert "gamma at most" in report(ledger, precond="kronecker")[0]
         assert sum(line.startswith("warning: ") for line in lines) == len(ledger["warnings"])
 
 
