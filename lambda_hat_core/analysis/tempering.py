@@ -14,6 +14,7 @@ their means: with D = (nbeta_i - nbeta_j) (L_n - L_n(w*)) it is the c at which t
 the colder one.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -178,6 +179,8 @@ def _evidence(
 def _bennett(cold: Series, hot: Series) -> tuple[float, Series]:
     """Return log Z(colder) / Z(hotter), and how much every draw contributes to its error.
 
+    Both are nan if no draw of either tells anything of the other.
+
     Args:
         cold: D at the draws of the colder replica.
         hot: D at those of the hotter one.
@@ -197,4 +200,6 @@ def _bennett(cold: Series, hot: Series) -> tuple[float, Series]:
     c = float(root_scalar(lacks, bracket=(low, high), xtol=1e-10).root)
     forward, backward = expit(-hot - c), expit(cold + c)
     slope = np.mean(forward * (1 - forward)) + np.mean(backward * (1 - backward))
+    if slope == 0:
+        return math.nan, np.full_like(forward, math.nan)
     return c, (forward - backward) / slope

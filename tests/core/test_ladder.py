@@ -78,6 +78,18 @@ def test_losses_that_overflow_far_from_the_minimum_leave_the_evidence():
     assert abs(found.log_evidence - evidence[0]) < 4 * found.log_evidence_se + 0.01
 
 
+def test_replicas_without_overlap_leave_no_evidence():
+    """Of a loss without a lower bound the colder replica has fallen out of sight of the other."""
+    from lambda_hat_core.analysis.tempering import tempering
+
+    trace, _, _ = traces.quadratic_at_several_nbeta()
+    losses = trace.stats["replica_loss"].copy()
+    losses[:, :, 0] -= 1e6
+    found = tempering(trace._replace(stats={**trace.stats, "replica_loss": losses}))
+    assert found.log_evidence is None and found.log_evidence_se is None
+    assert found.replicas[1].log_evidence is not None
+
+
 def test_the_error_of_the_evidence_is_the_scatter_over_runs():
     from lambda_hat_core.analysis.tempering import tempering
 
