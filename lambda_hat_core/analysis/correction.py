@@ -30,8 +30,11 @@ def predicted(trace: Trace) -> dict[str, float | None] | None:
     ledger = trace.info.get("ledger") or {}
     if "step_order" in trace.info:
         return ledger.get("burn_in")
-    found, heated = ledger.get("error"), trace.info.get("heated", 0.0)
-    if found is None or found["absolute"] is None or abs(heated) <= GROWN * abs(ledger["llc"]):
+    found, heated = ledger.get("error"), trace.info.get("heated")
+    # In a trace that was read, what is not finite is None.
+    if found is None or found["relative"] is None or heated is None:
+        return found
+    if abs(heated) <= GROWN * abs(ledger["llc"]):
         return found
     return {
         "absolute": found["absolute"] + heated,

@@ -68,7 +68,7 @@ def llc_at_step_zero(trace: Trace, n_draws: int | None = None) -> Extrapolated:
     in a run that was made again because of its step, as a quarter of the mean.
     """
     llc = trace.llc[:, :n_draws]
-    known = max(trace.info.get("heating", 0.0), abs(trace.info.get("heated", 0.0)))
+    known = max(trace.info.get("heating", 0.0), abs(trace.info.get("heated") or 0.0))
     if any(one["cause"] != "heated" for one in trace.info.get("attempts", ())):
         known = max(known, SHOWN * abs(float(llc.mean())))
     return _at_step_zero(trace, llc, known=known)
