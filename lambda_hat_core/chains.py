@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Array, Float
 
 from lambda_hat_core.analysis.correction import GROWN
 from lambda_hat_core.analysis.ending import ended
@@ -119,33 +120,36 @@ def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Atte
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
     spec, begun = pilot.without_factors(now.spec, frame.written), now.pilot
-    is_same = spec is now.spec
+    at, llc, is_same = begun.positions, begun.llc, spec is now.spec
     # Another metric is tried at its own step first.
     smaller = calmer(spec, trace.info) if is_same else spec
-    arrived: float | None = None
     if trace.failure is not None:
         cause, why, spec = "left", trace.failure, smaller
     elif spec.until is None or trace.info["spent"] is not None:
         return None
     elif has_outgrown(trace):
         step = llc_at_step_zero(trace)
-        cause, why, arrived = "biased", f"the llc was {step.bias:+.3g} off", step.mean.mean
+        cause, why = "biased", f"the llc was {step.bias:+.3g} off"
         spec = smaller if _repeats(now, cause) else spec
+        at, llc = _reached(draws), step.mean.mean
     elif is_heated(trace):
-        cause, arrived = "heated", mean_llc(trace).mean
+        cause = "heated"
         why = f"the noise of batches had grown and moved the llc by {trace.info['heated']:+.3g}"
         spec = calmer(now.spec, trace.info) if _repeats(now, cause) else now.spec
+        at, llc = _reached(draws), mean_llc(trace).mean
     else:
         return None
-    # The metric stays where there is nothing against it.
     is_anew = cause == "biased" or (cause == "left" and not is_same)
-    if is_anew or arrived is not None:
+    if is_anew:
         begun = frame.checkpoint.remember(
             f"arrived{now.name}",
-            {"posterior": frame.posterior, "spectrum": begun.spectrum},
-            lambda: _begun(frame, now, spec if is_anew else None, draws, arrived),
+            {"posterior": frame.posterior},
+            lambda: _measured(frame, now, spec, at, llc),
         )
         lost += begun.work
+    elif cause == "heated":
+        # There is nothing against the metric.
+        begun = begun._replace(positions=at, llc=llc, work=0.0)
     work = now.work | {"attempts": now.work.get("attempts", 0.0) + lost}
     before = [*now.before, {"step_size": trace.info["step_size"], "why": why, "cause": cause}]
     return Attempt(spec, begun, work, before)
@@ -156,27 +160,18 @@ def _repeats(now: Attempt, cause: str) -> bool:
     return any(one["cause"] == cause for one in now.before)
 
 
-def _begun(
-    frame: Frame, now: Attempt, anew: ChainSpec | None, draws: drive.Draws, llc: float | None
-) -> pilot.Pilot:
-    """Return where the next attempt begins, as a pilot would.
+def _reached(draws: drive.Draws) -> Float[Array, "chain d"]:
+    assert draws.arrived is not None
+    return draws.arrived()
 
-    Args:
-        frame: what all attempts share.
-        now: the attempt before it.
-        anew: the settings for which the spectrum is measured once more; None: it stays.
-        draws: of the attempt before it.
-        llc: an estimate, if it begins where the chains of that one are; None: where they began.
-    """
-    at, llc_there = now.pilot.positions, now.pilot.llc
-    if llc is not None:
-        assert draws.arrived is not None
-        at, llc_there = draws.arrived(), llc
-    if anew is None:
-        return pilot.Pilot(at, now.pilot.spectrum, llc_there, 0.0)
+
+def _measured(
+    frame: Frame, now: Attempt, spec: ChainSpec, at: Float[Array, "chain d"], llc: float | None
+) -> pilot.Pilot:
+    """Return where the chains of the next attempt begin, as a pilot would for its settings."""
     key = stream(frame.seed, f"arrived{now.name}")
-    spectrum, spent = pilot.mean_spectrum(key, frame.few, anew, at)
-    return pilot.Pilot(at, spectrum, llc_there, spent)
+    spectrum, spent = pilot.mean_spectrum(key, frame.few, spec, at)
+    return pilot.Pilot(at, spectrum, llc, spent)
 
 
 def is_heated(trace: Trace) -> bool:
@@ -281,7 +276,6 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         highest=highest(posterior, found.spectrum.h_max) if adapts(spec) else math.inf,
     )
     if looks_at_noise and draws.failure is None:
-        assert draws.arrived is not None
         key = stream(frame.seed, f"noise{now.name}")
-        info["heated"] = heated(key, spec, tuned.kernel, info, draws.arrived())
+        info["heated"] = heated(key, spec, tuned.kernel, info, _reached(draws))
     return trace(draws), draws

@@ -27,6 +27,8 @@ from lambda_hat_core.types import AnyArray, Weights
 
 BATCHES = 16
 """Minibatch gradients per start point; with 4 chains, 60 degrees of freedom per direction."""
+PROBE = 64
+"""Examples in each of them where the size of a batch is not settled by their noise."""
 _PRECONDITIONED_RANK = 32
 _PROBES, _NODES = 2, 12
 
@@ -217,10 +219,8 @@ def whitened(
     k, d = spectrum.vectors.shape
     posterior = estimate.posterior
     nbeta, gamma = float(posterior.nbeta), float(posterior.gamma)
-    scale, extra, theta = (
-        np.asarray(x, np.float64) for x in (metric.scale, metric.extra, spectrum.theta)
-    )
-    width = np.append(scale[0] + extra, scale[0])
+    width = widths(metric)
+    theta = np.asarray(spectrum.theta, np.float64)
     h = np.append(np.maximum(theta, 0.0), float(spectrum.rest))
     mu, soft = (nbeta * h + gamma) * width**2, gamma * width**2
     noise, work = np.zeros_like(mu), 0.0
@@ -236,6 +236,12 @@ def whitened(
     own = np.zeros(k + 1), np.ones(k + 1)
     own[0][kept], own[1][kept] = modes.noise, np.maximum(modes.mu, 1e-12)
     return Felt(modes, *own, work)
+
+
+def widths(metric: Coordinates) -> Direction:
+    """Return the width along each of its vectors, and last that of their complement."""
+    scale, extra = (np.asarray(x, np.float64) for x in (metric.scale, metric.extra))
+    return np.append(scale[0] + extra, scale[0])
 
 
 def _seen(

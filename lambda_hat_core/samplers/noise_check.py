@@ -17,14 +17,12 @@ from lambda_hat_core.config.samplers.known import ChainSpec
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld
 from lambda_hat_core.linalg.host import generator, hosted
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.samplers import overdamped, sghmc
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.gradients import GradientEstimate
 from lambda_hat_core.samplers.kernel import Kernel
-from lambda_hat_core.samplers.modes import BATCHES, batch_gradients, variance_along
+from lambda_hat_core.samplers.modes import BATCHES, PROBE, batch_gradients, variance_along, widths
 from lambda_hat_core.samplers.product_metric import Metric, variance_in
-
-_PROBE = 64
-"""Examples in the batches whose noise is measured."""
 
 
 def is_made_up_for(spec: ChainSpec, kernel: Kernel) -> bool:
@@ -33,7 +31,7 @@ def is_made_up_for(spec: ChainSpec, kernel: Kernel) -> bool:
 
 
 def _probe(kernel: Any) -> GradientEstimate:
-    return kernel.estimate.on(min(_PROBE, kernel.estimate.batch_size))
+    return kernel.estimate.on(min(PROBE, kernel.estimate.batch_size))
 
 
 def check_work(kernel: Kernel, n_chains: int) -> float:
@@ -76,8 +74,7 @@ def _noise(
     if isinstance(metric, Coordinates):
         vectors = hosted(metric.vectors)
         k, d = vectors.shape
-        scale, extra = (np.asarray(x, np.float64) for x in (metric.scale, metric.extra))
-        width = np.append(scale[0] + extra, scale[0])
+        width = widths(metric)
         variance, size = variance_along(found, vectors), np.append(np.ones(k), d - k)
     else:
         width = np.asarray(metric.width, np.float64)
@@ -87,7 +84,7 @@ def _noise(
 
 def _per_noise(spec: Sgld | Sghmc, info: dict[str, Any]) -> float:
     """Return the relative rise of a direction's variance, per variance of A g."""
+    step = info["step_size"]
     if isinstance(spec, Sgld):
-        return info["step_size"] / 4
-    keep = 1 - info["alpha"]
-    return info["step_size"] ** 2 / (1 - keep**2)
+        return overdamped.HEAT * step
+    return sghmc.heat_of(info["alpha"]) * step**2

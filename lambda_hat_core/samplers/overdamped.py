@@ -35,6 +35,9 @@ from lambda_hat_core.types import Weights
 
 Integrator = Literal["euler", "leimkuhler_matthews"]
 
+HEAT = 0.25
+"""Relative rise of a direction's variance, per eps and per variance of A g from a batch."""
+
 
 class OverdampedState(NamedTuple):
     """A chain between two steps.

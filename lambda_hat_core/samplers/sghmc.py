@@ -101,6 +101,11 @@ class SghmcKernel(EstimatingKernel):
         return jnp.sqrt(jnp.maximum(left, 0.0)) * jnp.ones_like(self.heat)
 
 
+def heat_of(alpha: float) -> float:
+    """Return the relative rise of a variance, per eps^2 and per variance of A g from a batch."""
+    return 1 / (1 - (1 - alpha) ** 2)
+
+
 def _made_up_for(heat: Any, eps: Any, keep: Any) -> Any:
     """Return the variance that minibatch noise of variance B makes up for; NumPy's or JAX's."""
     return (0.5 * (1 + keep) * eps) ** 2 * heat
@@ -145,7 +150,6 @@ def build(
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
     alpha, whitens = number(spec.alpha), spec.whitens
-    keep = 1 - alpha
     made = whiten(
         key,
         posterior,
@@ -155,7 +159,7 @@ def build(
         spectrum=spectrum,
         llc=llc,
         power=2,
-        heat=1 / (1 - keep**2),
+        heat=heat_of(alpha),
         dynamics=lambda modes, eps: dynamics(modes, eps, alpha, compensated=whitens),
     )
     kernel = SghmcKernel(

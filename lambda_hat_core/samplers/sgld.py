@@ -207,7 +207,7 @@ def _constant(
         spectrum=spectrum,
         llc=llc,
         power=1,
-        heat=0.25,
+        heat=overdamped.HEAT,
         dynamics=law,
     )
     kernel = overdamped.OverdampedKernel(

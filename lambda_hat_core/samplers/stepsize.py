@@ -28,7 +28,7 @@ from lambda_hat_core.samplers.ledger import (
     burn_in_needed,
     is_stable,
 )
-from lambda_hat_core.samplers.modes import Felt, Modes, measure, whitened
+from lambda_hat_core.samplers.modes import PROBE, Felt, Modes, measure, whitened
 from lambda_hat_core.samplers.peaks import peak_curvature
 from lambda_hat_core.samplers.product_metric import Metric
 from lambda_hat_core.samplers.subset import Subset
@@ -46,9 +46,6 @@ directions that make the llc. The noise varies from point to point, its compensa
 
 _CHEAP = 1024
 """Examples per gradient up to which the noise of a control variate is not measured."""
-
-_PROBE = 64
-"""Examples in the batches whose noise is measured for `batch_size: auto`."""
 
 
 def automatic(
@@ -153,7 +150,7 @@ def tune(
         )
         rule["peak"] = float(modes.mu.max())
     else:
-        probe = min(_PROBE, posterior.n) if size == "auto" else size
+        probe = min(PROBE, posterior.n) if size == "auto" else size
         at = {"start": start, "spectrum": spectrum}
         felt = _felt(measure_key, estimate.on(probe), metric, **at)
         rule["peak"], spent = peak_curvature(peak_key, few.posterior, metric, start)
