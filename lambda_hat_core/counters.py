@@ -86,7 +86,8 @@ def fold_in(key: PRNGKeyArray, data: Int[Array, ""] | int) -> PRNGKeyArray:
 @partial(jax.jit, inline=True)
 def split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """Return two keys derived from `key`, as jax.random.split does."""
-    return fold_in(key, 0), fold_in(key, 1)
+    high, low = threefry2x32(_words(key), _below((2,)))
+    return _key((high[0], low[0])), _key((high[1], low[1]))
 
 
 def bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
@@ -129,8 +130,13 @@ def philox_long_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt64[Array,
 
 
 def indices(key: PRNGKeyArray, size: int, n: int) -> Int32[Array, " size"]:
-    """Draw `size` integers from 0 .. n - 1, each with a probability within n / 2^64 of 1 / n."""
+    """Draw `size` integers from 0 .. n - 1, each with a probability within n / 2^64 of 1 / n.
+
+    The barrier prevents XLA from drawing them, and compiling that, anew for every array that is
+    indexed.
+    """
     high, low = threefry2x32(_words(key), _below((size,)))
     with jax.enable_x64(True):
         carry = (low.astype(jnp.uint64) * jnp.uint64(n)) >> 32
-        return ((high.astype(jnp.uint64) * jnp.uint64(n) + carry) >> 32).astype(jnp.int32)
+        drawn = ((high.astype(jnp.uint64) * jnp.uint64(n) + carry) >> 32).astype(jnp.int32)
+    return jax.lax.optimization_barrier(drawn)

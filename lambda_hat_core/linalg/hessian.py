@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +10,11 @@ from jaxtyping import Array, Float
 from lambda_hat_core.linalg.host import hosted, namespace
 from lambda_hat_core.linalg.lanczos import Operator, Pairs, Vector
 from lambda_hat_core.posterior import Loss, Posterior
-from lambda_hat_core.programs import quickly
+from lambda_hat_core.programs import compiled, quickly
 from lambda_hat_core.types import AnyArray, Batch, Weights
 
 
-@eqx.filter_jit
+@compiled
 def hessian_product(
     loss: Loss, points: Float[Array, "part d"], parts: Batch, v: Float[AnyArray, " d"]
 ) -> Weights:

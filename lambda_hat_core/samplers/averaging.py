@@ -16,6 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers.hamiltonian import HamiltonianKernel
 from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.types import constant
@@ -81,7 +82,7 @@ class _Progress(NamedTuple):
     sums: _Sums
 
 
-@eqx.filter_jit
+@compiled
 def _begin(
     key: PRNGKeyArray,
     kernel: HamiltonianKernel,
@@ -98,7 +99,7 @@ def _begin(
     return _Progress(states, jnp.log(kernel.step_size), zero, zero, sums), tuple(keys)
 
 
-@eqx.filter_jit
+@compiled
 def _advance(
     keys: Key[Array, " step"], kernel: HamiltonianKernel, begun: _Progress, target: Scalar
 ) -> _Progress:
@@ -200,7 +201,7 @@ def dual_averaging(
     return _end(kernel, found, _half(seen), seen[-1], n_chains)
 
 
-@eqx.filter_jit
+@compiled
 def _arrived(kernel: HamiltonianKernel, ended: _Progress) -> tuple[Scalar, Positions]:
     return jnp.exp(ended.log_average), jax.vmap(kernel.position)(ended.states)
 

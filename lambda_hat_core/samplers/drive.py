@@ -13,14 +13,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from lambda_hat_core import precision
 from lambda_hat_core.counters import fold_in, split
-from lambda_hat_core.programs import quickly
+from lambda_hat_core.programs import compiled, quickly
 from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel, positions
 from lambda_hat_core.samplers.loop import Part, run_draws, to_host
 from lambda_hat_core.samplers.monitor import Monitor
@@ -91,7 +90,7 @@ def _mesh(n_chains: int) -> Mesh:
     return Mesh(np.array(jax.devices()[:count]), ("chain",))
 
 
-@eqx.filter_jit
+@compiled
 def _advance(
     kernel: Kernel,
     monitor: Monitor,
@@ -136,9 +135,9 @@ def _init(
     key: PRNGKeyArray, kernel: Kernel, start: Float[Array, "chain ..."]
 ) -> tuple[Key[Array, " chain"], Any]:
     """Return the key of every chain's draws and the initial state of every chain."""
-    init_key, chain_key = jr.split(key)
+    init_key, chain_key = split(key)
     indices = jnp.arange(start.shape[0])
-    by_chain = jax.vmap(jr.fold_in, (None, 0))
+    by_chain = jax.vmap(fold_in, (None, 0))
     states = jax.vmap(kernel.init)(by_chain(init_key, indices), start)
     return by_chain(chain_key, indices), states
 

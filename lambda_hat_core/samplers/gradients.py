@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from lambda_hat_core.posterior import Posterior
-from lambda_hat_core.programs import quickly
+from lambda_hat_core.programs import compiled, quickly
 from lambda_hat_core.samplers.kernel import ONE_CHAIN_AT_A_TIME, Kernel
 from lambda_hat_core.types import AnyArray, Weights, constant
 
@@ -117,7 +117,7 @@ def control_variate(posterior: Posterior, batch_size: int) -> GradientEstimate:
     return GradientEstimate(posterior, gradient_at_minimum(posterior), batch_size, varies=True)
 
 
-@eqx.filter_jit
+@compiled
 def loss_gradients(
     words: UInt32[Array, "chain 2"], estimate: GradientEstimate, points: Float[AnyArray, "chain d"]
 ) -> Float[Array, "chain d"]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import equinox as eqx
 import jax
 
 from lambda_hat_core.posterior import Posterior, loss_at_minimum
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.drive import Checkpoint
 from lambda_hat_core.samplers.gradients import GradientEstimate, gradient_at_minimum
@@ -83,6 +83,6 @@ def _at(kernel: Kernel, posterior: Posterior, gradient: Weights | None) -> Kerne
     return jax.tree.map(renewed, kernel, is_leaf=_of_a_point)
 
 
-@eqx.filter_jit
+@compiled
 def _shifted(positions: Any, there: Posterior, posterior: Posterior) -> Any:
     return positions + (posterior.w0 - there.w0)

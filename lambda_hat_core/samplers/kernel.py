@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.types import Weights
 
 Stats = dict[str, Array]
@@ -57,7 +58,7 @@ class Kernel(eqx.Module):
         ...
 
 
-@eqx.filter_jit
+@compiled
 def positions(kernel: Kernel, states: Any) -> Float[Array, "chain d"]:
     """Return w of every chain."""
     return jax.vmap(kernel.position)(states)

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.exact import Mclmc
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers import coordinates
 from lambda_hat_core.samplers.coordinates import Coordinates
 from lambda_hat_core.samplers.equilibrium import StationaryCheck
@@ -91,7 +92,7 @@ class MclmcKernel(Kernel):
         return -self.coordinates.gradient_to_w(state.logdensity_grad), 0.0
 
 
-@eqx.filter_jit
+@compiled
 def _find_step(
     key: PRNGKeyArray,
     kernel: MclmcKernel,
@@ -130,7 +131,7 @@ def _find_step(
     return states, step_size, length, jnp.mean(params.inverse_mass_matrix, axis=0)
 
 
-@eqx.filter_jit
+@compiled
 def _watch(
     key: PRNGKeyArray, kernel: MclmcKernel, states: Any, n_steps: int
 ) -> tuple[Any, Scalar, StationaryCheck]:
@@ -257,6 +258,6 @@ def _tune(
     return kernel, positions(kernel, states), n_steps, failure
 
 
-@eqx.filter_jit
+@compiled
 def _start(key: PRNGKeyArray, kernel: MclmcKernel, start: Float[Array, "chain d"]) -> Any:
     return jax.vmap(kernel.init)(jr.split(key, start.shape[0]), start)

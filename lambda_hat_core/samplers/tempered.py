@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 from lambda_hat_core.config.samplers.tempered import Tempered
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers import ladder
 from lambda_hat_core.samplers.averaging import DECAY, SHRINKAGE, STABILITY
 from lambda_hat_core.samplers.exchange import Replicas, Rungs, TemperedKernel
@@ -63,7 +64,7 @@ class _Seen(NamedTuple):
     force: Float[Array, "replica k1"]
 
 
-@eqx.filter_jit
+@compiled
 def _begun(kernel: TemperedKernel, positions: Float[Array, "chain ..."]) -> Replicas:
     return jax.vmap(lambda w: kernel.init(jr.key(0), w))(positions)
 
@@ -83,7 +84,7 @@ def _moments(
     return along, squares(away, along), squares(force, force @ kernel.vectors.T)
 
 
-@eqx.filter_jit
+@compiled
 def _advance(
     keys: Key[Array, " step"], kernel: TemperedKernel, states: Replicas, target: Scalar
 ) -> tuple[Replicas, _Seen]:
@@ -127,7 +128,7 @@ def _advance(
     return states, seen
 
 
-@eqx.filter_jit
+@compiled
 def _probe(key: PRNGKeyArray, posterior: Posterior) -> Float[Array, " probe"]:
     """Return the rise of the loss at draws of the localiser."""
     noise = jr.normal(key, (_PROBES, posterior.w0.size), posterior.w0.dtype)
@@ -262,7 +263,7 @@ def build(
     return Tuned(kernel, states.w, work, info)
 
 
-@eqx.filter_jit
+@compiled
 def _taken(states: Replicas, source: Array) -> Replicas:
     """Return the chains with other replicas, each a copy of one that there was."""
     w, loss, slope, returning = (x[:, source] for x in states[:4])

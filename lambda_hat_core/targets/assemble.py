@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,7 @@ from lambda_hat_core.config.spec import Origin, TargetSpec
 from lambda_hat_core.config.tasks import IclRegression, Induction, Modular, SparseFeatures
 from lambda_hat_core.config.training import LossName
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets import custom
 from lambda_hat_core.targets.bundled import diabetes, digits
@@ -131,7 +131,7 @@ def _network(spec: Origin, kind: NetworkSpec) -> Problem:
     return problem
 
 
-@eqx.filter_jit
+@compiled
 def _initial(key: PRNGKeyArray, network: Network) -> Weights:
     return network.init(key)
 
@@ -148,7 +148,7 @@ def _labelled(
     return problem._replace(data=train[:2], test=test[:2], clean=clean, truth=truth)
 
 
-@eqx.filter_jit
+@compiled
 def _synthesise(
     keys: dict[str, PRNGKeyArray],
     data: Synthetic,

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,7 @@ from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.spec import TargetSpec
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
@@ -214,7 +214,7 @@ def _settle(
         escapes += 1
 
 
-@eqx.filter_jit
+@compiled
 def _along(loss: Loss, w: Weights, data: Batch, vector: Weights) -> tuple[Weights, Array]:
     """Return the lowest point on a grid of steps along +-vector, and its loss."""
     steps = 2.0 ** -jnp.arange(14.0)
@@ -243,12 +243,12 @@ def _seen(x: Array, y: Array) -> Array:
     return x[:_SEQUENCES] if x.ndim > 2 or tokens else x
 
 
-@eqx.filter_jit
+@compiled
 def _apply(loss: Supervised, w: Weights, x: Array) -> Array:
     return loss.network.apply(w, x)
 
 
-@eqx.filter_jit
+@compiled
 def _slices(loss: Loss, w: Weights) -> Float[Array, "slice point"]:
     """Return the loss along the diagonal and the first coordinates, within one unit of w*."""
     steps = jnp.linspace(-1.0, 1.0, _SLICE_POINTS)

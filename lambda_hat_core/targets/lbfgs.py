@@ -6,12 +6,12 @@ Wolfe). The derivative along the step is not interpolated, so kinks of ReLU netw
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Scalar
 
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.types import Batch, Weights
 
 MEMORY = 20
@@ -72,7 +72,7 @@ def _direction(state: LbfgsState) -> Weights:
     return jnp.where(r @ state.gradient > 0, -r, -scale * state.gradient)
 
 
-@eqx.filter_jit
+@compiled
 def start(loss: Loss, w: Weights, data: Batch) -> LbfgsState:
     """Return the state at w, with an empty memory."""
     value, gradient = jax.value_and_grad(loss.mean)(w, data)
@@ -89,7 +89,7 @@ def start(loss: Loss, w: Weights, data: Batch) -> LbfgsState:
     )
 
 
-@eqx.filter_jit
+@compiled
 def advance(
     loss: Loss, state: LbfgsState, data: Batch, iterations: int, grad_tol: Scalar
 ) -> LbfgsState:

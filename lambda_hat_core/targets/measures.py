@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from lambda_hat_core.posterior import mean_loss
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.targets.loss_check import refusal
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.problem import Problem
@@ -79,7 +79,7 @@ def _metric(problem: Problem, w: Weights) -> float | None:
     return float(value)
 
 
-@eqx.filter_jit
+@compiled
 def _accuracy(loss: Supervised, w: Weights, rows: Batch) -> Array:
     right, scored = loss.hits(w, rows)
     return jnp.sum(right) / jnp.sum(scored)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, assert_never, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
 
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.targets.audit import Audit
 from lambda_hat_core.targets.closures import detached
 from lambda_hat_core.targets.loss_check import averages_rows, raised, refusal
@@ -108,7 +108,7 @@ def _last_axis(outputs: Array) -> Array:
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 
-@eqx.filter_jit
+@compiled
 def labels(loss: SelfLabelled, w: Weights, x: Any) -> Array:
     """Return the outputs at w, which are the labels."""
     return loss.model.apply(w, x)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, assert_never
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -13,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.targets.derivatives import refusal
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
@@ -67,7 +67,7 @@ def make_step(
     return step
 
 
-@eqx.filter_jit
+@compiled
 def _run(
     key: PRNGKeyArray, loss: Loss, w: Weights, data: Batch, test: Batch, n: int, spec: Training
 ) -> tuple[Weights, Float[Array, "step 2"]]:
@@ -88,7 +88,7 @@ def _run(
     return w, curve
 
 
-@eqx.filter_jit
+@compiled
 def _gradient(loss: Loss, w: Weights, data: Batch) -> Weights:
     return jax.grad(loss.mean)(w, data)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +20,7 @@ from lambda_hat_core.config.model import Custom
 from lambda_hat_core.config.spec import TrajectorySpec
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.posterior import Loss
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.measures import Measures, measures
@@ -153,7 +153,7 @@ class Tracer:
         fits(training, problem.n)
 
 
-@eqx.filter_jit
+@compiled
 def _stretch(
     key: PRNGKeyArray,
     loss: Loss,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, Scalar
 from lambda_hat_core import precision
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers.loop import Part, to_host
 from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.vi.chart import Chart
@@ -64,7 +65,7 @@ class Drawn(eqx.Module):
         return np.asarray(_control_means(self), np.float64)
 
 
-@eqx.filter_jit
+@compiled
 def _draws(drawn: Drawn, indices: Int[Array, " draw"]) -> dict[str, Array]:
     posterior, chart, monitor = drawn.posterior, drawn.chart, drawn.monitor
     at_once = max(k for k in range(1, _AT_ONCE + 1) if indices.size % k == 0)
@@ -102,7 +103,7 @@ def _draws(drawn: Drawn, indices: Int[Array, " draw"]) -> dict[str, Array]:
         return jax.lax.map(restart, (drawn.keys, drawn.params))
 
 
-@eqx.filter_jit
+@compiled
 def _control_means(drawn: Drawn) -> Float[Array, " restart"]:
     def restart(params: PyTree) -> Scalar:
         moment = join(params, drawn.static).moment()

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -21,6 +20,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, Scalar
 
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers.drive import CHUNKS, Checkpoint
 from lambda_hat_core.types import Weights
 from lambda_hat_core.vi.chart import Chart
@@ -102,7 +102,7 @@ def minimum_of(posterior: Posterior, loss0: float) -> Minimum:
     return Minimum(jnp.asarray(loss0, posterior.w0.dtype), gradient)
 
 
-@eqx.filter_jit
+@compiled
 def _full_gradient(posterior: Posterior) -> Weights:
     return posterior.loss_grad(posterior.w0, posterior.data)
 
@@ -223,7 +223,7 @@ def _optimiser(options: FitOptions) -> optax.GradientTransformation:
     return optax.chain(clip, optax.scale_by_adam())
 
 
-@eqx.filter_jit
+@compiled
 def _begin(params: PyTree, chart: Chart, options: FitOptions) -> _Carry:
     baseline = chart.log_det + 0.5 * chart.origin.size * math.log(2 * math.pi)
 
@@ -234,12 +234,12 @@ def _begin(params: PyTree, chart: Chart, options: FitOptions) -> _Carry:
     return jax.vmap(restart)(params)
 
 
-@eqx.filter_jit
+@compiled
 def _params(carry: _Carry, params: PyTree) -> PyTree:
     return jax.vmap(lambda flat, params: ravel_pytree(params)[1](flat))(carry.flat, params)
 
 
-@eqx.filter_jit
+@compiled
 def _advance(
     keys: Key[Array, " restart"],
     carry: _Carry,

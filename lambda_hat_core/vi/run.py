@@ -7,7 +7,6 @@ the spread over restarts, the virial certificate and the importance-weighted est
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
@@ -18,6 +17,7 @@ from lambda_hat_core.analysis.stopping import never, stop_rule
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers.drive import Checkpoint, chunk_length
 from lambda_hat_core.samplers.loop import run_draws
 from lambda_hat_core.samplers.monitor import Monitor
@@ -43,7 +43,7 @@ def _build(key: PRNGKeyArray, spec: Vi, chart: Chart) -> Family:
     return flow.build(key, spec, chart.flattest(spec.d_latent))
 
 
-@eqx.filter_jit
+@compiled
 def _initial(keys: Key[Array, " restart"], spec: Vi, chart: Chart) -> PyTree:
     """Return the initial parameters of all restarts, stacked."""
     return jax.vmap(lambda key: split(_build(key, spec, chart))[0])(keys)

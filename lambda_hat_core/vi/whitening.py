@@ -26,6 +26,7 @@ from lambda_hat_core.linalg.spectrum import (
     spectrum_work,
 )
 from lambda_hat_core.posterior import Posterior
+from lambda_hat_core.programs import compiled
 from lambda_hat_core.samplers.coordinates import laplace
 from lambda_hat_core.types import Weights, constant
 from lambda_hat_core.vi.chart import Chart
@@ -36,7 +37,7 @@ _FLOOR = 1e-6
 """Smallest v relative to the largest, so that widths differ by a factor of at most 32."""
 
 
-@eqx.filter_jit
+@compiled
 def _second_moment(
     key: PRNGKeyArray, posterior: Posterior, decay: Array, size: int | None, steps: int
 ) -> Weights:
