@@ -64,7 +64,11 @@ def _words(key: PRNGKeyArray) -> Words:
 
 
 def _key(words: Words) -> PRNGKeyArray:
-    return jr.wrap_key_data(jnp.stack(words, axis=-1), impl="threefry2x32")
+    return _wrapped(jnp.stack(words, axis=-1))
+
+
+def _wrapped(words: UInt32[Array, "... 2"]) -> PRNGKeyArray:
+    return jr.wrap_key_data(words, impl="threefry2x32")
 
 
 def _below(shape: tuple[int, ...]) -> Words:
@@ -86,8 +90,9 @@ def fold_in(key: PRNGKeyArray, data: Int[Array, ""] | int) -> PRNGKeyArray:
 @partial(jax.jit, inline=True)
 def split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """Return two keys derived from `key`, as jax.random.split does."""
-    high, low = threefry2x32(_words(key), _below((2,)))
-    return _key((high[0], low[0])), _key((high[1], low[1]))
+    words = threefry2x32(_words(key), _below((2,)))
+    first, second = jax.lax.optimization_barrier(jnp.stack(words, axis=-1))
+    return _wrapped(first), _wrapped(second)
 
 
 def bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
