@@ -14,11 +14,13 @@ import gc
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
 from jax.core import Tracer
-from jaxtyping import Array
+
+from lambda_hat_core.types import AnyArray
 
 SMALL = 20_000
 """Longest axis of any argument, such as examples or parameters, of a small problem."""
@@ -40,7 +42,7 @@ def quickly[**P, R](function: Callable[P, R]) -> Callable[P, R]:
         function: a pure function that is called a few times; its arguments are pytrees.
     """
 
-    def level(arrays: list[Array]) -> int:
+    def level(arrays: list[AnyArray]) -> int:
         longest = max((axis for array in arrays for axis in array.shape), default=0)
         return 0 if longest <= SMALL else 1
 
@@ -48,17 +50,17 @@ def quickly[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _by_level[**P, R](
-    function: Callable[P, R], level: Callable[[list[Array]], int]
+    function: Callable[P, R], level: Callable[[list[AnyArray]], int]
 ) -> Callable[P, R]:
     """Compile a function at the level that `level` returns for the arrays of its arguments.
 
     On other devices, and as a part of another program, it has no level of its own.
     """
     plain = eqx.filter_jit(function)
-    by_level = [
-        eqx.filter_jit(function, compiler_options={"xla_backend_optimization_level": number})
-        for number in (0, 1)
+    options: list[dict[str, Any]] = [
+        {"compiler_options": {"xla_backend_optimization_level": number}} for number in (0, 1)
     ]
+    by_level = [eqx.filter_jit(function, **option) for option in options]
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

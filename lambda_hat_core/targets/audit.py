@@ -125,6 +125,15 @@ def _bias(seen: _Measured, nbeta: float, gamma: float) -> float:
         return float(((_scale(seen.own.theta, nbeta, gamma, np) * components) ** 2).sum())
 
 
+def _is_maximum(seen: _Measured, nbeta: float) -> bool:
+    """Return whether w is a maximum: no curvature is positive, and -L_n hardly falls from w."""
+    lowest, highest = seen.theta[0], seen.theta.max()
+    if not (lowest < 0 and highest <= 1e-10 * abs(lowest)):
+        return False
+    turned = seen._replace(own=Pairs(-np.asarray(seen.own.theta), seen.own.vectors))
+    return _bias(turned, nbeta, 0.0) <= LIMIT
+
+
 def _scale(theta: Any, nbeta: Any, gamma: Any, xp: Any) -> Any:
     """Return the root of nbeta^2/2 (nbeta h + gamma)^-1; curvature within rounding counts as 0."""
     floor = xp.finfo(theta.dtype).eps * xp.max(xp.abs(theta)) * theta.size
@@ -217,7 +226,8 @@ def audit(
     is that of a random subset of so many, except along the directions that it curves down most.
 
     Raises:
-        ValueError: if L_n, its gradient or its Hessian is not finite there.
+        ValueError: if L_n, its gradient or its Hessian is not finite there, or if w is a maximum
+            that the localiser does not hold.
     """
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
@@ -242,6 +252,12 @@ def audit(
         bias = hull if kinked else bias
     lowest, highest = spectrum[0].item(), spectrum.max().item()
     fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
+    if fall > LIMIT and _is_maximum(seen, nbeta):
+        raise ValueError(
+            f"{problem.maker} has a loss that is largest at w*: no eigenvalue of its Hessian there "
+            f"is positive, and the lowest is {lowest:.3g}. A loss is smallest where a model fits "
+            "best: reverse its sign, if it is a log likelihood"
+        )
     reasons = []
     if bias > LIMIT:
         reasons.append(
