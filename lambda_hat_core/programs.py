@@ -54,7 +54,8 @@ def _by_level[**P, R](
 ) -> Callable[P, R]:
     """Compile a function at the level that `level` returns for the arrays of its arguments.
 
-    On other devices, and as a part of another program, it has no level of its own.
+    On other devices, as a part of another program, and where JAX was told to optimise little, it
+    has no level of its own.
     """
     plain = eqx.filter_jit(function)
     options: list[dict[str, Any]] = [
@@ -64,8 +65,10 @@ def _by_level[**P, R](
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations"):
+            return plain(*args, **kwargs)
         arrays = [leaf for leaf in jax.tree.leaves((args, kwargs)) if eqx.is_array(leaf)]
-        if jax.default_backend() != "cpu" or any(isinstance(array, Tracer) for array in arrays):
+        if any(isinstance(array, Tracer) for array in arrays):
             return plain(*args, **kwargs)
         return by_level[level(arrays)](*args, **kwargs)
 
