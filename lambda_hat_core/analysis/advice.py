@@ -79,7 +79,7 @@ def advise(found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[s
         case "certificate":
             return _certified(found, estimate, sampler, info)
         case "ledger":
-            return _ledger(sampler, info)
+            return _ledger(estimate, sampler, info)
         case "step bias":
             order = int(info.get("step_order", 1))
             share = limit / abs(value) if value else 0.5
@@ -180,7 +180,7 @@ def _later(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times:
     return _said(n_burn=n_burn, n_draws=n_burn + kept)
 
 
-def _ledger(sampler: Sampler, info: Mapping[str, Any]) -> str:
+def _ledger(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> str:
     """Return the way out of the bias that was predicted to be the largest."""
     assert isinstance(sampler, _Stochastic)
     ledger = info["ledger"]
@@ -189,13 +189,12 @@ def _ledger(sampler: Sampler, info: Mapping[str, Any]) -> str:
     if sampler.extrapolates:
         parts = {"burn_in": parts["burn_in"]}
     largest = max(parts, key=lambda name: abs(parts[name]))
+    if largest == "burn_in" and sampler.until is not None:
+        return _later(estimate, sampler, info, 4.0)
     if largest == "burn_in":
         n_draws, n_burn = sampler.lengths
         if better["n_burn"] <= n_burn:
             return _said(step_size=better["step_size"])
-        if sampler.until is not None:
-            times = better["n_burn"] / max(n_burn, 1)
-            return _said(thin=math.ceil(info.get("thin", sampler.steps) * min(times, _LONGEST)))
         burn = math.ceil(_rounded(better["n_burn"]))
         return _said(n_burn=burn, n_draws=burn + n_draws - n_burn)
     times = 0.5 * verdict.LEDGER_MAX / abs(parts[largest])

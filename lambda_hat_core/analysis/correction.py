@@ -6,6 +6,10 @@ that part of the bias, and only its burn-in is left to predict.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from lambda_hat_core.analysis.diagnostics import Mean, number, t_quantile
 from lambda_hat_core.samplers.trace import Trace
@@ -28,9 +32,12 @@ def predicted(trace: Trace) -> dict[str, float | None] | None:
     Noise of batches that had grown by the end of the run belongs to it (`samplers.noise_check`).
     """
     ledger = trace.info.get("ledger") or {}
+    burn_in = _burn_in(trace, ledger)
     if "step_order" in trace.info:
-        return ledger.get("burn_in")
+        return burn_in
     found, heated = ledger.get("error"), trace.info.get("heated")
+    if found is not None and burn_in is not None and burn_in is not ledger["burn_in"]:
+        found = {name: found[name] - ledger["burn_in"][name] + burn_in[name] for name in found}
     # In a trace that was read, what is not finite is None.
     if found is None or found["relative"] is None or heated is None:
         return found
@@ -40,6 +47,22 @@ def predicted(trace: Trace) -> dict[str, float | None] | None:
         "absolute": found["absolute"] + heated,
         "relative": found["relative"] + heated / abs(ledger["llc"]),
     }
+
+
+def _burn_in(trace: Trace, ledger: Mapping[str, Any]) -> dict[str, float | None] | None:
+    """Return what the way from the start leaves in the draws of this run.
+
+    The ledger has it for lengths that are written. For a run that a rule ends it has the sums of
+    the biases of its first draws, every so many.
+    """
+    arrival = ledger.get("arrival")
+    if not arrival or not trace.info.get("until"):
+        return ledger.get("burn_in")
+    first, last = trace.info["n_burn"], trace.info["n_draws"]
+    at = arrival["every"] * np.arange(len(arrival["sums"]) + 1)
+    before, after = np.interp([first, last], at, [0.0, *arrival["sums"]])
+    absolute = float(after - before) / max(last - first, 1)
+    return {"absolute": absolute, "relative": absolute / ledger["llc"]}
 
 
 def corrected(mean: Mean, trace: Trace) -> Mean:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import findings
+from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.config.samplers.exact import Nuts
 from lambda_hat_core.config.samplers.stochastic import Sghmc
 from lambda_hat_core.config.samplers.tempered import Tempered
@@ -62,8 +63,8 @@ def run_or_tempered(
     Args:
         draw: makes a run, with a checkpoint.
         run: of `nuts` or `sghmc`, with a stop rule.
-        max_fge: the budget that was asked for, of all samplers together; None for the default
-            budget of each. Once it is spent the last run counts, whatever is against it.
+        max_fge: the budget that was asked for, of all samplers together; None for one of each that
+            another may follow. Once it is spent the last run counts, whatever is against it.
         say: is told why another sampler follows.
     """
     spec = run.sampler
@@ -84,7 +85,7 @@ def run_or_tempered(
     for at, trial in enumerate(trials):
         memory.target = trial.target_acceptance if isinstance(trial, Nuts) else math.inf
         try:
-            now, seen = made(trial, rule.max_fge if max_fge is None else max(max_fge - spent, 1.0))
+            now, seen = made(trial, _TRIED if max_fge is None else max(max_fge - spent, 1.0))
         except _Diverges as diverges:
             why, work = "steps diverge in the warm-up of nuts", diverges.work
         else:
@@ -102,6 +103,9 @@ def run_or_tempered(
     budget = Tempered.max_fge if max_fge is None else max(max_fge - spent, 1.0)
     return made(Tempered(n_chains=spec.n_chains), budget)
 
+
+_TRIED = Until().max_fge
+"""Budget of a run that another sampler follows. `nuts` alone has twice that by default."""
 
 _SHARED = ("spectrum", "pilot", "choice")
 """Work that the next sampler takes over, or that has been counted."""

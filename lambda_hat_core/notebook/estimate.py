@@ -72,7 +72,8 @@ def estimate_llc(
             a chunk of draws, whatever its precision. How many draws that leaves depends on the
             speed of the machine, so the result does too.
         max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
-            50,000, for tempered 400,000. The result does not depend on the machine.
+            50,000, for nuts 100,000, for tempered 400,000. The result does not depend on the
+            machine.
         restrict: the parameters that are sampled, as globs over their dotted names with slices:
             `["layers.0.*", "head.weight[0:16]"]`. The others keep their values, w* is audited with
             respect to these alone, and d is their number. By default all are sampled.

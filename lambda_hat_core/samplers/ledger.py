@@ -19,6 +19,10 @@ from lambda_hat_core.samplers.modes import Modes
 
 WARN_AT = 0.1
 """Predicted relative bias above which a run starts with a warning."""
+_EVERY = 20
+"""Draws between two sums of `arrival`."""
+_ARRIVED, _LONGEST = 0.01, 1000
+"""The sums end where less than this share of the llc is left, or after so many."""
 _BURN_IN_GOAL = 0.01
 _MOST_BURN_IN = 2**40
 _RESOLVED = 1e-5
@@ -94,8 +98,46 @@ def mean_of_draws(
     return final + _solve(identity - one_draw, left) / (n_draws - n_burn)
 
 
+def _arrival(
+    dynamics: Dynamics, half: Float[np.ndarray, " k"], *, thin: int, unit: float
+) -> dict[str, Any]:
+    """Return the sums of the biases that their start leaves in the first 20, 40, ... draws.
+
+    The sums of a run that drops some draws are differences of these.
+
+    Args:
+        dynamics: stable.
+        half: weight of every variance in the llc.
+        thin: steps per draw.
+        unit: the llc.
+    """
+    squared = _squared(dynamics.A)
+    one_draw, identity = np.linalg.matrix_power(squared, thin), np.eye(squared.shape[1])
+    left = _flat(dynamics.S_0) - stationary(dynamics)
+
+    def summed(first: Float[np.ndarray, "k ss"]) -> float:
+        return float(half @ _solve(identity - one_draw, first)[:, 0])
+
+    step = np.linalg.matrix_power(one_draw, _EVERY)
+    left = np.einsum("kij,kj->ki", one_draw, left)
+    whole, sums = summed(left), []
+    while len(sums) < _LONGEST:
+        left = np.einsum("kij,kj->ki", step, left)
+        sums.append(whole - summed(left))
+        if abs(whole - sums[-1]) <= _ARRIVED * unit:
+            break
+    return {"every": _EVERY, "sums": sums}
+
+
 def account(
-    modes: Modes, law: Law, *, n_draws: int, n_burn: int, thin: int, llc: float | None = None
+    modes: Modes,
+    law: Law,
+    *,
+    n_draws: int,
+    n_burn: int,
+    thin: int,
+    llc: float | None = None,
+    is_bound: bool = False,
 ) -> dict[str, Any]:
     """Return the ledger: the llc of the quadratic, each bias, and the predicted llc.
 
@@ -103,10 +145,15 @@ def account(
     would find at this nbeta and gamma. The biases of the sampler are given relative to `llc`, a
     rough estimate: if the loss is not quadratic, they still have the right size, but the oracle
     does not (it is up to four times too large on singular networks). There is no prediction for
-    an unstable step size.
+    an unstable step size. `arrival` has the sums of the burn-in's biases of the first 20, 40, ...
+    draws, for runs whose lengths are known at their end.
+
+    If the oracle is only a bound (`is_bound`), as where curvatures are a diagonal of the Hessian,
+    every variance is as much too large as the oracle is, and so are the biases: they are made
+    smaller by that ratio.
     """
     stiff = modes.share * modes.mu
-    half = 0.5 * modes.size * stiff
+    weight = 0.5 * modes.size * stiff
     # In units of the localiser, which are the same in every metric.
     soft = modes.mu - stiff
     odds = stiff / np.where(soft > 0, soft, 1.0)
@@ -114,6 +161,8 @@ def account(
     asymptotic = 0.5 * float(modes.size[curved].sum())
     oracle = 0.5 * float(modes.size @ modes.share)
     level = llc if llc is not None and llc > 0 else oracle
+    part = min(1.0, level / oracle) if is_bound and oracle > 0 else 1.0
+    half = part * weight
     dynamics, quiet = law(modes), law(modes._replace(noise=np.zeros_like(modes.noise)))
     ledger: dict[str, Any] = {
         "asymptotic": asymptotic,
@@ -123,18 +172,19 @@ def account(
         "stable": is_stable(dynamics) and is_stable(quiet),
     }
     if not ledger["stable"]:
-        nothing = {"discretisation": None, "minibatch": None, "burn_in": None}
+        nothing = {"discretisation": None, "minibatch": None, "burn_in": None, "arrival": None}
         return ledger | nothing | {"predicted": None, "error": None}
     exact = float(half @ stationary(quiet)[:, 0])
     noisy = float(half @ stationary(dynamics)[:, 0])
     draws = mean_of_draws(dynamics, n_draws=n_draws, n_burn=n_burn, thin=thin)
     predicted = float(half @ draws[:, 0])
     return ledger | {
-        "discretisation": _bias(exact - oracle, level),
+        "discretisation": _bias(exact - part * oracle, level),
         "minibatch": _bias(noisy - exact, level),
         "burn_in": _bias(predicted - noisy, level),
+        "arrival": _arrival(dynamics, half, thin=thin, unit=level),
         "predicted": predicted,
-        "error": _bias(predicted - oracle, level),
+        "error": _bias(predicted - part * oracle, level),
     }
 
 

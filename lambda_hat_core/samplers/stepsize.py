@@ -202,7 +202,10 @@ def _ledger(
     """Return the ledger of this run with recommended settings and warnings about biases > 10 %."""
     n_draws, n_burn = spec.lengths
     lengths = {"n_draws": n_draws, "n_burn": n_burn, "thin": spec.steps}
-    ledger = account(modes, lambda modes: dynamics(modes, step), llc=llc, **lengths)
+    is_bound = spec.precond == "kronecker"
+    ledger = account(
+        modes, lambda modes: dynamics(modes, step), llc=llc, is_bound=is_bound, **lengths
+    )
     n_kept = n_draws - n_burn
     better = dynamics(modes, advised)
     burn = burn_in_needed(modes, better, n_kept=n_kept, thin=spec.steps) if is_stable(better) else 0

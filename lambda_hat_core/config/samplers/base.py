@@ -59,7 +59,7 @@ class Until(Settings):
     max_fge: PositiveFloat = Field(
         default=50_000.0,
         description="full-gradient evaluations, set-up included, all chains; left out of the rule "
-        "of tempered: 400,000",
+        "of nuts: 100,000, of tempered: 400,000",
     )
     max_draws: PositiveInt = Field(default=20_000, description="draws per chain")
 

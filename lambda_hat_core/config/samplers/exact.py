@@ -68,6 +68,7 @@ class Nuts(WarmedUp):
     hints: ClassVar[Mapping[str, str]] = NUTS
     n_programs: ClassVar[float] = 25.0
     is_exact: ClassVar[bool] = True
+    max_fge: ClassVar[float] = 100_000.0
 
     kind: Literal["nuts"] = "nuts"
     n_draws: PositiveInt = Field(default=700, description="draws per chain, burn-in included")
