@@ -36,7 +36,7 @@ def compiled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 def quickly[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """The same, without any optimisation if the problem is small.
+    """Compile a function likewise, but without any optimisation if the problem is small.
 
     Args:
         function: a pure function that is called a few times; its arguments are pytrees.

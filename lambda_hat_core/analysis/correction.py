@@ -36,10 +36,12 @@ def predicted(trace: Trace) -> dict[str, float | None] | None:
     if "step_order" in trace.info:
         return burn_in
     found, heated = ledger.get("error"), trace.info.get("heated")
-    if found is not None and burn_in is not None and burn_in is not ledger["burn_in"]:
-        found = {name: found[name] - ledger["burn_in"][name] + burn_in[name] for name in found}
     # In a trace that was read, what is not finite is None.
-    if found is None or found["relative"] is None or heated is None:
+    if found is None or found["relative"] is None:
+        return found
+    if burn_in is not None and burn_in is not ledger["burn_in"]:
+        found = {name: found[name] - ledger["burn_in"][name] + burn_in[name] for name in found}
+    if heated is None:
         return found
     if abs(heated) <= GROWN * abs(ledger["llc"]):
         return found
@@ -56,7 +58,7 @@ def _burn_in(trace: Trace, ledger: Mapping[str, Any]) -> dict[str, float | None]
     the biases of its first draws, every so many.
     """
     arrival = ledger.get("arrival")
-    if not arrival or not trace.info.get("until"):
+    if not arrival or None in arrival["sums"] or not trace.info.get("until"):
         return ledger.get("burn_in")
     first, last = trace.info["n_burn"], trace.info["n_draws"]
     at = arrival["every"] * np.arange(len(arrival["sums"]) + 1)
