@@ -222,7 +222,10 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
             f"leave; set step_size to {better['step_size']:.3g}, or to auto"
         ]
     smaller = min(better["step_size"], step / 2)
-    measured = ("discretisation", "minibatch") if spec.extrapolates else ()
+    quiet = ["discretisation", "minibatch"] if spec.extrapolates else []
+    if spec.until is not None:
+        # How long the run is, and so what is left of its way from the start, is not known yet.
+        quiet.append("burn_in")
     texts = {
         "discretisation": f"lower step_size from {step:.3g} to {smaller:.3g}",
         "minibatch": f"lower step_size from {step:.3g} to {smaller:.3g}, or raise "
@@ -232,7 +235,7 @@ def _warnings(ledger: dict[str, Any], spec: Sgld | Sghmc | Sgnht, step: float) -
     return [
         f"{name} is predicted to move llc by {ledger[name]['relative']:+.0%}: {advice}"
         for name, advice in texts.items()
-        if name not in measured and abs(ledger[name]["relative"]) > WARN_AT
+        if name not in quiet and abs(ledger[name]["relative"]) > WARN_AT
     ]
 
 
