@@ -2,19 +2,25 @@
 
 `fold_in`, `split` and `bits` return bit for bit what jax.random returns for a threefry key. They
 are implemented here because on CPUs jax.random compiles the rounds into loops over arrays, whereas
-unrolled rounds fuse into one pass, which generates bits 2 to 3 times faster. `fold_in` and `split`
-are jitted because the operations of unrolled rounds take long to trace: so they are traced once,
-and are one program where they are called outside of others.
+unrolled rounds fuse into one pass, which generates bits 2 to 3 times faster. In programs `fold_in`
+and `split` are jitted, so that unrolled rounds, which take long to trace, are traced once. Outside
+of programs NumPy computes them: a program would take a fifth of a second to trace and compile.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Int, Int32, PRNGKeyArray, UInt32, UInt64
 
+from lambda_hat_core.types import AnyArray
+
 Words = tuple[UInt32[Array, "..."], UInt32[Array, "..."]]
+HostWords = tuple[UInt32[np.ndarray, " 1"], UInt32[np.ndarray, " 1"]]
 
 # Salmon et al. 2011, section 3: rotations and parity of Threefry2x32; multipliers of Philox4x32 and
 # the Weyl increments of its keys, from the golden ratio and sqrt(3) - 1.
@@ -26,16 +32,19 @@ _PHILOX_ROUNDS = 10
 _LOW = 0xFFFFFFFF
 
 
-def threefry2x32(key: Words, counter: Words) -> Words:
-    """Return the two output words of Threefry2x32-20 for two key and two counter words."""
-    keys = (*key, key[0] ^ key[1] ^ jnp.uint32(_PARITY))
+def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the two output words of Threefry2x32-20 for two key and two counter words.
+
+    They are arrays of JAX or of NumPy, whose integers must not be promoted to others.
+    """
+    keys = (*key, key[0] ^ key[1] ^ np.uint32(_PARITY))
     x, y = counter[0] + keys[0], counter[1] + keys[1]
     for group in range(5):
         for rotation in _ROTATIONS[group % 2]:
             x = x + y
-            y = x ^ (y << jnp.uint32(rotation) | y >> jnp.uint32(32 - rotation))
+            y = x ^ (y << np.uint32(rotation) | y >> np.uint32(32 - rotation))
         x = x + keys[(group + 1) % 3]
-        y = y + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+        y = y + keys[(group + 2) % 3] + np.uint32(group + 1)
     return x, y
 
 
@@ -71,6 +80,24 @@ def _wrapped(words: UInt32[Array, "... 2"]) -> PRNGKeyArray:
     return jr.wrap_key_data(words, impl="threefry2x32")
 
 
+def _hosted(key: HostWords, counters: UInt32[np.ndarray, " count"]) -> list[PRNGKeyArray]:
+    """Return as many keys, computed by NumPy."""
+    counter = np.zeros_like(counters), counters
+    words = threefry2x32(key, counter)
+    return [_wrapped(jax.device_put(pair)) for pair in np.stack(words, axis=-1)]
+
+
+def _host_words(key: PRNGKeyArray) -> HostWords:
+    words = np.asarray(jr.key_data(key))
+    return words[:1], words[1:]
+
+
+def key_of(seed: int, name: int) -> PRNGKeyArray:
+    """Return what fold_in(jax.random.key(seed), name) returns, for numbers of 32 bits."""
+    words = np.array([0, seed], np.uint32)
+    return _hosted((words[:1], words[1:]), np.array([name], np.uint32))[0]
+
+
 def _below(shape: tuple[int, ...]) -> Words:
     """Return counters 0, 1, ... in the order of a flattened array of this shape."""
     index, stride = jnp.zeros(shape, jnp.uint32), 1
@@ -80,16 +107,29 @@ def _below(shape: tuple[int, ...]) -> Words:
     return jnp.zeros_like(index), index
 
 
-@partial(jax.jit, inline=True)
-def fold_in(key: PRNGKeyArray, data: Int[Array, ""] | int) -> PRNGKeyArray:
+def fold_in(key: PRNGKeyArray, data: Int[AnyArray, ""] | int) -> PRNGKeyArray:
     """Return key number `data` derived from `key`, as jax.random.fold_in does."""
+    if isinstance(key, Tracer) or isinstance(data, Tracer):
+        return _folded(key, data)
+    return _hosted(_host_words(key), np.asarray(data).astype(np.uint32).reshape(1))[0]
+
+
+@partial(jax.jit, inline=True)
+def _folded(key: PRNGKeyArray, data: Int[AnyArray, ""] | int) -> PRNGKeyArray:
     low = jnp.asarray(data).astype(jnp.uint32)
     return _key(threefry2x32(_words(key), (jnp.zeros_like(low), low)))
 
 
-@partial(jax.jit, inline=True)
 def split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """Return two keys derived from `key`, as jax.random.split does."""
+    if isinstance(key, Tracer):
+        return _halves(key)
+    first, second = _hosted(_host_words(key), np.arange(2, dtype=np.uint32))
+    return first, second
+
+
+@partial(jax.jit, inline=True)
+def _halves(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     words = threefry2x32(_words(key), _below((2,)))
     first, second = jax.lax.optimization_barrier(jnp.stack(words, axis=-1))
     return _wrapped(first), _wrapped(second)

@@ -57,6 +57,12 @@ def test_philox_gives_the_published_answers(rounds, inputs, answer):
     assert [int(word) for word in out] == hexadecimal(answer)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
+def test_the_key_of_a_stream_is_a_key_of_jax_random(seed):
+    expected = jr.fold_in(jr.key(np.uint32(seed)), np.uint32(7))
+    np.testing.assert_array_equal(jr.key_data(counters.key_of(seed, 7)), jr.key_data(expected))
+
+
 @pytest.mark.parametrize(("counter", "key", "answer"), THREEFRY)
 def test_threefry_gives_the_published_answers(counter, key, answer):
     words = (tuple(np.array(hexadecimal(text), np.uint32)) for text in (key, counter))
@@ -74,7 +80,11 @@ def test_keys_and_bits_are_those_of_jax_random():
         ]
 
     key = jr.key(11)
-    for ours, theirs in both(key):
+    outside = (
+        (jr.key_data(counters.fold_in(key, 5)), jr.key_data(jr.fold_in(key, 5))),
+        (jr.key_data(jnp.stack(counters.split(key))), jr.key_data(jr.split(key))),
+    )
+    for ours, theirs in (*both(key), *outside):
         np.testing.assert_array_equal(ours, theirs)
     with jax.enable_x64(True):
         expected = jax.jit(lambda key: jr.bits(key, (7, 11), jnp.uint64))(key)
