@@ -19,7 +19,7 @@ from lambda_hat_core.programs import compiled
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets.assemble import assemble
 from lambda_hat_core.targets.audit import Audit, audit
-from lambda_hat_core.targets.infinity import endless, judged, on_the_floor
+from lambda_hat_core.targets.infinity import endless, judged, on_the_floor, refuse_bottomless
 from lambda_hat_core.targets.known import known
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.measures import measures, metric_name
@@ -92,6 +92,7 @@ def build(
         trained = train(stream(spec.seed, "training"), problem, spec.training)
         log(f"trained {spec.training.steps} steps of {spec.training.optimizer}")
     polished, found = _settle(spec, problem, trained.w, nbeta, gamma, log)
+    refuse_bottomless(problem, found.loss0)
     answer = known(spec, problem, polished.w, found)
     failed = "audit failed" if spec.step is None else "a checkpoint that is no minimum"
     result = f"{failed}: {'; '.join(found.reasons)}" if found.reasons else "audit passed"

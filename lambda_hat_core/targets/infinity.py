@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Scalar
 
-from lambda_hat_core.posterior import Loss
+from lambda_hat_core.posterior import Loss, mean_loss
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets.audit import LIMIT, Audit
 from lambda_hat_core.targets.losses import Supervised
@@ -27,6 +27,8 @@ _BACK = 2.0**-20
 """A point near the origin, where the loss must be higher: else it does not depend on |w|."""
 _UNSEEN = 1e-3
 """Rise of nbeta L_n that the posterior cannot resolve, and rounding errors may cause."""
+_BOTTOMLESS = 1e6
+"""How far below zero the loss of a trained network may be, in units of the loss at its start."""
 _FALLS = 1e-9
 """Least share of the loss that it falls by. A loss that normalises its inputs by the root of
 |x|^2 + 1e-12 falls by 1e-13 of its value, which nothing can tell from a minimum."""
@@ -113,3 +115,24 @@ def separated(loss: Loss, w: Weights, data: Batch) -> bool:
     if not isinstance(loss, Supervised) or loss.name != "cross_entropy":
         return False
     return bool(_all_correct(loss, w, data))
+
+
+def refuse_bottomless(problem: Problem, loss: float) -> None:
+    """Refuse a target whose loss has no lower bound.
+
+    Args:
+        problem: the target before its training.
+        loss: L_n where training and polish ended.
+
+    Raises:
+        ValueError: if it is below zero by more than a million times the loss at the start.
+    """
+    if loss >= -_BOTTOMLESS:
+        return
+    start = float(mean_loss(problem.loss, problem.start, problem.data))
+    if loss < -_BOTTOMLESS * max(1.0, abs(start)):
+        raise ValueError(
+            f"{problem.maker} has a loss that fell from {start:.3g} to {loss:.3g} on the way to "
+            "its minimum, so it has no lower bound. A loss is smallest where a model fits best: "
+            "reverse its sign, if it is a log likelihood"
+        )
