@@ -24,7 +24,8 @@ def planned(tmp_path: Path, samplers: str, rest: str = "", config: Path = CONFIG
 
 
 RULES = {
-    "nothing is written": ("{name: nuts}", "", Until()),
+    "nothing is written": ("{name: sghmc}", "", Until()),
+    "nothing is written for nuts": ("{name: nuts}", "", Until(max_fge=100_000)),
     "of the experiment": ("{name: nuts}", HALF, Until(rel_se=0.5, max_fge=300)),
     "none of the experiment": ("{name: nuts}", "until: null", None),
     "lengths": ("{name: nuts, overrides: {n_draws: 300}}", HALF, None),
@@ -43,7 +44,7 @@ RULES = {
     "of the entry alone": (
         "{name: nuts, until: {rel_se: 0.1}}",
         "until: null",
-        Until(rel_se=0.1),
+        Until(rel_se=0.1, max_fge=100_000),
     ),
     "none of the entry": ("{name: nuts, until: null}", HALF, None),
     "none in overrides": ("{name: nuts, overrides: {until: null}}", HALF, None),
