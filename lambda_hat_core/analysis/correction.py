@@ -64,7 +64,8 @@ def _burn_in(trace: Trace, ledger: Mapping[str, Any]) -> dict[str, float | None]
     at = arrival["every"] * np.arange(len(arrival["sums"]) + 1)
     before, after = np.interp([first, last], at, [0.0, *arrival["sums"]])
     absolute = float(after - before) / max(last - first, 1)
-    return {"absolute": absolute, "relative": absolute / ledger["llc"]}
+    # At nbeta 0, a negative control, there is no llc.
+    return {"absolute": absolute, "relative": absolute / ledger["llc"] if ledger["llc"] else 0.0}
 
 
 def corrected(mean: Mean, trace: Trace) -> Mean:

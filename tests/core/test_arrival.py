@@ -1,5 +1,6 @@
 """What the way from the start leaves in a run whose length is known at its end."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -55,3 +56,22 @@ def test_a_run_that_a_rule_ends_has_the_burn_in_of_its_own_length(extrapolated):
     assert abs(made["absolute"]) < 0.8 * abs(ledger[name]["absolute"])
     written = predicted(traces.trace()._replace(info={**info, "until": None}))
     assert written == ledger[name]
+
+
+@pytest.mark.parametrize("sampler", ["sghmc", "sgld"])
+def test_a_negative_control_that_a_rule_ends_has_no_burn_in(sampler):
+    """At nbeta 0 the posterior is the localiser, and the llc of its ledger 0."""
+    from lambda_hat_core import estimate_llc
+
+    x = np.random.default_rng(0).normal(size=(211, 5))
+    found = estimate_llc(
+        lambda w, batch: jnp.mean((batch @ w) ** 2),
+        np.zeros(5),
+        x,
+        sampler=sampler,
+        posterior={"nbeta": 0.0, "gamma": 1.0},
+        max_fge=1000.0,
+        progress=False,
+    )
+    assert found.llc == 0.0
+    assert found.estimate.ledger_error == 0.0
