@@ -24,6 +24,7 @@ from lambda_hat_core.types import AnyArray
 
 SMALL = 20_000
 """Longest axis of any argument, such as examples or parameters, of a small problem."""
+_LEVEL = "xla_backend_optimization_level"
 
 
 def compiled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
@@ -57,11 +58,12 @@ def _by_level[**P, R](
     On other devices, as a part of another program, and where JAX was told to optimise little, it
     has no level of its own.
     """
-    plain = eqx.filter_jit(function)
-    options: list[dict[str, Any]] = [
-        {"compiler_options": {"xla_backend_optimization_level": number}} for number in (0, 1)
-    ]
-    by_level = [eqx.filter_jit(function, **option) for option in options]
+
+    def jitted(**options: Any) -> Callable[P, R]:
+        return eqx.filter_jit(function, **options)
+
+    plain = jitted()
+    by_level = [jitted(compiler_options={_LEVEL: number}) for number in (0, 1)]
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

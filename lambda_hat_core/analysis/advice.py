@@ -189,9 +189,9 @@ def _ledger(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> st
     if sampler.extrapolates:
         parts = {"burn_in": parts["burn_in"]}
     largest = max(parts, key=lambda name: abs(parts[name]))
-    if largest == "burn_in" and sampler.until is not None:
-        return _later(estimate, sampler, info, 4.0)
     if largest == "burn_in":
+        if sampler.until is not None:
+            return longer(estimate, sampler, info, 4.0)
         n_draws, n_burn = sampler.lengths
         if better["n_burn"] <= n_burn:
             return _said(step_size=better["step_size"])

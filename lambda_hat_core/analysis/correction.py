@@ -32,15 +32,15 @@ def predicted(trace: Trace) -> dict[str, float | None] | None:
     Noise of batches that had grown by the end of the run belongs to it (`samplers.noise_check`).
     """
     ledger = trace.info.get("ledger") or {}
-    burn_in = _burn_in(trace, ledger)
+    own = _burn_in(trace, ledger)
     if "step_order" in trace.info:
-        return burn_in
+        return own or ledger.get("burn_in")
     found, heated = ledger.get("error"), trace.info.get("heated")
     # In a trace that was read, what is not finite is None.
     if found is None or found["relative"] is None:
         return found
-    if burn_in is not None and burn_in is not ledger["burn_in"]:
-        found = {name: found[name] - ledger["burn_in"][name] + burn_in[name] for name in found}
+    if own is not None:
+        found = {name: found[name] - ledger["burn_in"][name] + own[name] for name in found}
     if heated is None:
         return found
     if abs(heated) <= GROWN * abs(ledger["llc"]):
@@ -52,14 +52,14 @@ def predicted(trace: Trace) -> dict[str, float | None] | None:
 
 
 def _burn_in(trace: Trace, ledger: Mapping[str, Any]) -> dict[str, float | None] | None:
-    """Return what the way from the start leaves in the draws of this run.
+    """Return what the way from the start leaves in the draws of a run that a rule ended.
 
-    The ledger has it for lengths that are written. For a run that a rule ends it has the sums of
-    the biases of its first draws, every so many.
+    The ledger has the sums of the biases of its first draws, every so many. None: its own burn-in
+    is that of the run, whose lengths are written.
     """
     arrival = ledger.get("arrival")
     if not arrival or None in arrival["sums"] or not trace.info.get("until"):
-        return ledger.get("burn_in")
+        return None
     first, last = trace.info["n_burn"], trace.info["n_draws"]
     at = arrival["every"] * np.arange(len(arrival["sums"]) + 1)
     before, after = np.interp([first, last], at, [0.0, *arrival["sums"]])

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
 from lambda_hat_core.samplers.modes import Modes
 
 WARN_AT = 0.1
 """Predicted relative bias above which a run starts with a warning."""
-_EVERY = 20
-"""Draws between two sums of `arrival`."""
+_EVERY = BLOCK * CYCLE
+"""Draws between two sums of `arrival`: a stop rule looks after whole cycles of step sizes."""
 _ARRIVED, _LONGEST = 0.01, 1000
 """The sums end where less than this share of the llc is left, or after so many."""
 _BURN_IN_GOAL = 0.01
@@ -113,18 +114,18 @@ def _arrival(
     """
     squared = _squared(dynamics.A)
     one_draw, identity = np.linalg.matrix_power(squared, thin), np.eye(squared.shape[1])
-    left = _flat(dynamics.S_0) - stationary(dynamics)
-
-    def summed(first: Float[np.ndarray, "k ss"]) -> float:
-        return float(half @ _solve(identity - one_draw, first)[:, 0])
-
+    left = np.einsum("kij,kj->ki", one_draw, _flat(dynamics.S_0) - stationary(dynamics))
+    # The biases of all draws after a state have a sum that is linear in what its covariance exceeds
+    # the stationary one by.
+    first = half[:, None] * identity[0]
+    together = _solve((identity - one_draw).swapaxes(1, 2), first)
     step = np.linalg.matrix_power(one_draw, _EVERY)
-    left = np.einsum("kij,kj->ki", one_draw, left)
-    whole, sums = summed(left), []
+    whole, sums = float((together * left).sum()), []
     while len(sums) < _LONGEST:
         left = np.einsum("kij,kj->ki", step, left)
-        sums.append(whole - summed(left))
-        if abs(whole - sums[-1]) <= _ARRIVED * unit:
+        rest = float((together * left).sum())
+        sums.append(whole - rest)
+        if abs(rest) <= _ARRIVED * unit:
             break
     return {"every": _EVERY, "sums": sums}
 

@@ -30,6 +30,8 @@ DENSE = 800
 """Largest d for which the Hessian is diagonalised. That takes 0.8 s and grows as d^3."""
 LIMIT = 0.05
 """Largest acceptable fall of nbeta L_n from w*, for each of the two quantities."""
+REVERSED = "A loss is smallest where a model fits best: reverse its sign, if it is a log likelihood"
+"""The way out where a loss is largest, or falls without end."""
 ROWS = 1024
 """Examples on which the Hessian is taken, where not on all."""
 _RANK, _OWN = 64, 32
@@ -255,8 +257,7 @@ def audit(
     if fall > LIMIT and _is_maximum(seen, nbeta):
         raise ValueError(
             f"{problem.maker} has a loss that is largest at w*: no eigenvalue of its Hessian there "
-            f"is positive, and the lowest is {lowest:.3g}. A loss is smallest where a model fits "
-            "best: reverse its sign, if it is a log likelihood"
+            f"is positive, and the lowest is {lowest:.3g}. {REVERSED}"
         )
     reasons = []
     if bias > LIMIT:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Scalar
 
 from lambda_hat_core.posterior import Loss, mean_loss
 from lambda_hat_core.programs import quickly
-from lambda_hat_core.targets.audit import LIMIT, Audit
+from lambda_hat_core.targets.audit import LIMIT, REVERSED, Audit
 from lambda_hat_core.targets.losses import Supervised
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.valley import falls_for_ever
@@ -133,6 +133,5 @@ def refuse_bottomless(problem: Problem, loss: float) -> None:
     if loss < -_BOTTOMLESS * max(1.0, abs(start)):
         raise ValueError(
             f"{problem.maker} has a loss that fell from {start:.3g} to {loss:.3g} on the way to "
-            "its minimum, so it has no lower bound. A loss is smallest where a model fits best: "
-            "reverse its sign, if it is a log likelihood"
+            f"its minimum, so it has no lower bound. {REVERSED}"
         )
