@@ -19,7 +19,8 @@ def settings(trace: Trace, run: RunSpec) -> dict[str, Any]:
     for `nuts`, `hmc` and `adjusted_mclmc` it refers to coordinates of unit width.
     """
     fields = run.sampler.model_dump(mode="json", exclude={"kind"})
-    found = {name: trace.info[name] for name in _FOUND if name in trace.info}
+    named = {*_FOUND, *(name for name, value in fields.items() if value == "auto")}
+    found = {name: value for name, value in trace.info.items() if name in named}
     constants: dict[str, Any] = {"nbeta": trace.nbeta, "gamma": trace.gamma}
     if trace.prior is not None:
         constants["prior"] = trace.prior

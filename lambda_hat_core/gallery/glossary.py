@@ -89,7 +89,7 @@ RESULTS = (
         "V_M, virial certificate",
         "`V_M = E[(w - w*)^T M grad U(w)] / tr M` with `U = -log p` and "
         "`M = nbeta H (nbeta H + gamma)^-1`, where H is the Hessian of the loss; "
-        "in a `kronecker` metric M is diagonal in its basis, with the squares of H's diagonal "
+        "in a `kronecker` metric M is diagonal in its basis, with H's diagonal "
         "there. Integration by parts shows that it is 1 for draws from the posterior, so it needs "
         "no reference value. Below 1 the chains are not equilibrated, above 1 they are heated by "
         "the step size or by minibatch noise; more than 0.1 from 1 the run is suspect.",

@@ -92,13 +92,14 @@ def _sorted(stiffness: np.ndarray, most: int = _GROUPS) -> _Sorted:
 def certificate(factors: Factors) -> Float[np.ndarray, " d"]:
     """Return the weight of every direction of Q in the certificate's matrix, at most 1.
 
-    It is the square of the mean diagonal of the direction's group. The shrinkage would give weight
-    to thousands of directions that are hardly stiff, and these hide the heat of the stiff ones.
+    It is the mean diagonal of the direction's group. The shrinkage would give weight to thousands
+    of directions that are hardly stiff, and these hide the heat of the stiff ones. Its square would
+    give all of it to some hundred directions, for which chains that had mixed were kept waiting.
     """
     norms = np.asarray(factors.norms, np.float64)
     groups = _sorted(norms, max(_GROUPS, len(norms) // _IN_A_GROUP))
     h = np.maximum(groups.mean(np.asarray(factors.diagonal, np.float64)), 0.0)
-    return groups.each((h / max(h.max(), 1e-300)) ** 2)
+    return groups.each(h / max(h.max(), 1e-300))
 
 
 def felt(

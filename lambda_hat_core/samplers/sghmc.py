@@ -15,6 +15,7 @@ sqrt(1 - c^2 - (1 + c)^2 h^2 B / 4) xi, which leaves h^2 mu / 4 of that fraction
 diagonal in the basis of the metric.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -23,7 +24,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from lambda_hat_core.config.samplers.stochastic import Sghmc, number
+from lambda_hat_core.config.samplers.stochastic import Sghmc
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.spectrum import Spectrum
 from lambda_hat_core.posterior import Posterior
@@ -37,6 +38,11 @@ from lambda_hat_core.samplers.product_metric import Metric
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.whitened import whiten
 from lambda_hat_core.types import Weights, constant
+
+_FRICTION = 0.35
+"""Rate of an `auto` alpha, per unit of time. A direction of curvature mu forgets its square at this
+rate f if mu > f^2 / 4, else at 2 mu / f. On two classifiers 0.2 to 0.4 were best, and 0.7 took a
+third more gradients per effective draw in the metric with damping 5."""
 
 
 class SghmcState(NamedTuple):
@@ -101,6 +107,14 @@ class SghmcKernel(EstimatingKernel):
         return jnp.sqrt(jnp.maximum(left, 0.0)) * jnp.ones_like(self.heat)
 
 
+def _alpha(spec: Sghmc, eps: float) -> float:
+    """Return the share of the momentum that a step of size eps replaces.
+
+    It is still `auto` only where gradients have no noise, so that `heat_of` it does not matter.
+    """
+    return -math.expm1(-_FRICTION * eps) if spec.alpha == "auto" else spec.alpha
+
+
 def heat_of(alpha: float) -> float:
     """Return the relative rise of a variance, per eps^2 and per variance of A g from a batch."""
     return 1 / (1 - (1 - alpha) ** 2)
@@ -149,7 +163,7 @@ def build(
     llc: float | None = None,
 ) -> Tuned:
     """Choose the step size where it is `auto`, and predict its biases."""
-    alpha, whitens = number(spec.alpha), spec.whitens
+    whitens = spec.whitens
     made = whiten(
         key,
         posterior,
@@ -159,9 +173,10 @@ def build(
         spectrum=spectrum,
         llc=llc,
         power=2,
-        heat=heat_of(alpha),
-        dynamics=lambda modes, eps: dynamics(modes, eps, alpha, compensated=whitens),
+        heat=heat_of(_alpha(spec, 1.0)),
+        dynamics=lambda modes, eps: dynamics(modes, eps, _alpha(spec, eps), compensated=whitens),
     )
+    alpha = _alpha(spec, made.info["step_size"])
     kernel = SghmcKernel(
         posterior,
         made.estimate,

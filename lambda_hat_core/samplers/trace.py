@@ -24,7 +24,7 @@ class Trace(NamedTuple):
         virial: (w - w*) . grad U(w) / d with U = -log p; its mean is 1 at equilibrium. None if the
             sampler does not compute it.
         virial_m: (w - w*)^T M grad U(w) / tr M, M = nbeta H (nbeta H + gamma)^-1; with a
-            metric in a product basis M has the squares of H's diagonal there. None if H has no
+            metric in a product basis M has H's diagonal there. None if H has no
             positive eigenvalue, or if the sampler does not compute it.
         cumulative_fge: full-gradient evaluations of ALL chains up to this draw, set-up included, in
             the unit of `work`.

@@ -70,7 +70,7 @@ class Stochastic(Chains):
     )
     step_fraction: Annotated[_Fraction, When(step_size="auto")] = Field(
         default="auto",
-        description=_FRACTION + "; auto: 0.1 (sgld: 0.3), and 1 with full batches "
+        description=_FRACTION + "; auto: 0.1 (sgld: 0.3), and 2 with full batches "
         "in a kronecker metric",
     )
     noise: Literal["threefry", "philox"] = Field(
@@ -146,7 +146,7 @@ class Constant(Stochastic):
     damping: Annotated[NonNegativeFloat | Literal["auto"], When(precond=_WHITENING)] = Field(
         default="auto",
         description="the metric is nbeta H + (1 + damping) gamma, H the Hessian averaged over the "
-        "pilot's points; auto: 5, and 20 in a kronecker metric",
+        "pilot's points; auto: 5, and 20 with batches in a kronecker metric",
     )
     extrapolate: Annotated[bool, When(precond=_CONSTANT)] = Field(
         default=True,
@@ -169,8 +169,9 @@ class Constant(Stochastic):
     def settled(self, n: int | None, *, in_product: bool) -> "Constant":
         """Return the settings with a number for everything that no measurement decides.
 
-        In a product metric eps^2 is ten times the usual one where gradients are exact, and for that
-        full batches cost less up to some thousand examples.
+        In a product metric eps^2 is 20 times the usual one where gradients are exact, and for that
+        full batches cost less up to some thousand examples. What alpha is best depends on the step
+        then, so it stays `auto` until there is one.
 
         Args:
             n: number of examples; None for a potential.
@@ -185,9 +186,9 @@ class Constant(Stochastic):
         is_long = in_product and size is None
         for name, value in {
             "thin": _THIN // 2 if is_long else _THIN,
-            "damping": 20.0 if in_product else 5.0,
-            "alpha": 0.2 if is_long else 0.1,
-            "step_fraction": 1.0 if is_long else self.usual_fraction,
+            "damping": 20.0 if in_product and not is_long else 5.0,
+            "alpha": "auto" if is_long else 0.1,
+            "step_fraction": 2.0 if is_long else self.usual_fraction,
         }.items():
             if getattr(self, name, None) == "auto":
                 found[name] = value
@@ -279,8 +280,8 @@ class Sghmc(Constant):
     alpha: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         default="auto",
         description="fraction of the momentum that is replaced per step: p <- (1 - alpha) p + "
-        "sqrt(1 - (1 - alpha)^2) N(0, 1); auto: 0.1, and 0.2 with full batches in a kronecker "
-        "metric",
+        "sqrt(1 - (1 - alpha)^2) N(0, 1); auto: 0.1, and 1 - exp(-0.35 eps) with full batches in a "
+        "kronecker metric",
     )
 
 
