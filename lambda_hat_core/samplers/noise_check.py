@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lambda_hat_core.config.samplers.constant import Constant
 from lambda_hat_core.config.samplers.known import ChainSpec
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld
 from lambda_hat_core.linalg.host import generator, hosted
@@ -27,7 +28,8 @@ from lambda_hat_core.samplers.product_metric import Metric, variance_in
 
 def is_made_up_for(spec: ChainSpec, kernel: Kernel) -> bool:
     """Return whether a sampler injects less noise because of a batch's own."""
-    return isinstance(spec, Sgld | Sghmc) and spec.whitens and kernel.has_noise
+    is_constant = isinstance(spec, Constant)
+    return is_constant and spec.makes_up and spec.whitens and kernel.has_noise
 
 
 def _probe(kernel: Any) -> GradientEstimate:

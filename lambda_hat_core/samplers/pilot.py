@@ -21,8 +21,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
+from lambda_hat_core.config.samplers.constant import Constant
 from lambda_hat_core.config.samplers.known import SamplerSpec
-from lambda_hat_core.config.samplers.stochastic import Constant
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.host import generator, hosted, namespace, placed

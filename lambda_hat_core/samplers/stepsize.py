@@ -134,8 +134,7 @@ def tune(
     measure_key, peak_key = split(key)
     rule: dict[str, Any] = {"power": power, "heat": heat, "lag": lag}
     rule["fraction"] = spec.fraction
-    is_made_up_for = metric is not None and not isinstance(spec, Sgnht)
-    rule["budget"] = MADE_UP_FOR if is_made_up_for else NOISE_BUDGET
+    rule["budget"] = MADE_UP_FOR if metric is not None and spec.makes_up else NOISE_BUDGET
     size = spec.batch_size
     felt = None
     if metric is None:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht, number
+from lambda_hat_core.config.samplers.constant import number
+from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
 from lambda_hat_core.linalg.spectrum import Spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.samplers import coordinates

@@ -22,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lambda_hat_core.config.samplers.stochastic import Constant
+from lambda_hat_core.config.samplers.constant import Constant
 from lambda_hat_core.config.study import (
     Choices,
     FloatRange,
