@@ -24,6 +24,7 @@ from lambda_hat_core.samplers.kernel import Tuned
 from lambda_hat_core.samplers.monitor import Monitor
 from lambda_hat_core.samplers.noise_check import check_work, heated, is_made_up_for
 from lambda_hat_core.samplers.observables import observed
+from lambda_hat_core.samplers.settling import without_factors
 from lambda_hat_core.samplers.stepsize import report
 from lambda_hat_core.samplers.subset import Subset
 from lambda_hat_core.samplers.telling import seldom
@@ -119,7 +120,7 @@ def sample_chains(
 def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Attempt | None:
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
-    spec, begun = pilot.without_factors(now.spec, frame.written), now.pilot
+    spec, begun = without_factors(now.spec, frame.written), now.pilot
     at, llc, is_same = begun.positions, begun.llc, spec is now.spec
     # Another metric is tried at its own step first.
     smaller = calmer(spec, trace.info) if is_same else spec
@@ -217,7 +218,9 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         setup["check"] = check_work(tuned.kernel, spec.n_chains)
     nbeta = float(posterior.nbeta)
     batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
-    info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(found.spectrum.h_max)}
+    dtype = posterior.w0.dtype.name
+    info = {"sampler": spec.kind, "dtype": dtype, **batch, **tuned.info}
+    info["h_max"] = float(found.spectrum.h_max)
     if now.before:
         info["attempts"] = now.before
 

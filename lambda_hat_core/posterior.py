@@ -17,6 +17,7 @@ from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
 from lambda_hat_core.programs import quickly
+from lambda_hat_core.rounding import error_of_mean
 from lambda_hat_core.types import Batch, Weights, constant
 
 
@@ -227,6 +228,10 @@ def localised(target: Target, spec: PosteriorSpec) -> Posterior:
     )
 
 
+_RESOLVED = 0.01
+"""Largest error of nbeta L_n(w*), in nats."""
+
+
 @quickly
 def mean_loss(loss: Loss, w: Weights, batch: Batch) -> Scalar:
     """Return the mean loss over the rows of `batch`, in the process's dtype."""
@@ -239,8 +244,21 @@ def _full_loss(posterior: Posterior, w: Weights) -> tuple[Scalar, Scalar]:
         return posterior.full_loss(w)
 
 
+@quickly
+def _loss_at_once(posterior: Posterior, w: Weights) -> tuple[Scalar, Scalar]:
+    with precision.of(w):
+        return posterior.loss_at_once(w)
+
+
 def loss_at_minimum(posterior: Posterior) -> float:
-    """Return L_n(w*) over the full data, with float64 sums."""
+    """Return L_n(w*) over the full data, with float64 sums.
+
+    The rounding errors of the rows' losses average over the draws, but not at w*, which is one
+    point. So where they could matter, all of it is in float64.
+    """
     with precision.mixed():
-        high, low = _full_loss(posterior, posterior.w0)
-    return float(high) + float(low)
+        value = sum(map(float, _full_loss(posterior, posterior.w0)))
+        error = error_of_mean(value, posterior.n, posterior.w0.dtype.name)
+        if float(posterior.nbeta) * error > _RESOLVED and posterior.loss.has_per_example:
+            value = sum(map(float, _loss_at_once(posterior, posterior.w0)))
+    return value

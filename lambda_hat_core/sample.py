@@ -14,6 +14,7 @@ from lambda_hat_core.posterior import Posterior, loss_at_minimum
 from lambda_hat_core.samplers import drive, monitor, pilot
 from lambda_hat_core.samplers.observables import Observable, Observables, observing
 from lambda_hat_core.samplers.product_metric import certificate
+from lambda_hat_core.samplers.settling import settled
 from lambda_hat_core.samplers.start import laplace_start
 from lambda_hat_core.samplers.subset import Subset, subset
 from lambda_hat_core.samplers.telling import silent
@@ -75,7 +76,7 @@ def _few(seed: int, posterior: Posterior, spec: Any) -> Subset:
 def metric_source(posterior: Posterior, run: RunSpec) -> Spectrum:
     """Return the mean Hessian that the metric of a run is made of."""
     n = None if posterior.data is None else posterior.n
-    spec: Any = pilot.settled(on_examples(run.sampler, n, written=True), posterior)
+    spec: Any = settled(on_examples(run.sampler, n, written=True), posterior)
     few = _few(run.seed, posterior, spec)
     return _set_out(run.seed, posterior, few, spec, time.perf_counter).pilot.spectrum
 
@@ -107,7 +108,7 @@ def sample(
     """
     n = None if posterior.data is None else posterior.n
     written: Any = on_examples(run.sampler, n, written=True)
-    spec = pilot.settled(written, posterior)
+    spec = settled(written, posterior)
     seed = run.seed
     known = {"posterior": posterior}
     checkpoint = checkpoint or drive.NOTHING_KEPT

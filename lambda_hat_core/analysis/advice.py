@@ -84,6 +84,8 @@ def advise(found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[s
             order = int(info.get("step_order", 1))
             share = limit / abs(value) if value else 0.5
             return smaller_steps(sampler, info, 0.5 * share ** (1 / order))
+        case "rounding":
+            return _said(dtype="float64")
         case _:
             assert_never(found.cause)
 

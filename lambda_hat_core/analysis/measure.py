@@ -19,6 +19,7 @@ from lambda_hat_core.analysis.means import (
 )
 from lambda_hat_core.analysis.mixing import NOT_MEASURED, mixing
 from lambda_hat_core.analysis.tempering import Tempering, tempering
+from lambda_hat_core.rounding import error_of_mean
 from lambda_hat_core.samplers.trace import Trace
 
 Verdict = Literal["ok", "suspect", "failed"]
@@ -96,6 +97,7 @@ class Estimate(NamedTuple):
         descent: nbeta times the loss that a Newton step from w* predicts to lose.
         prior: precision of a prior about 0; None if there is none.
         sampler_kind: of the sampler, if the trace tells it.
+        rounding: standard error of nbeta L_n at one point, from the rounding of the losses of rows.
     """
 
     llc: float | None
@@ -156,6 +158,7 @@ class Estimate(NamedTuple):
     descent: float | None = None
     prior: float | None = None
     sampler_kind: str | None = None
+    rounding: float | None = None
 
 
 _UNKNOWN = Mean(math.nan, None, None)
@@ -227,7 +230,13 @@ def measure(trace: Trace) -> Estimate:
         llc_uncorrected=number(plain.mean),
         prior=trace.prior,
         sampler_kind=trace.info.get("sampler"),
+        rounding=number(_rounding(trace)),
     )
+
+
+def _rounding(trace: Trace) -> float:
+    dtype = trace.info.get("dtype", "float64")
+    return trace.nbeta * error_of_mean(trace.loss0, trace.n, dtype)
 
 
 def _relative(trace: Trace) -> float | None:

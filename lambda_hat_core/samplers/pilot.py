@@ -21,12 +21,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
-from lambda_hat_core.config.samplers.constant import Constant
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.counters import split
 from lambda_hat_core.linalg.host import generator, hosted, namespace, placed
-from lambda_hat_core.linalg.kronecker import share_in_matrices
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
@@ -69,11 +67,6 @@ not show, as near a crossing, where nothing is flat and more steps would cost mo
 _HOT = 2.0
 """Largest kinetic energy of a chain after a flight, in units of its expectation d / 2, beyond 10 of
 its standard deviations. A stable flight stays within a few of them."""
-
-
-_LARGE, _SIDE, _IN_MATRICES = 2048, 4, 0.8
-"""Parameters from which on a network has a metric in a product basis, if this share of them is in
-matrices with no side shorter than that."""
 
 
 class Pilot(NamedTuple):
@@ -191,33 +184,6 @@ def rank_for(few: Subset) -> int:
     return min(d, max(RANK, int(most)))
 
 
-def settled(spec: Any, posterior: Posterior) -> Any:
-    """Return a sampler with a number for every `auto` that its target alone decides.
-
-    A minibatch sampler gets a metric in a product basis for networks that have more directions than
-    Lanczos resolves, most of whose parameters are in matrices.
-    """
-    if not isinstance(spec, Constant):
-        return spec
-    share = share_in_matrices(posterior.shapes, _SIDE)
-    suits = posterior.w0.size >= _LARGE and share >= _IN_MATRICES
-    in_product = spec.scaling == "kronecker" or (spec.scaling == "auto" and suits)
-    n = None if posterior.data is None else posterior.n
-    return spec.settled(n, in_product=in_product)
-
-
-def without_factors(spec: Any, written: Any) -> Any:
-    """Return the settings with which a run is made again, in the metric of few directions.
-
-    Where a run in a product basis leaves, or has outgrown it, the directions that were flat where
-    it was measured are not flat where the chains go, as in a product of matrices. Settings whose
-    metric was asked for by name stay.
-    """
-    if getattr(written, "precond", None) != "auto" or spec.precond != "kronecker":
-        return spec
-    return written.settled(None, in_product=False)
-
-
 def mean_spectrum(
     key: PRNGKeyArray, few: Subset, spec: SamplerSpec, at: Float[Array, "chain d"]
 ) -> tuple[Spectrum, float]:
@@ -242,6 +208,23 @@ def _gradient(few: Subset) -> tuple[GradientEstimate, float, float]:
         return estimate, estimate.work, 1.0
     estimate = plain(few.whole, None if size >= n else size)
     return estimate, estimate.work, 0.0
+
+
+def _why(few: Subset) -> str:
+    """Return what may be wrong where no step is small enough, and the way out."""
+    w0, nbeta = few.posterior.w0, float(few.posterior.nbeta)
+    loss = float(_losses(few.posterior, w0[None])[0])
+    rounding = nbeta * float(np.finfo(w0.dtype).eps) * abs(loss)
+    if rounding > 1:
+        wider = ", or dtype float64" if w0.dtype == np.float32 else ""
+        return (
+            f"nbeta is {nbeta:.3g}, at which the rounding of the loss in {w0.dtype.name} alone is "
+            f"{rounding:.2g} nats; choose a smaller nbeta{wider}"
+        )
+    return (
+        "the loss has no bound that the localiser could hold against; raise gamma, or check the "
+        "loss away from w*"
+    )
 
 
 def fly(
@@ -280,8 +263,7 @@ def fly(
     if arrived is None:
         raise FloatingPointError(
             f"the dynamics leave w* at every step size down to {size:.2g} in coordinates "
-            "whitened by the Hessian there: the loss has no bound that the localiser could hold "
-            "against; raise gamma, or check the loss away from w*"
+            f"whitened by the Hessian there: {_why(few)}"
         )
     positions = placed(arrived)
     spectrum, spent = mean_spectrum(spectrum_key, few, spec, positions)

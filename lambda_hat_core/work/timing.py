@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lambda_hat_core.posterior import Batch, Loss, Posterior, Scalar, Weights, mean_loss
 from lambda_hat_core.programs import quickly
-from lambda_hat_core.samplers.pilot import settled
+from lambda_hat_core.samplers.settling import settled
 from lambda_hat_core.targets import audit
 
 _LONG_ENOUGH = 0.03

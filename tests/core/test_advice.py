@@ -1,5 +1,6 @@
 """Every reason has a way out, whose keys and values are accepted at both doors."""
 
+import inspect
 import math
 from typing import get_args
 
@@ -60,6 +61,7 @@ CASES = {
     "family": ({"family_bias": 1.0, "family_bias_se": 0.01, "iid": True}, {"vi"}),
     "ledger": ({"ledger_error": -0.15}, NOISY),
     "step bias": ({"step_bias": 2.5, "step_bias_se": 0.1}, NOISY),
+    "rounding": ({"rounding": 2.0}, set()),
     **{f"certificate, {name}": case for name, case in CERTIFICATES.items()},
     "exchange rate": ({}, {"tempered"}),
     "round trips": ({}, {"tempered"}),
@@ -147,6 +149,19 @@ def test_the_keys_of_every_advice_exist_and_its_values_are_allowed(case, kind, b
             at = getattr(at, name)
         seen = getattr(at, "kind" if last == "name" else last)
         assert math.isclose(seen, value) if isinstance(value, float) else seen == value
+
+
+def test_the_way_out_of_rounding_is_a_key_beside_the_overrides():
+    from lambda_hat_core import estimate_llc
+    from lambda_hat_core.analysis.advice import advise
+    from lambda_hat_core.config.samplers.stochastic import Sghmc
+
+    estimate, finding = found_in("rounding")
+    assert advise(finding, estimate, Sghmc(), INFO) == "dtype: float64"
+    [entry] = apply({"samplers": [{"name": "sghmc"}]}, ["samplers.dtype=float64"])["samplers"]
+    posterior, rule = (inline(name, {}, Place(name)) for name in ("posterior", "until"))
+    assert read_sampler(entry, Place("entry"), PRESETS, posterior, rule=rule).dtype == "float64"
+    assert "dtype" in inspect.signature(estimate_llc).parameters
 
 
 def test_advice_depends_on_what_was_set():

@@ -111,6 +111,21 @@ def test_a_perfect_fit_is_compared_beside_its_params(x64):
         problem(lambda p, b: jnp.sum(residual(p, b) ** 2), data=exact)
 
 
+@pytest.mark.parametrize("chunk", [2, 8, 32, 64])
+def test_a_loss_that_drops_the_rows_beyond_its_last_chunk_is_refused(x64, chunk):
+    from lambda_hat_core.targets.custom import problem_of
+
+    rng = np.random.default_rng(1)
+    data = (rng.normal(size=(1024, 3)), rng.normal(size=1024))
+
+    def chunked(p, b):
+        squares = residual(p, b) ** 2
+        return jnp.mean(squares[: len(squares) // chunk * chunk])
+
+    with pytest.raises(ValueError, match=r"not the mean over rows: .* on 250 rows, but"):
+        problem_of(CustomTarget(W, chunked, data, 1024), "a test")
+
+
 def test_one_row_and_a_potential_are_not_divided(x64):
     from lambda_hat_core.targets.custom import problem_of
 

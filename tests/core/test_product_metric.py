@@ -196,7 +196,7 @@ def sizes(monkeypatch):
 
 def settled(spec, shapes, d, n=1000):
     from lambda_hat_core.posterior import Posterior
-    from lambda_hat_core.samplers.pilot import settled
+    from lambda_hat_core.samplers.settling import settled
     from tests.core.surfaces import DiagonalQuadratic
 
     one = jnp.ones(())
