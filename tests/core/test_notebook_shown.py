@@ -191,13 +191,13 @@ def test_the_forecast_of_a_large_network_is_that_of_full_batches(x64, monkeypatc
 
     from lambda_hat_core.config.samplers.base import Until
     from lambda_hat_core.config.samplers.stochastic import Sghmc
-    from lambda_hat_core.samplers import pilot
+    from lambda_hat_core.samplers import settling
     from lambda_hat_core.work import timing
     from tests.core import mixed
 
     monkeypatch.setattr(timing, "timed", lambda posterior: timing.Timed(0.0, 1e-3))
     for name, least in {"_LARGE": 4, "_SIDE": 3}.items():
-        monkeypatch.setattr(pilot, name, least)
+        monkeypatch.setattr(settling, name, least)
     posterior = mixed.posterior(mixed.quadratic(1.0))
     large = dataclasses.replace(posterior, shapes=((4, 3),))
     free = Sghmc(until=Until(max_fge=1e9))
