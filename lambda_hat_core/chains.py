@@ -120,7 +120,9 @@ def sample_chains(
 def _again(frame: Frame, now: Attempt, trace: Trace, draws: drive.Draws) -> Attempt | None:
     """Return the next attempt; None if there is nothing against this one."""
     lost = trace.work_fge - sum(now.work.values())
-    spec, begun = without_factors(now.spec, frame.written), now.pilot
+    # A run that leaves once had steps that were too long; one that leaves twice, the wrong metric.
+    stays = trace.failure is not None and not _repeats(now, "left")
+    spec, begun = now.spec if stays else without_factors(now.spec, frame.written), now.pilot
     at, llc, is_same = begun.positions, begun.llc, spec is now.spec
     # Another metric is tried at its own step first.
     smaller = calmer(spec, trace.info) if is_same else spec

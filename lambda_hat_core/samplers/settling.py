@@ -29,9 +29,9 @@ def settled(spec: Any, posterior: Posterior) -> Any:
 def without_factors(spec: Any, written: Any) -> Any:
     """Return the settings with which a run is made again, in the metric of few directions.
 
-    Where a run in a product basis leaves, or has outgrown it, the directions that were flat where
-    it was measured are not flat where the chains go, as in a product of matrices. Settings whose
-    metric was asked for by name stay.
+    Where a run in a product basis leaves twice, or has outgrown it, the directions that were flat
+    where it was measured are not flat where the chains go, as in a product of matrices. Settings
+    whose metric was asked for by name stay.
     """
     if getattr(written, "precond", None) != "auto" or spec.precond != "kronecker":
         return spec
