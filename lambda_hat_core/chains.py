@@ -220,9 +220,8 @@ def _made(frame: Frame, now: Attempt) -> tuple[Trace, drive.Draws]:
         setup["check"] = check_work(tuned.kernel, spec.n_chains)
     nbeta = float(posterior.nbeta)
     batch = {"batch_size": spec.batch_size} if hasattr(spec, "batch_size") else {}
-    dtype = posterior.w0.dtype.name
-    info = {"sampler": spec.kind, "dtype": dtype, **batch, **tuned.info}
-    info["h_max"] = float(found.spectrum.h_max)
+    info = {"sampler": spec.kind, **batch, **tuned.info, "h_max": float(found.spectrum.h_max)}
+    info["loss_dtype"] = posterior.loss_dtype
     if now.before:
         info["attempts"] = now.before
 

@@ -127,6 +127,11 @@ class Posterior(eqx.Module):
         pull = self.gamma * (away @ direction)
         return pull if self.prior is None else pull + self.prior.precision * (self.w0 @ direction)
 
+    @property
+    def loss_dtype(self) -> str:
+        """The dtype in which `full_loss` evaluates what it takes the mean of."""
+        return self.w0.dtype.name if self.loss.has_per_example else "float64"
+
     def loss_mean(self, w: Weights) -> Scalar:
         """Return L_n(w) over all examples, in the process's dtype."""
         return self.loss.mean(w, self.data)
@@ -258,7 +263,7 @@ def loss_at_minimum(posterior: Posterior) -> float:
     """
     with precision.mixed():
         value = sum(map(float, _full_loss(posterior, posterior.w0)))
-        error = error_of_mean(value, posterior.n, posterior.w0.dtype.name)
-        if float(posterior.nbeta) * error > _RESOLVED and posterior.loss.has_per_example:
+        error = error_of_mean(value, posterior.n, posterior.loss_dtype)
+        if float(posterior.nbeta) * error > _RESOLVED:
             value = sum(map(float, _loss_at_once(posterior, posterior.w0)))
     return value

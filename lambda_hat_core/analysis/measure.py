@@ -235,7 +235,7 @@ def measure(trace: Trace) -> Estimate:
 
 
 def _rounding(trace: Trace) -> float:
-    dtype = trace.info.get("dtype", "float64")
+    dtype = trace.info.get("loss_dtype", "float64")
     return trace.nbeta * error_of_mean(trace.loss0, trace.n, dtype)
 
 

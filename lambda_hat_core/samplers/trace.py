@@ -40,7 +40,8 @@ class Trace(NamedTuple):
         work: full-gradient evaluations by purpose; their sum is the total.
         seconds_total: wall seconds of the whole run.
         info: the settings that were used and the findings of the set-up, as JSON values:
-            batch_size (null: the full batch), step_size, h_max, metric, noise, ledger.
+            batch_size (null: the full batch), step_size, h_max, metric, noise, ledger, and
+            loss_dtype, in which the losses of rows were evaluated.
         failure: why the run failed, or None: a loss was not finite, so that the run stopped early,
             or a tuning was not confirmed.
         iid: whether the draws are independent, so that R-hat and ESS do not apply.

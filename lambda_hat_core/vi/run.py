@@ -141,7 +141,7 @@ def sample_vi(
             seconds_total=clock() - began,
             info={
                 "sampler": spec.kind,
-                "dtype": posterior.w0.dtype.name,
+                "loss_dtype": posterior.loss_dtype,
                 "algo": spec.algo,
                 "batch_size": spec.batch_size,
                 "h_max": float(spectrum.h_max),

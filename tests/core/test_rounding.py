@@ -40,6 +40,23 @@ def test_losses_that_are_too_coarse_are_suspect_and_not_in_float64():
     assert fine.verdict == "ok" and abs(fine.llc - 2) < 4 * fine.se < 0.5
 
 
+def test_a_potential_is_evaluated_in_float64_and_is_not_coarse():
+    """Single losses would be: those of rows in float32 are told apart by .24 nats there."""
+    from lambda_hat_core import estimate_llc
+
+    found = estimate_llc(
+        lambda w, _: 5.0 + w[0] ** 2 + 2 * w[1] ** 2,
+        np.zeros(2, np.float32),
+        None,
+        n=100,
+        posterior={"nbeta": 1e6},
+        sampler="sghmc",
+        progress=False,
+    )
+    assert found.settings["dtype"] == "float32" and found.verdict == "ok"
+    assert abs(found.llc - 1) < 4 * found.se < 0.25
+
+
 def test_an_nbeta_beyond_all_digits_is_named():
     with pytest.raises(FloatingPointError, match="nbeta is 1e\\+30, at which the rounding"):
         answer(1e30)
