@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from lambda_hat_core.analysis import verdict
+from lambda_hat_core.analysis.finding import Finding
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.tempering import ROUND_TRIPS_MIN
-from lambda_hat_core.analysis.verdict import Finding
 from lambda_hat_core.config.samplers.base import AUTO_BATCH, Chains, Sampler
 from lambda_hat_core.config.samplers.choice import chosen
 from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Exact, Hmc, Mala, Mclmc, Nuts

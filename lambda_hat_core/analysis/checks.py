@@ -10,10 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 from lambda_hat_core.analysis import verdict
 from lambda_hat_core.analysis.family import KHAT_MAX
+from lambda_hat_core.analysis.finding import Finding
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.minimum import OFF_CENTRE_MAX, standing
 from lambda_hat_core.analysis.temperature import finite_temperature
-from lambda_hat_core.analysis.verdict import Finding, findings
+from lambda_hat_core.analysis.verdict import findings
 from lambda_hat_core.analysis.words import plus_minus, short
 from lambda_hat_core.config.samplers.base import BUDGET
 from lambda_hat_core.truth.exact import UNKNOWN, Exact

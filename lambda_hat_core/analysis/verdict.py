@@ -7,10 +7,10 @@ findings as named checks, and `advice` has a way out of each.
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
 
 from lambda_hat_core.analysis.ending import in_burn_in, too_early
 from lambda_hat_core.analysis.family import FAMILY_SHARE, KHAT_MAX, knows_family, misfits
+from lambda_hat_core.analysis.finding import Cause, Finding
 from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.tempering import shortcomings
 from lambda_hat_core.analysis.words import plus_minus
@@ -51,55 +51,6 @@ float32 read 2.06 ± 0.09 for 2, with 1.3 it read 2.43 ± 0.12."""
 
 V_M_SES = 2.0
 """Number of standard errors within which the distance of V_M from 1 may be noise."""
-
-CheckName = Literal["finite", "converged", "certificate"]
-
-Cause = Literal[
-    "stopped early",
-    "no draws",
-    "not finite",
-    "stuck",
-    "one chain",
-    "few draws",
-    "r_hat",
-    "ess",
-    "se",
-    "divergences",
-    "k-hat",
-    "exchange rate",
-    "round trips",
-    "in burn-in",
-    "precision",
-    "family",
-    "certificate",
-    "noisy certificate",
-    "ledger",
-    "step bias",
-    "rounding",
-]
-"""What a finding is about; `advice` has a way out for each."""
-
-
-class Finding(NamedTuple):
-    """One problem of a run.
-
-    Attributes:
-        check: the check that fails because of it.
-        cause: what it is about.
-        verdict: the verdict that it leads to.
-        value: the measured value.
-        threshold: the limit on that value.
-        text: a sentence with both.
-        persists: whether more draws would not change it.
-    """
-
-    check: CheckName
-    cause: Cause
-    verdict: Verdict
-    value: float | None
-    threshold: float | None
-    text: str
-    persists: bool = False
 
 
 def judged(found: list[Finding]) -> Verdict:

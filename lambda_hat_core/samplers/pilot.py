@@ -28,6 +28,7 @@ from lambda_hat_core.linalg.host import generator, hosted, namespace, placed
 from lambda_hat_core.linalg.spectrum import Spectrum, hessian_spectrum, stiffest
 from lambda_hat_core.posterior import Posterior
 from lambda_hat_core.programs import quickly
+from lambda_hat_core.rounding import error_of_mean
 from lambda_hat_core.samplers.coordinates import Coordinates, damped
 from lambda_hat_core.samplers.gradients import (
     GradientEstimate,
@@ -214,7 +215,7 @@ def _why(few: Subset) -> str:
     """Return what may be wrong where no step is small enough, and the way out."""
     w0, nbeta = few.posterior.w0, float(few.posterior.nbeta)
     loss = float(_losses(few.posterior, w0[None])[0])
-    rounding = nbeta * float(np.finfo(w0.dtype).eps) * abs(loss)
+    rounding = nbeta * error_of_mean(loss, few.posterior.n, w0.dtype.name)
     if rounding > 1:
         wider = ", or dtype float64" if w0.dtype == np.float32 else ""
         return (

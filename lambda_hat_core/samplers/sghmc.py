@@ -41,8 +41,8 @@ from lambda_hat_core.types import Weights, constant
 
 _FRICTION = 0.35
 """Rate of an `auto` alpha, per unit of time. A direction of curvature mu forgets its square at this
-rate f if mu > f^2 / 4, else at 2 mu / f. On two classifiers 0.2 to 0.4 were best, and 0.7 took a
-third more gradients per effective draw in the metric with damping 5."""
+rate f if mu > f^2 / 4, else at 2 mu / f. On a classifier 0.2 to 0.4 were best, and 0.7 took a third
+more gradients per effective draw in the metric with damping 5."""
 
 
 class SghmcState(NamedTuple):

@@ -72,7 +72,7 @@ PAIRS = [(case, kind) for case, (_, kinds) in CASES.items() for kind in sorted(k
 
 
 def test_every_cause_has_a_case():
-    from lambda_hat_core.analysis.verdict import Cause
+    from lambda_hat_core.analysis.finding import Cause
 
     assert {name.partition(",")[0] for name in CASES} == {*get_args(Cause)}
 
@@ -96,11 +96,11 @@ def found_in(case):
 
 
 def as_entry(kind, advice):
-    """Return the sampler of an entry of an experiment in which an advice was followed."""
+    """Return what an entry of an experiment in which an advice was followed is read as."""
     words = [f"samplers.{key}={'null' if v is None else v}" for key, v in advice.items()]
     [entry] = apply({"samplers": [{"name": kind}]}, words)["samplers"]
     posterior, rule = (inline(name, {}, Place(name)) for name in ("posterior", "until"))
-    return read_sampler(entry, Place("entry"), PRESETS, posterior, rule=rule).spec
+    return read_sampler(entry, Place("entry"), PRESETS, posterior, rule=rule)
 
 
 def as_call(kind, advice, until):
@@ -140,7 +140,7 @@ def test_the_keys_of_every_advice_exist_and_its_values_are_allowed(case, kind, b
     assert called != default or set(settings) <= {"max_seconds", "n_chains"}
     if "max_seconds" in settings:
         return
-    planned = as_entry(kind, settings)
+    planned = as_entry(kind, settings).spec
     assert planned == called
     for key, value in settings.items():
         at: Frozen = planned
@@ -158,9 +158,7 @@ def test_the_way_out_of_rounding_is_a_key_beside_the_overrides():
 
     estimate, finding = found_in("rounding")
     assert advise(finding, estimate, Sghmc(), INFO) == "dtype: float64"
-    [entry] = apply({"samplers": [{"name": "sghmc"}]}, ["samplers.dtype=float64"])["samplers"]
-    posterior, rule = (inline(name, {}, Place(name)) for name in ("posterior", "until"))
-    assert read_sampler(entry, Place("entry"), PRESETS, posterior, rule=rule).dtype == "float64"
+    assert as_entry("sghmc", {"dtype": "float64"}).dtype == "float64"
     assert "dtype" in inspect.signature(estimate_llc).parameters
 
 

@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-)
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from lambda_hat_core.config.effect import When
 from lambda_hat_core.config.samplers.base import NOISE_BATCHES, RECORD, Chains, Dtype, Gradients
@@ -17,6 +12,7 @@ from lambda_hat_core.config.samplers.hints import STOCHASTIC
 _WHITENING = ("lanczos", "kronecker", "auto")
 CONSTANT = ("none", *_WHITENING)
 """Preconditioners that stay what they are from the start."""
+
 _PRODUCTS = {"auto": 8, "kronecker": 8, "lanczos": 8, "none": 24, "rmsprop": 56, "adam": 56}
 """Hessian-vector products per chain: of the stiffest curvature in the metric, else of a quadrature
 of the spectrum, and of the spectrum that a preconditioner changes."""
