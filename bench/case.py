@@ -29,7 +29,7 @@ class Case(NamedTuple):
     """
 
     loss: Loss
-    params: np.ndarray
+    params: np.ndarray | list[np.ndarray]
     data: Any
     posterior: dict[str, float]
     exact: float

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from case import Case, Loss, default_nbeta, once
+from case import Case, default_nbeta, once
 from fitted import NETWORKS, logistic, network, student
 from planar import polynomial, potential
 from references import SWEEPS, gibbs
@@ -81,15 +81,11 @@ def regression(n: int, d: int, spread: float, tails: float | None = None, rare: 
     return Case(_linear_loss, np.linalg.lstsq(x, y)[0], (x, y), {}, exact)
 
 
-@cache
-def _product_loss(widths: tuple[int, ...]) -> Loss:
-    network = DeepLinearNetwork(widths)
-
-    def loss(w: Any, rows: Any) -> Any:
-        inputs, labels = rows
-        return jnp.mean((network.apply(w, inputs) - labels) ** 2)
-
-    return loss
+def _product_loss(layers: list[Any], rows: Any) -> Any:
+    inputs, labels = rows
+    for layer in layers:
+        inputs = inputs @ layer
+    return jnp.mean((inputs - labels) ** 2)
 
 
 _CUBES = 400_000_000
@@ -97,7 +93,10 @@ _CUBES = 400_000_000
 
 
 def product_of_matrices(*widths: int, rank: int, n: int = 1000, sigma: float = 0.5) -> Case:
-    """Return a balanced product of matrices at a truth of some rank, by Gibbs sampling."""
+    """Return a balanced product of matrices at a truth of some rank, by Gibbs sampling.
+
+    The parameters are a list of matrices, as of a user's network.
+    """
     rng = np.random.default_rng(sum(widths) + rank)
     network = DeepLinearNetwork(widths)
     axes = [np.linalg.qr(rng.normal(size=(width, width)))[0][:, :rank] for width in widths]
@@ -112,7 +111,7 @@ def product_of_matrices(*widths: int, rank: int, n: int = 1000, sigma: float = 0
     cubes = sum(a**3 + b**3 for a, b in pairwise(widths))
     sweeps = min(SWEEPS, max(400, _CUBES // cubes))
     exact = once(name, lambda: gibbs(target, default_nbeta(n), 1.0, sweeps=sweeps))
-    return Case(_product_loss(widths), w, data, {}, *exact)
+    return Case(_product_loss, layers, data, {}, *exact)
 
 
 def zero_truth(inputs: int, hidden: int, n: int = 1000) -> Case:

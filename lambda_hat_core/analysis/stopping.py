@@ -10,6 +10,7 @@ depend on the specification alone, so the same specification gives the same bits
 from collections.abc import Callable, Sequence
 
 from lambda_hat_core.analysis.family import knows_family
+from lambda_hat_core.analysis.finding import Cause, Finding
 from lambda_hat_core.analysis.means import (
     alternates,
     is_complete,
@@ -20,7 +21,7 @@ from lambda_hat_core.analysis.measure import measure
 from lambda_hat_core.analysis.verdict import STEP_BIAS_MAX, findings
 from lambda_hat_core.config.samplers.base import Until
 from lambda_hat_core.samplers.alternating import BLOCK, CYCLE
-from lambda_hat_core.samplers.rule import Draws, StopRule
+from lambda_hat_core.samplers.rule import Draws, Look, StopRule
 from lambda_hat_core.samplers.trace import Trace
 
 _CYCLE = BLOCK * CYCLE
@@ -52,6 +53,17 @@ def has_outgrown(trace: Trace) -> bool:
     return clear > STEP_BIAS_MAX * abs(found.mean.mean)
 
 
+_NAMES: dict[Cause, str] = {"r_hat": "R-hat", "ess": "ESS", "certificate": "V_M"}
+
+
+def _named(finding: Finding) -> str:
+    """Return a finding in a few words."""
+    name = _NAMES.get(finding.cause, finding.cause)
+    if finding.value is None or finding.threshold is None:
+        return name
+    return f"{name}, {finding.value:.3g} (limit {finding.threshold:.3g})"
+
+
 def stop_rule(
     until: Until,
     trace_of: Callable[[Draws], Trace],
@@ -76,17 +88,17 @@ def stop_rule(
     """
     least = -(-least_burn // chunk) * chunk
 
-    def is_enough(trace: Trace) -> bool:
+    def judged(trace: Trace) -> tuple[bool, str]:
         if not is_precise(trace, until.rel_se):
-            return False
+            return False, ""
         found = measure(trace)
-        if not knows_family(found):
-            return False
-        return all(one.persists for one in findings(found))
+        left = [one for one in findings(found) if not one.persists]
+        waits = _named(left[0]) if left else ""
+        return knows_family(found) and not left, waits
 
-    def look(draws: Draws) -> tuple[int, bool]:
+    def look(draws: Draws) -> Look:
         n_draws = draws.cumulative_work.size
-        burn = 0
+        burn, waits = 0, ""
         for share in shares:
             wanted = max(1, round(share * n_draws / chunk)) * chunk if share else 0
             if wanted > max(n_draws - chunk, 0):
@@ -103,9 +115,10 @@ def stop_rule(
                 seconds=draws.seconds[burn:],
             )
             trace = trace_of(left)
-            if is_enough(trace) or is_lost(trace):
-                return burn, True
-        return burn, False
+            is_enough, waits = judged(trace)
+            if is_enough or is_lost(trace):
+                return Look(burn, is_enough=True)
+        return Look(burn, is_enough=False, waits_for=waits)
 
     return StopRule(
         chunk, until.max_draws, until.max_fge, is_late, until.rel_se, look, told_burn=shares[0]

@@ -6,6 +6,14 @@ half: a share p of them makes it proportional to 8 / p + 1 / (1 - p), which is 3
 at a half, and 15 at its least, but the smaller steps mix more slowly. `analysis.extrapolation`
 makes one estimate of both. Burn-in and length are whole cycles of two blocks, so short cycles waste
 fewer draws.
+
+A change of the step must not disturb the chains. Two half kicks are joined at every point, and the
+first of them belongs to the step before: on a Gaussian of curvature mu that keeps the mean of u v
+right, but a velocity of variance 1 comes out of it with 1 + mu (h^2 - h'^2) / 4, where h' is the
+step before. What is left of that after the damping, a share c^2, leaves the chains by way of the
+positions, so that the draws after a change would be hotter or colder than those of their step for
+1 / friction. A position that is moved along its force by c^2 (h^2 - h'^2) / 8 begins with as much
+less potential energy, whatever mu is, and the two sum to nothing.
 """
 
 import equinox as eqx
@@ -37,6 +45,21 @@ class Alternation(eqx.Module):
     def step_size(self, t: Scalar) -> Scalar:
         """Return the step size after `t` steps."""
         return self.share(t) * self.whole
+
+    def joined(self, t: Scalar, keep: Scalar | float) -> tuple[Scalar, Scalar]:
+        """Return how long the force acts on the velocity after `t` steps, and on the position.
+
+        The first is a half of the step before, if there was one, and a half of this one; the second
+        is 0 unless they differ.
+
+        Args:
+            t: steps taken.
+            keep: c, the share of the velocity that this step keeps.
+        """
+        now = self.step_size(t)
+        before = jnp.where(t > 0, self.step_size(t - 1), 0.0)
+        changed = jnp.where(t > 0, now**2 - before**2, 0.0)
+        return 0.5 * (before + now), keep**2 * changed / 8
 
 
 def alternation(whole: float, thin: int, like: Array, *, extrapolate: bool) -> Alternation:

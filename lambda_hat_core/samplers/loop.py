@@ -13,7 +13,7 @@ from jaxtyping import Array, Int
 
 from lambda_hat_core.samplers.moments import fold, is_observed, retained
 from lambda_hat_core.samplers.progress import Progress
-from lambda_hat_core.samplers.rule import Draws, StopRule, looks
+from lambda_hat_core.samplers.rule import Draws, Look, StopRule, looks
 
 Part = dict[str, np.ndarray]
 """What the draws of a chunk recorded, by name; the first axes are (chain, draw)."""
@@ -68,6 +68,7 @@ def run_draws(
     ends_at, dropped = (n_draws, n_burn) if rule is None else (0, 0)
     began = clock() - (ends[-1] if ends else 0.0)
     failure, stopped_by, spent = None, "length", None
+    seen = Look(0, is_enough=False)
 
     def collected(n_draws: int, n_burn: int) -> Draws:
         return _collect(parts, ends, n_draws, n_burn, setup_work, setup_seconds, failure)
@@ -76,7 +77,9 @@ def run_draws(
         first = len(parts) * chunk
         if rule is not None and parts:
             spent = rule.spent(first, setup_work + sum(map(_work, parts)))
-            if spent or (looks(len(parts)) and rule.look(collected(first, 0))[1]):
+            if looks(len(parts)) and not spent:
+                seen = rule.look(collected(first, 0))
+            if spent or seen.is_enough:
                 break
         states, part = advance(states, np.arange(first, first + chunk))
         failure = _left(llc_of(part["loss"]), highest, first, one)
@@ -97,7 +100,9 @@ def run_draws(
             llc, se = float(means.mean()), spread / n_chains**0.5
         rate = _rate(ends, chunk)
         work = setup_work + sum(map(_work, parts))
-        total = n_draws if rule is None else rule.total(done, work, llc, se)
+        total = n_draws
+        if rule is not None:
+            total = rule.total(done, work, llc, se, is_precise=bool(seen.waits_for))
         progress(
             Progress(
                 done,
@@ -109,13 +114,14 @@ def run_draws(
                 v_m=float(virial_m) if is_certified else np.nan,
                 work_fge=work,
                 rel_se=None if rule is None else rule.rel_se,
+                waits_for=seen.waits_for,
             )
         )
     if failure is not None:
         stopped_by, spent, n_burn = "failure", None, 0
     elif rule is not None:
         n_draws = min(n_draws, len(parts) * chunk)
-        n_burn, is_enough = rule.look(collected(n_draws, 0))
+        n_burn, is_enough, _ = rule.look(collected(n_draws, 0))
         spent = None if is_enough else spent or "max_draws"
         stopped_by = "precision" if is_enough else "budget"
     observed = None if failure else retained(parts, slice(n_burn, n_draws), dropped=dropped)

@@ -35,6 +35,20 @@ class Draws(NamedTuple):
     observed: Recorded | None = None
 
 
+class Look(NamedTuple):
+    """What a look at the draws so far found.
+
+    Attributes:
+        n_burn: how many of the first to drop.
+        is_enough: whether what is left is enough.
+        waits_for: what more draws have to settle where the precision is reached, in a few words.
+    """
+
+    n_burn: int
+    is_enough: bool
+    waits_for: str = ""
+
+
 class StopRule(NamedTuple):
     """When to stop: at a precision, looked at after growing numbers of draws, or at a budget.
 
@@ -45,8 +59,7 @@ class StopRule(NamedTuple):
         most_work: full-gradient evaluations, set-up included.
         is_late: whether the time for the run is up.
         rel_se: standard error, as a share of the llc, that is wanted. It only forecasts the end.
-        look: given the draws so far, how many of the first to drop; and whether what is left is
-            enough.
+        look: at the draws so far.
         told_burn: share of the draws that reports of progress leave out as burn-in.
     """
 
@@ -55,7 +68,7 @@ class StopRule(NamedTuple):
     most_work: float
     is_late: Callable[[], bool]
     rel_se: float
-    look: Callable[[Draws], tuple[int, bool]]
+    look: Callable[[Draws], Look]
     told_burn: float = 0.25
 
     def spent(self, n_draws: int, work: float) -> str | None:
@@ -66,11 +79,17 @@ class StopRule(NamedTuple):
             return "max_draws"
         return "max_seconds" if self.is_late() else None
 
-    def total(self, n_draws: int, work: float, llc: float, se: float) -> int:
-        """Forecast the draws per chain at the end: errors shrink with the root of their number."""
+    def total(
+        self, n_draws: int, work: float, llc: float, se: float, *, is_precise: bool = False
+    ) -> int:
+        """Forecast the draws per chain at the end: errors shrink with the root of their number.
+
+        Where the precision is reached, and something else is not, only the budgets are known.
+        """
         if work >= self.most_work:
             return n_draws
-        needed = (se / (self.rel_se * llc)) ** 2 if llc and np.isfinite(se) else np.inf
+        knows = llc and np.isfinite(se) and not is_precise
+        needed = (se / (self.rel_se * llc)) ** 2 if knows else np.inf
         times = min(needed, self.most_work / work, self.most_draws / n_draws)
         return min(max(round(times * n_draws), n_draws + self.chunk), self.most_draws)
 

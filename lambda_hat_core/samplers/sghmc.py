@@ -92,9 +92,10 @@ class SghmcKernel(EstimatingKernel):
         xi = standard_normal(noise_key, w, self.noise)
         injected = self._injected(step_size, keep)
         force, noise = self.coordinates.kick(gradient, xi, injected)
-        kicked = v - step_size * force
+        kick, shift = self.alternation.joined(t, keep)
+        kicked = v - kick * force
         v = keep * kicked + noise
-        w = w + 0.5 * step_size * (kicked + v)
+        w = w + 0.5 * step_size * (kicked + v) - shift * force
         state = SghmcState(w, v, self.estimate(batch_key, w), t + 1)
         work = jnp.asarray(self.estimate.work, w.dtype)
         return state, {"work": work, "step_size": step_size}

@@ -74,9 +74,10 @@ def sample_run(
                 log(line)
 
             def tell(at: Any) -> None:
+                left = f"; waits for {at.waits_for}" if at.waits_for else ""
                 say(
                     f"{at.so_far}, {at.draws_per_second:.3g} draws/s, {at.eta_seconds:.0f} s left, "
-                    f"llc {at.llc:.4g}"
+                    f"llc {at.llc:.4g}{left}"
                 )
                 if progress is not None:
                     progress(at)

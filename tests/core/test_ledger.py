@@ -129,7 +129,7 @@ def test_the_map_of_the_ledger_is_the_step():
         kernel = sghmc.SghmcKernel(*parts, jnp.asarray(alpha), jnp.zeros(1), "threefry")
 
         def step(w, v):
-            begun = sghmc.SghmcState(w, v, estimate(jr.key(0), w), jnp.zeros(()))
+            begun = sghmc.SghmcState(w, v, estimate(jr.key(0), w), jnp.ones(()))
             return tuple(kernel.step(jr.key(1), begun)[0])[:2]
 
         blocks = jax.jit(jax.jacobian(step, argnums=(0, 1)))(np.zeros(3), np.zeros(3))

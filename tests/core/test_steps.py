@@ -93,6 +93,8 @@ def test_sgld_is_its_equation(stepped, precond, freeze, bias_correction):
 STEP = 0.1
 SIZES = [1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 1.0]
 """Every other step is half as long."""
+BEFORE = [0.0, *SIZES[:-1]]
+"""Of the step before, of which there is none at first."""
 HEAT, MU = np.array([0.3, 2.0, 4.0, 1.0]), np.array([0.5, 0.8, 0.9, 0.4])
 """Of three vectors of the metric and of what they leave out."""
 
@@ -132,11 +134,14 @@ def test_sghmc_is_its_equation(stepped, precond, batch_size):
     kernel = sghmc.SghmcKernel(*parts, jnp.asarray(0.3), jnp.asarray(heat), "threefry")
     w, v = W0 + 1, np.array([0.1, 0.2, 0.3, 0.4])
     begun = sghmc.SghmcState(*map(jnp.asarray, (w, v, slope(w), 0.0)))
-    for state, size in zip(stepped(sghmc, kernel, begun), SIZES, strict=True):
+    for state, size, before in zip(stepped(sghmc, kernel, begun), SIZES, BEFORE, strict=True):
         eps, keep = size * STEP, 0.7**size
         known = 0.0 if batch_size is None else (1 + keep) ** 2 / 4 * eps**2 * heat
         noise = basis.T @ (widths * np.sqrt(1 - keep**2 - known) * (basis @ NOISE))
-        v = v - eps * basis.T @ (widths**2 * (basis @ slope(w)))
+        force = basis.T @ (widths**2 * (basis @ slope(w)))
+        v = v - (before + size) / 2 * STEP * force
+        if before:
+            w = w - keep**2 * (size**2 - before**2) / 8 * STEP**2 * force
         w = w + eps / 2 * v
         v = keep * v + noise
         w = w + eps / 2 * v
@@ -156,14 +161,15 @@ def test_sgld_in_a_constant_metric_is_its_equation(stepped, precond, batch_size,
     )
     w, last = W0 + 1, NOISE[::-1]
     begun = overdamped.OverdampedState(*map(jnp.asarray, (w, last, slope(w), 0.0)))
-    for state, size in zip(stepped(overdamped, kernel, begun), SIZES, strict=True):
-        eps = size * STEP
+    for state, size, before in zip(stepped(overdamped, kernel, begun), SIZES, BEFORE, strict=True):
+        eps = drift = size * STEP
         xi = NOISE if integrator == "euler" else (last + NOISE) / 2
         known = 0.0 if batch_size is None else eps * heat / 4
         if integrator == "leimkuhler_matthews":
             known, last = known / (1 - eps * mu / 4), NOISE
+            drift = (eps + np.sqrt(eps * (before * STEP or eps))) / 2
         noise = basis.T @ (widths * np.sqrt(1 - known) * (basis @ xi))
-        w = w - eps / 2 * basis.T @ (widths**2 * (basis @ slope(w))) + np.sqrt(eps) * noise
+        w = w - drift / 2 * basis.T @ (widths**2 * (basis @ slope(w))) + np.sqrt(eps) * noise
         np.testing.assert_allclose(state.w, w, rtol=1e-12)
         np.testing.assert_allclose(state.gradient, slope(w), rtol=1e-12)
 
@@ -182,12 +188,16 @@ def test_sgnht_is_its_equation(stepped, precond, batch_size):
     def root(v):
         return basis.T @ (widths * (basis @ v))
 
-    for state, size in zip(stepped(sgnht, kernel, begun), SIZES, strict=True):
+    for state, size, before in zip(stepped(sgnht, kernel, begun), SIZES, BEFORE, strict=True):
         eps, rate = size * STEP, size * alpha**2 / 4
-        p = p - eps * root(slope(w))
+        force, moved, x0 = root(slope(w)), 0.0, x
+        p = p - (before + size) / 2 * STEP * force
+        if before:
+            moved = (size**2 - before**2) / 8 * STEP**2 * root(force)
         w = w + eps / 2 * root(p)
         x = x + rate * (np.mean(p**2) - 1)
         noise = np.sqrt(alpha * (1 - np.exp(-2 * x * size)) / x) * NOISE
+        w = w - np.exp(-2 * x0 * size) * moved
         p = np.exp(-x * size) * p + noise
         x = x + rate * (np.mean(p**2) - 1)
         w = w + eps / 2 * root(p)
@@ -195,6 +205,47 @@ def test_sgnht_is_its_equation(stepped, precond, batch_size):
         np.testing.assert_allclose(state.p, p, rtol=1e-12)
         np.testing.assert_allclose(state.friction, x, rtol=1e-12)
         np.testing.assert_allclose(state.gradient, slope(w), rtol=1e-12)
+
+
+SHARE = 0.5
+"""eps^2 mu of the stiffest direction."""
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.3])
+def test_a_change_of_the_step_disturbs_no_gaussian(x64, monkeypatch, alpha):
+    """The covariance that blocks of larger and smaller steps carry from one to the next.
+
+    A whole kick at the first step of a block moves the means by up to 1.7 % of the variance, and
+    two halves alone by 2.4 %.
+    """
+    from lambda_hat_core.samplers import coordinates, sghmc
+    from lambda_hat_core.samplers.alternating import BLOCK, alternation
+    from lambda_hat_core.samplers.gradients import plain
+
+    at, thin = posterior(), 6
+    mu = NBETA * H + GAMMA
+    steps = alternation(np.sqrt(SHARE / mu[0]), thin, at.w0, extrapolate=True)
+    estimate = plain(at, None)
+    parts = at, estimate, coordinates.identity(at), steps
+    kernel = sghmc.SghmcKernel(*parts, jnp.asarray(alpha), jnp.zeros(1), "threefry")
+
+    def step(w, v, noise, t):
+        monkeypatch.setattr(sghmc, "standard_normal", lambda key, like, generator: noise)
+        begun = sghmc.SghmcState(w, v, estimate(jr.key(0), w), t)
+        return tuple(kernel.step(jr.key(1), begun)[0])[:2]
+
+    maps = jax.jit(jax.jacobian(step, argnums=(0, 1, 2)))
+    covariance = np.stack([np.diag([1 / m, 1.0]) for m in mu])
+    length = 2 * BLOCK * thin
+    variances = []
+    for t in range(4 * length):
+        found = [np.stack(row) for row in maps(W0, W0, W0, jnp.asarray(float(t)))]
+        blocks = np.einsum("ijkk->kij", np.stack(found))
+        A, kick = blocks[:, :, :2], blocks[:, :, 2:]
+        covariance = A @ covariance @ A.swapaxes(1, 2) + kick @ kick.swapaxes(1, 2)
+        variances.append(mu * covariance[:, 0, 0] - 1)
+    off = np.reshape(variances, (4, 2, -1, len(mu)))[-1].mean(axis=1)
+    assert np.abs(off).max() < 0.005
 
 
 def metropolised(name):
