@@ -72,7 +72,7 @@ def _resumed(case, sampler, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "why"), [(BEYOND, "the loss is not finite"), (SOME, "the llc was ")]
+    ("sampler", "why"), [(BEYOND, "at draw 0 of chain"), (SOME, "the llc was ")]
 )
 def test_a_real_run_comes_back_and_a_killed_one_goes_on(sampler, why, tmp_path, monkeypatch):
     """At a crossing, with steps that are too large there, or that are made out to be."""
@@ -81,7 +81,7 @@ def test_a_real_run_comes_back_and_a_killed_one_goes_on(sampler, why, tmp_path, 
         once, again = _resumed(mixed.singular(), sampler, tmp_path)
     before = once.info["attempts"]
     assert 1 <= len(before) < attempts.MOST and once.failure is None
-    assert before[0]["why"].startswith(why)
+    assert why in before[0]["why"]
     assert once.work["attempts"] > 0 and once.cumulative_fge[0] > once.work["attempts"]
     assert once.cumulative_fge[-1] == pytest.approx(once.work_fge)
     found = estimate(once)
