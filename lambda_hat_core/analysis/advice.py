@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from lambda_hat_core.analysis import verdict
+from lambda_hat_core.analysis.correction import of_batches
 from lambda_hat_core.analysis.finding import Finding
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.tempering import ROUND_TRIPS_MIN
@@ -188,6 +189,7 @@ def _ledger(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> st
     ledger = info["ledger"]
     better = ledger["recommended"]
     parts = {name: ledger[name]["relative"] for name in ("discretisation", "minibatch", "burn_in")}
+    parts["minibatch"] += of_batches(info) / (ledger["llc"] or 1.0)
     if sampler.extrapolates:
         parts = {"burn_in": parts["burn_in"]}
     largest = max(parts, key=lambda name: abs(parts[name]))
