@@ -65,8 +65,9 @@ def of_batches(info: Mapping[str, Any]) -> float:
     heated = info.get("heated")
     if heated is None:
         return 0.0
-    heat = max(heated, SHARE * info["heating"], key=abs)
-    return heat if abs(heat) > GROWN * abs(info["ledger"]["llc"]) else 0.0
+    level = abs(info["ledger"]["llc"])
+    heat = max(heated, SHARE * (info.get("heating") or 0.0), key=abs)
+    return heat if level and abs(heat) > GROWN * level else 0.0
 
 
 def _burn_in(trace: Trace, ledger: Mapping[str, Any]) -> dict[str, float | None] | None:

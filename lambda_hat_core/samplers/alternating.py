@@ -10,10 +10,10 @@ fewer draws.
 A change of the step must not disturb the chains. Two half kicks are joined at every point, and the
 first of them belongs to the step before: on a Gaussian of curvature mu that keeps the mean of u v
 right, but a velocity of variance 1 comes out of it with 1 + mu (h^2 - h'^2) / 4, where h' is the
-step before. What is left of that after the damping, a share c^2, leaves the chains by way of the
-positions, so that the draws after a change would be hotter or colder than those of their step for
-1 / friction. A position that is moved along its force by c^2 (h^2 - h'^2) / 8 begins with as much
-less potential energy, whatever mu is, and the two sum to nothing.
+step before. Damping leaves a share c^2 of that, which would go into the positions: for a time of
+1 / friction the draws would be hotter or colder than those of their step. A position that is moved
+along the force by c^2 (h^2 - h'^2) / 8 begins with that much less potential energy, whatever mu is,
+and the two cancel.
 """
 
 import equinox as eqx
