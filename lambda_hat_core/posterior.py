@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
+from lambda_hat_core.linalg.forward import jvp
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.rounding import error_of_mean
 from lambda_hat_core.types import Batch, Weights, constant
@@ -190,14 +191,12 @@ class Posterior(eqx.Module):
     ) -> tuple[tuple[Scalar, Scalar], Scalar]:
         """Return `full_loss`, and the derivative of L_n along a direction; for twice its cost."""
         if self.loss.has_per_example:
-            examples, slopes = jax.jvp(
-                lambda w: self.loss.per_example(w, self.data), (w,), (direction,)
-            )
+            examples, slopes = jvp(lambda w: self.loss.per_example(w, self.data), w, direction)
             with jax.enable_x64(True):
                 value, slope = (jnp.mean(x.astype(jnp.float64)) for x in (examples, slopes))
                 return split_in_two(value, w), slope.astype(w.dtype)
         with jax.enable_x64(True):
-            value, slope = jax.jvp(self._wide_loss, (_widen(w),), (_widen(direction),))
+            value, slope = jvp(self._wide_loss, _widen(w), _widen(direction))
             return split_in_two(value, w), slope.astype(w.dtype)
 
     def _wide_loss(self, w: Weights) -> Scalar:

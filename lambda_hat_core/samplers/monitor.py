@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.counters import split
+from lambda_hat_core.linalg.forward import jvp, linearize
 from lambda_hat_core.linalg.host import generator
 from lambda_hat_core.linalg.kronecker import ProductBasis
 from lambda_hat_core.posterior import Posterior, split_in_two
@@ -64,12 +65,12 @@ class Paired(eqx.Module):
         def losses(w: Weights) -> Float[Array, " row"]:
             return posterior.loss.per_example(w, batch)
 
-        before, push = jax.linearize(losses, posterior.w0)
+        before, push = linearize(losses, posterior.w0)
         slope = None
         if direction is None:
             after = losses(w)
         else:
-            after, along = jax.jvp(losses, (w,), (direction,))
+            after, along = jvp(losses, w, direction)
             slope = jnp.mean(along - push(direction)) + self.gradient @ direction
         rises = after - before - push(away)
         linear = self.gradient @ away

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,7 @@ from lambda_hat_core.targets.loss_check import (
     check_loss,
     check_training_layers,
     check_value,
+    differentiated,
     refusal,
 )
 from lambda_hat_core.targets.manyrows import each_row, mean_of_rows
@@ -268,7 +270,11 @@ class _Draft(NamedTuple):
         check_loss(maker, loss, start, self.data)
         if identity is None:
             # Losses without an identity would share one program.
-            loss = replace(loss, identity=program_of(loss.mean, start, self.data))
+            own = differentiated(maker, lambda: program_of(loss.mean, start, self.data))
+            loss = replace(loss, identity=own)
+        elif known is None:
+            gradient = jax.grad(loss.mean)
+            differentiated(maker, lambda: eqx.filter_eval_shape(gradient, start, self.data))
         check_value(maker, loss, start, self.data)
         claim = stated(maker, made.llc_known)
         outputs = None if made.outputs is None else Outputs(made.outputs, made.outputs_loss)

@@ -78,6 +78,22 @@ def check_loss(
         raise refusal(maker, did, "it must be a float, to have a gradient")
 
 
+def differentiated[T](maker: str, trace: Callable[[], T]) -> T:
+    """Return what tracing the gradient of a loss returns.
+
+    Raises:
+        ValueError: if JAX has no gradient of it; the error says what JAX said.
+    """
+    try:
+        return trace()
+    except MemoryError:
+        raise
+    except Exception as error:
+        did = f"has a loss without a gradient: JAX raised {raised(error)}"
+        rule = "write it in jax.numpy, or give a callback or a kernel a jax.custom_vjp"
+        raise refusal(maker, did, rule) from error
+
+
 def averages_rows(loss: Any, start: Weights, data: Batch) -> bool:
     """Return whether the loss of some rows is the mean of the losses of single rows.
 
