@@ -23,6 +23,7 @@ from lambda_hat_core.posterior import Posterior, Target, localised, mean_loss
 from lambda_hat_core.programs import forget_if_many
 from lambda_hat_core.sample import sample
 from lambda_hat_core.samplers.drive import NOTHING_KEPT, Checkpoint, Progress
+from lambda_hat_core.samplers.settling import settled
 from lambda_hat_core.samplers.trace import Trace
 from lambda_hat_core.streams import stream
 from lambda_hat_core.targets import finite
@@ -38,6 +39,8 @@ from lambda_hat_core.truth.exact import Exact
 from lambda_hat_core.work.timing import expected
 
 _NO_TARGET = f"tgt_{0:012x}"
+_LONG = 600.0
+"""Seconds of a budget from which on people are told, where a typical run takes far less."""
 """A placeholder for the id of a target that is not in a store."""
 
 
@@ -235,8 +238,13 @@ def _forecast(
     teller: Display, at: Posterior, run: RunSpec, most: float, notes: tuple[str, ...]
 ) -> None:
     with jax.enable_x64(run.dtype == "float64"):
-        seconds = duration(min(expected(at, run.sampler, audited=False), most))
-    teller.say(f"about {seconds} (d = {at.w0.size}, n = {at.n})")
+        seconds = expected(at, run.sampler, audited=False)
+    sampler: Any = settled(run.sampler, at)
+    longest = min(seconds * sampler.budget(at.n) / sampler.work(at.n), most)
+    told = f"about {duration(min(seconds, most))}"
+    if sampler.until is not None and longest > max(_LONG, 3 * seconds):
+        told += f", its budget lasts {duration(longest)}"
+    teller.say(f"{told} (d = {at.w0.size}, n = {at.n})")
     for note in notes:
         teller.say(note)
 

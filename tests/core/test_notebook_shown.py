@@ -167,6 +167,27 @@ def test_a_call_prints_a_forecast_before_it_begins(capsys):
     assert forecast.startswith("mala: about ") and forecast.endswith("(d = 2, n = 100)")
 
 
+def test_a_forecast_says_how_long_its_budget_lasts_if_that_is_long(capsys, monkeypatch):
+    """A run that does not mix goes on for several times as long as a typical one."""
+    from lambda_hat_core import Sghmc, estimate_llc
+    from lambda_hat_core.notebook import computing
+
+    def loss(w, batch):
+        return jax.numpy.sum(w**2)
+
+    given = {"params": np.zeros(2), "data": None, "n": 100}
+    for seconds, sampler, shown in (
+        (500.0, Sghmc(), ", its budget lasts "),
+        (0.2, Sghmc(), ""),
+        (500.0, Sghmc(n_draws=40, n_burn=20), ""),
+    ):
+        monkeypatch.setattr(computing, "expected", lambda *_, seconds=seconds, **__: seconds)
+        estimate_llc(loss, **given, sampler=sampler)
+        forecast = capsys.readouterr().err.splitlines()[1]
+        assert forecast.endswith(" (d = 2, n = 100)")
+        assert (", its budget lasts " in forecast) == bool(shown)
+
+
 def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypatch):
     from lambda_hat_core.config.samplers.exact import Nuts
     from lambda_hat_core.config.samplers.stochastic import Sgld
