@@ -64,6 +64,7 @@ def _kind(text: str) -> str:
         "certificate V": "V",
         "step size is too large": "step bias",
         "ledger": "ledger",
+        "may heat": "heating",
         "too coarse": "rounding",
         "k-hat": "k-hat",
         "family is biased": "family",

@@ -189,7 +189,10 @@ class Posterior(eqx.Module):
     def full_loss_along(
         self, w: Weights, direction: Weights
     ) -> tuple[tuple[Scalar, Scalar], Scalar]:
-        """Return `full_loss`, and the derivative of L_n along a direction; for twice its cost."""
+        """Return `full_loss`, and the derivative of L_n along a direction; for twice its cost.
+
+        Where a part of the loss has no forward mode (`linalg.forward`) it costs about twice that.
+        """
         if self.loss.has_per_example:
             examples, slopes = jvp(lambda w: self.loss.per_example(w, self.data), w, direction)
             with jax.enable_x64(True):

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from lambda_hat_core.analysis import verdict
-from lambda_hat_core.analysis.correction import of_batches
 from lambda_hat_core.analysis.finding import Finding
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.tempering import ROUND_TRIPS_MIN
@@ -85,6 +84,8 @@ def advise(found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[s
             order = int(info.get("step_order", 1))
             share = limit / abs(value) if value else 0.5
             return smaller_steps(sampler, info, 0.5 * share ** (1 / order))
+        case "heating":
+            return _said(extrapolate=True)
         case "rounding":
             return _said(dtype="float64")
         case _:
@@ -189,7 +190,6 @@ def _ledger(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> st
     ledger = info["ledger"]
     better = ledger["recommended"]
     parts = {name: ledger[name]["relative"] for name in ("discretisation", "minibatch", "burn_in")}
-    parts["minibatch"] += of_batches(info) / (ledger["llc"] or 1.0)
     if sampler.extrapolates:
         parts = {"burn_in": parts["burn_in"]}
     largest = max(parts, key=lambda name: abs(parts[name]))

@@ -25,49 +25,30 @@ GROWN = 0.05
 """Heating or cooling of the llc, relative to it, by noise of batches that the set-up had not seen,
 from which on it counts: the run is made again, or it is taken off. Less may be chance."""
 
-SHARE = 0.5
-"""Share of the heating that is predicted at most (`batches.heating`), which runs showed: 0.45 and
-0.55 on a classifier in a product basis, whose llc steps and batches raised by 15 and 13 %."""
-
 
 def predicted(trace: Trace) -> dict[str, float | None] | None:
     """Return the bias that the ledger predicts and nothing else measures, absolute and relative.
 
-    Noise of batches that nothing makes up for belongs to it.
+    Noise of batches that had grown by the end of the run belongs to it (`samplers.noise_check`).
     """
     ledger = trace.info.get("ledger") or {}
     own = _burn_in(trace, ledger)
     if "step_order" in trace.info:
         return own or ledger.get("burn_in")
-    found = ledger.get("error")
+    found, heated = ledger.get("error"), trace.info.get("heated")
     # In a trace that was read, what is not finite is None.
     if found is None or found["relative"] is None:
         return found
     if own is not None:
         found = {name: found[name] - ledger["burn_in"][name] + own[name] for name in found}
-    heat = of_batches(trace.info)
-    return {
-        "absolute": found["absolute"] + heat,
-        "relative": found["relative"] + (heat / abs(ledger["llc"]) if heat else 0.0),
-    }
-
-
-def of_batches(info: Mapping[str, Any]) -> float:
-    """Return how far noise of batches raises the llc that nothing makes up for.
-
-    It is what had grown by the end of the run (`samplers.noise_check`), or what lies in directions
-    that are stiff at single points (`batches.heating`), if that is more. 0 where it may be chance,
-    and for samplers that make up for nothing, whose ledger has all noise.
-
-    Args:
-        info: what the set-up found, a trace's `info`.
-    """
-    heated = info.get("heated")
     if heated is None:
-        return 0.0
-    level = abs(info["ledger"]["llc"])
-    heat = max(heated, SHARE * (info.get("heating") or 0.0), key=abs)
-    return heat if level and abs(heat) > GROWN * level else 0.0
+        return found
+    if abs(heated) <= GROWN * abs(ledger["llc"]):
+        return found
+    return {
+        "absolute": found["absolute"] + heated,
+        "relative": found["relative"] + heated / abs(ledger["llc"]),
+    }
 
 
 def _burn_in(trace: Trace, ledger: Mapping[str, Any]) -> dict[str, float | None] | None:

@@ -27,6 +27,7 @@ Cause = Literal[
     "noisy certificate",
     "ledger",
     "step bias",
+    "heating",
     "rounding",
 ]
 """What a finding is about; `advice` has a way out for each."""

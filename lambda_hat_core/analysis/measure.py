@@ -83,6 +83,8 @@ class Estimate(NamedTuple):
             noise and burn-in together, relative to the llc that the pilot found.
         evaluation_share: the share of the variance of the llc draws that comes from measuring
             their losses on batches; None if they are measured on all examples.
+        heating: most that batches may add to the llc where nothing makes up for it or measures it:
+            of draws at one step size in a product basis. None for all others.
         step_bias: bias of the draws at the larger of two step sizes, which llc does not have.
         step_bias_se: its standard error.
         stopped_by: what ended the run: precision, budget, length or failure.
@@ -144,6 +146,7 @@ class Estimate(NamedTuple):
     notes: list[str]
     ledger_error: float | None = None
     evaluation_share: float | None = None
+    heating: float | None = None
     step_bias: float | None = None
     step_bias_se: float | None = None
     stopped_by: str = "length"
@@ -223,6 +226,7 @@ def measure(trace: Trace) -> Estimate:
         notes=[],
         ledger_error=_relative(trace),
         evaluation_share=noise.share,
+        heating=_heating(trace),
         step_bias=None if step is None else number(step.bias),
         step_bias_se=None if step is None else number(step.bias_se),
         **ending(trace),
@@ -237,6 +241,12 @@ def measure(trace: Trace) -> Estimate:
 def _rounding(trace: Trace) -> float:
     dtype = trace.info.get("loss_dtype", "float64")
     return trace.nbeta * error_of_mean(trace.loss0, trace.n, dtype)
+
+
+def _heating(trace: Trace) -> float | None:
+    info = trace.info
+    is_blind = info.get("precond") == "kronecker" and "step_order" not in info
+    return number(info.get("heating")) if is_blind else None
 
 
 def _relative(trace: Trace) -> float | None:

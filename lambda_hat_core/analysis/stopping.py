@@ -10,7 +10,7 @@ depend on the specification alone, so the same specification gives the same bits
 from collections.abc import Callable, Sequence
 
 from lambda_hat_core.analysis.family import knows_family
-from lambda_hat_core.analysis.finding import Cause, Finding
+from lambda_hat_core.analysis.finding import Finding
 from lambda_hat_core.analysis.means import (
     alternates,
     is_complete,
@@ -53,15 +53,22 @@ def has_outgrown(trace: Trace) -> bool:
     return clear > STEP_BIAS_MAX * abs(found.mean.mean)
 
 
-_NAMES: dict[Cause, str] = {"r_hat": "R-hat", "ess": "ESS", "certificate": "V_M"}
-
-
 def _named(finding: Finding) -> str:
-    """Return a finding in a few words."""
-    name = _NAMES.get(finding.cause, finding.cause)
-    if finding.value is None or finding.threshold is None:
-        return name
-    return f"{name}, {finding.value:.3g} (limit {finding.threshold:.3g})"
+    """Return in a few words what has to change."""
+    value, limit = finding.value, finding.threshold
+    if value is None or limit is None:
+        return finding.cause
+    match finding.cause:
+        case "r_hat":
+            return f"R-hat {value:.3g} to fall to {limit:.3g}"
+        case "ess":
+            return f"{limit:.0f} effective draws, of which there are {value:.0f}"
+        case "certificate":
+            return f"the certificate, {value:.3g}, to come nearer to 1"
+        case "noisy certificate":
+            return f"the error of the certificate, {value:.3g}, to fall to {limit:.3g}"
+        case _:
+            return finding.cause
 
 
 def stop_rule(
@@ -92,9 +99,10 @@ def stop_rule(
         if not is_precise(trace, until.rel_se):
             return False, ""
         found = measure(trace)
-        left = [one for one in findings(found) if not one.persists]
-        waits = _named(left[0]) if left else ""
-        return knows_family(found) and not left, waits
+        left = [_named(one) for one in findings(found) if not one.persists]
+        if not knows_family(found):
+            left.append("the bias of its family")
+        return not left, left[0] if left else ""
 
     def look(draws: Draws) -> Look:
         n_draws = draws.cumulative_work.size
@@ -115,7 +123,8 @@ def stop_rule(
                 seconds=draws.seconds[burn:],
             )
             trace = trace_of(left)
-            is_enough, waits = judged(trace)
+            is_enough, waits_for = judged(trace)
+            waits = waits or waits_for
             if is_enough or is_lost(trace):
                 return Look(burn, is_enough=True)
         return Look(burn, is_enough=False, waits_for=waits)

@@ -1,7 +1,8 @@
 """Derivatives along a direction, also of functions that have a rule for gradients alone.
 
-Forward mode is the cheap way. A function with `jax.custom_vjp`, such as a fused attention kernel,
-has no forward mode. But its pullback u -> J^T u is linear, and the pullback of that is v -> J v.
+Forward mode is the cheap way. A function with `jax.custom_vjp` has no forward mode. But its
+pullback u -> J^T u is linear, and the pullback of that is v -> J v, if both of its rules can be
+differentiated themselves. Hessian products need that too.
 """
 
 from collections.abc import Callable

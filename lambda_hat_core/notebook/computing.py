@@ -39,9 +39,9 @@ from lambda_hat_core.truth.exact import Exact
 from lambda_hat_core.work.timing import expected
 
 _NO_TARGET = f"tgt_{0:012x}"
+"""A placeholder for the id of a target that is not in a store."""
 _LONG = 600.0
 """Seconds of a budget from which on people are told, where a typical run takes far less."""
-"""A placeholder for the id of a target that is not in a store."""
 
 
 class Seen(NamedTuple):
@@ -240,10 +240,12 @@ def _forecast(
     with jax.enable_x64(run.dtype == "float64"):
         seconds = expected(at, run.sampler, audited=False)
     sampler: Any = settled(run.sampler, at)
-    longest = min(seconds * sampler.budget(at.n) / sampler.work(at.n), most)
     told = f"about {duration(min(seconds, most))}"
-    if sampler.until is not None and longest > max(_LONG, 3 * seconds):
-        told += f", its budget lasts {duration(longest)}"
+    if sampler.until is not None:
+        # Compilation is counted as if it grew with the draws, which makes little of hours.
+        longest = min(seconds * sampler.budget(at.n) / sampler.work(at.n), most)
+        if longest > max(_LONG, 3 * seconds):
+            told += f", its budget lasts {duration(longest)}"
     teller.say(f"{told} (d = {at.w0.size}, n = {at.n})")
     for note in notes:
         teller.say(note)

@@ -12,8 +12,8 @@ first of them belongs to the step before: on a Gaussian of curvature mu that kee
 right, but a velocity of variance 1 comes out of it with 1 + mu (h^2 - h'^2) / 4, where h' is the
 step before. Damping leaves a share c^2 of that, which would go into the positions: for a time of
 1 / friction the draws would be hotter or colder than those of their step. A position that is moved
-along the force by c^2 (h^2 - h'^2) / 8 begins with that much less potential energy, whatever mu is,
-and the two cancel.
+along the force by c^2 (h^2 - h'^2) / 8 begins with that much less potential energy, for every mu to
+leading order in h^2 mu, and in the mean over a period the two cancel.
 """
 
 import equinox as eqx
@@ -46,20 +46,33 @@ class Alternation(eqx.Module):
         """Return the step size after `t` steps."""
         return self.share(t) * self.whole
 
-    def joined(self, t: Scalar, keep: Scalar | float) -> tuple[Scalar, Scalar]:
-        """Return how long the force acts on the velocity after `t` steps, and on the position.
+    def kick(self, t: Scalar) -> Scalar:
+        """Return how long the force acts on the velocity after `t` steps.
 
-        The first is a half of the step before, if there was one, and a half of this one; the second
-        is 0 unless they differ.
+        That is half of the step before, of which there is none at first, and half of this one.
+        """
+        return 0.5 * (self._before(t) + self.step_size(t))
+
+    def shift(self, t: Scalar, keep: Scalar | float) -> Scalar:
+        """Return how far along the force a position is moved, in units of time squared.
 
         Args:
             t: steps taken.
             keep: c, the share of the velocity that this step keeps.
         """
+        changed = self.step_size(t) ** 2 - self._before(t) ** 2
+        return jnp.where(t > 0, keep**2 * changed / 8, 0.0)
+
+    def _before(self, t: Scalar) -> Scalar:
+        return jnp.where(t > 0, self.step_size(t - 1), 0.0)
+
+    def drift(self, t: Scalar) -> Scalar:
+        """Return how long the force acts where no velocity is kept, and step sizes are h^2.
+
+        Leimkuhler-Matthews is that limit. A whole step takes h^2 / 2 from two joined half kicks.
+        """
         now = self.step_size(t)
-        before = jnp.where(t > 0, self.step_size(t - 1), 0.0)
-        changed = jnp.where(t > 0, now**2 - before**2, 0.0)
-        return 0.5 * (before + now), keep**2 * changed / 8
+        return 0.5 * (now + jnp.sqrt(now * self._before(t)))
 
 
 def alternation(whole: float, thin: int, like: Array, *, extrapolate: bool) -> Alternation:

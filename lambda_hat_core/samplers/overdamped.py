@@ -91,21 +91,10 @@ class OverdampedKernel(EstimatingKernel):
             xi, kept = 0.5 * (last + fresh), fresh
         size = self._cooled(eps)
         force, noise = self.coordinates.kick(gradient, xi, size)
-        w = w - 0.5 * self._drift(t) * force + jnp.sqrt(eps) * noise
+        drift = eps if self.integrator == "euler" else self.alternation.drift(t)
+        w = w - 0.5 * drift * force + jnp.sqrt(eps) * noise
         state = OverdampedState(w, kept, self.estimate(batch_key, w), t + 1)
         return state, {"work": jnp.asarray(self.estimate.work, w.dtype), "step_size": eps}
-
-    def _drift(self, t: Scalar) -> Scalar:
-        """Return how long the force acts.
-
-        Leimkuhler-Matthews is the limit of two joined half kicks in which no velocity is kept, with
-        steps of size sqrt(eps).
-        """
-        eps = self.alternation.step_size(t)
-        if self.integrator == "euler":
-            return eps
-        before = jnp.where(t > 0, self.alternation.step_size(t - 1), eps)
-        return 0.5 * (eps + jnp.sqrt(eps * before))
 
     def _cooled(self, eps: Scalar) -> Float[Array, " mode"]:
         """Return the size of xi with which a Gaussian's variance is that of full gradients."""

@@ -42,8 +42,7 @@ from lambda_hat_core.types import AnyArray
 
 DAMPING = 5.0
 """Of the coordinates, in units of gamma."""
-_STEPS, _LOOK = 60, 5
-"""Steps of a flight, and after how many of them the energies are looked at each time."""
+_STEPS = 60
 _STEP_SIZE = 0.2
 _ALPHA = 0.1
 RANK = 128
@@ -67,8 +66,8 @@ _MOST_SLOWER = 3
 next 60 would leave. A step that had to be halved more often meets walls that the Hessian at w* does
 not show, as near a crossing, where nothing is flat and more steps would cost more than draws."""
 _HOT = 2.0
-"""Largest kinetic energy of a chain, in units of its expectation d / 2, beyond 10 of its standard
-deviations. A stable flight stays within a few of them."""
+"""Largest kinetic energy of a chain after a flight, in units of its expectation d / 2, beyond 10 of
+its standard deviations. A stable flight stays within a few of them."""
 
 
 class Pilot(NamedTuple):
@@ -133,14 +132,11 @@ class _Flight(NamedTuple):
 
     def take(
         self, rng: np.random.Generator, w: Float[AnyArray, "chain d"], size: float
-    ) -> tuple[Float[AnyArray, "chain d"], int, bool]:
-        """Return where steps of this size lead, their number, and whether they were stable.
+    ) -> tuple[Float[AnyArray, "chain d"], Float[np.ndarray, " chain"]]:
+        """Return where `_STEPS` steps of this size lead, and the kinetic energies there.
 
-        They are the steps of `sghmc` with a full gradient: `_STEPS` of them, or fewer where a
-        kinetic energy has left its law.
+        These are the steps of `sghmc` with a full gradient.
         """
-        d = w.shape[1]
-        most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
         xp, dtype = namespace(), w.dtype.type
 
         def noise() -> Any:
@@ -151,16 +147,13 @@ class _Flight(NamedTuple):
         # A flight that leaves overflows, which its energy tells.
         with np.errstate(over="ignore", invalid="ignore"):
             v, gradient = noise(), self.gradient(rng, w)
-            for step in range(1, _STEPS + 1):
+            for _ in range(_STEPS):
                 kicked = v - h * self.at.powered(gradient, 2)
                 v = keep * kicked + fresh * noise()
                 w = w + dtype(0.5) * h * (kicked + v)
                 gradient = self.gradient(rng, w)
-                if step % _LOOK == 0:
-                    momenta = np.asarray(self.at.powered(v, -1), np.float64)
-                    if not (0.5 * (momenta**2).sum(axis=1) < most).all():
-                        return w, step, False
-        return w, _STEPS, True
+            momenta = np.asarray(self.at.powered(v, -1), np.float64)
+            return w, 0.5 * (momenta**2).sum(axis=1)
 
 
 @quickly
@@ -251,17 +244,18 @@ def fly(
     """
     fly_key, spectrum_key = split(key)
     rng, posterior = generator(fly_key), few.posterior
-    n_chains = len(start)
+    n_chains, d = start.shape
+    most = 0.5 * _HOT * d + 10 * (0.5 * d) ** 0.5
     at = hosted(damped(posterior, stiffest(spectrum), DAMPING))
     estimate, cost, made = _gradient(few)
     flight = _Flight(estimate, at, random_words(rng, n_chains))
-    size, gradients, arrived = _STEP_SIZE, 0, None
+    size, flights, arrived = _STEP_SIZE, 0, None
     for halvings in range(_MOST_HALVINGS):
         size, points, is_stable = _STEP_SIZE / 2**halvings, hosted(start), False
         for _ in range(2**halvings if halvings <= _MOST_SLOWER else 1):
-            flown, steps, is_calm = flight.take(rng, points, size)
-            gradients += steps + 1
-            if not is_calm:
+            flown, kinetic = flight.take(rng, points, size)
+            flights += 1
+            if not (kinetic < most).all():
                 break
             points, is_stable = flown, True
         if is_stable:
@@ -275,6 +269,6 @@ def fly(
     positions = placed(arrived)
     spectrum, spent = mean_spectrum(spectrum_key, few, spec, positions)
     work = few.cost * n_chains / 3 + spent
-    work += made + cost * n_chains * gradients
+    work += made + cost * flights * n_chains * (_STEPS + 1)
     llc = float(posterior.nbeta) * _rise(few, arrived)
     return Pilot(positions, spectrum, llc, work)

@@ -17,7 +17,8 @@ class Progress(NamedTuple):
         v_m: virial certificate over the same draws; nan if the loss has no curvature at w*.
         work_fge: full-gradient evaluations spent so far, set-up included.
         rel_se: standard error, as a share of the llc, at which the run ends; None: at its length.
-        waits_for: what the run waits for where that precision is reached, such as "R-hat 1.34".
+        waits_for: what the run waits for where that precision is reached, such as "R-hat 1.34 to
+            fall to 1.1".
     """
 
     done: int

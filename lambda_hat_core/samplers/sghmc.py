@@ -6,7 +6,8 @@ metric (the identity without `precond`) and c = 1 - alpha: the share alpha of th
 and replaced in every step. This is the splitting of Leimkuhler & Matthews 2013 (arXiv:1203.5428,
 BAOAB) with adjacent kicks joined: with full gradients its stationary positions on a quadratic are
 exact for every stable step, h^2 A H_U A < 4, and elsewhere their law is off by O(h^2). An explicit
-Euler step for the same dynamics is stable only for h A H_U A < friction.
+Euler step for the same dynamics is stable only for h A H_U A < friction. Where the step changes,
+`alternating` has the kick.
 
 A minibatch adds noise of its own: with B the covariance of A g, a direction of curvature mu has a
 variance that is larger by the fraction (1 + c)^2 h^2 B / ((4 - h^2 mu) (1 - c^2)). Where B is
@@ -92,9 +93,9 @@ class SghmcKernel(EstimatingKernel):
         xi = standard_normal(noise_key, w, self.noise)
         injected = self._injected(step_size, keep)
         force, noise = self.coordinates.kick(gradient, xi, injected)
-        kick, shift = self.alternation.joined(t, keep)
-        kicked = v - kick * force
+        kicked = v - self.alternation.kick(t) * force
         v = keep * kicked + noise
+        shift = self.alternation.shift(t, keep)
         w = w + 0.5 * step_size * (kicked + v) - shift * force
         state = SghmcState(w, v, self.estimate(batch_key, w), t + 1)
         work = jnp.asarray(self.estimate.work, w.dtype)

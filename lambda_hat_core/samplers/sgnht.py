@@ -81,14 +81,15 @@ class SgnhtKernel(EstimatingKernel):
         w, p, x, gradient, t = state
         share, step_size = self.alternation.share(t), self.alternation.step_size(t)
         rate = self.alpha**2 / 4 * share
-        kick, shift = self.alternation.joined(t, jnp.exp(-x * share))
         force = self.coordinates.apply(gradient)
-        kicked = p - kick * force
+        kicked = p - self.alternation.kick(t) * force
         x = x + rate * (jnp.mean(kicked**2) - 1)
         injected = jnp.sqrt(self.alpha * share * _damped_share(x * share))
-        p = jnp.exp(-x * share) * kicked + injected * standard_normal(noise_key, w, self.noise)
+        keep = jnp.exp(-x * share)
+        p = keep * kicked + injected * standard_normal(noise_key, w, self.noise)
         x = x + rate * (jnp.mean(p**2) - 1)
-        w = w + self.coordinates.apply(0.5 * step_size * (kicked + p) - shift * force)
+        moved = 0.5 * step_size * (kicked + p) - self.alternation.shift(t, keep) * force
+        w = w + self.coordinates.apply(moved)
         state = SgnhtState(w, p, x, self.estimate(batch_key, w), t + 1)
         work = jnp.asarray(self.estimate.work, w.dtype)
         return state, {"work": work, "step_size": step_size}

@@ -272,9 +272,8 @@ class _Draft(NamedTuple):
             # Losses without an identity would share one program.
             own = differentiated(maker, lambda: program_of(loss.mean, start, self.data))
             loss = replace(loss, identity=own)
-        elif known is None:
-            gradient = jax.grad(loss.mean)
-            differentiated(maker, lambda: eqx.filter_eval_shape(gradient, start, self.data))
+        if by_row is None:
+            differentiated(maker, lambda: eqx.filter_eval_shape(_curved, loss, start, self.data))
         check_value(maker, loss, start, self.data)
         claim = stated(maker, made.llc_known)
         outputs = None if made.outputs is None else Outputs(made.outputs, made.outputs_loss)
@@ -293,6 +292,11 @@ class _Draft(NamedTuple):
             named=sets,
             parts=parts(maker, made.restrict_names, shapes),
         )
+
+
+def _curved(loss: CustomLoss, w: Weights, data: Batch) -> Weights:
+    """Return a Hessian product."""
+    return jax.jvp(lambda u: jax.grad(loss.mean)(u, data), (w,), (w,))[1]
 
 
 def _metric(of_params: Callable[[Any], Any], rebuild: Callable[[Weights], Any]) -> Metric:

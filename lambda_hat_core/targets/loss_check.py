@@ -79,18 +79,18 @@ def check_loss(
 
 
 def differentiated[T](maker: str, trace: Callable[[], T]) -> T:
-    """Return what tracing the gradient of a loss returns.
+    """Return what tracing derivatives of a loss returns.
 
     Raises:
-        ValueError: if JAX has no gradient of it; the error says what JAX said.
+        ValueError: if JAX has none; the error says what JAX said.
     """
     try:
         return trace()
     except MemoryError:
         raise
     except Exception as error:
-        did = f"has a loss without a gradient: JAX raised {raised(error)}"
-        rule = "write it in jax.numpy, or give a callback or a kernel a jax.custom_vjp"
+        did = f"has a loss that JAX cannot differentiate twice: {raised(error)}"
+        rule = "write it in jax.numpy, and the rules of a jax.custom_vjp too"
         raise refusal(maker, did, rule) from error
 
 

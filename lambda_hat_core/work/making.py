@@ -74,11 +74,11 @@ def sample_run(
                 log(line)
 
             def tell(at: Any) -> None:
-                left = f"; waits for {at.waits_for}" if at.waits_for else ""
-                say(
-                    f"{at.so_far}, {at.draws_per_second:.3g} draws/s, {at.eta_seconds:.0f} s left, "
-                    f"llc {at.llc:.4g}{left}"
-                )
+                left, waits = f"{at.eta_seconds:.0f} s left, ", ""
+                if at.waits_for:
+                    left, waits = "", f"; waits for {at.waits_for}"
+                rate = f"{at.draws_per_second:.3g} draws/s"
+                say(f"{at.so_far}, {rate}, {left}llc {at.llc:.4g}{waits}")
                 if progress is not None:
                     progress(at)
 

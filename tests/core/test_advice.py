@@ -61,6 +61,7 @@ CASES = {
     "family": ({"family_bias": 1.0, "family_bias_se": 0.01, "iid": True}, {"vi"}),
     "ledger": ({"ledger_error": -0.15}, NOISY),
     "step bias": ({"step_bias": 2.5, "step_bias_se": 0.1}, NOISY),
+    "heating": ({"heating": 2.0}, NOISY),
     "rounding": ({"rounding": 2.0}, set()),
     **{f"certificate, {name}": case for name, case in CERTIFICATES.items()},
     "exchange rate": ({}, {"tempered"}),
@@ -137,7 +138,7 @@ def test_the_keys_of_every_advice_exist_and_its_values_are_allowed(case, kind, b
     ), advice
     called = as_call(kind, settings, {}).sampler
     default = as_call(kind, {}, {}).sampler
-    assert called != default or set(settings) <= {"max_seconds", "n_chains"}
+    assert called != default or set(settings) <= {"max_seconds", "n_chains", "extrapolate"}
     if "max_seconds" in settings:
         return
     planned = as_entry(kind, settings).spec

@@ -76,7 +76,5 @@ def test_a_loss_without_a_gradient_is_refused():
         found = jax.pure_callback(np.matmul, shape, batch[0], params["w"])
         return jnp.mean((found - batch[1]) ** 2)
 
-    with pytest.raises(
-        ValueError, match="has a loss without a gradient: JAX raised ValueError: Pu"
-    ):
+    with pytest.raises(ValueError, match="cannot differentiate twice: ValueError: Pure callbacks"):
         estimate_llc(loss, {"w": np.ones(3)}, data(400), progress=False)

@@ -129,6 +129,7 @@ def test_the_map_of_the_ledger_is_the_step():
         kernel = sghmc.SghmcKernel(*parts, jnp.asarray(alpha), jnp.zeros(1), "threefry")
 
         def step(w, v):
+            # The first kick is a half of one; the ledger has those that follow.
             begun = sghmc.SghmcState(w, v, estimate(jr.key(0), w), jnp.ones(()))
             return tuple(kernel.step(jr.key(1), begun)[0])[:2]
 

@@ -176,16 +176,16 @@ def test_a_forecast_says_how_long_its_budget_lasts_if_that_is_long(capsys, monke
         return jax.numpy.sum(w**2)
 
     given = {"params": np.zeros(2), "data": None, "n": 100}
-    for seconds, sampler, shown in (
-        (500.0, Sghmc(), ", its budget lasts "),
-        (0.2, Sghmc(), ""),
-        (500.0, Sghmc(n_draws=40, n_burn=20), ""),
+    for seconds, sampler, is_told in (
+        (500.0, Sghmc(), True),
+        (0.2, Sghmc(), False),
+        (500.0, Sghmc(n_draws=40, n_burn=20), False),
     ):
         monkeypatch.setattr(computing, "expected", lambda *_, seconds=seconds, **__: seconds)
         estimate_llc(loss, **given, sampler=sampler)
         forecast = capsys.readouterr().err.splitlines()[1]
         assert forecast.endswith(" (d = 2, n = 100)")
-        assert (", its budget lasts " in forecast) == bool(shown)
+        assert (", its budget lasts " in forecast) is is_told
 
 
 def test_the_forecast_is_the_number_of_gradients_times_their_time(x64, monkeypatch):

@@ -80,27 +80,6 @@ def test_chains_do_not_fly_to_where_the_examples_of_the_set_up_are_fitted_best(m
     assert found.work == pytest.approx(4 * 61 * 0.2048 + 0.0128 * (4 / 3 + 256))
 
 
-def test_a_flight_ends_where_its_chains_leave(monkeypatch, x64):
-    """And so it is no work that its other steps would have been."""
-    from lambda_hat_core.samplers import pilot
-
-    take, flights = pilot._Flight.take, []
-
-    def recorded(self, *given):
-        flown = take(self, *given)
-        flights.append(flown[1:])
-        return flown
-
-    monkeypatch.setattr(pilot._Flight, "take", recorded)
-    monkeypatch.setattr(pilot, "_STEP_SIZE", 3.2)
-    found, height = flown(monkeypatch, n=1_000, rows=None)
-    lengths = {calm: [steps for steps, one in flights if one == calm] for calm in (True, False)}
-    assert set(lengths[True]) == {60} and 0 < height < 129 / 2
-    assert lengths[False] and max(lengths[False]) < 30
-    gradients = sum(steps + 1 for steps, _ in flights)
-    assert found.work == pytest.approx(4 * gradients + 4 / 3 + 256)
-
-
 def test_a_posterior_that_is_warm_enough_needs_no_new_batches(monkeypatch, x64):
     warm, _ = flown(monkeypatch, n=1_000, rows=512)
     same, _ = flown(monkeypatch, n=1_000, rows=512, coldest=np.inf)

@@ -167,7 +167,7 @@ def test_sgld_in_a_constant_metric_is_its_equation(stepped, precond, batch_size,
         known = 0.0 if batch_size is None else eps * heat / 4
         if integrator == "leimkuhler_matthews":
             known, last = known / (1 - eps * mu / 4), NOISE
-            drift = (eps + np.sqrt(eps * (before * STEP or eps))) / 2
+            drift = (eps + np.sqrt(eps * before * STEP)) / 2
         noise = basis.T @ (widths * np.sqrt(1 - known) * (basis @ xi))
         w = w - drift / 2 * basis.T @ (widths**2 * (basis @ slope(w))) + np.sqrt(eps) * noise
         np.testing.assert_allclose(state.w, w, rtol=1e-12)
@@ -190,14 +190,14 @@ def test_sgnht_is_its_equation(stepped, precond, batch_size):
 
     for state, size, before in zip(stepped(sgnht, kernel, begun), SIZES, BEFORE, strict=True):
         eps, rate = size * STEP, size * alpha**2 / 4
-        force, moved, x0 = root(slope(w)), 0.0, x
+        force, moved = root(slope(w)), 0.0
         p = p - (before + size) / 2 * STEP * force
         if before:
             moved = (size**2 - before**2) / 8 * STEP**2 * root(force)
         w = w + eps / 2 * root(p)
         x = x + rate * (np.mean(p**2) - 1)
         noise = np.sqrt(alpha * (1 - np.exp(-2 * x * size)) / x) * NOISE
-        w = w - np.exp(-2 * x0 * size) * moved
+        w = w - np.exp(-2 * x * size) * moved
         p = np.exp(-x * size) * p + noise
         x = x + rate * (np.mean(p**2) - 1)
         w = w + eps / 2 * root(p)
@@ -213,10 +213,10 @@ SHARE = 0.5
 
 @pytest.mark.parametrize("alpha", [0.05, 0.3])
 def test_a_change_of_the_step_disturbs_no_gaussian(x64, monkeypatch, alpha):
-    """The covariance that blocks of larger and smaller steps carry from one to the next.
+    """The covariance that blocks of larger and smaller steps carry from one to the next, at draws.
 
-    A whole kick at the first step of a block moves the means by up to 1.7 % of the variance, and
-    two halves alone by 2.4 %.
+    A whole kick at the first step of a block moves the means by up to 1.9 % of the variance, and
+    two halves alone by 2.4 %; with the shift 0.9 % are left, of second order in the step.
     """
     from lambda_hat_core.samplers import coordinates, sghmc
     from lambda_hat_core.samplers.alternating import BLOCK, alternation
@@ -244,8 +244,8 @@ def test_a_change_of_the_step_disturbs_no_gaussian(x64, monkeypatch, alpha):
         A, kick = blocks[:, :, :2], blocks[:, :, 2:]
         covariance = A @ covariance @ A.swapaxes(1, 2) + kick @ kick.swapaxes(1, 2)
         variances.append(mu * covariance[:, 0, 0] - 1)
-    off = np.reshape(variances, (4, 2, -1, len(mu)))[-1].mean(axis=1)
-    assert np.abs(off).max() < 0.005
+    drawn = np.reshape(variances[thin - 1 :: thin], (4, 2, BLOCK, len(mu)))
+    assert np.abs(drawn[-1].mean(axis=1)).max() < 0.0125
 
 
 def metropolised(name):

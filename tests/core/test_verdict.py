@@ -60,6 +60,8 @@ REASONS = {
     "ledger": ({"ledger_error": 0.11}, "suspect", "a bias of +11%"),
     "ledger at the limit": ({"ledger_error": -0.1}, "ok", ""),
     "step bias": ({"step_bias": 1.26, "step_bias_se": 0.1}, "suspect", "its bias is 1.26"),
+    "heating": ({"heating": 0.76}, "suspect", "by up to 0.76 in directions"),
+    "heating at the limit": ({"heating": 0.75}, "ok", ""),
     "rounding": ({"rounding": 1.01}, "suspect", "their rounding errors are 1 nats, more than 1"),
     "rounding at the limit": ({"rounding": 1.0}, "ok", ""),
     "step bias at the limit": ({"step_bias": -1.25, "step_bias_se": 0.1}, "ok", ""),
