@@ -17,7 +17,10 @@ from lambda_hat_core.store.store import Kind, Store
 
 Log = Callable[[str], None]
 
-LESS_MEMORY = "lower n_chains or batch_size, or max_concurrent in the compute card"
+LESS_MEMORY = (
+    "lower n_chains or batch_size of a run, n_data or the widths of a target, or max_concurrent in "
+    "the compute card"
+)
 
 
 class Stopped(Exception):
