@@ -71,9 +71,7 @@ def _resumed(case, sampler, tmp_path):
     return once, mixed.run(case, sampler, checkpoint=DiskCheckpoint(file, every=0.0))
 
 
-@pytest.mark.parametrize(
-    ("sampler", "why"), [(BEYOND, "at draw "), (SOME, "the llc was ")]
-)
+@pytest.mark.parametrize(("sampler", "why"), [(BEYOND, "at draw "), (SOME, "the llc was ")])
 def test_a_real_run_comes_back_and_a_killed_one_goes_on(sampler, why, tmp_path, monkeypatch):
     """At a crossing, with steps that are too large there, or that are made out to be."""
     monkeypatch.setattr(chains, "has_outgrown", lambda trace: "attempts" not in trace.info)
