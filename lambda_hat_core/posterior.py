@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from lambda_hat_core import precision
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.counters import indices
-from lambda_hat_core.linalg.forward import jvp
+from lambda_hat_core.forward import jvp
 from lambda_hat_core.programs import quickly
 from lambda_hat_core.rounding import error_of_mean
 from lambda_hat_core.types import Batch, Weights, constant
@@ -191,7 +191,7 @@ class Posterior(eqx.Module):
     ) -> tuple[tuple[Scalar, Scalar], Scalar]:
         """Return `full_loss`, and the derivative of L_n along a direction; for twice its cost.
 
-        Where a part of the loss has no forward mode (`linalg.forward`) it costs about twice that.
+        Where a part of the loss has no forward mode (`forward`) it costs about twice that.
         """
         if self.loss.has_per_example:
             examples, slopes = jvp(lambda w: self.loss.per_example(w, self.data), w, direction)

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from lambda_hat_core.counters import split
-from lambda_hat_core.linalg.forward import jvp, linearize
+from lambda_hat_core.forward import jvp, linearize
 from lambda_hat_core.linalg.host import generator
 from lambda_hat_core.linalg.kronecker import ProductBasis
 from lambda_hat_core.posterior import Posterior, split_in_two

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lambda_hat_core.linalg.forward import jvp, linearize
+from lambda_hat_core.forward import jvp, linearize
 
 
 @jax.custom_vjp
