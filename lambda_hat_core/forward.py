@@ -19,7 +19,7 @@ def jvp(function: Callable[[Any], Array], w: Any, v: Any) -> tuple[Array, Array]
     """Return function(w) and J v."""
     if _has_forward(function, w):
         return jax.jvp(function, (w,), (v,))
-    value, push = linearize(function, w)
+    value, push = _by_reverse(function, w)
     return value, push(v)
 
 
@@ -27,6 +27,10 @@ def linearize(function: Callable[[Any], Array], w: Any) -> tuple[Array, Push]:
     """Return function(w) and v -> J v."""
     if _has_forward(function, w):
         return jax.linearize(function, w)
+    return _by_reverse(function, w)
+
+
+def _by_reverse(function: Callable[[Any], Array], w: Any) -> tuple[Array, Push]:
     value, pull = jax.vjp(function, w)
 
     def push(v: Any) -> Array:

@@ -67,8 +67,7 @@ class Display:
         known = self._counted and at.done < at.total  # the first chunk waits for its compilation
         self._counted = True
         left = f"{duration(at.eta_seconds)} left, " if known and not at.waits_for else ""
-        waits = f"; waits for {at.waits_for}" if at.waits_for else ""
-        self.hear(f"{at.so_far}, {left}llc {plus_minus(at.llc, at.llc_se)}{waits}")
+        self.hear(f"{at.so_far}, {left}llc {plus_minus(at.llc, at.llc_se)}{at.waits}")
 
     def end(self) -> None:
         """Remove the line of progress."""

@@ -40,3 +40,8 @@ class Progress(NamedTuple):
         if self.rel_se is not None:
             return f"{self.done} of about {self.total} draws"
         return f"{self.done / self.total:.0%} of {self.total} draws"
+
+    @property
+    def waits(self) -> str:
+        """What the run waits for, as the end of a line."""
+        return f"; waits for {self.waits_for}" if self.waits_for else ""

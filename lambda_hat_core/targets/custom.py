@@ -5,7 +5,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,10 +18,10 @@ from lambda_hat_core.targets.contract import check_contract
 from lambda_hat_core.targets.idle import idle
 from lambda_hat_core.targets.loss_check import (
     averages_rows,
+    check_derivatives,
     check_loss,
     check_training_layers,
     check_value,
-    differentiated,
     refusal,
 )
 from lambda_hat_core.targets.manyrows import each_row, mean_of_rows
@@ -268,12 +267,11 @@ class _Draft(NamedTuple):
         weighted = made.weights is not None
         loss = CustomLoss(identity, narrow, wide, rebuild, weighted, by_row is True)
         check_loss(maker, loss, start, self.data)
+        if by_row is None:
+            check_derivatives(maker, loss, start, self.data)
         if identity is None:
             # Losses without an identity would share one program.
-            own = differentiated(maker, lambda: program_of(loss.mean, start, self.data))
-            loss = replace(loss, identity=own)
-        if by_row is None:
-            differentiated(maker, lambda: eqx.filter_eval_shape(_curved, loss, start, self.data))
+            loss = replace(loss, identity=program_of(loss.mean, start, self.data))
         check_value(maker, loss, start, self.data)
         claim = stated(maker, made.llc_known)
         outputs = None if made.outputs is None else Outputs(made.outputs, made.outputs_loss)
@@ -292,11 +290,6 @@ class _Draft(NamedTuple):
             named=sets,
             parts=parts(maker, made.restrict_names, shapes),
         )
-
-
-def _curved(loss: CustomLoss, w: Weights, data: Batch) -> Weights:
-    """Return a Hessian product."""
-    return jax.jvp(lambda u: jax.grad(loss.mean)(u, data), (w,), (w,))[1]
 
 
 def _metric(of_params: Callable[[Any], Any], rebuild: Callable[[Weights], Any]) -> Metric:

@@ -78,20 +78,36 @@ def check_loss(
         raise refusal(maker, did, "it must be a float, to have a gradient")
 
 
-def differentiated[T](maker: str, trace: Callable[[], T]) -> T:
-    """Return what tracing derivatives of a loss returns.
+def check_derivatives(maker: str, loss: Loss, start: Weights, data: Batch) -> None:
+    """Reject a loss that JAX cannot differentiate twice, by tracing a Hessian product.
 
     Raises:
-        ValueError: if JAX has none; the error says what JAX said.
+        ValueError: if it cannot; the error says what JAX said.
+    """
+
+    def product(w: Weights, data: Batch) -> Weights:
+        return jax.jvp(lambda u: jax.grad(loss.mean)(u, data), (w,), (w,))[1]
+
+    did = "has a loss that JAX cannot differentiate twice:"
+    rule = "write it in jax.numpy, and the rules of a jax.custom_vjp too"
+    traced(maker, lambda: eqx.filter_eval_shape(product, start, data), did, rule)
+
+
+def traced[T](maker: str, trace: Callable[[], T], did: str, rule: str) -> T:
+    """Return what tracing a user's function returns.
+
+    Args:
+        maker: the name of the function that made the target.
+        trace: traces the function.
+        did: begins the error if it raises anything but MemoryError; what it raised follows.
+        rule: which is broken then, whatever it raised.
     """
     try:
         return trace()
     except MemoryError:
         raise
     except Exception as error:
-        did = f"has a loss that JAX cannot differentiate twice: {raised(error)}"
-        rule = "write it in jax.numpy, and the rules of a jax.custom_vjp too"
-        raise refusal(maker, did, rule) from error
+        raise refusal(maker, f"{did} {raised(error)}", rule) from error
 
 
 def averages_rows(loss: Any, start: Weights, data: Batch) -> bool:

@@ -13,7 +13,7 @@ from lambda_hat_core.posterior import Target
 from lambda_hat_core.samplers.observables import Function, Observable, rows_at, sized
 from lambda_hat_core.targets.arrays import checked_data
 from lambda_hat_core.targets.closures import detached
-from lambda_hat_core.targets.loss_check import raised, refusal
+from lambda_hat_core.targets.loss_check import refusal, traced
 from lambda_hat_core.targets.problem import Named
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.targets.restricted import Restricted
@@ -90,14 +90,8 @@ def _rows(maker: str, name: str, data: Any, own: Batch) -> tuple[Batch, int]:
 
 
 def _check_loss_on(maker: str, name: str, loss: Callable[[], Any]) -> None:
-    try:
-        jax.eval_shape(loss)
-    except MemoryError:
-        raise
-    except Exception as error:
-        # Whatever a user's loss raises, the data set is not one for it.
-        did = f"has a data set {name} on which the loss raised {raised(error)}"
-        raise refusal(maker, did, "its rows are rows of data") from error
+    did = f"has a data set {name} on which the loss raised"
+    traced(maker, lambda: jax.eval_shape(loss), did, "its rows are rows of data")
 
 
 class _Call(NamedTuple):
@@ -185,17 +179,14 @@ def _of_function(
         fixed = jax.lax.stop_gradient(w)
         return jnp.sum(jnp.ravel(jnp.asarray(call(fixed))).astype(w.dtype))
 
-    try:
+    def described() -> tuple[int, Any, bool, str]:
         count, dtype = sized(call, w)
         is_real = not jnp.issubdtype(dtype, jnp.complexfloating)
-        program = program_of(total, w, None) if is_real else ""
-    except MemoryError:
-        raise
-    except Exception as error:
-        # Whatever a user's function raises, the same rule was broken.
-        did = f"has a function {one.name} that raised {raised(error)}"
-        rule = "functions(params) return numbers or arrays, and JAX must be able to trace them"
-        raise refusal(maker, did, rule) from error
+        return count, dtype, is_real, program_of(total, w, None) if is_real else ""
+
+    rule = "functions(params) return numbers or arrays, and JAX must be able to trace them"
+    did = f"has a function {one.name} that raised"
+    count, dtype, is_real, program = traced(maker, described, did, rule)
     if not (count and is_real):
         found = f"{dtype.name} numbers" if count else "an empty array"
         rule = "functions(params) return real numbers, at least one"

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Scalar
 from lambda_hat_core.programs import compiled
 from lambda_hat_core.targets.audit import Audit
 from lambda_hat_core.targets.closures import detached
-from lambda_hat_core.targets.loss_check import averages_rows, raised, refusal
+from lambda_hat_core.targets.loss_check import averages_rows, refusal, traced
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.targets.program import program_of
 from lambda_hat_core.types import Batch, Weights
@@ -185,14 +185,8 @@ def own_minimum(problem: Problem) -> Audit:
 
 def _check_outputs(maker: str, loss: SelfLabelled, w: Weights, rows: Any, n: int) -> None:
     rule = f"it returns floats of shape ({n}, outputs): one row for every row of the batch"
-    try:
-        found = jax.eval_shape(loss.model.apply, w, rows)
-    except MemoryError:
-        raise
-    except Exception as error:
-        # Whatever a user's function raises, the same rule was broken.
-        did = f"has outputs(params, batch) that raised {raised(error)}"
-        raise refusal(maker, did, rule) from error
+    did = "has outputs(params, batch) that raised"
+    found = traced(maker, lambda: jax.eval_shape(loss.model.apply, w, rows), did, rule)
     shape, dtype = getattr(found, "shape", ()), getattr(found, "dtype", None)
     if dtype is None or not shape or shape[0] != n or not jnp.issubdtype(dtype, jnp.floating):
         seen = type(found).__name__ if dtype is None else f"{dtype} of shape {shape}"

@@ -74,11 +74,9 @@ def sample_run(
                 log(line)
 
             def tell(at: Any) -> None:
-                left, waits = f"{at.eta_seconds:.0f} s left, ", ""
-                if at.waits_for:
-                    left, waits = "", f"; waits for {at.waits_for}"
+                left = "" if at.waits_for else f"{at.eta_seconds:.0f} s left, "
                 rate = f"{at.draws_per_second:.3g} draws/s"
-                say(f"{at.so_far}, {rate}, {left}llc {at.llc:.4g}{waits}")
+                say(f"{at.so_far}, {rate}, {left}llc {at.llc:.4g}{at.waits}")
                 if progress is not None:
                     progress(at)
 

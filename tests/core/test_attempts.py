@@ -71,7 +71,9 @@ def _resumed(case, sampler, tmp_path):
     return once, mixed.run(case, sampler, checkpoint=DiskCheckpoint(file, every=0.0))
 
 
-@pytest.mark.parametrize(("sampler", "why"), [(BEYOND, "at draw "), (SOME, "the llc was ")])
+@pytest.mark.parametrize(
+    ("sampler", "why"), [(BEYOND, "nbeta (L_n - L_n(w*)) is "), (SOME, "the llc was ")]
+)
 def test_a_real_run_comes_back_and_a_killed_one_goes_on(sampler, why, tmp_path, monkeypatch):
     """At a crossing, with steps that are too large there, or that are made out to be."""
     monkeypatch.setattr(chains, "has_outgrown", lambda trace: "attempts" not in trace.info)
@@ -79,7 +81,7 @@ def test_a_real_run_comes_back_and_a_killed_one_goes_on(sampler, why, tmp_path, 
         once, again = _resumed(mixed.singular(), sampler, tmp_path)
     before = once.info["attempts"]
     assert 1 <= len(before) < attempts.MOST and once.failure is None
-    assert why in before[0]["why"]
+    assert before[0]["why"].startswith(why)
     assert once.work["attempts"] > 0 and once.cumulative_fge[0] > once.work["attempts"]
     assert once.cumulative_fge[-1] == pytest.approx(once.work_fge)
     found = estimate(once)

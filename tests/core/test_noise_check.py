@@ -101,6 +101,26 @@ def test_without_two_step_sizes_it_is_taken_off(heated, taken_off):
     assert predicted(trace) == pytest.approx({"absolute": taken_off, "relative": taken_off / 10})
 
 
+@pytest.mark.parametrize(
+    ("info", "heating"),
+    [
+        ({"precond": "kronecker"}, 3.0),
+        ({"precond": "kronecker", "step_order": 1}, None),
+        ({"precond": "lanczos"}, None),
+    ],
+)
+def test_batches_that_may_heat_are_told_where_nothing_measures_it(info, heating):
+    """Two step sizes do, and in the metric of Ritz pairs little of what is foretold was seen."""
+    from lambda_hat_core.analysis.estimate import estimate
+
+    plain = traces.trace(d=40)
+    stats = plain.stats | {"step_size": np.tile([0.1, 0.05], (4, plain.loss.shape[1] // 2))}
+    trace = plain._replace(info=dict(plain.info) | info | {"heating": 3.0}, stats=stats)
+    found = estimate(trace)
+    assert found.heating == heating
+    assert any("may heat" in reason for reason in found.reasons) == (heating is not None)
+
+
 class Squares:
     """(x . w)^2 / 2, whose rows are data."""
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lambda_hat_core.config.samplers.stochastic import Sghmc, Sgld, Sgnht
-from tests.core import traces
 
 ROWS, COLUMNS = 12, 9
 SHAPES = ((ROWS, COLUMNS), (5,))
@@ -250,26 +249,6 @@ def test_what_was_written_stands():
     assert (asked.precond, asked.thin, asked.batch_size) == ("kronecker", 12, 64)
     assert asked.step_fraction == 0.1
     assert settled(Sgld(), ((4,),), 4).step_fraction == 0.3
-
-
-@pytest.mark.parametrize(
-    ("info", "heating"),
-    [
-        ({"precond": "kronecker"}, 3.0),
-        ({"precond": "kronecker", "step_order": 1}, None),
-        ({"precond": "lanczos"}, None),
-    ],
-)
-def test_batches_that_may_heat_are_told_where_nothing_measures_it(info, heating):
-    """Two step sizes do, and in the metric of Ritz pairs little of what is foretold was seen."""
-    from lambda_hat_core.analysis.estimate import estimate
-
-    plain = traces.trace(d=40)
-    stats = plain.stats | {"step_size": np.tile([0.1, 0.05], (4, plain.loss.shape[1] // 2))}
-    trace = plain._replace(info=dict(plain.info) | info | {"heating": 3.0}, stats=stats)
-    found = estimate(trace)
-    assert found.heating == heating
-    assert any("may heat" in reason for reason in found.reasons) == (heating is not None)
 
 
 PRODUCT = (12, 30, 30, 30, 10)
