@@ -2,7 +2,8 @@
 
 The same loss can be used in a notebook or, through a factory, in an experiment. An entry point, a
 precision or a branch of the driver may fail alone, so every pair of values of these six factors
-occurs in short runs. Where the answer is exact, it must be found.
+occurs in short runs, but for the shape of params with the sampler: samplers see one flat vector of
+any params. Where the answer is exact, it must be found.
 """
 
 import itertools
@@ -45,6 +46,8 @@ PLACES = {
 
 FACTORS = ("door", "process", "sampler", "size", "params", "chains")
 
+PAIRED = tuple(set(itertools.combinations(FACTORS, 2)) - {("sampler", "params")})
+
 ALIKE = {"loss": "squares", "size": "below", "params": "array", "chains": 4}
 """A target that all processes sample, with bitwise identical draws."""
 
@@ -69,7 +72,7 @@ def candidates():
 
 
 def pairs(case):
-    return {(a, case[a], b, case[b]) for a, b in itertools.combinations(FACTORS, 2)}
+    return {(a, case[a], b, case[b]) for a, b in PAIRED}
 
 
 def design():
@@ -106,11 +109,11 @@ def test_every_pair_of_values_occurs():
     }
     every = {
         (a, x, b, y)
-        for a, b in itertools.combinations(FACTORS, 2)
+        for a, b in PAIRED
         for x, y in itertools.product(values[a], values[b])
     }
     assert set().union(*map(pairs, CASES)) == every
-    assert len(CASES) < 36
+    assert len(CASES) < 24
 
 
 def of(door, process):
