@@ -157,6 +157,7 @@ class _Run(NamedTuple):
                 maker=f"llc_along, step {step:g},",
                 seen=self.seen,
                 checkpoint=self.checkpoint,
+                kinks=False,
             )
         finally:
             self.teller.end()

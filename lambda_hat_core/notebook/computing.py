@@ -92,6 +92,7 @@ def computed(
     checkpoint: Checkpoint = NOTHING_KEPT,
     is_auto: bool = False,
     max_fge: float | None = None,
+    kinks: bool = True,
 ) -> Computed:
     """Audit w* in float64 and draw from the posterior around it.
 
@@ -106,6 +107,7 @@ def computed(
         checkpoint: keeps the set-up of the run.
         is_auto: whether the sampler, which nobody named, may become `tempered`.
         max_fge: the budget that was asked for, None for the default.
+        kinks: as in `audit`.
 
     Raises:
         ValueError: if the target is invalid.
@@ -142,7 +144,7 @@ def computed(
         _forecast(teller, at, run, most, wide.notes)
         teller.hear("w* is audited")
     with jax.enable_x64(True):
-        found = _audit(wide, run)
+        found = _audit(wide, run, kinks)
     with jax.enable_x64(run.dtype == "float64"):
         check_same(maker, problem.loss, problem.start, problem.data, found.loss0, problem.n)
         if seen is None:
@@ -251,11 +253,12 @@ def _forecast(
         teller.say(note)
 
 
-def _audit(problem: Problem, run: RunSpec) -> Audit:
+def _audit(problem: Problem, run: RunSpec, kinks: bool) -> Audit:
     if run.posterior.loss == SELF_LABELLED:
         return own_minimum(problem)
     nbeta = PosteriorSpec().resolved_nbeta(problem.n)
     gamma = run.posterior.resolved_gamma(problem.start.size)
     key = stream(run.seed, "audit")
-    found = audit(key, problem, problem.start, nbeta=nbeta, gamma=gamma, rows=ROWS)
-    return judged(problem, problem.start, found, nbeta, gamma)
+    at = problem.start
+    found = audit(key, problem, at, nbeta=nbeta, gamma=gamma, rows=ROWS, kinks=kinks)
+    return judged(problem, at, found, nbeta, gamma)
