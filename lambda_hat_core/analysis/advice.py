@@ -1,19 +1,14 @@
-"""One way out of every finding of a verdict: the keys to set, and their values.
-
-An advice is one or more `key: value`, as YAML reads them between braces. A plain key is a setting
-of the sampler: it stands under `overrides` of its entry in an experiment, and is a field of its
-object in a notebook. `until.max_fge` and `name` stand beside `overrides`, and are `max_fge=` and
-`sampler=` in a notebook; `max_seconds` exists only there.
-"""
+"""One way out of every finding of a verdict: the keys to set, and their values."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from lambda_hat_core.analysis import verdict
 from lambda_hat_core.analysis.finding import Finding
 from lambda_hat_core.analysis.measure import Estimate
 from lambda_hat_core.analysis.tempering import ROUND_TRIPS_MIN
+from lambda_hat_core.analysis.ways_out import Settings, agreed, worded
 from lambda_hat_core.config.samplers.base import AUTO_BATCH, Chains, Sampler
 from lambda_hat_core.config.samplers.choice import chosen
 from lambda_hat_core.config.samplers.exact import AdjustedMclmc, Exact, Hmc, Mala, Mclmc, Nuts
@@ -36,25 +31,36 @@ _HIGHEST = 0.99
 _Stochastic = Sgld | Sghmc | Sgnht
 
 
-def advise(found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> str:
-    """Return what to set so that a finding does not occur again.
+def advise(
+    found: Sequence[Finding], estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]
+) -> list[str]:
+    """Return what to set so that each of the findings does not occur again.
+
+    All of them can be followed together: a key has the same value wherever it occurs.
 
     Args:
-        found: the finding.
+        found: the findings.
         estimate: that of the run.
         sampler: the settings of the run.
         info: what its set-up found, a trace's `info`.
     """
+    ways_out = [_way_out(finding, estimate, sampler, info) for finding in found]
+    return [worded(settings) for settings in agreed(ways_out)]
+
+
+def _way_out(
+    found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]
+) -> Settings:
     value, limit = found.value or 0.0, found.threshold or 0.0
     match found.cause:
         case "stopped early" | "not finite":
             if isinstance(sampler, Mclmc) and "n_tune" in (estimate.failure or ""):
-                return _said(n_tune=4 * sampler.n_tune)
+                return {"n_tune": 4 * sampler.n_tune}
             return smaller_steps(sampler, info, 0.25)
         case "stuck" | "divergences":
             return smaller_steps(sampler, info, 0.25)
         case "one chain":
-            return _said(n_chains=type(sampler).model_fields["n_chains"].default)
+            return {"n_chains": type(sampler).model_fields["n_chains"].default}
         case "no draws" | "few draws":
             return longer(estimate, sampler, info, 4.0)
         case "r_hat":
@@ -85,80 +91,84 @@ def advise(found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[s
             share = limit / abs(value) if value else 0.5
             return smaller_steps(sampler, info, 0.5 * share ** (1 / order))
         case "heating":
-            return _said(extrapolate=True)
+            return {"extrapolate": True}
         case "rounding":
-            return _said(dtype="float64")
+            if info.get("loss_dtype") == "float64":
+                return {"posterior.nbeta": 0.5 * estimate.nbeta * limit / value}
+            return {"dtype": "float64"}
         case _:
             assert_never(found.cause)
 
 
-def smaller_steps(sampler: Sampler, info: Mapping[str, Any], times: float) -> str:
+def smaller_steps(sampler: Sampler, info: Mapping[str, Any], times: float) -> Settings:
     """Return how to make the steps of a sampler `times` as long, or so that fewer are refused."""
     match sampler:
         case Mala() | Mclmc() if sampler.step_size != "auto":
-            return _said(step_size=times * sampler.step_size)
+            return {"step_size": times * sampler.step_size}
         case Mclmc():
-            return _said(desired_energy_var=times**2 * sampler.desired_energy_var)
+            return {"desired_energy_var": times**2 * sampler.desired_energy_var}
         case Nuts() | Hmc() | Mala() | AdjustedMclmc() | Tempered():
             higher = 1 - times * (1 - sampler.target_acceptance)
             if higher <= _HIGHEST:
-                return _said(target_acceptance=higher)
-            return _said(kernel="nuts") if isinstance(sampler, Tempered) else _said(name="tempered")
+                return {"target_acceptance": higher}
+            return {"kernel": "nuts"} if isinstance(sampler, Tempered) else {"name": "tempered"}
         case Sgld() | Sghmc() | Sgnht():
             if sampler.step_size != "auto":
                 found = (info.get("ledger") or {}).get("recommended", {}).get("step_size", math.inf)
-                return _said(step_size=min(times * sampler.step_size, found))
-            return _said(step_fraction=times * info.get("step_fraction", sampler.fraction))
+                return {"step_size": min(times * sampler.step_size, found)}
+            return {"step_fraction": times * info.get("step_fraction", sampler.fraction)}
         case Vi():
-            return _said(lr=times * sampler.lr)
+            return {"lr": times * sampler.lr}
         case _:
             raise TypeError(f"{type(sampler).__name__} has no step size")
 
 
-def longer(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times: float) -> str:
+def longer(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times: float) -> Settings:
     """Return how to make a run `times` as long, with a margin."""
     times = min(max(_MARGIN * times, _MARGIN), _LONGEST)
     if estimate.spent is not None:
         return _budget(estimate, times)
     if sampler.until is not None:
-        return _said(**{"until.rel_se": sampler.until.rel_se / math.sqrt(times)})
+        return {"until.rel_se": sampler.until.rel_se / math.sqrt(times)}
     n_draws = int(info.get("n_draws", sampler.n_draws))
     n_burn = sampler.n_burn if isinstance(sampler, Chains) else 0
-    return _said(n_draws=n_burn + math.ceil(_rounded(times * (n_draws - n_burn))))
+    return {"n_draws": n_burn + math.ceil(_rounded(times * (n_draws - n_burn)))}
 
 
-def _mixed(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times: float) -> str:
+def _mixed(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times: float) -> Settings:
     """Return how to mix chains, given by which factor the run is too short."""
     apart = times > _HOPELESS and isinstance(sampler, Exact) and not isinstance(sampler, Tempered)
-    return _said(name="tempered") if apart else longer(estimate, sampler, info, times)
+    return {"name": "tempered"} if apart else longer(estimate, sampler, info, times)
 
 
-def _budget(estimate: Estimate, times: float) -> str:
+def _budget(estimate: Estimate, times: float) -> Settings:
     """Return the budget that was spent, enlarged."""
     spent, budget = estimate.spent, estimate.budget
     assert spent is not None and budget is not None
     key = spent if spent == "max_seconds" else f"until.{spent}"
-    value = _rounded(min(max(times, 1.1), _LONGEST) * budget)
-    return _said(**{key: math.ceil(value) if spent == "max_draws" else value})
+    # A warm-up that has begun is not cut short, so that more may have been spent.
+    used = max(budget, estimate.work_fge) if spent == "max_fge" else budget
+    value = _rounded(min(max(times, 1.1), _LONGEST) * used)
+    return {key: math.ceil(value) if spent == "max_draws" else value}
 
 
-def _another(estimate: Estimate) -> str:
+def _another(estimate: Estimate) -> Settings:
     """Return a sampler in place of a family that does not fit."""
-    return _said(name=chosen(estimate.n, estimate.d).kind)
+    return {"name": chosen(estimate.n, estimate.d).kind}
 
 
-def _replicas(estimate: Estimate, sampler: Sampler) -> str:
+def _replicas(estimate: Estimate, sampler: Sampler) -> Settings:
     assert isinstance(sampler, Tempered) and estimate.tempered is not None
     if sampler.ladder is not None:
-        return _said(ladder=None)
+        return {"ladder": None}
     if sampler.n_replicas != "auto":
-        return _said(n_replicas="auto")
-    return _said(n_replicas=2 * len(estimate.tempered.replicas))
+        return {"n_replicas": "auto"}
+    return {"n_replicas": 2 * len(estimate.tempered.replicas)}
 
 
 def _certified(
     found: Finding, estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]
-) -> str:
+) -> Settings:
     """Return the way out of a virial certificate that is not 1."""
     value = found.value or 1.0
     if isinstance(sampler, Vi):
@@ -170,21 +180,21 @@ def _certified(
     if value > 1 and isinstance(sampler, _Stochastic | Mclmc):
         batch = info.get("batch_size")
         if batch is not None and info.get("step_limited_by") == "minibatch noise":
-            return _said(batch_size=min(4 * batch, estimate.n))
+            return {"batch_size": min(4 * batch, estimate.n)}
         return smaller_steps(sampler, info, max(0.1, 0.5 * verdict.V_M_TOLERANCE / off))
     return _later(estimate, sampler, info, 4.0)
 
 
-def _later(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times: float) -> str:
+def _later(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times: float) -> Settings:
     """Return how to drop more draws: a stop rule drops a share, so its run has to be longer."""
     if sampler.until is not None or not isinstance(sampler, Chains):
         return longer(estimate, sampler, info, times)
     kept = int(info.get("n_draws", sampler.n_draws)) - sampler.n_burn
     n_burn = math.ceil(_rounded(times * max(sampler.n_burn, kept // 4, 1)))
-    return _said(n_burn=n_burn, n_draws=n_burn + kept)
+    return {"n_burn": n_burn, "n_draws": n_burn + kept}
 
 
-def _ledger(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> str:
+def _ledger(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> Settings:
     """Return the way out of the bias that was predicted to be the largest."""
     assert isinstance(sampler, _Stochastic)
     ledger = info["ledger"]
@@ -198,13 +208,13 @@ def _ledger(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any]) -> st
             return longer(estimate, sampler, info, 4.0)
         n_draws, n_burn = sampler.lengths
         if better["n_burn"] <= n_burn:
-            return _said(step_size=better["step_size"])
+            return {"step_size": better["step_size"]}
         burn = math.ceil(_rounded(better["n_burn"]))
-        return _said(n_burn=burn, n_draws=burn + n_draws - n_burn)
+        return {"n_burn": burn, "n_draws": burn + n_draws - n_burn}
     times = 0.5 * verdict.LEDGER_MAX / abs(parts[largest])
     batch = info.get("batch_size") or AUTO_BATCH
     if largest == "minibatch" and sampler.step_size != "auto":
-        return _said(batch_size=math.ceil(batch / times))
+        return {"batch_size": math.ceil(batch / times)}
     return smaller_steps(sampler, info, times)
 
 
@@ -214,21 +224,3 @@ def _rounded(value: float | int) -> float:
         return value
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return math.ceil(value / unit - 1e-9) * unit
-
-
-def _said(**settings: Any) -> str:
-    return ", ".join(f"{key}: {word}" for key, word in zip(settings, _words(settings), strict=True))
-
-
-def _words(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield values as YAML and Python both read them as numbers."""
-    for value in settings.values():
-        if value is None:
-            yield "null"
-        elif isinstance(value, float) and value == round(value) and 1 <= value < 1e15:
-            yield f"{value:.0f}"
-        elif isinstance(value, float):
-            digits = f"{value:.3g}"
-            yield digits if "." in digits or "e" not in digits else digits.replace("e", ".0e")
-        else:
-            yield str(value)

@@ -7,6 +7,8 @@ from lambda_hat_core.samplers.rule import Draws
 from lambda_hat_core.samplers.trace import Trace
 
 _UNITS = {"max_fge": "gradients", "max_draws": "draws per chain", "max_seconds": "seconds"}
+_FAR_ABOVE = 1.2
+"""Work in units of its budget, from which on it is said."""
 
 
 def ended(draws: Draws, spec: Sampler) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def in_burn_in(least: int, made: int, spent: str, budget: float) -> str:
     )
 
 
-def too_early(share: float, rel_se: float, spent: str, budget: float) -> str:
+def too_early(share: float, rel_se: float, spent: str, budget: float, work: float) -> str:
     """Return that a budget was spent before the precision was reached.
 
     Args:
@@ -63,8 +65,12 @@ def too_early(share: float, rel_se: float, spent: str, budget: float) -> str:
         rel_se: that which was asked for.
         spent: name of the budget.
         budget: its value.
+        work: full-gradient evaluations of the run. A warm-up that has begun is not cut short, so
+            that it may be far above the budget.
     """
+    above = spent == "max_fge" and work > _FAR_ABOVE * budget
+    used = f" (warm-up and first draws took {work:,.0f})" if above else ""
     return (
-        f"the budget of {budget:,.10g} {_UNITS[spent]} was spent at a standard error of "
+        f"the budget of {budget:,.10g} {_UNITS[spent]} was spent{used} at a standard error of "
         f"{100 * share:.2g} % (asked for: {100 * rel_se:.3g} %)"
     )

@@ -5,7 +5,7 @@ statement about the target, and how far lambda is from the posterior's own value
 temperature. Neither changes the verdict.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lambda_hat_core.analysis.advice import advise
@@ -45,7 +45,7 @@ def estimate(
     return measured._replace(
         verdict=judged(found),
         reasons=[finding.text for finding in found],
-        advice=[advise(finding, measured, used, trace.info) for finding in found],
+        advice=advise(found, measured, used, trace.info),
         at_minimum=at.at_minimum,
         descent=at.descent,
         notes=[*at.words, *([] if told is None else [told]), *_attempts(trace)],
@@ -59,8 +59,13 @@ def _attempts(trace: Trace) -> Iterator[str]:
         yield f"{attempts.told(before)}; the draws are made at {trace.info['step_size']:.3g}"
 
 
-def statements(found: Estimate) -> Iterator[str]:
-    """Yield a line for every reason, with its way out, and one for every other statement."""
+def statements(found: Estimate, words: Callable[[str], str] = str) -> Iterator[str]:
+    """Yield a line for every reason, with its way out, and one for every other statement.
+
+    Args:
+        found: the estimate.
+        words: of an advice, where they are other than those of an experiment.
+    """
     for reason, advice in zip(found.reasons, found.advice, strict=True):
-        yield f"{found.verdict}: {reason}; set {advice}"
+        yield f"{found.verdict}: {reason}; set {words(advice)}"
     yield from found.notes

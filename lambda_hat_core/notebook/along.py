@@ -19,17 +19,20 @@ from lambda_hat_core.config.samplers.vi import Vi
 from lambda_hat_core.notebook.arguments import Asked, asked, check_labels
 from lambda_hat_core.notebook.computing import Computed, Seen, computed, count_of, sampler_of
 from lambda_hat_core.notebook.curve import Checkpoint, LlcCurve
+from lambda_hat_core.notebook.hinted import hinted
 from lambda_hat_core.notebook.llc import Llc, answer
 from lambda_hat_core.notebook.telling import Display, Silent
 from lambda_hat_core.samplers.drive import NOTHING_KEPT
 from lambda_hat_core.samplers.held import Held
 from lambda_hat_core.targets.custom import CustomTarget
+from lambda_hat_core.targets.loss_check import raised
 from lambda_hat_core.work import compilation
 
 _CALL = Place("llc_along")
 EACH = "each"
 
 
+@hinted
 def llc_along(
     loss: Callable[[Any, Any], Any],
     checkpoints: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
@@ -235,8 +238,12 @@ def _check_hold(hold: Any, wanted: Asked) -> None:
 
 
 def _number(name: str, metric: Callable[[Any], Any], params: Any) -> float:
-    value = np.asarray(metric(params))
+    place = _CALL.key("metrics").key(name)
+    try:
+        value = np.asarray(metric(params))
+    except Exception as error:
+        raise place.error(f"raised {raised(error)}", "call it with params alone to see") from error
     if value.shape != () or value.dtype.kind not in "iufb":
         shown = f"shape {value.shape}, {value.dtype.name}"
-        raise _CALL.key("metrics").key(name).error("must be one number", "return a scalar", shown)
+        raise place.error("must be one number", "return a scalar", shown)
     return float(value)

@@ -57,6 +57,7 @@ def run_or_tempered(
     *,
     max_fge: float | None,
     say: Callable[[str], None],
+    has_time: Callable[[], bool] = lambda: True,
 ) -> tuple[RunSpec, Trace]:
     """Return the run that was made, and its trace.
 
@@ -66,6 +67,7 @@ def run_or_tempered(
         max_fge: the budget that was asked for, of all samplers together; None for one of each that
             another may follow. Once it is spent the last run counts, whatever is against it.
         say: is told why another sampler follows.
+        has_time: whether there is time for another one, which takes longer than those before.
     """
     spec = run.sampler
     assert isinstance(spec, Nuts | Sghmc) and spec.until is not None
@@ -84,12 +86,16 @@ def run_or_tempered(
 
     for at, trial in enumerate(trials):
         memory.target = trial.target_acceptance if isinstance(trial, Nuts) else math.inf
+        budget = _TRIED if max_fge is None else max(max_fge - spent, 1.0)
         try:
-            now, seen = made(trial, _TRIED if max_fge is None else max(max_fge - spent, 1.0))
+            now, seen = made(trial, budget)
         except _Diverges as diverges:
+            if not has_time():
+                memory.target = math.inf
+                return made(trial, budget)
             why, work = "steps diverge in the warm-up of nuts", diverges.work
         else:
-            no_more = seen.info.get("spent") == "max_seconds" or seen.work_fge >= most
+            no_more = not has_time() or seen.work_fge >= most
             if no_more or not _is_lost(seen):
                 return now, seen
             why = f"{trial.kind} has not mixed within its budget"

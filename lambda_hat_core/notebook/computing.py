@@ -119,6 +119,9 @@ def computed(
     def is_late() -> bool:
         return time.perf_counter() - began >= most
 
+    def has_time() -> bool:
+        return time.perf_counter() - began < most / 2
+
     count = None if made.data is None else made.n
     run = RunSpec(
         target=_NO_TARGET,
@@ -158,7 +161,9 @@ def computed(
             observables=observables,
         )
         if is_auto and is_affordable(count, wide.start.size):
-            run, trace = run_or_tempered(draw, run, max_fge=max_fge, say=teller.say)
+            run, trace = run_or_tempered(
+                draw, run, max_fge=max_fge, say=teller.say, has_time=has_time
+            )
         else:
             trace = draw(run, checkpoint=checkpoint)
     if trace.info.get("until"):

@@ -101,6 +101,7 @@ def _row(at: Checkpoint) -> dict[str, Any]:
         "hi": hi,
         "verdict": found.verdict,
         "reasons": list(found.reasons),
+        "advice": list(found.advice),
         "at_minimum": found.at_minimum,
         "descent": found.descent,
         "loss": at.loss,

@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_hat_core.analysis.estimate import estimate, statements
+from lambda_hat_core.analysis.ways_out import as_arguments
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.notebook.arguments import CALL, asked, check_labels
 from lambda_hat_core.notebook.computing import computed, count_of, sampler_of
+from lambda_hat_core.notebook.hinted import hinted
 from lambda_hat_core.notebook.llc import Llc, answer
 from lambda_hat_core.notebook.telling import Display, Silent
 from lambda_hat_core.samplers.drive import Progress
@@ -18,6 +20,7 @@ from lambda_hat_core.targets.custom import CustomTarget
 from lambda_hat_core.work import compilation
 
 
+@hinted
 def estimate_llc(
     loss: Callable[[Any, Any], Any],
     params: Any,
@@ -69,11 +72,12 @@ def estimate_llc(
             verdict passes. A sampler with n_draws, n_burn or `until` of its own ends by those, and
             another value than the default is then an error. For vi it ends the draws from the fit.
         max_seconds: wall seconds from the begin of the call after which the run ends at the end of
-            a chunk of draws, whatever its precision. How many draws that leaves depends on the
-            speed of the machine, so the result does too.
+            a chunk of draws, whatever its precision; compilation and warm-up are not cut short, and
+            no other sampler follows once half of the time is gone. How many draws that leaves
+            depends on the speed of the machine, so the result does too.
         max_fge: full-gradient evaluations, set-up included, after which the run ends, by default
-            50,000, for nuts 100,000, for tempered 400,000. The result does not depend on the
-            machine.
+            50,000, for nuts 100,000, for tempered 400,000. A warm-up that costs more is finished
+            and has a few draws. The result does not depend on the machine.
         restrict: the parameters that are sampled, as globs over their dotted names with slices:
             `["layers.0.*", "head.weight[0:16]"]`. The others keep their values, w* is audited with
             respect to these alone, and d is their number. By default all are sampled.
@@ -148,7 +152,7 @@ def estimate_llc(
     }
     made = estimate(trace, meta, sampler=run.sampler, exact=exact)
     if progress is True:
-        for line in statements(made):
+        for line in statements(made, as_arguments):
             teller.say(line)
     seconds = time.perf_counter() - began
     return answer(made, trace, run, seconds=seconds, notes=problem.notes, llc_oracle=exact.value)

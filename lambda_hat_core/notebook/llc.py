@@ -8,6 +8,7 @@ from lambda_hat_core.analysis.measure import Estimate, Verdict
 from lambda_hat_core.analysis.observations import Observations
 from lambda_hat_core.analysis.settings import settings
 from lambda_hat_core.analysis.temperature import FINITE
+from lambda_hat_core.analysis.ways_out import as_arguments
 from lambda_hat_core.config.spec import RunSpec
 from lambda_hat_core.samplers.trace import Trace
 
@@ -31,7 +32,8 @@ class Llc:
         interval: lower and upper end of the central 90 % interval.
         verdict: ok, suspect or failed.
         reasons: the reasons for a verdict other than ok, one sentence each.
-        advice: what to set so that each of the reasons does not occur again, one for each.
+        advice: what to set so that each of the reasons does not occur again, one for each: an
+            argument of `estimate_llc`, or a field of the sampler.
         at_minimum: whether neither the audit of w* nor the draws show that it is no minimum.
         descent: nbeta times the loss that a Newton step from w* predicts to lose.
         llc_oracle: the value that a perfect sampler would find at this nbeta and gamma, where it is
@@ -181,7 +183,7 @@ def answer(
         interval=None if ends[0] is None or ends[1] is None else (ends[0], ends[1]),
         verdict=found.verdict,
         reasons=tuple(found.reasons),
-        advice=tuple(found.advice),
+        advice=tuple(map(as_arguments, found.advice)),
         at_minimum=found.at_minimum is not False,
         descent=found.descent,
         llc_oracle=llc_oracle,

@@ -149,7 +149,7 @@ def _left(rises: np.ndarray, highest: float, first: int, one: str) -> str | None
     if not np.isfinite(rises[chains, draw]).all():
         return f"the loss is not finite {at}"
     rise = rises[chains, draw].max()
-    return f"nbeta (L_n - L_n(w*)) is {rise:.2g} {at}, above the {highest:.2g} of any posterior"
+    return f"nbeta (L_n - L_n(w*)) is {rise:.4g} {at}, above the {highest:.4g} of any posterior"
 
 
 def _rate(ends: list[float], length: int) -> float:

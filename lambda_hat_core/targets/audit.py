@@ -7,21 +7,19 @@ gamma.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Float, PRNGKeyArray
 
 from lambda_hat_core.linalg.hessian import hessian_pairs, product_at
 from lambda_hat_core.linalg.host import generator, hosted, placed
 from lambda_hat_core.linalg.lanczos import Operator, Pairs, Vector, lanczos
 from lambda_hat_core.posterior import Loss
-from lambda_hat_core.programs import quickly
 from lambda_hat_core.targets import refined
 from lambda_hat_core.targets.derivatives import refusal
+from lambda_hat_core.targets.kinks import SAMPLES, falls_along, hull_bias, scale_of
 from lambda_hat_core.targets.probe import slope
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights, constant
@@ -36,14 +34,6 @@ ROWS = 1024
 """Examples on which the Hessian is taken, where not on all."""
 _RANK, _OWN = 64, 32
 """Lanczos steps from a random start, and from the gradient."""
-_AT_ONCE = 2**20
-"""Losses of single rows that are evaluated at once."""
-_SAMPLES = 256
-"""Number of gradients whose convex hull is searched at a kink."""
-_UNSEEN = 1e-3
-"""Mean rise of nbeta L_n on the sphere on which gradients are sampled. The posterior cannot
-resolve distances that small."""
-_HULL_STEPS = 2000
 
 
 class Audit(NamedTuple):
@@ -124,7 +114,7 @@ def _bias(seen: _Measured, nbeta: float, gamma: float) -> float:
     """Return nbeta^2/2 g^T (nbeta H + gamma)^-1 g."""
     with np.errstate(over="ignore", invalid="ignore"):
         components = np.asarray(seen.own.vectors) @ seen.gradient
-        return float(((_scale(seen.own.theta, nbeta, gamma, np) * components) ** 2).sum())
+        return float(((scale_of(seen.own.theta, nbeta, gamma, np) * components) ** 2).sum())
 
 
 def _is_maximum(seen: _Measured, nbeta: float) -> bool:
@@ -134,65 +124,6 @@ def _is_maximum(seen: _Measured, nbeta: float) -> bool:
         return False
     turned = seen._replace(own=Pairs(-np.asarray(seen.own.theta), seen.own.vectors))
     return _bias(turned, nbeta, 0.0) <= LIMIT
-
-
-def _scale(theta: Any, nbeta: Any, gamma: Any, xp: Any) -> Any:
-    """Return the root of nbeta^2/2 (nbeta h + gamma)^-1; curvature within rounding counts as 0."""
-    floor = xp.finfo(theta.dtype).eps * xp.max(xp.abs(theta)) * theta.size
-    stiff = xp.where(theta > floor, nbeta * theta, 0.0) + gamma
-    return xp.where(stiff > 0, nbeta / xp.sqrt(2 * xp.where(stiff > 0, stiff, 1.0)), 0.0)
-
-
-@quickly
-def _hull_bias(
-    key: PRNGKeyArray,
-    loss: Loss,
-    w: Weights,
-    data: Batch,
-    theta: Array,
-    vectors: Array,
-    nbeta: Scalar,
-    gamma: Scalar,
-) -> Scalar:
-    """Return the least off-centre bias over the convex hull of gradients sampled around w.
-
-    At a kink the gradient does not vanish, but a convex combination of the gradients on its sides
-    does (Clarke), and is found by sampling (Burke, Lewis & Overton 2005,
-    doi:10.1137/030601296). The part of a gradient outside of the Ritz vectors is treated as if it
-    lay in their flattest direction.
-    """
-    d = w.size
-    curvature = jnp.maximum(jnp.mean(jnp.maximum(theta, 0.0)), 1e-300)
-    reach = jnp.sqrt(2 * _UNSEEN / (nbeta * curvature))
-    directions = jr.normal(jr.split(key)[1], (_SAMPLES, d))
-    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    around = jnp.concatenate([w[None], w + reach * directions])
-    rows = 1 if data is None else len(jax.tree.leaves(data)[0])
-    at_once = max(1, min(16, _AT_ONCE // rows))
-    gradients = jax.lax.map(lambda u: jax.grad(loss.mean)(u, data), around, batch_size=at_once)
-    components, scale = gradients @ vectors.T, _scale(theta, nbeta, gamma, jnp)
-    outside = (gradients - components @ vectors) * jnp.max(scale)
-    gram = (components * scale) @ (components * scale).T + outside @ outside.T
-    rate = 1 / jnp.maximum(jnp.trace(gram), 1e-300)
-
-    def descend(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        weights, ahead, t = carry
-        following = _onto_simplex(ahead - rate * (gram @ ahead))
-        next_t = 0.5 * (1 + jnp.sqrt(1 + 4 * t**2))
-        ahead = following + (t - 1) / next_t * (following - weights)
-        return following, ahead, next_t
-
-    begin = jnp.zeros(_SAMPLES + 1).at[0].set(1.0)
-    weights, _, _ = jax.lax.fori_loop(0, _HULL_STEPS, descend, (begin, begin, jnp.ones(())))
-    return weights @ gram @ weights
-
-
-def _onto_simplex(v: Float[Array, " m"]) -> Float[Array, " m"]:
-    """Project onto the probability simplex (Duchi et al. 2008)."""
-    ordered = jnp.sort(v)[::-1]
-    excess = (jnp.cumsum(ordered) - 1) / jnp.arange(1, v.size + 1)
-    count = jnp.sum(ordered > excess)
-    return jnp.maximum(v - excess[count - 1], 0.0)
 
 
 def work(d: int, n: int | None = None, rows: int | None = None) -> float:
@@ -246,14 +177,25 @@ def audit(
     if bias > LIMIT and seen.whole is not None:
         settled, products = refined.settled_bias(seen.whole, seen.own, seen.gradient, nbeta, gamma)
         bias, cost = bias if settled is None else settled, cost + 2.0 * products
-    if bias > LIMIT and data is not None and kinks:
+    if bias > LIMIT and kinks:
         theta, vectors = placed(seen.own)
-        hull = float(_hull_bias(key, loss, w, data, theta, vectors, *at))
-        cost += _SAMPLES + 1.0
-        kinked = hull <= LIMIT
+        hull = float(hull_bias(key, loss, w, data, theta, vectors, *at))
+        cost += SAMPLES + 1.0
+        # Gradients of a smooth loss hardly differ, so neither do the two.
+        kinked = hull <= min(LIMIT, 0.5 * bias)
         bias = hull if kinked else bias
     lowest, highest = spectrum[0].item(), spectrum.max().item()
     fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
+    if fall > LIMIT and not falls_along(
+        problem,
+        w,
+        (float(seen.theta[0]), seen.lowest),
+        here=value,
+        nbeta=nbeta,
+        fall=fall,
+        limit=LIMIT,
+    ):
+        fall = 0.0
     if fall > LIMIT and _is_maximum(seen, nbeta):
         raise ValueError(
             f"{problem.maker} has a loss that is largest at w*: no eigenvalue of its Hessian there "

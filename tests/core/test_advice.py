@@ -130,7 +130,7 @@ def test_the_keys_of_every_advice_exist_and_its_values_are_allowed(case, kind, b
         return
     plain = SAMPLERS[kind]()
     sampler = stopping(plain, frozenset()) if by_rule else plain
-    advice = advise(finding, estimate, sampler, INFO)
+    [advice] = advise([finding], estimate, sampler, INFO)
     settings = yaml.safe_load(f"{{{advice}}}")
     assert settings and all(
         not isinstance(value, str) or value.isidentifier() or value == "auto"
@@ -158,8 +158,13 @@ def test_the_way_out_of_rounding_is_a_key_beside_the_overrides():
     from lambda_hat_core.config.samplers.stochastic import Sghmc
 
     estimate, finding = found_in("rounding")
-    assert advise(finding, estimate, Sghmc(), INFO) == "dtype: float64"
+    assert advise([finding], estimate, Sghmc(), INFO) == ["dtype: float64"]
     assert as_entry("sghmc", {"dtype": "float64"}).dtype == "float64"
+    [told] = advise([finding], estimate, Sghmc(), {**INFO, "loss_dtype": "float64"})
+    [(key, nbeta)] = yaml.safe_load(f"{{{told}}}").items()
+    assert key == "posterior.nbeta" and 0 < nbeta < estimate.nbeta
+    [variant] = as_entry("sghmc", {key: nbeta}).variants
+    assert variant.spec.nbeta == nbeta
     assert "dtype" in inspect.signature(estimate_llc).parameters
 
 
@@ -168,19 +173,58 @@ def test_advice_depends_on_what_was_set():
     from lambda_hat_core.config.samplers.exact import Mala, Nuts
     from lambda_hat_core.config.samplers.stochastic import Sgld
 
-    assert smaller_steps(Nuts(), {}, 0.25) == "target_acceptance: 0.95"
-    assert smaller_steps(Nuts(target_acceptance=0.97), {}, 0.25) == "name: tempered"
-    assert smaller_steps(Mala(step_size=0.2), {}, 0.25) == "step_size: 0.05"
-    assert smaller_steps(Sgld(step_size=1e-3), INFO, 0.25) == "step_size: 0.00025"
-    assert smaller_steps(Tempered(target_acceptance=0.97), {}, 0.25) == "kernel: nuts"
+    assert smaller_steps(Nuts(), {}, 0.25) == pytest.approx({"target_acceptance": 0.95})
+    assert smaller_steps(Nuts(target_acceptance=0.97), {}, 0.25) == {"name": "tempered"}
+    assert smaller_steps(Mala(step_size=0.2), {}, 0.25) == pytest.approx({"step_size": 0.05})
+    assert smaller_steps(Sgld(step_size=1e-3), INFO, 0.25) == pytest.approx({"step_size": 0.00025})
+    assert smaller_steps(Tempered(target_acceptance=0.97), {}, 0.25) == {"kernel": "nuts"}
     estimate, finding = found_in("exchange rate")
     count = len(estimate.tempered.replicas)
-    assert advise(finding, estimate, Tempered(), {}) == f"n_replicas: {2 * count}"
-    assert advise(finding, estimate, Tempered(n_replicas=4), {}) == "n_replicas: auto"
-    assert advise(finding, estimate, Tempered(ladder=(1.0, 0.0)), {}) == "ladder: null"
+    assert advise([finding], estimate, Tempered(), {}) == [f"n_replicas: {2 * count}"]
+    assert advise([finding], estimate, Tempered(n_replicas=4), {}) == ["n_replicas: auto"]
+    assert advise([finding], estimate, Tempered(ladder=(1.0, 0.0)), {}) == ["ladder: null"]
     estimate, finding = found_in("ledger")
-    assert advise(finding, estimate, Sgld(), INFO) == "n_burn: 2900, n_draws: 3700"
+    assert advise([finding], estimate, Sgld(), INFO) == ["n_burn: 2900, n_draws: 3700"]
     worse = {**LEDGER, "minibatch": {"relative": 0.5}}
     fixed = Sgld(step_size=1e-3, extrapolate=False)
-    told = advise(finding, estimate, fixed, {**INFO, "ledger": worse})
+    [told] = advise([finding], estimate, fixed, {**INFO, "ledger": worse})
     assert told == "batch_size: 2560"
+
+
+def test_the_ways_out_of_one_run_can_be_followed_together():
+    from lambda_hat_core.analysis.ways_out import agreed, as_arguments, worded
+
+    ways_out = [
+        {"until.max_fge": 3e5, "step_fraction": 0.02},
+        {"name": "tempered"},
+        {"until.max_fge": 2.1e6},
+        {"step_fraction": 0.01, "n_draws": 400},
+        {"n_replicas": "auto", "n_draws": 900},
+    ]
+    told = [worded(settings) for settings in agreed(ways_out)]
+    assert told == [
+        "until.max_fge: 2100000, step_fraction: 0.01",
+        "name: tempered",
+        "until.max_fge: 2100000",
+        "step_fraction: 0.01, n_draws: 900",
+        "n_replicas: auto, n_draws: 900",
+    ]
+    assert [as_arguments(advice) for advice in told[:2]] == [
+        "max_fge: 2100000, step_fraction: 0.01",
+        "sampler: tempered",
+    ]
+
+
+def test_a_budget_that_a_warm_up_overran_is_said_and_built_upon():
+    from lambda_hat_core.analysis.advice import advise
+    from lambda_hat_core.analysis.verdict import findings
+    from lambda_hat_core.config.samplers.exact import Nuts
+
+    estimate, _ = found_in("precision")
+    assert estimate.work_fge <= estimate.budget
+    overrun = estimate._replace(work_fge=40.0 * estimate.budget)
+    [finding] = [found for found in findings(overrun) if found.cause == "precision"]
+    assert f"was spent (warm-up and first draws took {overrun.work_fge:,.0f}) at" in finding.text
+    told = [advise([finding], found, Nuts(), INFO)[0] for found in (estimate, overrun)]
+    within, beyond = (float(text.removeprefix("until.max_fge: ")) for text in told)
+    assert beyond == pytest.approx(40 * within, rel=0.1)

@@ -209,6 +209,10 @@ MISTAKES = {
     "pairs": ({"checkpoints": iter([3])}, "must be a mapping from steps to params, or pairs"),
     "none": ({"checkpoints": {}}, "there is none; pass at least one"),
     "metric": ({"metrics": {"norm": lambda p: p["first"]}}, "metrics.norm is "),
+    "failing metric": (
+        {"metrics": {"norm": lambda p: p["fist"]}},
+        "metrics.norm: raised KeyError: 'fist'; ",
+    ),
     "labels": ({"outputs": None}, "llc_along: posterior.loss is"),
     "sampler": ({"sampler": "nutz"}, 'llc_along: sampler is "nutz": no such sampler'),
 }

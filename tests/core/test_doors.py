@@ -107,11 +107,7 @@ def test_every_pair_of_values_occurs():
         "params": 3,
         "chains": 2,
     }
-    every = {
-        (a, x, b, y)
-        for a, b in PAIRED
-        for x, y in itertools.product(values[a], values[b])
-    }
+    every = {(a, x, b, y) for a, b in PAIRED for x, y in itertools.product(values[a], values[b])}
     assert set().union(*map(pairs, CASES)) == every
     assert len(CASES) < 24
 

@@ -173,3 +173,24 @@ def test_a_layer_in_training_mode_is_named():
     message = mistake(loss=lambda m, b: jnp.mean(jax.vmap(m)(b[0]) ** 2), params=net)
     assert "params that contain Dropout in training mode" in message
     assert message.endswith("pass eqx.nn.inference_mode(params)")
+
+
+INSTEAD = {
+    "until": "write rel_se=, max_fge= or max_seconds=",
+    "nbeta": "write posterior={'nbeta': ...}",
+    "localization": "write gamma, in posterior={...}",
+    "num_draws": "write n_draws, in sampler=Sgld(...)",
+    "num_chains": "write n_chains, in sampler=Sgld(...)",
+    "n_leapfrog": "write sampler=Hmc(n_leapfrog=...); it is a field of Hmc",
+    "maxfge": "did you mean max_fge?",
+}
+
+
+@pytest.mark.parametrize("name", INSTEAD)
+@pytest.mark.parametrize("call", ["estimate_llc", "llc_along"])
+def test_an_argument_that_does_not_exist_has_a_way_out(call, name):
+    import lambda_hat_core
+
+    with pytest.raises(TypeError) as caught:
+        getattr(lambda_hat_core, call)(None, None, None, **{name: 3})
+    assert str(caught.value).startswith(f"{call}: there is no {name}; {INSTEAD[name]}")

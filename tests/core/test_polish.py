@@ -8,6 +8,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from lambda_hat_core.config.samplers.exact import Mala
 from lambda_hat_core.config.training import Training
 from lambda_hat_core.targets import lbfgs
 from lambda_hat_core.targets.audit import audit
@@ -169,6 +170,32 @@ def test_a_minimum_at_a_kink_passes_the_audit(x64):
     beside = problem(Kink(), [0.8, 0.5], a, n=5)
     away = audit(jr.key(0), beside, beside.start, nbeta=30.0, gamma=1.0)
     assert not away.kinked and len(away.reasons) == 1
+
+
+@pytest.mark.parametrize(
+    ("potential", "at", "is_minimum"),
+    [
+        (lambda w: jnp.sum(jnp.abs(w)), [0.0, 0.0, 0.0], True),
+        (lambda w: jnp.abs(w[0] * w[1]), [0.0, 0.0], True),
+        (lambda w: jnp.abs(w[0] - 0.3) + w[1] ** 2, [0.0, 0.0], False),
+        (lambda w: w[0] * w[1] + w[1] ** 4, [0.0, 0.0], False),
+        (lambda w: 1e-2 * jnp.cos(100 * w[0]) + w[1] ** 2, [0.0, 0.0], False),
+    ],
+)
+def test_a_potential_may_have_its_minimum_at_a_kink(potential, at, is_minimum):
+    """Derivatives at a kink are those of one side, so the loss around it decides."""
+    from lambda_hat_core import estimate_llc
+
+    found = estimate_llc(
+        lambda w, batch: potential(w),
+        np.array(at),
+        None,
+        n=1000,
+        posterior={"nbeta": 100.0},
+        sampler=Mala(n_draws=40, n_burn=10, n_warmup=40),
+        progress=False,
+    )
+    assert found.at_minimum is is_minimum, found.notes
 
 
 def test_the_descent_stops_as_soon_as_the_classes_are_separated(x64):

@@ -166,8 +166,9 @@ def test_a_budget_that_ends_in_the_burn_in_says_so():
         "the budget ended in the burn-in: the preconditioner changes in the first 400 draws per "
         "chain, but only 120 were made before max_draws (120 draws per chain) was spent"
     )
-    assert said[why] == "until.max_draws: 800"
-    longer = ended(800)
+    key, _, advised = said[why].partition(": ")
+    assert key == "until.max_draws" and int(advised) >= 800
+    longer = ended(int(advised))
     assert longer.n_burn >= 400
     assert not any("ended in the burn-in" in text for text in longer.reasons)
 
