@@ -36,7 +36,7 @@ def advise(
 ) -> list[str]:
     """Return what to set so that each of the findings does not occur again.
 
-    All of them can be followed together: a key has the same value wherever it occurs.
+    The same keys have the same values, and another sampler has none of the settings of this one.
 
     Args:
         found: the findings.
@@ -45,7 +45,8 @@ def advise(
         info: what its set-up found, a trace's `info`.
     """
     ways_out = [_way_out(finding, estimate, sampler, info) for finding in found]
-    return [worded(settings) for settings in agreed(ways_out)]
+    n_burn = sampler.n_burn if isinstance(sampler, Chains) else 0
+    return [worded(settings) for settings in agreed(ways_out, n_burn)]
 
 
 def _way_out(
@@ -94,7 +95,7 @@ def _way_out(
             return {"extrapolate": True}
         case "rounding":
             if info.get("loss_dtype") == "float64":
-                return {"posterior.nbeta": 0.5 * estimate.nbeta * limit / value}
+                return {"posterior.nbeta": 0.5 * estimate.nbeta * max(limit / value, 0.01)}
             return {"dtype": "float64"}
         case _:
             assert_never(found.cause)
@@ -146,9 +147,7 @@ def _budget(estimate: Estimate, times: float) -> Settings:
     spent, budget = estimate.spent, estimate.budget
     assert spent is not None and budget is not None
     key = spent if spent == "max_seconds" else f"until.{spent}"
-    # A warm-up that has begun is not cut short, so that more may have been spent.
-    used = max(budget, estimate.work_fge) if spent == "max_fge" else budget
-    value = _rounded(min(max(times, 1.1), _LONGEST) * used)
+    value = _rounded(min(max(times, 1.1), _LONGEST) * (budget + estimate.overrun))
     return {key: math.ceil(value) if spent == "max_draws" else value}
 
 

@@ -7,8 +7,8 @@ from lambda_hat_core.samplers.rule import Draws
 from lambda_hat_core.samplers.trace import Trace
 
 _UNITS = {"max_fge": "gradients", "max_draws": "draws per chain", "max_seconds": "seconds"}
-_FAR_ABOVE = 1.2
-"""Work in units of its budget, from which on it is said."""
+_MENTIONED = 0.2
+"""Smallest overrun of a budget that is mentioned, as a share of it."""
 
 
 def ended(draws: Draws, spec: Sampler) -> dict[str, Any]:
@@ -36,9 +36,16 @@ def ending(trace: Trace) -> dict[str, Any]:
         "rel_se": until["rel_se"],
         "spent": spent,
         "budget": budget,
+        "overrun": _overrun(trace, budget) if spent == "max_fge" else 0.0,
         "n_burn": trace.info["n_burn"],
         "least_burn": trace.info["least_burn"],
     }
+
+
+def _overrun(trace: Trace, budget: float | None) -> float:
+    """Return by how much a run is above its budget; what was tried before it is not its own."""
+    own = trace.work_fge - trace.work.get("choice", 0.0)
+    return max(own - (budget or own), 0.0)
 
 
 def in_burn_in(least: int, made: int, spent: str, budget: float) -> str:
@@ -57,7 +64,7 @@ def in_burn_in(least: int, made: int, spent: str, budget: float) -> str:
     )
 
 
-def too_early(share: float, rel_se: float, spent: str, budget: float, work: float) -> str:
+def too_early(share: float, rel_se: float, spent: str, budget: float, overrun: float) -> str:
     """Return that a budget was spent before the precision was reached.
 
     Args:
@@ -65,11 +72,10 @@ def too_early(share: float, rel_se: float, spent: str, budget: float, work: floa
         rel_se: that which was asked for.
         spent: name of the budget.
         budget: its value.
-        work: full-gradient evaluations of the run. A warm-up that has begun is not cut short, so
-            that it may be far above the budget.
+        overrun: by how much the run is above it. A warm-up that has begun is not cut short.
     """
-    above = spent == "max_fge" and work > _FAR_ABOVE * budget
-    used = f" (warm-up and first draws took {work:,.0f})" if above else ""
+    above = overrun > _MENTIONED * budget
+    used = f" (warm-up and first draws took {budget + overrun:,.0f})" if above else ""
     return (
         f"the budget of {budget:,.10g} {_UNITS[spent]} was spent{used} at a standard error of "
         f"{100 * share:.2g} % (asked for: {100 * rel_se:.3g} %)"

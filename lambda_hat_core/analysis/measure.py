@@ -91,6 +91,7 @@ class Estimate(NamedTuple):
         rel_se: the standard error that was asked for, as a share of llc; None for a fixed length.
         spent: name of the budget that was spent before that: max_fge, max_draws or max_seconds.
         budget: its value.
+        overrun: gradients of the run beyond its budget of them, which a warm-up may take.
         n_burn: draws per chain that were dropped.
         least_burn: draws per chain that a stop rule drops at least.
         tempered: what the replicas of a run over several nbeta tell; None if it has none.
@@ -153,6 +154,7 @@ class Estimate(NamedTuple):
     rel_se: float | None = None
     spent: str | None = None
     budget: float | None = None
+    overrun: float = 0.0
     n_burn: int = 0
     least_burn: int = 0
     tempered: Tempering | None = None

@@ -155,7 +155,7 @@ def _precision(estimate: Estimate) -> Iterator[Finding]:
         text = in_burn_in(least, dropped + estimate.n_draws, spent, budget)
         yield Finding("converged", "in burn-in", "suspect", float(dropped), float(least), text)
     elif se is not None and 0 < llc and se > wanted * llc:
-        text = too_early(se / llc, wanted, spent, budget, estimate.work_fge)
+        text = too_early(se / llc, wanted, spent, budget, estimate.overrun)
         yield Finding("converged", "precision", "suspect", se, wanted * llc, text)
 
 

@@ -60,7 +60,8 @@ def llc_along(
     nbeta, gamma and the sampler are the same at all of them, and the programs that the first one
     compiles serve all others. A checkpoint in the middle of training is no minimum of its loss.
     That does not affect its verdict here, which is about the sampler: `at_minimum` and `descent`
-    say how far it is from one. With posterior={"loss": "self_labelled"} every checkpoint is one.
+    say how far it is from one; a minimum at a kink, as of a trained ReLU network, counts as none.
+    With posterior={"loss": "self_labelled"} every checkpoint is one.
 
     Args:
         loss: `loss(params, batch) -> scalar`, as in `estimate_llc`.

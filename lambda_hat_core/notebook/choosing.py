@@ -90,7 +90,7 @@ def run_or_tempered(
         try:
             now, seen = made(trial, budget)
         except _Diverges as diverges:
-            if not has_time():
+            if not has_time() or spent + diverges.work >= most:
                 memory.target = math.inf
                 return made(trial, budget)
             why, work = "steps diverge in the warm-up of nuts", diverges.work

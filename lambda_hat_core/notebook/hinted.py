@@ -33,11 +33,26 @@ def _instead(name: str, known: list[str]) -> str:
         return "write rel_se=, max_fge= or max_seconds="
     if name in PosteriorSpec.model_fields:
         return f"write posterior={{'{name}': ...}}"
-    if words := hint("posterior", name):
-        return f"{words}, in posterior={{...}}"
-    if words := hint("sgld", name):
-        return f"{words}, in sampler=Sgld(...)"
+    if words := hint("posterior", name) or hint("sgld", name):
+        return _of_call(words, known)
     homes = [model.__name__ for model in SAMPLERS.values() if name in model.model_fields]
     if homes:
         return f"write sampler={homes[0]}({name}=...); it is a field of {', '.join(homes)}"
     return suggest(name, known)
+
+
+def _of_call(words: str, known: list[str]) -> str:
+    """Return what the hint for an experiment says, for a call."""
+    if not words.startswith("write "):
+        return "remove it: nothing here corresponds to it"
+    words = words.removeprefix("write ")
+    key = words.split()[0].strip(",:;")
+    why = words[len(key) :] if words[len(key) :].startswith(", which is") else ""
+    why = why.replace(", in posterior:", "")
+    if key == "name":
+        return "write sampler='sgld', or another"
+    if key in known:
+        return f"write {key}="
+    if key in PosteriorSpec.model_fields:
+        return f"write posterior={{'{key}': ...}}{why}"
+    return f"write sampler=Sgld({key}=...)"

@@ -19,7 +19,7 @@ from lambda_hat_core.linalg.lanczos import Operator, Pairs, Vector, lanczos
 from lambda_hat_core.posterior import Loss
 from lambda_hat_core.targets import refined
 from lambda_hat_core.targets.derivatives import refusal
-from lambda_hat_core.targets.kinks import SAMPLES, falls_along, hull_bias, scale_of
+from lambda_hat_core.targets.kinks import SAMPLES, curves_down, hull_bias, scale_of
 from lambda_hat_core.targets.probe import slope
 from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights, constant
@@ -32,6 +32,8 @@ REVERSED = "A loss is smallest where a model fits best: reverse its sign, if it 
 """The way out where a loss is largest, or falls without end."""
 ROWS = 1024
 """Examples on which the Hessian is taken, where not on all."""
+_LOWER = 0.5
+"""Largest fall to the points around a kink, in units of that on a slope."""
 _RANK, _OWN = 64, 32
 """Lanczos steps from a random start, and from the gradient."""
 
@@ -152,7 +154,7 @@ def audit(
 ) -> Audit:
     """Audit w at the given temperature and localisation.
 
-    `kinks`: whether to look for one where the gradient does not vanish. On the way of a training
+    `kinks`: whether to look for a kink where the gradient does not vanish. On the way of a training
     it does not vanish anyway.
 
     The loss and its gradient are those of all examples. If there are more than `rows`, the Hessian
@@ -179,22 +181,15 @@ def audit(
         bias, cost = bias if settled is None else settled, cost + 2.0 * products
     if bias > LIMIT and kinks:
         theta, vectors = placed(seen.own)
-        hull = float(hull_bias(key, loss, w, data, theta, vectors, *at))
-        cost += SAMPLES + 1.0
-        # Gradients of a smooth loss hardly differ, so neither do the two.
-        kinked = hull <= min(LIMIT, 0.5 * bias)
+        hull, falls = map(float, hull_bias(key, loss, w, data, theta, vectors, *at))
+        cost += SAMPLES + 2.0
+        # Around a point where the loss is smooth no combination of gradients has half of the bias.
+        kinked = hull <= min(LIMIT, 0.5 * bias) and falls <= _LOWER
         bias = hull if kinked else bias
     lowest, highest = spectrum[0].item(), spectrum.max().item()
     fall = 0.5 * nbeta * max(0.0, -lowest - 1e-10 * abs(highest)) / max(gamma, 1e-300)
-    if fall > LIMIT and not falls_along(
-        problem,
-        w,
-        (float(seen.theta[0]), seen.lowest),
-        here=value,
-        nbeta=nbeta,
-        fall=fall,
-        limit=LIMIT,
-    ):
+    least = lowest, seen.lowest
+    if fall > LIMIT and not curves_down(problem, w, least, here=value, nbeta=nbeta):
         fall = 0.0
     if fall > LIMIT and _is_maximum(seen, nbeta):
         raise ValueError(

@@ -196,23 +196,52 @@ def test_the_ways_out_of_one_run_can_be_followed_together():
 
     ways_out = [
         {"until.max_fge": 3e5, "step_fraction": 0.02},
-        {"name": "tempered"},
         {"until.max_fge": 2.1e6},
-        {"step_fraction": 0.01, "n_draws": 400},
-        {"n_replicas": "auto", "n_draws": 900},
+        {"step_fraction": 0.01, "n_draws": 4000},
+        {"n_replicas": "auto", "n_burn": 2900, "n_draws": 3700},
+        {"posterior.nbeta": 1e6},
     ]
-    told = [worded(settings) for settings in agreed(ways_out)]
+    told = [worded(settings) for settings in agreed(ways_out, 200)]
     assert told == [
         "until.max_fge: 2100000, step_fraction: 0.01",
-        "name: tempered",
         "until.max_fge: 2100000",
-        "step_fraction: 0.01, n_draws: 900",
-        "n_replicas: auto, n_draws: 900",
+        "step_fraction: 0.01, n_draws: 6700",
+        "n_replicas: auto, n_burn: 2900, n_draws: 6700",
+        "posterior.nbeta: 1000000",
     ]
-    assert [as_arguments(advice) for advice in told[:2]] == [
-        "max_fge: 2100000, step_fraction: 0.01",
-        "sampler: tempered",
-    ]
+    assert as_arguments(told[0]) == "max_fge: 2100000, step_fraction: 0.01"
+    assert as_arguments(told[4]) == "posterior: {nbeta: 1000000}"
+    # Another sampler has a budget, but not the settings of this one.
+    told = [worded(settings) for settings in agreed([*ways_out[1:4], {"name": "tempered"}])]
+    assert told == ["until.max_fge: 2100000", *["name: tempered"] * 3]
+    assert as_arguments(told[1]) == "sampler: tempered"
+
+
+@pytest.mark.parametrize("kind", sorted(SAMPLERS))
+@pytest.mark.parametrize("by_rule", [True, False], ids=["until", "length"])
+def test_all_ways_out_together_are_allowed_settings(kind, by_rule):
+    from lambda_hat_core.analysis.advice import advise
+
+    cases = [case for case, other in PAIRS if other == kind]
+    plain = SAMPLERS[kind]()
+    sampler = stopping(plain, frozenset()) if by_rule else plain
+    found = [found_in(case) for case in cases]
+    spent = [found for found, _ in found if found.spent is not None]
+    estimate = spent[0] if spent and by_rule else found[0][0]
+    # Of those that a run can have together, all but the ones that a budget of its own decides.
+    findings = [each for one, each in found if one.spent is None or by_rule]
+    merged = estimate._replace(
+        **{
+            name: next((getattr(one, name) for one, _ in found if getattr(one, name)), None)
+            for name in ("tempered", "step_bias", "ledger_error", "failure")
+        }
+    )
+    settings = {}
+    for told in advise(findings, merged, sampler, INFO):
+        for key, value in yaml.safe_load(f"{{{told}}}").items():
+            assert settings.setdefault(key, value) == value, key
+    settings.pop("max_seconds", None)
+    as_entry(settings.get("name", kind), {k: v for k, v in settings.items() if k != "name"})
 
 
 def test_a_budget_that_a_warm_up_overran_is_said_and_built_upon():
@@ -221,10 +250,11 @@ def test_a_budget_that_a_warm_up_overran_is_said_and_built_upon():
     from lambda_hat_core.config.samplers.exact import Nuts
 
     estimate, _ = found_in("precision")
-    assert estimate.work_fge <= estimate.budget
-    overrun = estimate._replace(work_fge=40.0 * estimate.budget)
+    overrun = estimate._replace(overrun=39.0 * estimate.budget)
     [finding] = [found for found in findings(overrun) if found.cause == "precision"]
-    assert f"was spent (warm-up and first draws took {overrun.work_fge:,.0f}) at" in finding.text
+    assert (
+        f"was spent (warm-up and first draws took {40 * estimate.budget:,.0f}) at" in finding.text
+    )
     told = [advise([finding], found, Nuts(), INFO)[0] for found in (estimate, overrun)]
     within, beyond = (float(text.removeprefix("until.max_fge: ")) for text in told)
     assert beyond == pytest.approx(40 * within, rel=0.1)

@@ -55,7 +55,7 @@ class Drawn:
 
     def __init__(self, *, target=0.8, drift=0.0, failure=None, lost=()):
         self.target, self.drift, self.asked = target, drift, []
-        self.failure, self.lost = failure, lost
+        self.failure, self.lost, self.warm_ups = failure, lost, []
 
     def __call__(self, run, checkpoint):
         kind = run.sampler.kind
@@ -64,7 +64,12 @@ class Drawn:
         # Only the warm-up of nuts decides.
         aims = {"nuts": {"target_acceptance": self.target}, "tempered": {"target_acceptance": 0.99}}
         tuned = SimpleNamespace(info=aims.get(kind, {}), work=100.0)
-        kept, _ = checkpoint.remember("tuned", {}, lambda: (tuned, 1.0))
+
+        def warm_up():
+            self.warm_ups.append(kind)
+            return tuned, 1.0
+
+        kept, _ = checkpoint.remember("tuned", {}, warm_up)
         assert kept.info == tuned.info
         trace = traces.trace(n_draws=400)
         is_lost = kind in self.lost
@@ -145,7 +150,32 @@ def test_no_sampler_follows_without_time_for_it(changes):
         draw, run_of(), max_fge=None, say=said.append, has_time=lambda: False
     )
     assert (run.sampler.kind, trace.work_fge, said) == ("nuts", 330.0, [])
-    assert {spec.kind for spec in draw.asked} == {"nuts"}
+    assert {spec.kind for spec in draw.asked} == {"nuts"} and draw.warm_ups == ["nuts"]
+
+
+def test_a_warm_up_that_spent_the_budget_is_used():
+    from lambda_hat_core.notebook.choosing import run_or_tempered
+
+    draw, said = Drawn(target=0.9), []
+    run, trace = run_or_tempered(draw, run_of(), max_fge=100.0, say=said.append)
+    assert (run.sampler.kind, trace.work_fge, said) == ("nuts", 330.0, [])
+    assert draw.warm_ups == ["nuts"]
+
+
+def test_a_call_that_is_late_begins_no_other_sampler():
+    """Setting up alone takes longer than this."""
+    from lambda_hat_core import estimate_llc
+
+    found = estimate_llc(
+        crossing,
+        np.array([1.0, 0.0]),
+        None,
+        n=1000,
+        posterior={"nbeta": 400.0},
+        max_seconds=0.01,
+        progress=False,
+    )
+    assert found.settings["sampler"] == "nuts" and "choice" not in found.trace.work
 
 
 def test_replica_exchange_has_a_larger_budget_where_none_was_given():

@@ -2,8 +2,8 @@
 
 The same loss can be used in a notebook or, through a factory, in an experiment. An entry point, a
 precision or a branch of the driver may fail alone, so every pair of values of these six factors
-occurs in short runs, but for the shape of params with the sampler: samplers see one flat vector of
-any params. Where the answer is exact, it must be found.
+occurs in short runs, but for the shape of params with the sampler, which at these sizes sees one
+flat vector of any params. Where the answer is exact, it must be found.
 """
 
 import itertools

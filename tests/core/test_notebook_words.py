@@ -1,6 +1,8 @@
 """Mistakes in a notebook: one sentence each, the same as for an experiment file."""
 
+import inspect
 import math
+import re
 
 import equinox as eqx
 import jax
@@ -178,9 +180,15 @@ def test_a_layer_in_training_mode_is_named():
 INSTEAD = {
     "until": "write rel_se=, max_fge= or max_seconds=",
     "nbeta": "write posterior={'nbeta': ...}",
-    "localization": "write gamma, in posterior={...}",
-    "num_draws": "write n_draws, in sampler=Sgld(...)",
-    "num_chains": "write n_chains, in sampler=Sgld(...)",
+    "localization": "write posterior={'gamma': ...}",
+    "temperature": "write posterior={'beta0': ...}, which is 1 / temperature",
+    "bounding_box_size": "write posterior={'prior_radius': ...}",
+    "optimize_over": "write restrict=",
+    "init_seed": "write seed=",
+    "num_draws": "write sampler=Sgld(n_draws=...)",
+    "num_chains": "write sampler=Sgld(n_chains=...)",
+    "sampling_method": "write sampler='sgld', or another",
+    "device": "remove it: nothing here corresponds to it",
     "n_leapfrog": "write sampler=Hmc(n_leapfrog=...); it is a field of Hmc",
     "maxfge": "did you mean max_fge?",
 }
@@ -194,3 +202,28 @@ def test_an_argument_that_does_not_exist_has_a_way_out(call, name):
     with pytest.raises(TypeError) as caught:
         getattr(lambda_hat_core, call)(None, None, None, **{name: 3})
     assert str(caught.value).startswith(f"{call}: there is no {name}; {INSTEAD[name]}")
+
+
+def test_hints_for_experiments_name_nothing_but_what_a_call_has():
+    from lambda_hat_core import estimate_llc
+    from lambda_hat_core.config.posterior import PosteriorSpec
+    from lambda_hat_core.config.samplers.hints import ANY
+    from lambda_hat_core.config.samplers.stochastic import Sgld
+
+    arguments = inspect.signature(estimate_llc).parameters
+    for name in sorted({*ANY, *Sgld.hints} - set(arguments)):
+        with pytest.raises(TypeError) as caught:
+            estimate_llc(None, None, None, **{name: 3})
+        _, _, told = str(caught.value).partition("; ")
+        if told == "remove it: nothing here corresponds to it":
+            continue
+        named = re.fullmatch(
+            r"write (?:posterior=\{'(\w+)': \.\.\.\}(?:, which is .*)?|sampler=Sgld\((\w+)=\.\.\.\)"
+            r"|(\w+)=(?:'sgld', or another)?|sampler=\w+\(.*)",
+            told,
+        )
+        assert named is not None, (name, told)
+        in_posterior, in_sgld, argument = named.groups()
+        assert in_posterior is None or in_posterior in PosteriorSpec.model_fields, (name, told)
+        assert in_sgld is None or in_sgld in Sgld.model_fields, (name, told)
+        assert argument is None or argument in arguments, (name, told)

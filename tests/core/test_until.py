@@ -166,8 +166,10 @@ def test_a_budget_that_ends_in_the_burn_in_says_so():
         "the budget ended in the burn-in: the preconditioner changes in the first 400 draws per "
         "chain, but only 120 were made before max_draws (120 draws per chain) was spent"
     )
+    # It needs 800; another finding of this run wants more, and both have the same value.
+    assert said[why] in list(said.values())[1:]
     key, _, advised = said[why].partition(": ")
-    assert key == "until.max_draws" and int(advised) >= 800
+    assert key == "until.max_draws" and 800 <= int(advised) <= 1200
     longer = ended(int(advised))
     assert longer.n_burn >= 400
     assert not any("ended in the burn-in" in text for text in longer.reasons)
