@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lambda_hat_core.config.effect import without_effect
 
-NUMERICS_VERSION = 14
+NUMERICS_VERSION = 15
 """Version that is increased whenever a code change alters results, so that ids change too."""
 
 
