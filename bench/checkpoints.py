@@ -97,11 +97,9 @@ def held(network: Any, data: Any, checkpoints: list[Any]) -> list[float]:
     ends = []
 
     def in_turn() -> Iterator[tuple[int, Any]]:
-        last = len(checkpoints)
-        yield last, checkpoints[-1]
-        ends.append(time.process_time())
-        for step, params in enumerate(checkpoints[:-1], start=1):
-            yield step, params
+        *others, last = enumerate(checkpoints, start=1)
+        for checkpoint in (last, *others):
+            yield checkpoint
             ends.append(time.process_time())
 
     as_the_peer = Sgld(n_draws=500, n_burn=0, thin=1, batch_size=64, record_rows=64)

@@ -45,8 +45,7 @@ def advise(
         info: what its set-up found, a trace's `info`.
     """
     ways_out = [_way_out(finding, estimate, sampler, info) for finding in found]
-    n_burn = sampler.n_burn if isinstance(sampler, Chains) else 0
-    return [worded(settings) for settings in agreed(ways_out, n_burn)]
+    return [worded(settings) for settings in agreed(ways_out, _burn(sampler))]
 
 
 def _way_out(
@@ -131,9 +130,13 @@ def longer(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times:
         return _budget(estimate, times)
     if sampler.until is not None:
         return {"until.rel_se": sampler.until.rel_se / math.sqrt(times)}
-    n_draws = int(info.get("n_draws", sampler.n_draws))
-    n_burn = sampler.n_burn if isinstance(sampler, Chains) else 0
+    n_draws, n_burn = int(info.get("n_draws", sampler.n_draws)), _burn(sampler)
     return {"n_draws": n_burn + math.ceil(_rounded(times * (n_draws - n_burn)))}
+
+
+def _burn(sampler: Sampler) -> int:
+    """Return the draws that a run of fixed length drops."""
+    return sampler.n_burn if isinstance(sampler, Chains) else 0
 
 
 def _mixed(estimate: Estimate, sampler: Sampler, info: Mapping[str, Any], times: float) -> Settings:

@@ -48,10 +48,9 @@ def agreed(ways_out: Sequence[Settings], n_burn: int = 0) -> list[Settings]:
             if _is_number(value) and _is_number(other):
                 furthest[key] = (min if key in _SMALLER else max)(value, other)
     lengths = [settings for settings in ways_out if "n_draws" in settings]
-    dropped = furthest.get("n_burn", n_burn)
     if lengths:
         kept = max(each["n_draws"] - each.get("n_burn", n_burn) for each in lengths)
-        furthest["n_draws"] = dropped + kept
+        furthest["n_draws"] = furthest.get("n_burn", n_burn) + kept
     named = next((settings for settings in ways_out if "name" in settings), None)
 
     def together(settings: Settings) -> Settings:

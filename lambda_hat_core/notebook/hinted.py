@@ -45,14 +45,13 @@ def _of_call(words: str, known: list[str]) -> str:
     """Return what the hint for an experiment says, for a call."""
     if not words.startswith("write "):
         return "remove it: nothing here corresponds to it"
-    words = words.removeprefix("write ")
-    key = words.split()[0].strip(",:;")
-    why = words[len(key) :] if words[len(key) :].startswith(", which is") else ""
-    why = why.replace(", in posterior:", "")
+    head, _, rest = words.removeprefix("write ").partition(" ")
+    key = head.strip(",:;")
     if key == "name":
         return "write sampler='sgld', or another"
     if key in known:
         return f"write {key}="
     if key in PosteriorSpec.model_fields:
+        why = f", {rest}" if rest.startswith("which is") else ""
         return f"write posterior={{'{key}': ...}}{why}"
     return f"write sampler=Sgld({key}=...)"

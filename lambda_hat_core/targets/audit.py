@@ -166,7 +166,6 @@ def audit(
     """
     exact = w.size <= DENSE
     loss, data = problem.loss, problem.data
-    at = (constant(nbeta, w), constant(gamma, w))
     seen = _measure(key, loss, w, data, problem.n, rows)
     cost = work(w.size, None if data is None else problem.n, rows)
     value, spectrum = seen.loss, seen.theta
@@ -181,8 +180,9 @@ def audit(
         bias, cost = bias if settled is None else settled, cost + 2.0 * products
     if bias > LIMIT and kinks:
         theta, vectors = placed(seen.own)
+        at = (constant(x, w) for x in (grad_norm, nbeta, gamma))
         hull, falls = map(float, hull_bias(key, loss, w, data, theta, vectors, *at))
-        cost += SAMPLES + 2.0
+        cost += SAMPLES + 1.0
         # Around a point where the loss is smooth no combination of gradients has half of the bias.
         kinked = hull <= min(LIMIT, 0.5 * bias) and falls <= _LOWER
         bias = hull if kinked else bias

@@ -88,6 +88,7 @@ def hull_bias(
     data: Batch,
     theta: Array,
     vectors: Array,
+    slope: Scalar,
     nbeta: Scalar,
     gamma: Scalar,
 ) -> tuple[Scalar, Scalar]:
@@ -103,8 +104,9 @@ def hull_bias(
         loss: its mean over the data is L_n.
         w: the point.
         data: all rows, None for a potential.
-        theta: Ritz values of the Hessian, and `vectors` their Ritz vectors.
-        vectors: see `theta`.
+        theta: Ritz values of the Hessian.
+        vectors: the Ritz vectors, as rows.
+        slope: |grad L_n(w)|.
         nbeta: the temperature.
         gamma: strength of the localiser.
 
@@ -115,8 +117,6 @@ def hull_bias(
     """
     d = w.size
     curvature = jnp.maximum(jnp.mean(jnp.maximum(theta, 0.0)), 1e-300)
-    here, gradient = jax.value_and_grad(loss.mean)(w, data)
-    slope = jnp.maximum(jnp.linalg.norm(gradient), 1e-300)
     # Without curvature, as of |w|, the gradient alone says how far the posterior resolves nothing.
     reach = jnp.minimum(jnp.sqrt(2 * _UNSEEN / (nbeta * curvature)), _FLAT / (nbeta * slope))
     directions = jr.normal(jr.split(key)[1], (SAMPLES, d))
@@ -127,7 +127,7 @@ def hull_bias(
     losses, gradients = jax.lax.map(
         lambda u: jax.value_and_grad(loss.mean)(u, data), around, batch_size=at_once
     )
-    falls = jnp.max(here - losses) / (slope * reach / jnp.sqrt(d))
+    falls = jnp.max(losses[0] - losses) / (slope * reach / jnp.sqrt(d))
     components, scale = gradients @ vectors.T, scale_of(theta, nbeta, gamma, jnp)
     outside = (gradients - components @ vectors) * jnp.max(scale)
     gram = (components * scale) @ (components * scale).T + outside @ outside.T

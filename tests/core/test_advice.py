@@ -222,26 +222,20 @@ def test_the_ways_out_of_one_run_can_be_followed_together():
 def test_all_ways_out_together_are_allowed_settings(kind, by_rule):
     from lambda_hat_core.analysis.advice import advise
 
-    cases = [case for case, other in PAIRS if other == kind]
     plain = SAMPLERS[kind]()
     sampler = stopping(plain, frozenset()) if by_rule else plain
-    found = [found_in(case) for case in cases]
-    spent = [found for found, _ in found if found.spent is not None]
-    estimate = spent[0] if spent and by_rule else found[0][0]
-    # Of those that a run can have together, all but the ones that a budget of its own decides.
-    findings = [each for one, each in found if one.spent is None or by_rule]
-    merged = estimate._replace(
-        **{
-            name: next((getattr(one, name) for one, _ in found if getattr(one, name)), None)
-            for name in ("tempered", "step_bias", "ledger_error", "failure")
-        }
-    )
+    runs = [found_in(case) for case, other in PAIRS if other == kind]
+    # Only a run by a rule spends a budget.
+    runs = [(one, finding) for one, finding in runs if one.spent is None or by_rule]
+    estimate = max((one for one, _ in runs), key=lambda one: one.spent is not None)
+    tempered = next((one.tempered for one, _ in runs if one.tempered is not None), None)
     settings = {}
-    for told in advise(findings, merged, sampler, INFO):
+    findings = [finding for _, finding in runs]
+    for told in advise(findings, estimate._replace(tempered=tempered), sampler, INFO):
         for key, value in yaml.safe_load(f"{{{told}}}").items():
             assert settings.setdefault(key, value) == value, key
     settings.pop("max_seconds", None)
-    as_entry(settings.get("name", kind), {k: v for k, v in settings.items() if k != "name"})
+    as_entry(settings.pop("name", kind), settings)
 
 
 def test_a_budget_that_a_warm_up_overran_is_said_and_built_upon():

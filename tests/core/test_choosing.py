@@ -66,11 +66,11 @@ class Drawn:
         tuned = SimpleNamespace(info=aims.get(kind, {}), work=100.0)
 
         def warm_up():
-            self.warm_ups.append(kind)
+            self.warm_ups.append((kind, tuned))
             return tuned, 1.0
 
         kept, _ = checkpoint.remember("tuned", {}, warm_up)
-        assert kept.info == tuned.info
+        assert self.warm_ups[-1] == (kind, kept) and self.warm_ups[-1][1] is kept
         trace = traces.trace(n_draws=400)
         is_lost = kind in self.lost
         drift = self.drift * np.arange(4)[:, None] if is_lost else 0.0
@@ -150,7 +150,7 @@ def test_no_sampler_follows_without_time_for_it(changes):
         draw, run_of(), max_fge=None, say=said.append, has_time=lambda: False
     )
     assert (run.sampler.kind, trace.work_fge, said) == ("nuts", 330.0, [])
-    assert {spec.kind for spec in draw.asked} == {"nuts"} and draw.warm_ups == ["nuts"]
+    assert {spec.kind for spec in draw.asked} == {"nuts"} and len(draw.warm_ups) == 1
 
 
 def test_a_warm_up_that_spent_the_budget_is_used():
@@ -159,7 +159,7 @@ def test_a_warm_up_that_spent_the_budget_is_used():
     draw, said = Drawn(target=0.9), []
     run, trace = run_or_tempered(draw, run_of(), max_fge=100.0, say=said.append)
     assert (run.sampler.kind, trace.work_fge, said) == ("nuts", 330.0, [])
-    assert draw.warm_ups == ["nuts"]
+    assert len(draw.warm_ups) == 1
 
 
 def test_a_call_that_is_late_begins_no_other_sampler():
