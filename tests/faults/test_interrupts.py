@@ -58,14 +58,14 @@ class Interrupt(NamedTuple):
 
 
 def interrupts(seed: int) -> list[Interrupt]:
-    """Return every signal, to group and leader, for both commands, at random moments."""
+    """Return every signal, to group and leader, for the job, and two for the plain command."""
     rng = random.Random(seed)
     kinds = [(number, group) for number in ("INT", "TERM", "HUP") for group in (True, False)]
     moments = [phase for phase in PHASES if "DuckDB" not in phase.name and phase.name != "planning"]
+    cases = [(JOB, *kind) for kind in kinds] + [(PLAIN, "INT", True), (PLAIN, "TERM", False)]
     found = []
-    for count, (number, group) in enumerate(kinds * 2):
+    for count, (command, number, group) in enumerate(cases):
         phase = moments[count % len(moments)]
-        command = PLAIN if count in (0, 3, 8, 11) else JOB
         kind = signal.Signals[f"SIG{number}"]
         found.append(Interrupt(command, kind, group, phase, rng.uniform(0, phase.span)))
     return found
