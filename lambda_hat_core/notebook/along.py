@@ -16,6 +16,7 @@ from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SamplerSpec
 from lambda_hat_core.config.samplers.vi import Vi
+from lambda_hat_core.linalg.blas import one_blas_thread
 from lambda_hat_core.notebook.arguments import Asked, asked, check_labels
 from lambda_hat_core.notebook.computing import Computed, Seen, computed, count_of, sampler_of
 from lambda_hat_core.notebook.curve import Checkpoint, LlcCurve
@@ -33,6 +34,7 @@ EACH = "each"
 
 
 @hinted
+@one_blas_thread()
 def llc_along(
     loss: Callable[[Any, Any], Any],
     checkpoints: Mapping[Any, Any] | Iterable[tuple[Any, Any]],

@@ -10,6 +10,7 @@ from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Dtype
 from lambda_hat_core.config.samplers.choice import AUTO
 from lambda_hat_core.config.samplers.known import SamplerSpec
+from lambda_hat_core.linalg.blas import one_blas_thread
 from lambda_hat_core.notebook.arguments import CALL, asked, check_labels
 from lambda_hat_core.notebook.computing import computed, count_of, sampler_of
 from lambda_hat_core.notebook.hinted import hinted
@@ -21,6 +22,7 @@ from lambda_hat_core.work import compilation
 
 
 @hinted
+@one_blas_thread()
 def estimate_llc(
     loss: Callable[[Any, Any], Any],
     params: Any,
