@@ -5,18 +5,15 @@ localiser and the cost of a sampler are those of the chosen entries. The kept va
 the loss and no constants of its programs, which the checkpoints of a training therefore share.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Float, Int, Scalar
 
 from lambda_hat_core.config.errors import Misfit
 from lambda_hat_core.config.restrict import chosen
@@ -26,46 +23,25 @@ from lambda_hat_core.targets.problem import Problem
 from lambda_hat_core.types import Batch, Weights
 
 
-class Piece(NamedTuple):
-    """A part of the whole flat vector.
-
-    Attributes:
-        size: the number of chosen entries.
-        moving: the positions in it of the chosen entries, in order; None: all of them.
-    """
-
-    size: int
-    moving: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the chosen entries are in the whole flat vector; equality is that of the positions.
-
-    Attributes:
-        digest: a hash of the positions.
-        pieces: the whole flat vector, in order.
-    """
-
-    digest: str
-    pieces: tuple[Piece, ...] = field(compare=False, repr=False)
-
-
 class Restricted(eqx.Module):
     """A loss as a function of the chosen entries.
 
+    The whole flat vector is a sequence of pieces. Which of them move is known to the compiler, that
+    leaves out what only the gradient of the others would need. Which entries of a piece move is an
+    array, so that the heads of a layer share their programs.
+
     Attributes:
         inner: the loss as a function of all entries.
-        patterns: the chosen parameters.
-        places: where they are.
-        values: the values at w* of every piece, of which those that move are replaced; None where
-            all do.
+        sizes: the number of chosen entries of each piece.
+        values: those of each piece at w*; None where all entries move.
+        moving: the positions in each piece of the entries that move, in order; None where all do or
+            none does.
     """
 
     inner: Loss = eqx.field(static=True)
-    patterns: tuple[str, ...] = eqx.field(static=True)
-    places: Places = eqx.field(static=True)
+    sizes: tuple[int, ...] = eqx.field(static=True)
     values: tuple[Float[Array, " _"] | None, ...]
+    moving: tuple[Int[Array, " _"] | None, ...]
 
     @property
     def has_per_example(self) -> bool:
@@ -83,16 +59,14 @@ class Restricted(eqx.Module):
     def whole(self, w: Weights) -> Float[Array, " whole"]:
         """Return the flat vector of all entries, in the dtype of `w`."""
         parts: list[Array] = []
-        pieces = self.places.pieces
-        moving = jax.lax.split(w, [piece.size for piece in pieces])
-        for piece, values, mine in zip(pieces, self.values, moving, strict=True):
-            if values is None or piece.moving is None:
+        pieces = zip(self.values, self.moving, jax.lax.split(w, self.sizes), strict=True)
+        for values, at, mine in pieces:
+            if values is None:
                 parts.append(mine)
                 continue
             kept = values.astype(w.dtype)
-            if piece.size:
-                at = kept.at[np.array(piece.moving)]
-                kept = at.set(mine, unique_indices=True, indices_are_sorted=True)
+            if at is not None:
+                kept = kept.at[at].set(mine, unique_indices=True, indices_are_sorted=True)
             parts.append(kept)
         return jnp.concatenate(parts)
 
@@ -153,29 +127,29 @@ def _made(
         taken = chosen(patterns, {dotted(name): shape for name, shape in shapes}, names)
     except Misfit as misfit:
         raise ValueError(f"{maker}: {misfit}") from None
-    pieces: list[Piece] = []
+    sizes: list[int] = []
     values: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
     index: list[np.ndarray] = []
     start = 0
     for name, shape in shapes:
         held = w[start : start + math.prod(shape)]
-        moving = taken.get(dotted(name), np.arange(0))
-        index.append(start + moving)
+        at = taken.get(dotted(name), np.arange(0))
+        index.append(start + at)
         start += held.size
-        if not moving.size and pieces and pieces[-1].size == 0:
+        if not at.size and sizes and sizes[-1] == 0:
             values[-1] = np.concatenate([values[-1], held])
         else:
-            whole = 0 < moving.size == held.size
-            pieces.append(Piece(moving.size, None if whole else moving))
+            sizes.append(at.size)
             values.append(held)
-    chosen_at = np.concatenate(index)
-    digest = hashlib.sha256(f"{w.size} {chosen_at.tolist()}".encode()).hexdigest()[:16]
-    arrays = tuple(
-        None if piece.moving is None else jax.device_put(held)
-        for piece, held in zip(pieces, values, strict=True)
+            positions.append(at)
+    pieces = list(zip(values, positions, strict=True))
+    kept = tuple(None if at.size == held.size else jax.device_put(held) for held, at in pieces)
+    some = tuple(
+        jax.device_put(at.astype(np.int32)) if 0 < at.size < held.size else None
+        for held, at in pieces
     )
-    places = Places(digest, tuple(pieces))
-    return Restricted(loss, tuple(patterns), places, arrays), chosen_at
+    return Restricted(loss, tuple(sizes), kept, some), np.concatenate(index)
 
 
 def _names(shapes: Shapes, patterns: Sequence[str], names: Names) -> Shapes:

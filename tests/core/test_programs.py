@@ -85,6 +85,17 @@ def test_a_part_of_another_network_of_the_shape_compiles_no_program():
     assert not again, again
 
 
+def test_another_row_of_an_array_compiles_no_program():
+    """As the heads of a layer are; each has its own answer."""
+    part = {"sampler": _SAMPLERS["sghmc"], "progress": False}
+    params, data = target(0)
+    first = estimate_llc(loss, params, data, restrict="inner[0]", **part)
+    with programs() as again:
+        second = estimate_llc(loss, params, data, restrict="inner[1]", **part)
+    assert not again, again
+    assert first.d == second.d and first.llc != second.llc
+
+
 def test_programs_are_forgotten_before_a_process_holds_too_many():
     @jax.jit
     def double(x):

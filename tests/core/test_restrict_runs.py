@@ -54,8 +54,8 @@ def test_derivatives_are_those_of_the_block(block, dtype):
     np.testing.assert_allclose(moved.loss.mean(moved.start, whole.data), expected, rtol=1e-4)
 
 
-def test_the_programs_of_a_block_are_those_of_its_positions():
-    """Two points share them; two choices do not, even under one name."""
+def test_the_programs_of_a_block_are_those_of_its_arrays():
+    """Two points share them, and two rows of an array; other arrays do not, even under one name."""
     from lambda_hat_core.targets.custom import CustomTarget, problem_of
     from lambda_hat_core.targets.restricted import restricted_problem
 
@@ -67,9 +67,12 @@ def test_the_programs_of_a_block_are_those_of_its_positions():
         moved = whole._replace(start=whole.start + away)
         return jax.tree.structure(restricted_problem(moved, patterns).loss)
 
-    assert structure(0, ["a[0]", "d"]) == structure(1, ["a[0]", "d"])
-    first, second = (structure(0, ["part"], part=[f"a[{i}]", "d"]) for i in (0, 1))
-    assert first != second
+    row = structure(0, ["a[0]", "d"])
+    assert row == structure(1, ["a[0]", "d"]) == structure(0, ["a[1]", "d"])
+    first, second = (
+        structure(0, ["part"], part=part) for part in (["a[0]", "d"], ["b.c[:2]", "d"])
+    )
+    assert first == row != second
 
 
 def test_the_llc_of_a_block_is_half_the_sum_of_its_shrinkage():
