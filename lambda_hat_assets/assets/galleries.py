@@ -45,7 +45,8 @@ def galleries_asset(project: Project, families: Sequence[SamplerFamily]) -> dg.A
         if not result.reused:
             for curves in _of_trainings(project, result.record):
                 context.log_event(curves)
-        return dg.MaterializeResult(metadata=_metadata(result.record | {"reused": result.reused}))
+        told = result.record | {"reused": result.reused}
+        return dg.MaterializeResult(metadata=_metadata(context.partition_key, told))
 
     return galleries
 
@@ -65,7 +66,8 @@ def _dependence(project: Project, family: SamplerFamily) -> dg.AssetDep:
     return dg.AssetDep(family.analyses_key, partition_mapping=to_many(pairs))
 
 
-def _metadata(record: dict[str, Any]) -> dict[str, Any]:
+def _metadata(name: str, record: dict[str, Any]) -> dict[str, Any]:
+    what = f"{name}: {record['n_targets']} targets and {record['n_runs']} runs side by side"
     folder = Path(record["path"])
     page = folder / "index.html"
     counts = {f"verdict {verdict}": count for verdict, count in record["verdicts"].items()}
@@ -81,7 +83,7 @@ def _metadata(record: dict[str, Any]) -> dict[str, Any]:
     if along:
         pictures["curves"] = _listed(along)
     return {
-        **pick(GALLERY, record),
+        **pick(GALLERY, {"what": what} | record),
         **counts,
         "path": dg.MetadataValue.path(page),
         "runs": dg.MetadataValue.md(record["table"]),

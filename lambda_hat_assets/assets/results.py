@@ -47,6 +47,7 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
         rows, counts = _read(project)
         return dg.MaterializeResult(
             metadata={
+                "what": f"the view llc and those beside it: {sum(counts.values())} rows of runs",
                 "path": dg.MetadataValue.path(path),
                 **{f"verdict {verdict}": count for verdict, count in counts.items()},
                 "newest": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),

@@ -23,8 +23,10 @@ from lambda_hat_core.work.client import Event
 from lambda_hat_core.work.endings import end_by_signals
 
 _SECONDS_BETWEEN_LINES = 5.0
-_SUMMARY = """SELECT DISTINCT ON (run_id) run_id, sampler, flavour, dtype, llc, llc_se, llc_oracle,
-llc_known, verdict, work_fge, wall_s, reasons FROM llc WHERE run_id IN ({})
+_SUMMARY = """SELECT substr(label, strpos(label, ' on ') + 4) AS target,
+left(label, strpos(label, ' on ') - 1) AS run, llc, llc_se, llc_oracle, llc_known, verdict,
+work_fge, wall_s, reasons, run_id
+FROM (SELECT DISTINCT ON (run_id) * FROM llc WHERE run_id IN ({}))
 ORDER BY target_id, sampler, run_id"""
 
 
@@ -56,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
         print(left_out(path), file=sys.stderr)
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     experiments.write_experiment(store, plan.experiment, members, add=bool(args.changes))
-    if not args.changes:
-        experiments.write_asked(store, plan.experiment, plan.experiment)
+    gallery = _gallery(plan, args.changes)
+    experiments.write_asked(store, gallery.experiment, plan.experiment, args.changes)
     sql.refresh(store)
     left = len(missing_targets(store, plan)) + len(missing_runs(store, plan))
     total = len(plan.targets) + len(plan.runs)
@@ -66,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
         f"{total - left} exist",
         flush=True,
     )
-    gallery = _gallery(plan, args.changes)
     end_by_signals(silent)
     trainings = len(missing_trajectories(store, plan))
     with _listener(left + trainings) as listener:

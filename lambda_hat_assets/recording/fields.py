@@ -79,6 +79,7 @@ ANALYSIS: Fields = _COMMON | {
 }
 
 GALLERY: Fields = {
+    "what": (str, "the experiment, with what its page shows"),
     "made": (str, "when the page was made, in UTC"),
     "reused": (bool, "whether an earlier page was kept, because nothing had changed"),
     "n_targets": (int, "number of targets on the page"),

@@ -1,10 +1,12 @@
 """Records of runs, targets and trainings that could not be made: rows for SQL, with tracebacks."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lambda_hat_core.config.spec import Origin, RunSpec
+from lambda_hat_core.plan.labels import run_label
 from lambda_hat_core.store import files, records
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.store.tables import Damaged, read_table
@@ -35,12 +37,27 @@ def write_failure(
     row = records.run_row(spec) if is_run else records.target_row(spec)
     row |= {"verdict": "failed", "reasons": [" ".join(reason.split())]}
     if is_run:
-        row |= {"stopped_by": "failure"}
+        row |= {
+            "stopped_by": "failure",
+            "label": run_label(spec, _target_label(store, spec.target)),
+        }
     path = failure_path(store, spec.id)
     records.write("llc" if is_run else "unbuilt", [row], path)
     if details is not None:
         files.write_atomic(path.with_suffix(".txt"), details)
     return row
+
+
+def _target_label(store: Store, id: str) -> str:
+    """Return the label of a target that was made or could not be; its id if it has none."""
+    try:
+        return str(json.loads((store.path("targets", id) / "meta.json").read_bytes())["label"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    try:
+        return str(read_table(failure_path(store, id), columns=["label"])[0]["label"])
+    except (FileNotFoundError, Damaged, IndexError):
+        return id
 
 
 def note_failure(store: Store, spec: RunSpec | Origin, end: Mapping[str, Any]) -> None:

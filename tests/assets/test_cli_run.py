@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lambda_hat_assets.commands.run import Bars
 from lambda_hat_assets.compute.orders import missing_runs
+from lambda_hat_core.store.damaged import read_asked
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.endings import INTERRUPTED
 from tests.assets.conftest import FAKE
@@ -81,6 +82,8 @@ def test_changed_values_add_runs_to_the_experiment(command, home):
     seeds = command("sql", "SELECT seed FROM llc WHERE experiment = 'small' ORDER BY 1")
     assert seeds.stdout.split()[2:] == ["1", "2"]
     assert Store(home).list("galleries") == ("small", "small_samplers.seed=2")
+    asked = {"small": ("small", []), "small_samplers.seed=2": ("small", ["samplers.seed=2"])}
+    assert read_asked(Store(home)) == asked, "what `compare` and the graph know them by"
 
 
 def test_a_gallery_that_cannot_be_made_is_reported(command, home):

@@ -131,8 +131,9 @@ def test_a_failed_target_is_shown_until_it_is_built(store):
     assert sql.query(store, rest).rows == [(None,) * 7]
     ((text, made),) = sql.query(store, "SELECT spec, created_at FROM targets").rows
     assert TargetSpec.model_validate_json(text) == target and made is not None
-    joined = "SELECT verdict, kind, failure FROM llc JOIN targets USING (target_id)"
-    assert sql.query(store, joined).rows == [("failed", "quadratic", why)]
+    joined = "SELECT verdict, kind, failure, llc.label FROM llc JOIN targets USING (target_id)"
+    words = f"sgld adam (mse, gamma 1, float32, seed 0) on {label}"
+    assert sql.query(store, joined).rows == [("failed", "quadratic", why, words)]
     assert failures.read_failure(store, target.id) == why
     meta = {"label": "a bowl", "n": 1000, "d": 3, "loss0": 0.0}
     built = store.path("targets", target.id) / "target.parquet"
