@@ -25,7 +25,7 @@ class Check(NamedTuple):
 
     Attributes:
         name: one of `CHECK_NAMES`.
-        passed: whether the check passed.
+        passed: whether the check passed; None if there is nothing to compare with.
         severity: the severity of its failure.
         value: the measured value, None if there is none.
         threshold: the limit that the value is compared with.
@@ -33,7 +33,7 @@ class Check(NamedTuple):
     """
 
     name: str
-    passed: bool
+    passed: bool | None
     severity: Literal["warn", "error"]
     value: float | None
     threshold: float | None
@@ -145,7 +145,7 @@ def _covers(estimate: Estimate, meta: Mapping[str, Any], exact: Exact) -> Check:
     value = meta.get("llc_known") if exact.value is None else exact.value
     if value is None:
         text = f"no exact value is known: {meta.get('llc_known_reason') or 'none is attached'}"
-        return Check(name, True, "warn", estimate.llc, None, text)
+        return Check(name, None, "warn", estimate.llc, None, text)
     value, slack = float(value), 4 * (exact.se or 0.0)
     low, what = value, f"the exact value {value:.4g} at this nbeta and gamma"
     if exact.value is None:
@@ -168,7 +168,7 @@ def _budget(estimate: Estimate, budget_fge: float | None) -> Check:
     name, work = "work_within_budget", estimate.work_fge
     if budget_fge is None:
         text = f"{short(work)} full-gradient evaluations; no budget was set"
-        return Check(name, True, "warn", work, None, text)
+        return Check(name, None, "warn", work, None, text)
     passed = work <= budget_fge
     relation = "within" if passed else "over"
     rounded = float(f"{work:.3g}"), float(f"{budget_fge:.3g}")
