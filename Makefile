@@ -21,6 +21,8 @@ unexport PYTHONDONTWRITEBYTECODE
 	$(UV) sync --frozen --quiet
 	@touch $@
 
+# Dagster would rather have `dg launch`, which needs a project of its own kind, and says so each time.
+llc: export PYTHONWARNINGS := ignore:Function `job_execute_command` is superseded
 llc: .venv/.synced  ## run the whole experiment: targets, runs, analyses, gallery, SQL
 	$(RUN)/dagster job execute -j llc
 
