@@ -75,7 +75,7 @@ def sample_run(
 
             def tell(at: Any) -> None:
                 left = "" if at.waits_for else f"{at.eta_seconds:.0f} s left, "
-                rate = f"{at.draws_per_second:.3g} draws/s"
+                rate = f"{at.draws_per_second:.3g} draws/s of all chains"
                 say(f"{at.so_far}, {rate}, {left}llc {at.llc:.4g}{at.waits}")
                 if progress is not None:
                     progress(at)
