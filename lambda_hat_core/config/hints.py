@@ -5,26 +5,82 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from lambda_hat_core.config.data import Synthetic, Teacher
+from lambda_hat_core.config.experiment import ExperimentFile
 from lambda_hat_core.config.model import Mlp
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.base import Until
-from lambda_hat_core.config.samplers.hints import NO_BOX, REMOVE
+from lambda_hat_core.config.samplers.hints import NO_BOX, NOISE, REMOVE
 from lambda_hat_core.config.samplers.known import SAMPLERS
+from lambda_hat_core.config.study import TuneFile
 from lambda_hat_core.config.training import Training
 
 _DEVICE = "choose a compute card with LAMBDA_HAT_CARD"
 
+_IS_EXPERIMENT = (
+    "this is a key of an experiment, which goes to config/experiment/: choose it by "
+    "LAMBDA_HAT_EXPERIMENT"
+)
 _IS_TUNING = (
-    "this is a key of a tuning file: put the file under config/tune, choose it by LAMBDA_HAT_TUNE, "
-    "and run the job tune"
+    "this is a key of a tuning file, which goes to config/tune/: choose it by LAMBDA_HAT_TUNE, and "
+    "run the job tune"
 )
 _IS_CARD = (
-    "this is a key of a card: put the file under config/card, and choose it by LAMBDA_HAT_CARD"
+    "this looks like a compute card, which goes to config/card/: choose it by LAMBDA_HAT_CARD"
 )
-_TAGS = "write it in tags: {float32: {...}, float64: {...}}"
+
+_EXPERIMENT, _TUNING = ExperimentFile.model_fields.keys(), TuneFile.model_fields.keys()
+
+_OF_TAG = {
+    **{
+        key: key
+        for key in (
+            *("walltime", "partition", "account", "qos", "constraint", "gpus", "gpu_type"),
+            *("memory", "cpus", "executor", "setup", "options", "threads", "env"),
+        )
+    },
+    "type": "executor",
+    "provider": "executor",
+    "mem": "memory",
+    "mem_per_node": "memory",
+    "gpus_per_node": "gpus",
+    "cores_per_worker": "threads",
+    "cores_per_node": "cpus",
+    "worker_init": "setup",
+    "scheduler_options": "options",
+}
+"""Keys of a card's entry for one dtype, by what they are called there and in cards of Parsl."""
+
+_OF_CARD = {"max_workers": "max_concurrent", "max_blocks": "max_concurrent"}
+"""The same of keys of a whole card."""
+
+_MEANING = {
+    "executor": ": local or slurm",
+    "memory": ", such as 16G,",
+    "setup": ", a list of shell lines,",
+    "options": ", a list,",
+}
+
+
+def _in_tags(key: str, name: str) -> str:
+    """Return where a card has what `key` at its top says."""
+    what = "it" if key == name else name + _MEANING.get(name, "")
+    return f"write {what} in tags: {{float32: {{...}}, float64: {{...}}}}"
+
+
+_LIKE_A_CARD = {
+    **dict.fromkeys(("tags", "cluster", "max_concurrent", "shared_filesystem"), _IS_CARD),
+    **{key: f"{_IS_CARD}; there it is {name}" for key, name in _OF_CARD.items()},
+    **{
+        key: f"{_IS_CARD}; there it is tags.<dtype>.{name}{_MEANING.get(name, '').rstrip(',')}"
+        for key, name in _OF_TAG.items()
+    },
+}
+"""What to say of keys of a card in an experiment or a tuning file."""
 
 _HINTS: dict[str, Mapping[str, str]] = {
     "experiment": {
+        **_LIKE_A_CARD,
+        **dict.fromkeys((*_TUNING, "optuna"), _IS_TUNING),
         "store_root": "set the environment variable LAMBDA_HAT_HOME",
         "jax_enable_x64": "write dtype: float32 or float64 in a sampler's entry",
         "enable_x64": "write dtype: float32 or float64 in a sampler's entry",
@@ -37,35 +93,24 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "parsl": _DEVICE,
         "parsl_card": _DEVICE,
         "defaults": REMOVE + ": presets are named in the entries of targets and samplers",
-        **dict.fromkeys(
-            ("problems", "methods", "search_space", "objective", "optuna", "max_trials_per_method"),
-            _IS_TUNING,
-        ),
-        **dict.fromkeys(("walltime", "tags", "cluster", "account"), _IS_CARD),
     },
     "tuning": {
+        **_LIKE_A_CARD,
+        **dict.fromkeys(_EXPERIMENT, _IS_EXPERIMENT),
         "optuna": "write its keys one level up: optuna.x as x",
         "study": "write tune: <name>",
         "n_trials": "write max_trials_per_method",
-        "samplers": "write methods: and a list of samplers",
-        "targets": "write problems: and a list of targets, each with a name",
+        "samplers": _IS_EXPERIMENT + "; or write methods: and a list of samplers",
+        "targets": _IS_EXPERIMENT + "; or write problems: and a list of targets, each with a name",
         "seeds": "write seeds_per_trial, the runs of each trial",
     },
     "card": {
-        **dict.fromkeys(
-            ("walltime", "partition", "account", "qos", "constraint", "gpus", "memory", "cpus"),
-            _TAGS,
-        ),
-        "type": "write executor: local or slurm in tags: {float32: {...}, float64: {...}}",
-        "provider": "write executor: local or slurm in tags: {float32: {...}, float64: {...}}",
-        "mem": "write memory in tags: {float32: {...}, float64: {...}}",
-        "gpus_per_node": "write gpus in tags: {float32: {...}, float64: {...}}",
-        "cores_per_worker": "write threads in tags: {float32: {...}, float64: {...}}",
-        "cores_per_node": "write cpus in tags: {float32: {...}, float64: {...}}",
-        "max_workers": "write max_concurrent",
-        "max_blocks": "write max_concurrent",
-        "worker_init": "write setup, a list of shell lines, in tags: {float32: {...}, ...}",
-        "scheduler_options": "write options, a list, in tags: {float32: {...}, float64: {...}}",
+        **dict.fromkeys(_TUNING, _IS_TUNING),
+        **dict.fromkeys(_EXPERIMENT, _IS_EXPERIMENT),
+        "posterior": "this is a key of an experiment, which goes to config/experiment/, or of a "
+        "tuning file, which goes to config/tune/",
+        **{key: f"write {name}" for key, name in _OF_CARD.items()},
+        **{key: _in_tags(key, name) for key, name in _OF_TAG.items()},
     },
     "target": {
         "name": "name the presets: model, data, teacher, training",
@@ -80,6 +125,10 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "kind": "write name",
         "sampler": "write name",
         "algo": "write overrides: {algo: ...}",
+        **dict.fromkeys(
+            ("settings", "optimizer_kwargs", "sampler_kwargs"),
+            "write overrides: {...}, the settings of the sampler",
+        ),
     },
     "model": {
         "init": REMOVE,
@@ -122,6 +171,8 @@ _HINTS: dict[str, Mapping[str, str]] = {
         "noise_scale": "write sigma",
         "localization": "write gamma",
         "temperature": "write beta0, which is 1 / temperature",
+        "inverse_temperature": "write beta0",
+        "noise_level": "write beta0" + NOISE,
         "weight_decay": "write prior: {precision: ...}, nbeta times a decay of the loss; gamma "
         "pulls towards w*",
         "box": NO_BOX,

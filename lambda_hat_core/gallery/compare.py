@@ -48,7 +48,8 @@ def comparison(store: Store, first: Gallery, second: Gallery) -> str:
     style_sheet, script = (HERE.joinpath(name).read_text() for name in ("style.css", "table.js"))
     differing = {pair.second.run for pair in found.differing()}
     body = "\n".join(
-        _line(pair, first.targets, differs=pair.second.run in differing) for pair in found.pairs
+        _line(pair, first.targets, names, differs=pair.second.run in differing)
+        for pair in found.pairs
     )
     figures = "".join(_figure(id, first.targets[id], found, names) for id in shared)
     title = f"{names[1]} against {names[0]}"
@@ -131,7 +132,7 @@ def _headings(names: tuple[str, str]) -> str:
     )
 
 
-def _line(pair: Pair, labels: dict[str, str], *, differs: bool) -> str:
+def _line(pair: Pair, labels: dict[str, str], names: tuple[str, str], *, differs: bool) -> str:
     target, sampler = labels[pair.first.member.target], pair.first.short
     z = pair.z
     words = "the same run" if pair.same else "differs" if differs else "agrees"
@@ -153,8 +154,8 @@ def _line(pair: Pair, labels: dict[str, str], *, differs: bool) -> str:
             f'<td class="verdict" data-sort="{_worst(pair)}">{_verdicts(pair)}</td>',
             _number("z", z, "" if z is None else f"{z:+.2f}"),
             *(
-                _number(word, row.facts.get("llc"), estimate_words(row))
-                for word, row in zip(("first", "second"), pair, strict=True)
+                _number(name, row.facts.get("llc"), estimate_words(row))
+                for name, row in zip(names, pair, strict=True)
             ),
             _number("work ratio", ratio, "" if ratio is None else f"{ratio:.3g}"),
             "</tr>",
@@ -163,7 +164,7 @@ def _line(pair: Pair, labels: dict[str, str], *, differs: bool) -> str:
 
 
 def _number(label: str, value: float | None, text: str) -> str:
-    start = f'<td class="number" data-label="{label}" data-sort="{_sort(value)}">'
+    start = f'<td class="number" data-label="{escape(label)}" data-sort="{_sort(value)}">'
     return f"{start}{escape(text) if text else '<span class="absent">&ndash;</span>'}</td>"
 
 

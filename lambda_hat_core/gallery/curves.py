@@ -11,6 +11,7 @@ from lambda_hat_core.analysis.curve import Curve, CurvePoint, llc_curve
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.curve import CurveSeries, along_figure, most_are_early
 from lambda_hat_core.analysis.words import short
+from lambda_hat_core.gallery.columns import many
 from lambda_hat_core.gallery.members import Training
 from lambda_hat_core.gallery.series import At, Series, distinct
 
@@ -141,7 +142,8 @@ class Drawer:
             style.save(figure, self._folder / figures[axis])
         notes = [f"{line.label}: {line.curve.note}" for line in lines]
         if len(series) > _MOST:
-            notes.append(f"{len(series) - _MOST} more curves are in the table only")
+            more = many(len(series) - _MOST, "more curve is", "more curves are")
+            notes.append(f"{more} in the table only")
         return Frame(words, figures, notes)
 
     def _curve(self, series: Series) -> Curve:

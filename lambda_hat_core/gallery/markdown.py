@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lambda_hat_core.gallery import glossary
-from lambda_hat_core.gallery.columns import cell_words, count_words, estimate_words
+from lambda_hat_core.gallery.columns import cell_words, count_words, estimate_words, many
 from lambda_hat_core.gallery.rows import Row
 
 _MOST_ROWS = 40
@@ -28,7 +28,7 @@ def table(rows: Sequence[Row], labels: dict[str, str]) -> str:
         cells = [*names, known, oracle, verdict, work, seconds]
         lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
     if len(rows) > _MOST_ROWS:
-        lines.append(f"\nThe page index.html lists {len(rows) - _MOST_ROWS} more runs.")
+        lines.append(f"\nThe page index.html lists {many(len(rows) - _MOST_ROWS, 'more run')}.")
     return "\n".join(lines)
 
 
@@ -43,7 +43,11 @@ def document(
         labels: labels of the targets, by id.
         figures: paths of the figures relative to the document's folder, by target.
     """
-    parts = [f"## {experiment}", f"{len(rows)} runs: {count_words(rows)}.", table(rows, labels)]
+    parts = [
+        f"## {experiment}",
+        f"{many(len(rows), 'run')}: {count_words(rows)}.",
+        table(rows, labels),
+    ]
     for target, paths in figures.items():
         parts.append(f"### {_escaped(labels[target])}")
         parts += [picture(path, labels[target]) for path in paths]

@@ -29,6 +29,9 @@ _OTHERS = re.compile(
     rf'<figure[^>]*><img src="{ASSETS}/run_\w+?_[0-9a-f]{{12}}_(?!llc_convergence)[^>]*></figure>'
 )
 _ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
+_SHADES = re.compile(r"^tgt_[0-9a-f]{12}_(data|predictions|sheet_\d+)\.png$")
+"""Pictures of data and heat maps, whose shades mean something: dark mode does not invert them."""
+
 HERE = Path(__file__).parent
 """The folder of the style sheet and the scripts."""
 
@@ -114,7 +117,6 @@ def page(
 <p class="note">The estimate is nβ E[L<sub>n</sub>(w) &minus; L<sub>n</sub>(w*)] with its standard
 error. “Known λ” is the exact LLC at w*, without the localiser. “Exact” is the expectation at the
 run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilibrium.</p>
-{glossary.as_html()}
 {_navigation(sections)}
 </header>
 <main>
@@ -131,6 +133,7 @@ run's own nβ and gamma, which a correct sampler reproduces. V_M is 1 at equilib
 </tbody>
 </table>
 </div>
+{glossary.as_html()}
 {_lines(map(part, sections))}
 </main>
 <footer class="note">{escape(_newest(rows))}
@@ -254,10 +257,11 @@ def _figures(names: Sequence[str], of: str, folder: Path) -> str:
 
 def _figure(name: str, of: str, folder: Path) -> str:
     width, height = _size(folder / name)
-    tall = ' class="tall"' if height > width else ""
+    words = ["tall"] * (height > width) + ["shades"] * bool(_SHADES.search(name))
+    kind = f' class="{" ".join(words)}"' if words else ""
     what = _ID.sub("", name).removesuffix(".png").replace("_", " ")
     return (
-        f'<figure{tall}><img src="{ASSETS}/{escape(name)}" alt="{escape(f"{what} of {of}")}" '
+        f'<figure{kind}><img src="{ASSETS}/{escape(name)}" alt="{escape(f"{what} of {of}")}" '
         f'width="{width}" height="{height}" loading="lazy" decoding="async"></figure>'
     )
 

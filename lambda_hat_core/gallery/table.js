@@ -8,10 +8,18 @@ const value = (row, column) => {
   return text === "" ? null : text;
 };
 
+// Text is compared part by part, and its numbers as numbers: 1e-05 before 0.01, 30 before 100.
+const parts = (text) => text.split(/(\d+(?:\.\d*)?(?:e[-+]?\d+)?)/);
+
 const compare = (a, b) => {
   const [x, y] = [Number(a), Number(b)];
   if (!Number.isNaN(x) && !Number.isNaN(y)) return x - y;
-  return a.localeCompare(b, undefined, { numeric: true });
+  const [one, other] = [parts(a), parts(b)];
+  for (let i = 0; i < Math.min(one.length, other.length); i += 1) {
+    const order = i % 2 ? one[i] - other[i] : one[i].localeCompare(other[i]);
+    if (order) return order;
+  }
+  return one.length - other.length;
 };
 
 const sort = (column) => {
@@ -42,7 +50,7 @@ filter.addEventListener("input", () => {
     row.hidden = !words.every((word) => text.includes(word));
     shown += !row.hidden;
   }
-  spoken.textContent = words.length ? `${shown} of ${body.rows.length} runs shown` : "";
+  spoken.textContent = words.length ? `${shown} of ${body.rows.length} ${body.rows.length === 1 ? "run" : "runs"} shown` : "";
 });
 
 const unfold = () => {

@@ -1,7 +1,7 @@
 """A calibration sheet in one call: the same estimate at every step size, nbeta and gamma."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from lambda_hat_core.config.errors import Place, suggest
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.config.samplers.known import SAMPLERS, SamplerSpec
 from lambda_hat_core.notebook.estimate import estimate_llc
+from lambda_hat_core.notebook.hinted import hinted_with
 from lambda_hat_core.notebook.llc import Llc
 from lambda_hat_core.work import compilation
 
@@ -95,15 +96,16 @@ def _row(at: At, one: Llc) -> dict[str, Any]:
     }
 
 
+@hinted_with(estimate_llc)
 def llc_grid(
     loss: Callable[[Any, Any], Any],
     params: Any,
     data: Any,
     *,
     sampler: str | SamplerSpec = "sgld",
-    step_size: Sequence[float] | None = None,
-    nbeta: Sequence[float] | None = None,
-    gamma: Sequence[float] | None = None,
+    step_size: float | Sequence[float] | None = None,
+    nbeta: float | Sequence[float] | None = None,
+    gamma: float | Sequence[float] | None = None,
     posterior: PosteriorSpec | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> LlcGrid:
@@ -117,9 +119,9 @@ def llc_grid(
         params: as in `estimate_llc`.
         data: as in `estimate_llc`.
         sampler: a name, or an object with other settings, such as `Sgld(precond="none")`.
-        step_size: step sizes; by default the sampler finds its own.
-        nbeta: values of nbeta; by default that of the posterior.
-        gamma: values of gamma; by default that of the posterior.
+        step_size: step sizes, or one; by default the sampler finds its own.
+        nbeta: values of nbeta, or one; by default that of the posterior.
+        gamma: values of gamma, or one; by default that of the posterior.
         posterior: as in `estimate_llc`, without the axes of the grid.
         **options: what else `estimate_llc` takes.
 
@@ -129,7 +131,7 @@ def llc_grid(
     Raises:
         ValueError: if an axis is empty, or the sampler has no step size; and as `estimate_llc`.
     """
-    axes = dict(zip(AXES, (step_size, nbeta, gamma), strict=True))
+    axes = dict(zip(AXES, map(_values, (step_size, nbeta, gamma)), strict=True))
     for name, values in axes.items():
         if values is not None and len({*values}) < max(1, len(values)):
             rule = "must have one or more values, each of them once"
@@ -137,9 +139,10 @@ def llc_grid(
     if all(values is None for values in axes.values()):
         raise _CALL.error("there is no grid", "give step_size, nbeta or gamma a list of values")
     base = _sampler(sampler)
-    if step_size is not None and "step_size" not in type(base).model_fields:
+    if axes["step_size"] is not None and "step_size" not in type(base).model_fields:
         rule = f"{base.kind} has no step_size that can be set"
-        raise _CALL.key("step_size").error(rule, "remove it, or choose e.g. sgld", [*step_size])
+        way_out = "remove it, or choose e.g. sgld"
+        raise _CALL.key("step_size").error(rule, way_out, axes["step_size"])
     found: dict[At, Llc] = {}
     steps, nbetas, gammas = ([None] if values is None else values for values in axes.values())
     with compilation.kept():
@@ -153,6 +156,15 @@ def llc_grid(
                 **options,
             )
     return LlcGrid(found)
+
+
+def _values(given: Any) -> list[Any] | None:
+    """Return the values of an axis as a list, also a single one."""
+    found = given.tolist() if hasattr(given, "tolist") else given
+    if found is None:
+        return None
+    several = isinstance(found, Iterable) and not isinstance(found, str)
+    return [*found] if several else [found]
 
 
 def _sampler(sampler: str | SamplerSpec) -> SamplerSpec:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lambda_hat_core.analysis.figures import style
+from lambda_hat_core.analysis.words import short
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.targets import taskfigures
 from lambda_hat_core.targets.building import BuiltTarget
@@ -17,10 +18,14 @@ _POLISH_SHARE = 0.06
 _SHOWN = 2000
 """Most points per scatter plot."""
 
-_TRAIN, _TEST, _NEGATIVE = style.colour(0), style.colour(1), style.colour(7)
-_HELD = PosteriorSpec()
+_TRAIN, _TEST, _NEGATIVE = style.colour(0), style.colour(1), style.colour(6)
+_GAMMAS = (1.0, 10.0, 100.0)
+"""Localisers whose line is drawn, because a target does not know that of its runs."""
 _ROUNDING = 1e-15
 """Eigenvalues of at most this share of the largest are drawn as 0."""
+
+_BESIDE = 1.4
+"""Room for the words beside those lines, in inches."""
 
 _WORDS = {
     "mse": "mean squared error",
@@ -140,7 +145,8 @@ def _digits(built: BuiltTarget, axes: list[Axes]) -> None:
     for label, ax in enumerate(axes):
         first = int(np.argmax(y == label))
         ax.imshow(x[first].reshape(side, side), cmap="gray_r")
-        ax.set_title(f"{label}: {int(np.sum(y == label))} images", **_SMALL)
+        count = int(np.sum(y == label))
+        ax.set_title(f"{label}: {count} image{'s' * (count != 1)}", **_SMALL)
         ax.set_axis_off()
 
 
@@ -187,8 +193,21 @@ def _spectrum(built: BuiltTarget, axes: list[Axes]) -> None:
         if members.any():
             label = f"{words}: {np.sum(members)}"
             ax.plot(rank[members], size[members], marker, color=colour, label=label, **mark)
-    held = _HELD.gamma / _HELD.resolved_nbeta(built.meta["n"])
-    words = f"gamma / nβ by default, {held:.2g}: below it the localiser holds"
-    ax.axhline(held, color=style.INK, linestyle="--", linewidth=1.1, label=words)
-    style.log_axis(ax, "y", [*size, held])
+    held = _localisers(built, ax)
+    style.log_axis(ax, "y", [*size, *held])
     style.legend(ax, loc="best")
+
+
+def _localisers(built: BuiltTarget, ax: Axes) -> list[float]:
+    """Draw and return the curvatures below which some localisers hold, at the default nbeta."""
+    nbeta = PosteriorSpec().resolved_nbeta(built.meta["n"])
+    label = f"gamma / nβ at the default nβ = n / log n = {short(float(f'{nbeta:.3g}'))}:\n"
+    label += "below its line, a localiser gamma holds"
+    for gamma in _GAMMAS:
+        held = gamma / nbeta
+        ax.axhline(held, color=style.INK, linestyle="--", linewidth=0.9, alpha=0.7, label=label)
+        where = {"transform": ax.get_yaxis_transform(), "ha": "left", "va": "center"}
+        ax.text(1.01, held, f"gamma = {gamma:g}: {held:.2g}", **where, **_SMALL)
+        label = "_nolegend_"
+    ax.figure.subplots_adjust(right=1 - _BESIDE / _WIDTH)
+    return [gamma / nbeta for gamma in _GAMMAS]

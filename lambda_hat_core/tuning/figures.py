@@ -49,7 +49,8 @@ def history(trials: Sequence[FrozenTrial], title: str) -> Figure:
     done = [(t.number, t.value) for t in trials if t.state == TrialState.COMPLETE and t.value]
     if not done:
         return style.empty_figure(*_SIZE, title, "history", "no trial is complete")
-    figure = style.new_figure(*_SIZE, title, f"objective of {len(trials)} trials, lower is better")
+    count = f"{len(trials)} trial{'s' * (len(trials) != 1)}"
+    figure = style.new_figure(*_SIZE, title, f"objective of {count}, lower is better")
     axes = figure.add_subplot()
     style.dress(axes, "trial", "objective")
     style.count_axis(axes)

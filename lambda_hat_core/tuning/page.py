@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lambda_hat_core.gallery.columns import many
 from lambda_hat_core.gallery.figures import take
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store.store import Store
@@ -55,8 +56,9 @@ def _page(store: Store, plan: TunePlan, assets: Path) -> str:
 <body>
 <header>
 <h1>{title}</h1>
-<p class="lede">{len(rows)} of {len(plan.studies)} studies, {len(plan.problems)} problems. The
-objective is {escape(_objective(plan))}; lower is better.</p>
+<p class="lede">{len(rows)} of {many(len(plan.studies), "study", "studies")},
+{many(len(plan.problems), "problem")}. The objective is {escape(_objective(plan))};
+lower is better.</p>
 </header>
 <main>
 <div class="scroll" tabindex="0" role="region" aria-label="All studies">

@@ -178,6 +178,24 @@ def test_a_change_applies_to_every_tag_or_to_one():
         ({"cluster": {"ssh": {"host": "h", "password": "p"}}}, "cluster.ssh.password is"),
         ({"cluster": {"shh": {}}}, "cluster.shh is {}: no such key; did you mean ssh?"),
         (
+            {"mem_per_node": 16},
+            "mem_per_node is 16: no such key; write memory, such as 16G, in tags",
+        ),
+        (
+            {"worker_init": "module load cuda"},
+            "no such key; write setup, a list of shell lines, in tags",
+        ),
+        ({"walltime": "01:00:00"}, "no such key; write it in tags: {float32: {...}, float64: "),
+        ({"max_blocks": 4}, "max_blocks is 4: no such key; write max_concurrent"),
+        (
+            {"targets": [{"model": "small"}], "samplers": [{"name": "nuts"}]},
+            "no such key; this is a key of an experiment, which goes to config/experiment/: choose",
+        ),
+        (
+            {"problems": [], "methods": ["sgld"]},
+            "no such key; this is a key of a tuning file, which goes to config/tune/: choose",
+        ),
+        (
             {"tags": {"float64": {"env": {"A=B": "1"}}}},
             "card.yaml: tags.float64: env has 'A=B', which cannot be the name of a variable",
         ),

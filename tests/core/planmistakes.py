@@ -45,6 +45,17 @@ BAD = {
     "empty": ("", ["targets", "samplers", "missing"]),
     "unknown_top": (experiment(rest="targetz: 1"), ["targetz", "did you mean targets?"]),
     "store_root": (experiment(rest="store_root: runs"), ["store_root", "LAMBDA_HAT_HOME"]),
+    "card": (
+        experiment(rest="mem_per_node: 16"),
+        ["mem_per_node is 16", "goes to config/card/", "there it is tags.<dtype>.memory"],
+    ),
+    "tuning": (experiment(rest="methods: [sgld]"), ["methods is", "goes to config/tune/"]),
+    "noise": (experiment(rest="posterior: {noise_level: 1}"), ["write beta0, which is 1 / noise"]),
+    "epsilon": (sampler("epsilon: 1e-3"), ["overrides.epsilon", "no such key; write step_size"]),
+    "other_kwargs": (
+        experiment(samplers="{name: sgld, optimizer_kwargs: {lr: 1}}"),
+        ["optimizer_kwargs is", "write overrides: {...}, the settings of the sampler"],
+    ),
     "x64": (experiment(rest="jax_enable_x64: true"), ["jax_enable_x64", "dtype"]),
     "long_name": (experiment(rest="experiment: " + "n" * 300), ["text of at most 100 characters"]),
     "name": (experiment(rest="experiment: a/b"), ["experiment", '"a/b"', "must be"]),

@@ -81,6 +81,8 @@ def test_the_page_has_every_pair_with_its_difference_and_both_verdicts(store, tw
         r"https?://|//[a-z]|@import|url\(", re.sub(r'"data:[^"]*"', "", text).split("<script>")[0]
     )
     assert len([h for h in page.headings if h["scope"] == "col"]) == 8
+    labels = re.findall(r'data-label="([^"]*)"', text)
+    assert labels[:5] == ["difference", "z", "a", "b", "work ratio"]
 
 
 def test_experiments_without_a_common_target_are_an_error(store, two):

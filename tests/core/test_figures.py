@@ -245,6 +245,52 @@ def test_a_forest_plot_shows_every_run_at_its_value():
     assert any(text.startswith("54.") or text.startswith("55.") for text in texts)
 
 
+def named(figure):
+    """Return the words of all legends of a figure."""
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    return [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+
+
+def test_only_one_colour_is_so_dark_that_a_thin_line_shows_no_hue():
+    from lambda_hat_core.analysis.figures.style import PALETTE
+    from tests.core.test_colours import lab, linear, srgb
+
+    assert sum(lab(linear(srgb(*PALETTE)))[:, 0] < 30) == 1
+
+
+def test_rows_of_a_forest_plot_are_in_the_order_of_their_numbers():
+    from lambda_hat_core.analysis.figures.forest import Interval, by_number, forest_figure
+
+    names = ["step 1e-05, nβ 30", "step 1e-05, nβ 100", "step 0.01", "step 2", "step 10.5 #1a2b"]
+    runs = [Interval("sgld", name, 5.0, 0.1, 4.8, 5.2, "ok") for name in names]
+    axes = forest_figure(runs[::-1], "", "", []).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert by_number("") == [("", 0.0)] and by_number("a1") < by_number("a1b") < by_number("a2")
+
+
+def test_a_legend_lists_only_the_verdicts_that_occur_and_names_the_bands():
+    from lambda_hat_core.analysis.figures.comparison import convergence_comparison
+    from lambda_hat_core.analysis.figures.forest import forest_figure
+
+    runs, drawn = intervals(12), curves(12)
+    assert named(forest_figure(runs, "", "", [])) == ["ok", "suspect", "failed"]
+    assert named(forest_figure(runs[:3], "", "", [])) == ["ok"]
+    few = named(convergence_comparison(curves(3), "", "", []))
+    assert few[3:] == ["90 % band", "ok", "set-up ends"]
+    assert not any("band" in words for words in named(convergence_comparison(drawn, "", "", [])))
+    assert "central 80 %" in named(convergence_comparison(curves(41), "", "", []))
+
+
+def test_a_title_that_says_what_is_good_is_no_verdict():
+    from lambda_hat_core.analysis.figures.convergence import convergence_figure, wnv_figure
+    from lambda_hat_core.analysis.running import running
+
+    run = running(traces.trace())
+    title = convergence_figure(run, "", "", []).axes[0].get_title("left")
+    assert title.startswith("what is good: ")
+    assert "What is good: " in wnv_figure(run, "", "").texts[1].get_text()
+
+
 def test_no_convergence_curve_is_cut_off_and_the_set_up_is_marked():
     from lambda_hat_core.analysis.figures.convergence import convergence_figure
     from lambda_hat_core.analysis.running import running

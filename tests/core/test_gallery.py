@@ -199,6 +199,41 @@ def test_text_cannot_become_markup_and_nothing_is_fetched(store, gallery):
     assert "\\<script>" in snippet and snippet.count("![") == 2
 
 
+def test_dark_mode_leaves_pictures_of_data_and_heat_maps_as_they_are(tmp_path):
+    from lambda_hat_core.gallery import page as pages
+
+    def kind(name):
+        (tmp_path / name).write_bytes(png())
+        return re.search(r'<figure( class="[^"]*")?>', pages._figure(name, "it", tmp_path))[1]
+
+    id = target().id
+    for name in ("data", "predictions", "sheet_1"):
+        assert kind(f"{id}_{name}.png") == ' class="shades"'
+    for name in (f"{id}_spectrum.png", f"{id}_forest.png", f"{run(1).id}_trace.png"):
+        assert kind(name) is None
+    sheet = pages.HERE.joinpath("style.css").read_text()
+    dark = sheet.rpartition("@media (prefers-color-scheme: dark)")[2]
+    assert "figure.shades img { filter: none;" in dark
+
+
+def test_on_a_phone_the_words_are_explained_below_the_table(store, gallery):
+    _, _, text = made(store, gallery)
+    places = [text.index(part) for part in ("</table>", '<details class="glossary">', "<section")]
+    assert places == sorted(places)
+    narrow = text.partition("@media (max-width")[2].partition("@media print")[0]
+    assert "glossary" not in narrow and "overflow-x: auto" in narrow and " local" in narrow
+
+
+def test_counts_of_one_are_singular(store, gallery):
+    from lambda_hat_core.gallery.markdown import document
+    from lambda_hat_core.gallery.rows import read_rows
+
+    (row, *_) = read_rows(store, gallery)
+    assert "\n1 run: 1 ok." in document("e", [row], gallery.targets, {})
+    _, _, text = made(store, gallery)
+    assert "4 runs of 1 sampler on 1 target: " in text
+
+
 def test_page_and_snippet_explain_the_words_in_a_collapsed_section(store, gallery):
     from lambda_hat_core.gallery.glossary import RESULTS
 

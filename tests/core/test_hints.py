@@ -62,7 +62,8 @@ def test_the_hints_of_cards_and_tuning_files_point_to_keys_that_exist():
 
 
 OTHERS = """lr localization num_draws num_burnin_steps num_steps_bw_draws num_chains noise_level
-temperature weight_decay bounding_box_size optimize_over optimize_over_per_model_param cores device
+epsilon temperature weight_decay
+bounding_box_size optimize_over optimize_over_per_model_param cores device
 grad_accum_steps init_loss sampling_method seed"""
 
 
@@ -71,6 +72,50 @@ def test_words_of_other_tools_are_understood(name):
     for word in OTHERS.split():
         assert hint(name, word), word
     assert "1 / temperature" in (hint(name, "temperature") or "")
+
+
+IN_A_CARD = {
+    "walltime": "tags.<dtype>.walltime",
+    "partition": "tags.<dtype>.partition",
+    "type": "tags.<dtype>.executor: local or slurm",
+    "mem_per_node": "tags.<dtype>.memory, such as 16G",
+    "worker_init": "tags.<dtype>.setup, a list of shell lines",
+    "max_blocks": "max_concurrent",
+}
+
+
+@pytest.mark.parametrize("key", IN_A_CARD)
+@pytest.mark.parametrize("group", ["experiment", "tuning"])
+def test_a_key_of_a_card_leads_to_the_cards_and_to_its_name_there(group, key):
+    words = hint(group, key) or ""
+    assert words.startswith("this looks like a compute card, which goes to config/card/: ")
+    assert words.endswith(f"; there it is {IN_A_CARD[key]}")
+
+
+def test_every_name_in_a_card_exists_there():
+    from lambda_hat_assets.cards.card import Card
+    from lambda_hat_assets.cards.slurm import SlurmTag
+    from lambda_hat_core.config.hints import _MEANING, _OF_CARD, _OF_TAG
+
+    assert {*_OF_TAG.values()} <= SlurmTag.model_fields.keys()
+    assert {*_OF_CARD.values()} <= Card.model_fields.keys()
+    assert _MEANING.keys() <= {*_OF_TAG.values()}
+    for key in Card.model_fields:
+        assert "config/card/" in (hint("experiment", key) or "")
+
+
+def test_a_file_in_the_place_of_another_leads_to_its_folder():
+    from lambda_hat_core.config.study import TuneFile
+
+    experiment, tuning = ExperimentFile.model_fields.keys(), TuneFile.model_fields.keys()
+    places = [
+        ("card", experiment, "config/experiment/"),
+        ("card", tuning, "config/tune/"),
+        ("tuning", experiment - tuning, "config/experiment/"),
+        ("experiment", tuning - experiment - {"sampler"}, "config/tune/"),
+    ]
+    for group, keys, folder in places:
+        assert [key for key in keys if folder not in (hint(group, key) or "")] == []
 
 
 def test_the_hints_of_other_parts_point_to_keys_that_exist():

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lambda_hat_core.config.hints import _HINTS, hint
+from lambda_hat_core.config.posterior import PosteriorSpec
 from tests.core.test_llc import regression, squares
 
 
@@ -182,13 +184,27 @@ INSTEAD = {
     "nbeta": "write posterior={'nbeta': ...}",
     "localization": "write posterior={'gamma': ...}",
     "temperature": "write posterior={'beta0': ...}, which is 1 / temperature",
-    "bounding_box_size": "write posterior={'prior_radius': ...}",
-    "optimize_over": "write restrict=",
+    "bounding_box_size": "write posterior={'prior_radius': ...}, the scale of a Gaussian around w*."
+    " There is no box: the certificate does not hold at its walls",
+    "noise_level": "write posterior={'beta0': ...}, which is 1 / noise_level^2, and ",
+    "inverse_temperature": "write posterior={'beta0': ...}",
+    "beta": "write posterior={'beta_mode': 'fixed', 'beta0': ...}",
+    "weight_decay": "write posterior={'prior': {'precision': ...}}, nbeta times a decay of the",
+    "optimize_over": "write restrict=, a list of the parameters that are sampled",
+    "epsilon": "write sampler=Sgld(step_size=...)",
+    "num_steps": "write sampler=Sgld(n_draws=..., thin=...): steps = n_draws * thin",
+    "num_burnin_steps": "write sampler=Sgld(n_burn=...), counted in draws: kernel steps / thin",
+    "settings": "write sampler=Sgld(...) with the settings of the sampler, and posterior={...}",
+    "optimizer_kwargs": "write sampler=Sgld(...) with the settings of the sampler",
+    "sampler_kwargs": "write sampler=Sgld(...) with the settings of the sampler",
+    "model": "write loss, a function of params and data; from_torch turns a PyTorch module into",
+    "loader": "write data, arrays with a row for every example; load_rows reads them from files",
     "init_seed": "write seed=",
     "num_draws": "write sampler=Sgld(n_draws=...)",
     "num_chains": "write sampler=Sgld(n_chains=...)",
     "sampling_method": "write sampler='sgld', or another",
     "device": "remove it: nothing here corresponds to it",
+    "init_loss": "remove it: the loss at w* is computed over all examples",
     "n_leapfrog": "write sampler=Hmc(n_leapfrog=...); it is a field of Hmc",
     "maxfge": "did you mean max_fge?",
 }
@@ -206,24 +222,50 @@ def test_an_argument_that_does_not_exist_has_a_way_out(call, name):
 
 def test_hints_for_experiments_name_nothing_but_what_a_call_has():
     from lambda_hat_core import estimate_llc
-    from lambda_hat_core.config.posterior import PosteriorSpec
+    from lambda_hat_core.config.posterior import Prior
     from lambda_hat_core.config.samplers.hints import ANY
     from lambda_hat_core.config.samplers.stochastic import Sgld
 
     arguments = inspect.signature(estimate_llc).parameters
-    for name in sorted({*ANY, *Sgld.hints} - set(arguments)):
+    for name in sorted({*_HINTS["posterior"], *ANY, *Sgld.hints} - set(arguments)):
         with pytest.raises(TypeError) as caught:
             estimate_llc(None, None, None, **{name: 3})
         _, _, told = str(caught.value).partition("; ")
-        if told == "remove it: nothing here corresponds to it":
+        for word in ("posterior:", "beside", "overrides", "estimate_llc", "LAMBDA_HAT"):
+            assert word not in told, (name, told)
+        if told.startswith("remove it: "):
             continue
-        named = re.fullmatch(
-            r"write (?:posterior=\{'(\w+)': \.\.\.\}(?:, which is .*)?|sampler=Sgld\((\w+)=\.\.\.\)"
-            r"|(\w+)=(?:'sgld', or another)?|sampler=\w+\(.*)",
+        named = re.match(
+            r"write (?:posterior=\{('.*?)\}(?=$|, |\. )|sampler=Sgld\((.*?)\)(?=$|, |: )"
+            r"|(\w+)=(?=$|, |'sgld', or another$)|sampler=\w+\(.*)",
             told,
         )
         assert named is not None, (name, told)
         in_posterior, in_sgld, argument = named.groups()
-        assert in_posterior is None or in_posterior in PosteriorSpec.model_fields, (name, told)
-        assert in_sgld is None or in_sgld in Sgld.model_fields, (name, told)
+        known = PosteriorSpec.model_fields | Prior.model_fields
+        assert {*re.findall(r"'(\w+)':", in_posterior or "")} <= known.keys(), (name, told)
+        assert {*re.findall(r"(\w+)=", in_sgld or "")} <= Sgld.model_fields.keys(), (name, told)
         assert argument is None or argument in arguments, (name, told)
+
+
+@pytest.mark.parametrize("name", sorted({*_HINTS["posterior"], *_HINTS["sgld"]}))
+def test_a_word_of_another_tool_gets_the_same_advice_in_a_file_and_in_a_notebook(name):
+    """The keys are the same, and so is what follows them."""
+    from lambda_hat_core import estimate_llc
+
+    in_file = hint("posterior", name) or hint("sgld", name) or ""
+    if name in inspect.signature(estimate_llc).parameters or "LAMBDA_HAT" in in_file:
+        return
+    with pytest.raises(TypeError) as caught:
+        estimate_llc(None, None, None, **{name: 3})
+    _, _, told = str(caught.value).partition("; ")
+    if name in PosteriorSpec.model_fields:
+        assert told == f"write posterior={{'{name}': ...}}"
+    elif "write name" in in_file:
+        assert told == "write sampler='sgld', or another"
+    else:
+        in_file = re.sub(r" \([^)]*\)(?= and|:)", "", in_file)
+        words = [re.findall(r"[A-Za-z_]\w+", text) for text in (in_file, told)]
+        ways = {"posterior", "sampler", "Sgld", "of", "estimate_llc", "beside", "name", "or", "in"}
+        ways |= {"and", "float32", "float64"}
+        assert {*words[0]} - ways == {*words[1]} - ways

@@ -1,5 +1,6 @@
 """Calibration sheets: the grid in YAML and in a notebook, its heat maps and the page about it."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -140,7 +141,7 @@ def test_a_grid_in_a_notebook_has_a_heat_map_and_the_chains_of_every_cell(x64):
         data,
         sampler=short,
         step_size=[1e-3, 1e-2],
-        gamma=[1.0],
+        gamma=1.0,
         posterior={"nbeta": 50.0},
         progress=False,
     )
@@ -160,6 +161,7 @@ def test_a_grid_in_a_notebook_has_a_heat_map_and_the_chains_of_every_cell(x64):
         ({"sampler": "nuts", "step_size": [1e-3]}, "nuts has no step_size"),
         ({"sampler": "sgdl", "gamma": [1.0]}, "did you mean sgld"),
         ({"gamma": [1.0], "posterior": {"gamma": 2.0}}, "posterior has it too"),
+        ({"gamma": 1.0, "posterior": {"gamma": 2.0}}, "gamma is 1.0: posterior has it too"),
     ],
 )
 def test_a_mistake_in_a_notebook_grid_is_said_in_one_line(asked, said):
@@ -167,3 +169,35 @@ def test_a_mistake_in_a_notebook_grid_is_said_in_one_line(asked, said):
 
     with pytest.raises(ValueError, match=said):
         llc_grid(loss, {"w": np.zeros(2)}, np.ones((8, 2)), **asked)
+
+
+@pytest.mark.parametrize(
+    "given", [3, np.array(3), [3], (3,), np.array([3]), np.int64(3), jnp.int32(3)]
+)
+def test_the_values_of_an_axis_are_a_list_of_plain_numbers(given):
+    from lambda_hat_core.notebook.grid import _values
+
+    found = _values(given)
+    assert found == [3] and type(found[0]) is int
+    assert _values("auto") == ["auto"] and _values(None) is None and _values([]) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("lr", "write step_size="),
+        ("epsilon", "write step_size="),
+        ("localization", "write gamma="),
+        ("temperature", "write posterior={'beta0': ...}, which is 1 / temperature"),
+        ("num_chains", "write sampler=Sgld(n_chains=...)"),
+        ("loader", "write data, arrays"),
+        ("steps_size", "did you mean step_size"),
+        ("options", "did you mean functions"),
+    ],
+)
+def test_a_word_of_another_tool_leads_to_the_axis_or_the_argument(word, said):
+    from lambda_hat_core import llc_grid
+
+    with pytest.raises(TypeError) as caught:
+        llc_grid(loss, {"w": np.zeros(2)}, np.ones((8, 2)), **{word: [1e-3]})
+    assert str(caught.value).startswith(f"llc_grid: there is no {word}; {said}")

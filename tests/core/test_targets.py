@@ -156,6 +156,24 @@ def test_a_target_folder_has_its_files_and_figures(x64, tmp_path):
         }
 
 
+def test_the_spectrum_says_at_which_gamma_and_nbeta_the_localiser_holds():
+    from matplotlib.figure import Figure
+
+    from lambda_hat_core.targets import figures
+    from lambda_hat_core.targets.building import BuiltTarget
+
+    views = {"spectrum": np.array([1e-3, 0.1, 2.0])}
+    axes = Figure().subplots()
+    meta = {"n": 1000, "d": 3}
+    figures._spectrum(BuiltTarget(spec(model.Quadratic(d=3)), {}, {}, meta, views), [axes])
+    held = [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(held, np.array([1, 10, 100]) * np.log(1000) / 1000)
+    written = [text.get_text() for text in axes.texts]
+    assert written == ["gamma = 1: 0.0069", "gamma = 10: 0.069", "gamma = 100: 0.69"]
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert len(words) == 2 and "at the default nβ = n / log n = 145" in words[1]
+
+
 def test_a_posterior_chooses_its_loss_and_scale(x64, tmp_path):
     target = spec(TANH, synthetic(noise=0.2), Training(start="truth", polish_steps=3))
     targets.save(targets.build(target, silent), tmp_path)

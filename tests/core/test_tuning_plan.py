@@ -37,6 +37,14 @@ def test_problems_times_methods(tmp_path):
     assert [plan.label(id) for id in plan.studies] == ["sgld on bowl", "mclmc on bowl"]
 
 
+def test_a_page_counts_one_problem_in_the_singular(tmp_path):
+    from lambda_hat_core.store.store import Store
+    from lambda_hat_core.tuning.page import _page
+
+    text = _page(Store(tmp_path / "store"), load(tmp_path, FILE), tmp_path)
+    assert "0 of 2 studies,\n1 problem. The objective" in text
+
+
 def test_settings_that_cannot_change_a_trial_are_not_in_the_id(tmp_path):
     ids = set(load(tmp_path, FILE).studies)
     same = ("max_trials_per_method=3", "budget.reference_sec=9", "tune=other")
@@ -152,6 +160,12 @@ def test_a_malformed_space_is_one_line_with_parameter_and_rule(tmp_path, name):
         ("pruner=median", "a mapping"),
         ("sampler.type=gp", 'sampler.type is "gp": Gaussian processes need torch'),
         ("problem=3", "problem is 3: no such key; did you mean problems"),
+        ("targets=[]", "targets is []: no such key; this is a key of an experiment, which goes to"),
+        ("profiles=1", "no such key; this is a key of an experiment, which goes to config/experim"),
+        (
+            "walltime='1:00'",
+            "no such key; this looks like a compute card, which goes to config/card",
+        ),
         ("tune", "not of the form key=value"),
     ],
 )

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from lambda_hat_core.analysis.diagnostics import mcmc_mean
+from lambda_hat_core.analysis.diagnostics import COVERAGE, mcmc_mean
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.convergence import FGE
 from lambda_hat_core.analysis.figures.forest import MARKS, sampler_colour, verdict_handles
@@ -136,7 +137,9 @@ def convergence_comparison(
     references, _ = axes.get_legend_handles_labels()
     begin = Line2D([], [], color=style.FAINT, linestyle="", marker="|", label="set-up ends")
     begins = [begin] if len(drawn) <= _MOST_LINES else []
-    handles = [*_curve_handles(drawn, many=many), *verdict_handles(), *begins, *references]
+    marks = verdict_handles({curve.verdict for curve in drawn})
+    curves_and_bands = [*_curve_handles(drawn, many=many), *_band_handles(drawn)]
+    handles = [*curves_and_bands, *marks, *begins, *references]
     style.legend(axes, handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
 
@@ -213,6 +216,15 @@ def _curve_handles(curves: Sequence[Curve], *, many: bool) -> list[Line2D]:
         for name, count in counts.items()
         if count
     ]
+
+
+def _band_handles(curves: Sequence[Curve]) -> list[Patch]:
+    """Return the legend entry of the bands, if there are any."""
+    options = {"facecolor": style.FAINT, "alpha": 0.25, "linewidth": 0}
+    if len(curves) > _MOST_LINES:
+        return [Patch(label="central 80 %", **options)]
+    has_band = any(curve.width is not None for curve in curves)
+    return [Patch(label=f"{COVERAGE * 100:.0f} % band", **options)] if has_band else []
 
 
 def _limits(curves: Sequence[Curve], lines: Sequence[ReferenceLine]) -> tuple[float, float]:

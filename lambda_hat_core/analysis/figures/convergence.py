@@ -15,8 +15,8 @@ FGE = "full-gradient evaluations, all chains"
 SECONDS = "wall time (s)"
 
 _CHAINS_SHOWN = 8
-_GOOD = "good: level at the end, and the chains close together"
-_WNV = "Work-normalised variance, se² times cost. Good: low, and level at the end."
+_GOOD = "what is good: level at the end, and the chains close together"
+_WNV = "Work-normalised variance, se² times cost. What is good: low, and level at the end."
 _SETUP_SHARE = 0.08
 """Share of the logarithmic axis that shows the set-up."""
 

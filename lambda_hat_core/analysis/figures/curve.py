@@ -93,8 +93,7 @@ def along_figure(
     style.draw_references(above, lines)
     _step_axis(below, np.array([point.step for point in points], float), axis)
     handles, _ = above.get_legend_handles_labels()
-    seen = {point.verdict for point in points}
-    marks = [mark for mark in verdict_handles() if mark.get_label() in seen]
+    marks = verdict_handles({point.verdict for point in points})
     turns = [Line2D([], [], color=style.FAINT, linestyle="--", label="stage boundary, 90 %")]
     shown = turns if any(one.curve.boundaries for one in series) else []
     style.legend(above, [*handles, *marks, *shown], loc="upper left", bbox_to_anchor=(1.01, 1.0))

@@ -1,6 +1,7 @@
 """A forest plot: the intervals of all runs of one target, grouped by sampler."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ _FAR_DECADES = 30.0
 _FAR_PAPER = "#f4f4f4"
 
 MARKS = {"ok": "o", "suspect": "o", "failed": "X"}
+
+_NUMBER = re.compile(r"(\d+(?:\.\d*)?(?:e[-+]?\d+)?)")
 
 
 class Interval(NamedTuple):
@@ -56,6 +59,12 @@ def sampler_colour(sampler: str) -> str:
     return style.colour(list(SAMPLERS).index(sampler))
 
 
+def by_number(label: str) -> list[tuple[str, float]]:
+    """Return a sort key by which labels are in the order of their numbers: 1e-05, 0.01, 30, 100."""
+    *pairs, rest = zip(*[iter([*_NUMBER.split(label), ""])] * 2, strict=True)
+    return [*((words, float(number)) for words, number in pairs), (rest[0], 0.0)]
+
+
 def forest_figure(
     runs: Sequence[Interval],
     title: str,
@@ -71,7 +80,7 @@ def forest_figure(
     """
     if not runs:
         return style.empty_figure(7.5, 2.5, title, said, "no run to compare")
-    rows = sorted(runs, key=lambda run: (list(SAMPLERS).index(run.sampler), run.label))
+    rows = sorted(runs, key=lambda run: (list(SAMPLERS).index(run.sampler), by_number(run.label)))
     named = len(rows) <= _NAMED_ROWS
     shown = _shown_range(rows, lines)
     far = [run for run in rows if run.llc is not None and not _within(run, shown)]
@@ -104,7 +113,12 @@ def forest_figure(
     if named:
         _numbers(panels[-1], rows)
     handles, _ = axes.get_legend_handles_labels()
-    style.legend(figure, [*verdict_handles(), *handles], loc="lower center", ncols=5)
+    style.legend(
+        figure,
+        [*verdict_handles({run.verdict for run in rows}), *handles],
+        loc="lower center",
+        ncols=5,
+    )
     return figure
 
 
@@ -199,11 +213,12 @@ def _row_labels(rows: Sequence[Interval], *, named: bool) -> tuple[list[float], 
     return ticks, labels
 
 
-def verdict_handles() -> list[Line2D]:
-    """Return legend entries that explain the marks of the verdicts."""
+def verdict_handles(seen: Collection[str]) -> list[Line2D]:
+    """Return legend entries that explain the marks of the verdicts that are drawn."""
     options = {"linestyle": "", "color": style.FAINT, "markersize": 6}
-    return [
+    handles = [
         Line2D([], [], marker="o", label="ok", **options),
         Line2D([], [], marker="o", markerfacecolor="white", label="suspect", **options),
         Line2D([], [], marker="X", label="failed", **options),
     ]
+    return [handle for handle in handles if handle.get_label() in seen]

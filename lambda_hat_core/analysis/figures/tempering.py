@@ -42,7 +42,7 @@ def tempering_figure(found: Tempering, title: str, said: str, lines: list[Refere
         ladder,
         "replica, from the coldest on",
         "share that is accepted",
-        f"{found.round_trips} round trips",
+        f"{found.round_trips} round trip{'s' * (found.round_trips != 1)}",
     )
     rates = [r.exchange_rate for r in found.replicas if r.exchange_rate is not None]
     ladder.plot(

@@ -17,6 +17,10 @@ NO_BOX = (
     "write prior_radius in posterior:, the scale of a Gaussian around w*. There is no box: the "
     "certificate does not hold at its walls"
 )
+NOISE = (
+    ", which is 1 / noise_level^2, and multiply gamma by that too: the noise itself is that of the "
+    "posterior"
+)
 _CHOOSE = "write restrict in posterior:, a list of the parameters that are sampled"
 _CARD = REMOVE + ": the card that LAMBDA_HAT_CARD selects says where and how wide runs are computed"
 
@@ -27,8 +31,7 @@ ANY = {
     "weight_decay": "write prior: {precision: ...} in posterior:, nbeta times a decay of the loss",
     "temperature": "write beta0, which is 1 / temperature, in posterior:",
     "inverse_temperature": "write beta0 in posterior:",
-    "noise_level": REMOVE + ": the noise is that of the posterior; write beta0 in posterior:, "
-    "which is 1 / temperature",
+    "noise_level": "write beta0 in posterior:" + NOISE,
     "bounding_box_size": NO_BOX,
     "optimize_over": _CHOOSE,
     "optimize_over_per_model_param": _CHOOSE,
@@ -101,6 +104,7 @@ STOCHASTIC = ANY | {
     "warmup": _BURN,
     "num_warmup": _BURN,
     "eta0": "write step_size",
+    "epsilon": "write step_size",
     "lr": "write step_size",
     "learning_rate": "write step_size",
     "precond_type": "write precond",
