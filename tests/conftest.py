@@ -37,6 +37,7 @@ LONG = (
     "as_a_user",
     "learning",
     "pages",
+    "pasted",
     "peer_cases",
     "vi",
     "vi_families",
