@@ -1,5 +1,6 @@
 # Every target does the set-up it needs: uv (with pip, where it is missing), then the locked environment.
 SHELL := bash
+comma := ,
 PYTHON ?= $(shell python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3)
 UV ?= $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
 RUN := .venv/bin
@@ -21,8 +22,8 @@ unexport PYTHONDONTWRITEBYTECODE
 	$(UV) sync --frozen --quiet
 	@touch $@
 
-# Dagster would rather have `dg launch`, which needs a project of its own kind, and says so each time.
-llc: export PYTHONWARNINGS := ignore:Function `job_execute_command` is superseded
+# Dagster advises `dg launch` each time.
+llc: export PYTHONWARNINGS := $(if $(PYTHONWARNINGS),$(PYTHONWARNINGS)$(comma))ignore:Function `job_execute_command` is superseded
 llc: .venv/.synced  ## run the whole experiment: targets, runs, analyses, gallery, SQL
 	$(RUN)/dagster job execute -j llc
 

@@ -12,6 +12,7 @@ from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.events import picture
 from lambda_hat_assets.recording.fields import GALLERY, pick, schema
 from lambda_hat_assets.running.pools import Routing
+from lambda_hat_core.gallery.columns import many
 
 GALLERIES_KEY = dg.AssetKey("galleries")
 
@@ -67,7 +68,8 @@ def _dependence(project: Project, family: SamplerFamily) -> dg.AssetDep:
 
 
 def _metadata(name: str, record: dict[str, Any]) -> dict[str, Any]:
-    what = f"{name}: {record['n_targets']} targets and {record['n_runs']} runs side by side"
+    counted = many(record["n_targets"], "target"), many(record["n_runs"], "run")
+    what = f"{name}: {' and '.join(counted)} side by side"
     folder = Path(record["path"])
     page = folder / "index.html"
     counts = {f"verdict {verdict}": count for verdict, count in record["verdicts"].items()}

@@ -6,6 +6,7 @@ import dagster as dg
 
 from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.fields import ANALYSIS
+from lambda_hat_core.gallery.columns import many
 from lambda_hat_core.store import records, sql
 
 RESULTS_KEY = dg.AssetKey("llc_results")
@@ -47,7 +48,7 @@ def results_asset(project: Project, upstream: list[dg.AssetKey]) -> dg.AssetsDef
         rows, counts = _read(project)
         return dg.MaterializeResult(
             metadata={
-                "what": f"the view llc and those beside it: {sum(counts.values())} rows of runs",
+                "what": f"the view llc and those beside it: {many(sum(counts.values()), 'row')}",
                 "path": dg.MetadataValue.path(path),
                 **{f"verdict {verdict}": count for verdict, count in counts.items()},
                 "newest": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),

@@ -17,6 +17,7 @@ from lambda_hat_assets.compute.plain import Listener, make
 from lambda_hat_core.config.errors import Place
 from lambda_hat_core.gallery.members import Gallery, changed_name, gallery_of
 from lambda_hat_core.plan.plan import Plan, load_plan
+from lambda_hat_core.plan.read import files_of, resolve_experiment
 from lambda_hat_core.samplers.telling import silent
 from lambda_hat_core.store.store import Store
 from lambda_hat_core.work.client import Event
@@ -26,7 +27,9 @@ _SECONDS_BETWEEN_LINES = 5.0
 _SUMMARY = """SELECT substr(label, strpos(label, ' on ') + 4) AS target,
 left(label, strpos(label, ' on ') - 1) AS run, llc, llc_se, llc_oracle, llc_known, verdict,
 work_fge, wall_s, reasons, run_id
-FROM (SELECT DISTINCT ON (run_id) * FROM llc WHERE run_id IN ({}))
+FROM (SELECT DISTINCT ON (run_id) * REPLACE (
+    coalesce(label, concat_ws(' ', sampler, flavour, dtype) || ' on ' || target_id) AS label
+) FROM llc WHERE run_id IN ({}))
 ORDER BY target_id, sampler, run_id"""
 
 
@@ -59,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     members = [(spec.target, id) for id, spec in plan.runs.items()]
     experiments.write_experiment(store, plan.experiment, members, add=bool(args.changes))
     gallery = _gallery(plan, args.changes)
-    experiments.write_asked(store, gallery.experiment, plan.experiment, args.changes)
+    if not args.changes or _is_known(args.experiment, plan.experiment):
+        experiments.write_asked(store, gallery.experiment, plan.experiment, args.changes)
     sql.refresh(store)
     left = len(missing_targets(store, plan)) + len(missing_runs(store, plan))
     total = len(plan.targets) + len(plan.runs)
@@ -78,6 +82,12 @@ def run(args: argparse.Namespace) -> int:
     page = store.path("galleries", gallery.id) / "index.html"
     print(f"the gallery could not be made: {not_drawn}" if not_drawn else page)
     return int(failed or not_drawn is not None)
+
+
+def _is_known(given: str, name: str) -> bool:
+    """Return whether `compare` and the graph find the file of an experiment under its name."""
+    file, known = resolve_experiment(given, CONFIG), files_of(CONFIG, "experiment").get(name)
+    return file.stem == name and known is not None and known.samefile(file)
 
 
 def _local_card() -> Card:

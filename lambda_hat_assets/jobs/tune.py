@@ -18,7 +18,7 @@ from lambda_hat_assets.assets.tuning import (
 )
 from lambda_hat_assets.compute.resource import Compute
 from lambda_hat_assets.compute.trials import runners
-from lambda_hat_assets.project.about import LABEL_TAG
+from lambda_hat_assets.project.about import LABEL_TAG, some_of
 from lambda_hat_assets.project.project import Project
 from lambda_hat_assets.project.studies import check_budgets, routing, slots
 from lambda_hat_assets.recording.events import versions
@@ -54,8 +54,9 @@ def tune_job(project: Project, executor: dg.ExecutorDefinition) -> dg.JobDefinit
         check_budgets(plan, project.card)
         if config.dry_run:
             context.log.info(yaml.safe_dump(plan.settings.model_dump(mode="json"), sort_keys=False))
-        words = {LABEL_TAG: "; ".join(plan.label(id) for id in plan.studies)}
-        context.instance.add_run_tags(context.run_id, words)
+        context.instance.add_run_tags(
+            context.run_id, {LABEL_TAG: some_of(map(plan.label, plan.studies))}
+        )
         for line in routing(plan, project.card):
             context.log.info(line)
         failed: dict[str, str] = {}

@@ -26,15 +26,19 @@ def about(project: Project, keys: Sequence[str]) -> dict[str, str]:
         for name, plan in project.plans.items()
         if any(key in found for key in keys for found in (plan.runs, plan.targets, [name]))
     ]
-    labels = [project.labels.get(key, key) for key in keys]
-    one = len(keys) == 1
     found = {
         EXPERIMENT_TAG: _listed(experiments),
         SAMPLER_TAG: _listed(family_name(spec) for spec in runs),
         TARGET_TAG: _listed(project.labels[target] for target in targets),
-        LABEL_TAG: labels[0] if one else f"{labels[0]}, and {len(labels) - 1} more",
+        LABEL_TAG: some_of(project.labels.get(key, key) for key in keys),
     }
     return {name: words for name, words in found.items() if words}
+
+
+def some_of(labels: Iterable[str]) -> str:
+    """Return the first of some labels, and how many more there are."""
+    first, *others = labels
+    return f"{first}, and {len(others)} more" if others else first
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -22,7 +22,8 @@ _NEEDED = {
     "interval_covers_known": "threshold",
     "work_within_budget": "threshold",
 }
-"""The fields that are null in the records of these checks if a check could not be made."""
+"""The fields that are null in the records of these checks if a check could not be made. In those of
+earlier versions it passed then."""
 
 _SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
@@ -49,7 +50,7 @@ def evaluations(
     """
     for found in checks:
         needed = _NEEDED.get(found["name"])
-        if needed is not None and found[needed] is None:
+        if found["passed"] is None or (needed is not None and found[needed] is None):
             continue
         numbers = {name: found[name] for name in ("value", "threshold") if found[name] is not None}
         yield dg.AssetCheckEvaluation(

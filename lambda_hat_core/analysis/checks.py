@@ -85,10 +85,14 @@ def checks(
 def _grouped(
     name: str, found: list[Finding], good: tuple[float | None, float | None], text: str
 ) -> Check:
-    """Return a check that fails with the findings of that name, or else passes with a text."""
+    """Return a check that fails with the findings of that name, or else passes with a text.
+
+    The certificate is undecided where it was not computed.
+    """
     mine = [finding for finding in found if finding.check == name]
     if not mine:
-        return Check(name, True, "warn", *good, text)
+        passed = None if name == "certificate" and good[0] is None else True
+        return Check(name, passed, "warn", *good, text)
     severity = "error" if any(finding.verdict == "failed" for finding in mine) else "warn"
     texts = "; ".join(finding.text for finding in mine)
     return Check(name, False, severity, mine[0].value, mine[0].threshold, texts)

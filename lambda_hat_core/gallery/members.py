@@ -14,7 +14,7 @@ from lambda_hat_core.store.store import MANIFEST, Kind, Store
 
 FACTS = "gallery.json"
 
-_LAYOUT = 7
+_LAYOUT = 8
 """Increased when the page itself changes, so that existing galleries are made again."""
 
 
@@ -82,8 +82,16 @@ def _trainings(plan: Plan, labels: dict[str, str]) -> dict[str, Training]:
 
 
 def changed_name(experiment: str, changes: Sequence[str]) -> str:
-    """Return the name of an experiment with changes to its file, and of its gallery."""
-    return re.sub(r"[^\w.=,+-]+", "_", " ".join([experiment, *changes]))[:_LONGEST]
+    """Return the name of an experiment with changes to its file, and of its gallery.
+
+    A long one is cut and ends with a hash, so that two that begin alike have two names.
+    """
+    name = re.sub(r"[^\w.=,+-]+", "_", " ".join([experiment, *changes]))
+    content = name.encode()
+    if len(content) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return f"{content[: _LONGEST - 9].decode(errors='ignore')}_{digest}"
 
 
 def fingerprint(store: Store, gallery: Gallery) -> str:

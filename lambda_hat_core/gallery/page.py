@@ -29,8 +29,11 @@ _OTHERS = re.compile(
     rf'<figure[^>]*><img src="{ASSETS}/run_\w+?_[0-9a-f]{{12}}_(?!llc_convergence)[^>]*></figure>'
 )
 _ID = re.compile(r"^(tgt|trj|run_\w+?)_[0-9a-f]{12}_")
-_SHADES = re.compile(r"^tgt_[0-9a-f]{12}_(data|predictions|sheet_\d+)\.png$")
-"""Pictures of data and heat maps, whose shades mean something: dark mode does not invert them."""
+_SHADES = re.compile(
+    r"^(tgt_[0-9a-f]{12}_(data|predictions|sheet_\d+)|run_\w+_[0-9a-f]{12}_kernel_\w+)\.png$"
+)
+"""Pictures of data and heat maps, whose shades mean something, or may: dark mode does not invert
+them."""
 
 HERE = Path(__file__).parent
 """The folder of the style sheet and the scripts."""

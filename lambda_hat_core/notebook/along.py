@@ -34,7 +34,6 @@ EACH = "each"
 
 
 @hinted
-@one_blas_thread()
 def llc_along(
     loss: Callable[[Any, Any], Any],
     checkpoints: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
@@ -127,7 +126,8 @@ def llc_along(
                 outputs_loss=outputs_loss,
             )
             measured = {name: _number(name, f, params) for name, f in (metrics or {}).items()}
-            found, run = run.at(step, target)
+            with one_blas_thread():
+                found, run = run.at(step, target)
             made.append(found._replace(metrics=measured))
     if run is None:
         raise _CALL.key("checkpoints").error("there is none", "pass at least one", checkpoints)

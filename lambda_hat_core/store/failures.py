@@ -51,11 +51,11 @@ def write_failure(
 def _target_label(store: Store, id: str) -> str:
     """Return the label of a target that was made or could not be; its id if it has none."""
     try:
-        return str(json.loads((store.path("targets", id) / "meta.json").read_bytes())["label"])
+        return json.loads((store.path("targets", id) / "meta.json").read_bytes())["label"] or id
     except (OSError, ValueError, KeyError, TypeError):
         pass
     try:
-        return str(read_table(failure_path(store, id), columns=["label"])[0]["label"])
+        return read_table(failure_path(store, id), columns=["label"])[0]["label"] or id
     except (FileNotFoundError, Damaged, IndexError):
         return id
 

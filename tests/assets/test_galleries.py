@@ -94,13 +94,18 @@ def test_a_gallery_that_cannot_be_made_fails_only_its_partition(site, project, b
 
 
 def test_the_command_compares_two_experiments(site, project, tmp_path, monkeypatch, capsys):
+    """The second is the first with a change, as the command itself made it."""
     from lambda_hat_assets import cli
-    from lambda_hat_assets.commands import compare
+    from lambda_hat_assets.commands import compare, run
 
-    monkeypatch.setattr(compare, "CONFIG", site.config)
-    monkeypatch.setenv("LAMBDA_HAT_HOME", str(project.store.root))
+    for command in (compare, run):
+        monkeypatch.setattr(command, "CONFIG", site.config)
+    for name, value in site.environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    experiments.write_asked(project.store, "a_posterior.gamma=5", "a", ["posterior.gamma=5"])
+    assert cli.main(["run", "a", "posterior.gamma=5"]) == 0
+    assert "a_posterior.gamma=5" in site.project().wanted().plans
+    capsys.readouterr()
     assert cli.main(["compare", "a", "a_posterior.gamma=5"]) == 0
     name = "lambda_hat_a_a_posterior.gamma=5.html"
     assert capsys.readouterr().out == f"{name}\n"

@@ -23,3 +23,16 @@ def test_a_call_takes_one_thread_and_gives_back_the_others():
         estimate_llc(loss, {"w": np.zeros(2)}, rows, sampler=sampler, progress=False)
         assert threads() == {3}
     assert seen and all(found == {1} for found in seen)
+
+
+def test_the_last_of_calls_that_overlap_gives_them_back():
+    from lambda_hat_core.linalg.blas import one_blas_thread
+
+    with threadpool_limits(limits=3, user_api="blas"):
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {3}

@@ -94,6 +94,9 @@ def test_another_row_of_an_array_compiles_no_program():
         second = estimate_llc(loss, params, data, restrict="inner[1]", **part)
     assert not again, again
     assert first.d == second.d and first.llc != second.llc
+    jax.clear_caches()
+    alone = estimate_llc(loss, params, data, restrict="inner[1]", **part)
+    assert second.llc == alone.llc, "the row that it was asked for, and not the first"
 
 
 def test_programs_are_forgotten_before_a_process_holds_too_many():

@@ -246,7 +246,8 @@ def test_checks_fail_one_at_a_time(name):
     undecided = {check.name for check in made if check.passed is None}
     assert ("work_within_budget" in undecided) == ("budget_fge" not in options)
     assert ("interval_covers_known" in undecided) == ("no exact value" in made[4].text)
-    assert undecided <= {"work_within_budget", "interval_covers_known"}
+    assert ("certificate" in undecided) == ("not computed" in made[2].text)
+    assert undecided <= {"work_within_budget", "interval_covers_known", "certificate"}
     assert all(check.text for check in made)
     plain = [check._asdict() for check in made]
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain

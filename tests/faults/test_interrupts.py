@@ -62,10 +62,10 @@ def interrupts(seed: int) -> list[Interrupt]:
     rng = random.Random(seed)
     kinds = [(number, group) for number in ("INT", "TERM", "HUP") for group in (True, False)]
     moments = [phase for phase in PHASES if "DuckDB" not in phase.name and phase.name != "planning"]
-    cases = [(JOB, *kind) for kind in kinds] + [(PLAIN, "INT", True), (PLAIN, "TERM", False)]
+    cases = [(JOB, *kind) for kind in kinds] + [(PLAIN, "INT", True), (PLAIN, "HUP", False)]
     found = []
     for count, (command, number, group) in enumerate(cases):
-        phase = moments[count % len(moments)]
+        phase = moments[(count + 2 * (command == PLAIN)) % len(moments)]
         kind = signal.Signals[f"SIG{number}"]
         found.append(Interrupt(command, kind, group, phase, rng.uniform(0, phase.span)))
     return found
