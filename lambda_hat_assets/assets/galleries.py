@@ -12,7 +12,7 @@ from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.events import picture
 from lambda_hat_assets.recording.fields import GALLERY, pick, schema
 from lambda_hat_assets.running.pools import Routing
-from lambda_hat_core.gallery.columns import many
+from lambda_hat_core.analysis.words import many
 
 GALLERIES_KEY = dg.AssetKey("galleries")
 

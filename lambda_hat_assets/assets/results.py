@@ -6,7 +6,7 @@ import dagster as dg
 
 from lambda_hat_assets.project.project import CODE_VERSION, Project
 from lambda_hat_assets.recording.fields import ANALYSIS
-from lambda_hat_core.gallery.columns import many
+from lambda_hat_core.analysis.words import many
 from lambda_hat_core.store import records, sql
 
 RESULTS_KEY = dg.AssetKey("llc_results")

@@ -3,6 +3,11 @@
 import math
 
 
+def many(count: int, noun: str, nouns: str | None = None) -> str:
+    """Return a count with its noun, in the plural unless the count is 1."""
+    return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
 def plus_minus(value: float | None, se: float | None) -> str:
     """Format a value with its standard error, both to the second digit of the error.
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from lambda_hat_core.gallery.columns import count_words, estimate_words, many
+from lambda_hat_core.analysis.words import many
+from lambda_hat_core.gallery.columns import count_words, estimate_words
 from lambda_hat_core.gallery.curves import Axis, Frame, Stack
 from lambda_hat_core.gallery.members import Training
 from lambda_hat_core.gallery.rows import Row

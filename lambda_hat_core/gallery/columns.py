@@ -107,11 +107,6 @@ def cell_words(row: Row, name: str) -> str:
     return "" if row.facts.get(name) is None else column.text(row.facts)
 
 
-def many(count: int, noun: str, nouns: str | None = None) -> str:
-    """Return a count with its noun, in the plural unless the count is 1."""
-    return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"
-
-
 def count_words(rows: list[Row]) -> str:
     """Return the number of rows with each verdict, such as `5 ok, 1 suspect, 1 failed`."""
     counts = {word: sum(row.verdict == word for row in rows) for word in _ORDER}

@@ -7,9 +7,9 @@ from html import escape
 from lambda_hat_core.analysis.diagnostics import t_quantile
 from lambda_hat_core.analysis.figures import forest, style
 from lambda_hat_core.analysis.figures.forest import Interval
-from lambda_hat_core.analysis.words import plus_minus, short
+from lambda_hat_core.analysis.words import many, plus_minus, short
 from lambda_hat_core.config.errors import Place
-from lambda_hat_core.gallery.columns import estimate_words, many
+from lambda_hat_core.gallery.columns import estimate_words
 from lambda_hat_core.gallery.members import Gallery
 from lambda_hat_core.gallery.page import HERE
 from lambda_hat_core.gallery.pairs import Pair, Paired, paired

@@ -7,7 +7,7 @@ from typing import Any
 
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.forest import Interval, forest_figure
-from lambda_hat_core.gallery.columns import many
+from lambda_hat_core.analysis.words import many
 from lambda_hat_core.gallery.rows import Row
 from lambda_hat_core.gallery.series import Series
 from lambda_hat_core.store.store import SPEC, Store

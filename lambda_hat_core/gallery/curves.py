@@ -10,8 +10,7 @@ import numpy as np
 from lambda_hat_core.analysis.curve import Curve, CurvePoint, llc_curve
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.curve import CurveSeries, along_figure, most_are_early
-from lambda_hat_core.analysis.words import short
-from lambda_hat_core.gallery.columns import many
+from lambda_hat_core.analysis.words import many, short
 from lambda_hat_core.gallery.members import Training
 from lambda_hat_core.gallery.series import At, Series, distinct
 

@@ -13,7 +13,7 @@ from lambda_hat_core.analysis.diagnostics import Series
 from lambda_hat_core.analysis.figures import comparison, forest, style
 from lambda_hat_core.analysis.figures.comparison import Curve
 from lambda_hat_core.analysis.figures.forest import Interval
-from lambda_hat_core.gallery.columns import many
+from lambda_hat_core.analysis.words import many
 from lambda_hat_core.gallery.rows import Row
 from lambda_hat_core.store.store import Store
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from lambda_hat_core.analysis.words import many
 from lambda_hat_core.gallery import glossary
-from lambda_hat_core.gallery.columns import cell_words, count_words, estimate_words, many
+from lambda_hat_core.gallery.columns import cell_words, count_words, estimate_words
 from lambda_hat_core.gallery.rows import Row
 
 _MOST_ROWS = 40

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from lambda_hat_core.analysis.words import many
 from lambda_hat_core.gallery import along, glossary, profiles, sheets, table
 from lambda_hat_core.gallery.along import CurveSection
-from lambda_hat_core.gallery.columns import count_words, estimate_words, many, with_values
+from lambda_hat_core.gallery.columns import count_words, estimate_words, with_values
 from lambda_hat_core.gallery.curves import Stack
 from lambda_hat_core.gallery.details import details
 from lambda_hat_core.gallery.members import Gallery

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lambda_hat_core.analysis.figures import style
-from lambda_hat_core.analysis.words import short
+from lambda_hat_core.analysis.words import many, short
 from lambda_hat_core.config.posterior import PosteriorSpec
 from lambda_hat_core.targets import taskfigures
 from lambda_hat_core.targets.building import BuiltTarget
@@ -100,7 +100,7 @@ def _mark_polish(built: BuiltTarget, ax: Axes) -> None:
         return
     end = float(curve[-1, 0])
     after = end * (1 + _POLISH_SHARE)
-    label = f"polish, {done} iteration{'s' * (done > 1)}"
+    label = f"polish, {many(done, 'iteration')}"
     ax.axvspan(end, after, color=style.GRID, lw=0, zorder=0, label=label)
     for colour, field, column in ((_TRAIN, "loss0", 1), (_TEST, "test_loss", 2)):
         final = built.meta[field]
@@ -146,7 +146,7 @@ def _digits(built: BuiltTarget, axes: list[Axes]) -> None:
         first = int(np.argmax(y == label))
         ax.imshow(x[first].reshape(side, side), cmap="gray_r")
         count = int(np.sum(y == label))
-        ax.set_title(f"{label}: {count} image{'s' * (count != 1)}", **_SMALL)
+        ax.set_title(f"{label}: {many(count, 'image')}", **_SMALL)
         ax.set_axis_off()
 
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from optuna.trial import FrozenTrial, TrialState
 
 from lambda_hat_core.analysis.figures import style
+from lambda_hat_core.analysis.words import many
 from lambda_hat_core.tuning.optimiser import importances
 from lambda_hat_core.tuning.search import outcome_of
 
@@ -49,7 +50,7 @@ def history(trials: Sequence[FrozenTrial], title: str) -> Figure:
     done = [(t.number, t.value) for t in trials if t.state == TrialState.COMPLETE and t.value]
     if not done:
         return style.empty_figure(*_SIZE, title, "history", "no trial is complete")
-    count = f"{len(trials)} trial{'s' * (len(trials) != 1)}"
+    count = many(len(trials), "trial")
     figure = style.new_figure(*_SIZE, title, f"objective of {count}, lower is better")
     axes = figure.add_subplot()
     style.dress(axes, "trial", "objective")

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lambda_hat_core.gallery.columns import many
+from lambda_hat_core.analysis.words import many
 from lambda_hat_core.gallery.figures import take
 from lambda_hat_core.plan.study import TunePlan
 from lambda_hat_core.store.store import Store

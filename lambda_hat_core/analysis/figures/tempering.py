@@ -8,7 +8,7 @@ from lambda_hat_core.analysis.diagnostics import t_quantile
 from lambda_hat_core.analysis.figures import style
 from lambda_hat_core.analysis.figures.style import ReferenceLine
 from lambda_hat_core.analysis.tempering import EXCHANGE_RATE_MIN, Tempering
-from lambda_hat_core.analysis.words import plus_minus
+from lambda_hat_core.analysis.words import many, plus_minus
 
 _Z = t_quantile(math.inf)
 
@@ -42,7 +42,7 @@ def tempering_figure(found: Tempering, title: str, said: str, lines: list[Refere
         ladder,
         "replica, from the coldest on",
         "share that is accepted",
-        f"{found.round_trips} round trip{'s' * (found.round_trips != 1)}",
+        many(found.round_trips, "round trip"),
     )
     rates = [r.exchange_rate for r in found.replicas if r.exchange_rate is not None]
     ladder.plot(
